@@ -1,0 +1,121 @@
+package data
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"sync"
+
+	"tandem/fault"
+	"tandem/tensor"
+)
+
+// idxFileLimitBytes bounds what one file of a set may take in memory: EMNIST, the
+// largest set in this form, takes a quarter of it.
+const idxFileLimitBytes = 2 << 30
+
+// idxNames are the files of a set, as the MNIST set named them and Fashion-MNIST,
+// KMNIST and others kept them.
+var idxNames = [4]string{
+	"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
+	"t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte",
+}
+
+// OpenIDX reads a set in the form of MNIST: the four standard files, each with or
+// without .gz, at the top of fsys or in its folder "data". Both datasets have the
+// columns "image", uint8 [n,height,width], and "label", int64 [n], whose classes
+// are counted over both.
+func OpenIDX(fsys fs.FS) (train, test *Dataset, err error) {
+	var (
+		files [len(idxNames)]idxFile
+		errs  [len(idxNames)]error
+		wait  sync.WaitGroup
+	)
+	for i, name := range idxNames {
+		wait.Go(func() { files[i], errs[i] = readIDXFile(fsys, name) })
+	}
+	wait.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return joinIDX(files)
+}
+
+type idxFile struct {
+	name   string // as found
+	tensor *tensor.Tensor
+}
+
+// joinIDX makes the datasets of the four files.
+func joinIDX(files [4]idxFile) (train, test *Dataset, err error) {
+	labels, classes := [2]*tensor.Tensor{}, 0
+	for i := range labels {
+		image, label := files[2*i], files[2*i+1]
+		if err := checkPair(image, label); err != nil {
+			return nil, nil, err
+		}
+		var n int
+		labels[i], n = widenLabels(label.tensor.Bytes())
+		classes = max(classes, n)
+	}
+	if a, b := files[0], files[2]; !a.tensor.Shape()[1:].Equal(b.tensor.Shape()[1:]) {
+		return nil, nil, fault.New(idxOp, fault.Invalid, "%s has pictures of %v, and %s of %v",
+			a.name, a.tensor.Shape()[1:], b.name, b.tensor.Shape()[1:]).Try("take all four files from the same set")
+	}
+	var sets [2]*Dataset
+	for i := range sets {
+		sets[i], err = NewDataset(
+			Column{Name: "image", Tensor: files[2*i].tensor},
+			Column{Name: "label", Tensor: labels[i], Classes: classes})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	return sets[0], sets[1], nil
+}
+
+func checkPair(image, label idxFile) error {
+	if t := image.tensor; t.DType() != tensor.Uint8 || t.Rank() != 3 {
+		return fault.New(idxOp, fault.Invalid, "%s holds %v, not uint8 pictures of three dimensions", image.name, t).
+			Try("check that the files are not mixed up")
+	}
+	if t := label.tensor; t.DType() != tensor.Uint8 || t.Rank() != 1 {
+		return fault.New(idxOp, fault.Invalid, "%s holds %v, not uint8 labels of one dimension", label.name, t).
+			Try("check that the files are not mixed up")
+	}
+	if n, m := image.tensor.Dim(0), label.tensor.Dim(0); n != m {
+		return fault.New(idxOp, fault.Invalid, "%s has %d pictures, but %s has %d labels", image.name, n, label.name, m).
+			Try("take both files from the same set")
+	}
+	return nil
+}
+
+// widenLabels makes of labels what losses take, and counts the classes.
+func widenLabels(raw []byte) (*tensor.Tensor, int) {
+	labels, classes := make([]int64, len(raw)), 0
+	for i, v := range raw {
+		labels[i] = int64(v)
+		classes = max(classes, int(v)+1)
+	}
+	return tensor.Of(labels, len(labels)), classes
+}
+
+// readIDXFile reads the first of the places where a file may lie.
+func readIDXFile(fsys fs.FS, name string) (idxFile, error) {
+	for _, path := range []string{name, name + ".gz", "data/" + name, "data/" + name + ".gz"} {
+		f, err := fsys.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return idxFile{}, fault.From(err, idxOp)
+		}
+		defer f.Close()
+		t, err := ReadIDX(f, path, idxFileLimitBytes)
+		return idxFile{path, t}, err
+	}
+	return idxFile{}, fault.New(idxOp, fault.NotFound, "there is no %s or %[1]s.gz, nor in a folder \"data\"", name).
+		Try(fmt.Sprintf("put the four files of the set there: %v", idxNames))
+}

@@ -1,0 +1,78 @@
+package data
+
+import (
+	"fmt"
+	"math"
+	"math/bits"
+	"math/rand/v2"
+	"slices"
+)
+
+// The second word of the generator's seed: one per use, so that the order of an
+// epoch says nothing about the split that its examples came from.
+const (
+	orderStream uint64 = 0x6f72646572000000 // "order", plus the epoch
+	splitStream uint64 = 0x73706c6974000000 // "split"
+)
+
+// Order is the order in which an epoch visits n examples: a permutation of
+// 0 … n-1. It's a function of its arguments that will never change, since
+// resumed and repeated jobs depend on it:
+//
+//	generator: PCG-DXSM of math/rand/v2, seeded with (seed, "order" + epoch)
+//	p = 0 … n-1; for i from n-1 down to 1: swap p[i] with p[below(i+1)]
+//	below(m): the high word of random × m; drawn again while the low word < 2⁶⁴ mod m
+//
+// rand.Shuffle isn't used: Go doesn't promise its order.
+func Order(n int, seed uint64, epoch int) []int {
+	p := make([]int, n)
+	OrderInto(p, seed, epoch)
+	return p
+}
+
+// OrderInto is Order of len(dst) examples, without allocating.
+func OrderInto(dst []int, seed uint64, epoch int) {
+	shuffle(dst, seed, orderStream+uint64(epoch))
+}
+
+// Split parts n examples at random into those to train on and the given fraction,
+// rounded to the nearest number of examples, held out of training. Both lists are
+// sorted, so that reading them goes forward through memory. It's as fixed as
+// Order: held is the first part of the shuffle by (seed, "split"). A fraction
+// outside 0 … 1 is a defect of the caller, and panics.
+func Split(n int, fraction float64, seed uint64) (train, held []int) {
+	if !(fraction >= 0 && fraction <= 1) {
+		panic(fmt.Sprintf("data.Split: a fraction of %v", fraction))
+	}
+	p := make([]int, n)
+	shuffle(p, seed, splitStream)
+	k := int(math.Round(float64(n) * fraction))
+	train, held = p[k:], p[:k:k]
+	slices.Sort(train)
+	slices.Sort(held)
+	return train, held
+}
+
+// shuffle fills p with a permutation of its indices.
+func shuffle(p []int, seed, stream uint64) {
+	for i := range p {
+		p[i] = i
+	}
+	var random rand.PCG
+	random.Seed(seed, stream)
+	for i := len(p) - 1; i > 0; i-- {
+		j := below(&random, uint64(i)+1)
+		p[i], p[j] = p[j], p[i]
+	}
+}
+
+// below draws from 0 … m-1, each equally likely (Lemire's method).
+func below(random *rand.PCG, m uint64) uint64 {
+	hi, lo := bits.Mul64(random.Uint64(), m)
+	if lo < m {
+		for reject := -m % m; lo < reject; {
+			hi, lo = bits.Mul64(random.Uint64(), m)
+		}
+	}
+	return hi
+}

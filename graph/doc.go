@@ -1,0 +1,26 @@
+// Package graph is the one form in which Tandem holds a neural model: a list of
+// ONNX operators over named values.
+//
+// What is trained, imported, served and exported is a Graph. The files follow
+// the order in which a graph passes through them:
+//
+//	graph.go    Graph, Node, Value, Constant: the data
+//	dim.go      dimensions as expressions over symbols ("batch", 2*len+1)
+//	op.go       Op: shape rule, kernel and gradient of one operator; Table
+//	builder.go  adding nodes; types are inferred as they are added
+//	infer.go    what a shape rule sees
+//	grad.go     Grad: the backward pass as more nodes
+//	pass.go     rewrites: folding, dead nodes, fusion
+//	plan.go     lifetimes, storage shared in place, offsets in one arena
+//	program.go  Compile: a graph made ready to run
+//	session.go  Run: frames, state, cancellation
+//
+// Operators live in graph/op, a file per family; the file format in graph/onnx.
+//
+// # Order of sums
+//
+// The order in which a kernel adds depends on the reduced dimension alone: never
+// on the rows of a batch, on threads or on how work was cut up. A row therefore
+// has the same bits alone and among others, and training does not depend on the
+// number of threads.
+package graph

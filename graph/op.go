@@ -1,0 +1,134 @@
+package graph
+
+import (
+	"fmt"
+	"slices"
+
+	"tandem/kernel"
+	"tandem/tensor"
+)
+
+// Op is everything that Tandem knows of an operator. Its file in graph/op keeps
+// the parts together.
+type Op struct {
+	ID OpID
+	// Since is the opset version from which this definition holds, until the
+	// next definition of the same operator.
+	Since int
+	// Infer sets the type of every output that the node has.
+	Infer func(*Infer) error
+	// Kernel prepares a call whose shapes are known and returns what runs it.
+	Kernel func(*Call) (func() error, error)
+	// Grad adds the nodes that compute the gradient of each input that needs
+	// one. Nil: the operator has no gradient.
+	Grad func(*Gradient) error
+	// View: output 0 has the elements of input 0 in the same order, so that it
+	// shares their memory and no kernel runs.
+	View bool
+	// InPlace lists which output may take the memory of which input when nothing
+	// else reads that input afterwards. The kernel must allow the two to be the same.
+	InPlace []Alias
+	// Random: the result depends on more than the inputs' values; never folded.
+	Random bool
+}
+
+// Alias pairs an input with the output that may take its memory.
+type Alias struct{ In, Out int }
+
+// Table is the list of operators that a caller works with: a value, so that a
+// program can add its own.
+type Table struct {
+	ops map[OpID][]*Op // by ascending Since
+}
+
+// NewTable makes a table. A later definition with the same operator and version
+// replaces an earlier one.
+func NewTable(lists ...[]Op) *Table {
+	t := &Table{ops: map[OpID][]*Op{}}
+	for _, list := range lists {
+		for i := range list {
+			op := &list[i]
+			same := slices.DeleteFunc(t.ops[op.ID], func(o *Op) bool { return o.Since == op.Since })
+			same = append(same, op)
+			slices.SortFunc(same, func(a, b *Op) int { return a.Since - b.Since })
+			t.ops[op.ID] = same
+		}
+	}
+	return t
+}
+
+// Lookup finds the definition of id that holds in version of its domain.
+func (t *Table) Lookup(id OpID, version int) (*Op, error) {
+	defs := t.ops[id]
+	for _, op := range slices.Backward(defs) {
+		if op.Since <= version {
+			return op, nil
+		}
+	}
+	if len(defs) > 0 {
+		return nil, fmt.Errorf("operator %v is supported from opset %d, not in %d", id, defs[0].Since, version)
+	}
+	return nil, fmt.Errorf("operator %v (opset %d) is not supported", id, version)
+}
+
+func (t *Table) of(g *Graph, n *Node) (*Op, error) { return t.Lookup(n.Op, g.Opset[n.Op.Domain]) }
+
+// All lists every definition, sorted by name and version.
+func (t *Table) All() []*Op {
+	var all []*Op
+	for _, defs := range t.ops {
+		all = append(all, defs...)
+	}
+	slices.SortFunc(all, func(a, b *Op) int {
+		if a.ID != b.ID {
+			return compareStrings(a.ID.String(), b.ID.String())
+		}
+		return a.Since - b.Since
+	})
+	return all
+}
+
+func compareStrings(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// Call is one node about to run, with all shapes known. When Op.Kernel sees it,
+// In and Out have types and shapes, and only constants have data; when the
+// returned function runs, all have. The tensors and Pool stay the same from run
+// to run, so a kernel prepares what it can and allocates nothing when it runs.
+type Call struct {
+	Node *Node
+	In   []*tensor.Tensor // nil where an optional input is absent
+	Out  []*tensor.Tensor
+	Pool *kernel.Pool
+
+	scratchLen int
+	scratch    []byte
+}
+
+// Reserve asks for n bytes of scratch memory during each run; it is called while
+// preparing, at most once.
+func (c *Call) Reserve(n int) { c.scratchLen = n }
+
+// Scratch is the memory that was reserved. Its content is undefined.
+func (c *Call) Scratch() []byte { return c.scratch }
+
+// ScratchF32 is the reserved memory as float32s.
+func (c *Call) ScratchF32() []float32 { return asF32(c.scratch) }
+
+// Has reports whether the optional input i is there.
+func (c *Call) Has(i int) bool { return i < len(c.In) && c.In[i] != nil }
+
+// F32 are the elements of input i; nil if it is absent.
+func (c *Call) F32(i int) []float32 {
+	if !c.Has(i) {
+		return nil
+	}
+	return c.In[i].F32()
+}

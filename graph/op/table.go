@@ -1,0 +1,65 @@
+package op
+
+import (
+	"fmt"
+
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// Lists are the operators by family.
+func Lists() [][]graph.Op {
+	return [][]graph.Op{
+		elementwiseOps(),
+		activationOps(),
+		shapeOps(),
+		gemmOps(),
+		convOps(),
+		poolOps(),
+		softmaxOps(),
+		lossOps(),
+		dropoutOps(),
+		optimizerOps(),
+	}
+}
+
+// Default makes the table of all operators.
+func Default() *graph.Table { return graph.NewTable(Lists()...) }
+
+func onnx(name string) graph.OpID      { return graph.OpID{Name: name} }
+func microsoft(name string) graph.OpID { return graph.OpID{Domain: "com.microsoft", Name: name} }
+func private(name string) graph.OpID   { return graph.OpID{Domain: graph.Private, Name: name} }
+
+// sameAs is the shape rule of an operator whose output 0 is like one input.
+func sameAs(input, min, max int) func(*graph.Infer) error {
+	return func(c *graph.Infer) error {
+		if err := c.Require(min, max); err != nil {
+			return err
+		}
+		c.Out(0, c.In(input).DType, c.In(input).Shape)
+		return nil
+	}
+}
+
+// floatLike is sameAs for operators that compute on float32 alone.
+func floatLike(input, inputs int) func(*graph.Infer) error {
+	like := sameAs(input, inputs, inputs)
+	return func(c *graph.Infer) error {
+		if err := like(c); err != nil {
+			return err
+		}
+		return c.Floats(input)
+	}
+}
+
+// scalarOf is the one element of a constant input, or def where it is absent.
+func scalarOf(c *graph.Infer, input int, def float32) (float32, error) {
+	if !c.Has(input) {
+		return def, nil
+	}
+	t, ok := c.Constant(input)
+	if !ok || t.DType() != tensor.Float32 || t.Len() != 1 {
+		return 0, fmt.Errorf("input %d (%s) must be a constant float32 scalar", input, c.Node.Inputs[input].Name)
+	}
+	return t.F32()[0], nil
+}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+	"github.com/mmcloughlin/avo/x86"
+)
+
+// Offsets in kernel.tileArgs.
+const (
+	argA, argB, argC, argBias     = 0, 8, 16, 24
+	argRS, argKS, argBS, argCS    = 32, 40, 48, 56
+	argK, argRows, argMask        = 64, 72, 80
+	argStart, argReLU             = 84, 88
+	startC, startColumn, startRow = 1, 2, 3
+)
+
+// tileWriter writes one tile kernel: for every number of rows up to its
+// height, a loop over k with rows × 2 vectors of accumulators.
+type tileWriter struct {
+	*writer
+	name   string
+	rows   int // the height
+	lanes  int
+	unroll int
+}
+
+func writeTiles(w *writer) {
+	(&tileWriter{writer: w, name: "tileAVX512", rows: 12, lanes: 16, unroll: 2}).write()
+	(&tileWriter{writer: w, name: "tileAVX2", rows: 6, lanes: 8, unroll: 2}).write()
+}
+
+var (
+	regB, regBS, regC, regCS = reg.RSI, reg.RDX, reg.RDI, reg.RBX
+	regRS, regKS, regK       = reg.R12, reg.R13, reg.RCX
+	regArgs, regTmp          = reg.RAX, reg.R15
+	regA                     = []reg.Register{reg.R8, reg.R9, reg.R10, reg.R11}
+)
+
+var (
+	ymm = []reg.VecPhysical{reg.Y0, reg.Y1, reg.Y2, reg.Y3, reg.Y4, reg.Y5, reg.Y6, reg.Y7,
+		reg.Y8, reg.Y9, reg.Y10, reg.Y11, reg.Y12, reg.Y13, reg.Y14, reg.Y15}
+	zmm = []reg.VecPhysical{reg.Z0, reg.Z1, reg.Z2, reg.Z3, reg.Z4, reg.Z5, reg.Z6, reg.Z7,
+		reg.Z8, reg.Z9, reg.Z10, reg.Z11, reg.Z12, reg.Z13, reg.Z14, reg.Z15,
+		reg.Z16, reg.Z17, reg.Z18, reg.Z19, reg.Z20, reg.Z21, reg.Z22, reg.Z23,
+		reg.Z24, reg.Z25, reg.Z26, reg.Z27, reg.Z28, reg.Z29, reg.Z30, reg.Z31}
+)
+
+func (t *tileWriter) vec(i int) reg.VecPhysical {
+	if t.lanes == 16 {
+		return zmm[i]
+	}
+	return ymm[i]
+}
+
+func (t *tileWriter) acc(row, half int) reg.VecPhysical { return t.vec(2*row + half) }
+func (t *tileWriter) b(half int) reg.VecPhysical        { return t.vec(2*t.rows + half) }
+
+// spare vectors: one on AVX2 beside the next, six on AVX-512.
+func (t *tileWriter) spare(i int) reg.VecPhysical { return t.vec(2*t.rows + 2 + i) }
+
+func (t *tileWriter) arg(offset int) operand.Mem { return mem(regArgs, offset) }
+
+func (t *tileWriter) write() {
+	t.function(t.name, "func(args *byte)", t.name+" computes a tile of a product; see tileArgs.")
+	t.load("args", regArgs)
+	for _, p := range []struct {
+		offset int
+		r      reg.Register
+	}{{argA, regA[0]}, {argB, regB}, {argC, regC}, {argRS, regRS}, {argKS, regKS}, {argBS, regBS}, {argCS, regCS}, {argK, regK}} {
+		t.do(x86.MOVQ(t.arg(p.offset), p.r))
+	}
+	if t.lanes == 16 {
+		t.do(x86.MOVL(t.arg(argMask), regTmp.As32()))
+		t.do(x86.KMOVW(regTmp.As32(), reg.K1))
+		t.do(x86.SHRL(operand.U8(16), regTmp.As32()))
+		t.do(x86.KMOVW(regTmp.As32(), reg.K2))
+	}
+	// Further bases for the rows 3, 6, 9: a strip of fewer rows does not use
+	// them, and they are not dereferenced.
+	for i := 1; i < (t.rows+2)/3; i++ {
+		t.do(x86.LEAQ(operand.Mem{Base: regA[i-1], Index: regRS, Scale: 2}, regA[i]))
+		t.do(x86.ADDQ(regRS, regA[i]))
+	}
+	for rows := t.rows; rows >= 1; rows-- {
+		t.do(x86.CMPQ(t.arg(argRows), operand.U8(rows)))
+		t.do(x86.JE(operand.LabelRef(t.labelName(rows, ""))))
+	}
+	t.do(x86.RET())
+	for rows := t.rows; rows >= 1; rows-- {
+		t.variant(rows)
+	}
+}
+
+func (t *tileWriter) labelName(rows int, what string) string {
+	return fmt.Sprintf("rows%d%s", rows, what)
+}
+
+// loadHalf loads half a row of B, bias or C; on AVX-512 only the columns that exist.
+func (t *tileWriter) loadHalf(from reg.Register, half int, dst reg.VecPhysical) {
+	m := mem(from, half*t.lanes*4)
+	if t.lanes == 16 {
+		t.do(x86.VMOVUPS_Z(m, []reg.Register{reg.K1, reg.K2}[half].(reg.OpmaskPhysical), dst))
+		return
+	}
+	t.do(x86.VMOVUPS(m, dst))
+}
+
+func (t *tileWriter) storeHalf(src reg.VecPhysical, to reg.Register, half int) {
+	m := mem(to, half*t.lanes*4)
+	if t.lanes == 16 {
+		t.do(x86.VMOVUPS(src, []reg.Register{reg.K1, reg.K2}[half].(reg.OpmaskPhysical), m))
+		return
+	}
+	t.do(x86.VMOVUPS(src, m))
+}
+
+func (t *tileWriter) variant(rows int) {
+	l := func(what string) string { return t.labelName(rows, what) }
+	ref := func(what string) operand.LabelRef { return operand.LabelRef(l(what)) }
+	t.label(l(""))
+	t.start(rows)
+	t.label(l("loop"))
+	t.do(x86.SUBQ(operand.U8(t.unroll), regK))
+	t.do(x86.JL(ref("rest")))
+	t.label(l("body"))
+	for range t.unroll {
+		t.step(rows)
+	}
+	t.do(x86.SUBQ(operand.U8(t.unroll), regK))
+	t.do(x86.JGE(ref("body")))
+	t.label(l("rest"))
+	t.do(x86.ADDQ(operand.U8(t.unroll), regK))
+	t.do(x86.JZ(ref("end")))
+	t.label(l("single"))
+	t.step(rows)
+	t.do(x86.DECQ(regK))
+	t.do(x86.JNZ(ref("single")))
+	t.label(l("end"))
+	t.finish(rows)
+}
+
+// start sets the accumulators.
+func (t *tileWriter) start(rows int) {
+	l := func(what string) string { return t.labelName(rows, what) }
+	ref := func(what string) operand.LabelRef { return operand.LabelRef(l(what)) }
+	t.do(x86.MOVL(t.arg(argStart), regTmp.As32()))
+	for i, what := range []string{"fromC", "fromColumn", "fromRow"} {
+		t.do(x86.CMPL(regTmp.As32(), operand.U8(i+1)))
+		t.do(x86.JE(ref(what)))
+	}
+	for i := range 2 * rows {
+		t.zero(t.vec(i))
+	}
+	t.do(x86.JMP(ref("loop")))
+	t.label(l("fromC"))
+	t.do(x86.MOVQ(regC, regTmp))
+	for i := range rows {
+		t.loadHalf(regTmp, 0, t.acc(i, 0))
+		t.loadHalf(regTmp, 1, t.acc(i, 1))
+		if i < rows-1 {
+			t.do(x86.ADDQ(regCS, regTmp))
+		}
+	}
+	t.do(x86.JMP(ref("loop")))
+	t.label(l("fromColumn"))
+	t.do(x86.MOVQ(t.arg(argBias), regTmp))
+	t.loadHalf(regTmp, 0, t.acc(0, 0))
+	t.loadHalf(regTmp, 1, t.acc(0, 1))
+	for i := 1; i < rows; i++ {
+		t.do(x86.VMOVAPS(t.acc(0, 0), t.acc(i, 0)))
+		t.do(x86.VMOVAPS(t.acc(0, 1), t.acc(i, 1)))
+	}
+	t.do(x86.JMP(ref("loop")))
+	t.label(l("fromRow"))
+	t.do(x86.MOVQ(t.arg(argBias), regTmp))
+	for i := range rows {
+		t.do(x86.VBROADCASTSS(mem(regTmp, 4*i), t.acc(i, 0)))
+		t.do(x86.VMOVAPS(t.acc(i, 0), t.acc(i, 1)))
+	}
+}
+
+func (t *tileWriter) zero(v reg.VecPhysical) {
+	if t.lanes == 16 {
+		t.do(x86.VPXORD(v, v, v))
+		return
+	}
+	t.do(x86.VXORPS(v, v, v))
+}
+
+// step adds the products of one k.
+func (t *tileWriter) step(rows int) {
+	t.loadHalf(regB, 0, t.b(0))
+	t.loadHalf(regB, 1, t.b(1))
+	if t.lanes == 16 && rows >= 8 {
+		t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regBS, Scale: 8}))
+		t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regBS, Scale: 8, Disp: 64}))
+	}
+	for i := range rows {
+		m := mem(regA[i/3], 0)
+		if i%3 > 0 {
+			m.Index, m.Scale = regRS, uint8(i%3)
+		}
+		if t.lanes == 16 && !explicitBroadcast {
+			t.do(x86.VFMADD231PS_BCST(m, t.b(0), t.acc(i, 0)))
+			t.do(x86.VFMADD231PS_BCST(m, t.b(1), t.acc(i, 1)))
+			continue
+		}
+		a := t.spare(i % 2)
+		t.do(x86.VBROADCASTSS(m, a))
+		t.do(x86.VFMADD231PS(a, t.b(0), t.acc(i, 0)))
+		t.do(x86.VFMADD231PS(a, t.b(1), t.acc(i, 1)))
+	}
+	t.do(x86.ADDQ(regBS, regB))
+	for i := range (rows + 2) / 3 {
+		t.do(x86.ADDQ(regKS, regA[i]))
+	}
+}
+
+const explicitBroadcast = false
+
+// finish applies the activation and stores. The accumulator is the second
+// source of VMAXPS, the one it returns when there is a NaN.
+func (t *tileWriter) finish(rows int) {
+	t.do(x86.CMPL(t.arg(argReLU), operand.U8(0)))
+	t.do(x86.JE(operand.LabelRef(t.labelName(rows, "store"))))
+	zero := t.b(0)
+	t.zero(zero)
+	for i := range 2 * rows {
+		t.do(x86.VMAXPS(t.vec(i), zero, t.vec(i)))
+	}
+	t.label(t.labelName(rows, "store"))
+	for i := range rows {
+		t.storeHalf(t.acc(i, 0), regC, 0)
+		t.storeHalf(t.acc(i, 1), regC, 1)
+		if i < rows-1 {
+			t.do(x86.ADDQ(regCS, regC))
+		}
+	}
+	t.do(x86.VZEROUPPER())
+	t.do(x86.RET())
+}

@@ -1,0 +1,32 @@
+// Package kernel is Tandem's CPU compute layer: matrix products, convolution,
+// pooling, element-wise and row operations, optimiser steps and counter-based
+// random numbers, on float32 slices.
+//
+// Every operation has the same form: a struct whose exported fields name the
+// operands and the dimensions, and a method (Run, or Forward and its gradients)
+// that takes the Pool to run on. Make the struct once per call site, change
+// its fields between runs as you like, and call Run again: the steady state
+// allocates nothing. A struct serves one Run at a time; a Pool serves any
+// number of goroutines (one of them gets the workers, the others run alone).
+// Operations that need room to work in say how much (ScratchLen) and take it
+// from the caller, who owns all memory. Wrong lengths panic: callers check
+// shapes when they plan, not when they run.
+//
+// # Order of sums
+//
+// A reduction's order depends on the reduced dimension alone, never on the
+// number of rows, threads, chunks or on the alignment. Each element of a
+// product is one chain of fused multiply-adds over k: blocking over k stores
+// the partial sum and goes on from it, which leaves the bits as they are. So a
+// row computed alone equals the same row computed in a batch. Tiers (ISA)
+// differ from each other in the last bits; one tier always repeats itself.
+//
+// # Tiers
+//
+// The assembly (AVX-512, and AVX2 with FMA) is written by the generator in
+// kernel/asm. Package kernel/ref has a plain-Go counterpart of every kernel:
+// it is the tests' oracle and the path on other processors and with the build
+// tag purego.
+package kernel
+
+//go:generate go run tandem/kernel/asm -out .

@@ -1,0 +1,15 @@
+//go:build !amd64 || purego
+
+package kernel
+
+func detect() ISA { return Generic }
+
+// spinPause without a pause instruction: a few loads' worth of time.
+func spinPause() {
+	for i := 0; i < 64; i++ {
+		spinStep(i)
+	}
+}
+
+//go:noinline
+func spinStep(int) {}

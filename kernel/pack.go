@@ -1,0 +1,72 @@
+package kernel
+
+// Packed B: panels of tileShape.cols columns, each [K][cols], the last one
+// filled up with zeros.
+
+// PackedLen is the number of floats that a packed [k,n] matrix takes for isa.
+func PackedLen(k, n int, isa ISA) int {
+	cols := shapeOf(isa).cols
+	return ceilDiv(n, cols) * cols * k
+}
+
+// PackB packs b, [k,n] with row stride ldb (0 means dense), or [n,k] when
+// trans, for use as Gemm.Packed on pools of the tier isa.
+func PackB(dst, b []float32, k, n, ldb int, trans bool, isa ISA) {
+	checkLen("PackB dst", len(dst), PackedLen(k, n, isa))
+	if k == 0 || n == 0 {
+		return
+	}
+	if trans {
+		ldb = or(ldb, k)
+		checkMatrix("B", b, n, k, ldb)
+	} else {
+		ldb = or(ldb, n)
+		checkMatrix("B", b, k, n, ldb)
+	}
+	packPanels(dst, b, k, n, ldb, trans, isa, 0, ceilDiv(n, shapeOf(isa).cols))
+}
+
+// packPanels packs panels [lo,hi) of the whole matrix.
+func packPanels(dst, b []float32, k, n, ldb int, trans bool, isa ISA, lo, hi int) {
+	cols := shapeOf(isa).cols
+	packBlock(dst[lo*cols*k:], b, ldb, trans, 0, k, lo*cols, min(hi*cols, n), isa)
+}
+
+// packBlock packs rows [k0,k1) and columns [n0,n1) of B into panels of
+// [k1-k0][cols]; n0 is the first column of a panel.
+func packBlock(dst, b []float32, ldb int, trans bool, k0, k1, n0, n1 int, isa ISA) {
+	cols := shapeOf(isa).cols
+	for n := n0; n < n1; n += cols {
+		width := min(cols, n1-n)
+		panel := dst[(n-n0)*(k1-k0):][:(k1-k0)*cols]
+		if trans {
+			packTransposed(panel, b[n*ldb+k0:], ldb, k1-k0, width, cols, isa)
+			continue
+		}
+		packRows(panel, b[k0*ldb+n:], ldb, k1-k0, width, cols, isa)
+	}
+}
+
+// packRows writes panel[k][cols] from src[k·ld + column].
+func packRows(panel, src []float32, ld, k, width, cols int, isa ISA) {
+	for i := range k {
+		row := panel[i*cols:][:cols]
+		copy(row[:width], src[i*ld:][:width])
+		clear(row[width:])
+	}
+}
+
+// packTransposed writes panel[k][cols] from src[column·ld + k].
+func packTransposed(panel, src []float32, ld, k, width, cols int, isa ISA) {
+	for j := range width {
+		for i, v := range src[j*ld:][:k] {
+			panel[i*cols+j] = v
+		}
+	}
+	if width == cols {
+		return
+	}
+	for i := range k {
+		clear(panel[i*cols+width : (i+1)*cols])
+	}
+}

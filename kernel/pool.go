@@ -1,0 +1,248 @@
+package kernel
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// spinLimit is how long an idle worker burns its core before it parks.
+// Successive kernels of one graph follow each other well within it.
+const spinLimit = 20 * time.Microsecond
+
+// chunksPerThread bounds the load imbalance at the end of a For to about
+// 1/chunksPerThread of one thread's share.
+const chunksPerThread = 16
+
+// ranger is what a Pool runs: operations implement it on their own pointer,
+// so that starting one allocates neither a closure nor a box.
+type ranger interface {
+	chunk(lo, hi, worker int)
+}
+
+type bodyFunc func(lo, hi, worker int)
+
+func (f bodyFunc) chunk(lo, hi, worker int) { f(lo, hi, worker) }
+
+// Pool is a fixed set of workers; the goroutine that calls For takes part as
+// worker 0, so a Pool of one thread has no goroutines of its own.
+//
+// The gate is the whole protocol. Its low bits count the workers inside the
+// current job, one bit says whether the job is still open, and the rest is the
+// job's number. A worker that arrives late finds the gate closed and goes back
+// to sleep: the caller never waits for a worker that has nothing to do. The
+// job's fields change only while the gate is closed and empty.
+type Pool struct {
+	threads int
+	isa     ISA
+
+	mu     sync.Mutex // held by the For (or Close) under way
+	closed bool       // guarded by mu
+
+	gate     atomic.Uint64
+	waiting  atomic.Bool   // the caller is parked on done
+	done     chan struct{} // capacity 1
+	sleepers []sleeper     // one per worker goroutine
+	quit     atomic.Bool
+	exited   sync.WaitGroup
+
+	job job
+}
+
+const (
+	gateInside = 1<<15 - 1
+	gateOpen   = 1 << 15
+	gateJob    = 1 << 16
+)
+
+type job struct {
+	r       ranger
+	n, step int
+	next    atomic.Int64
+	failed  atomic.Pointer[failure]
+}
+
+// failure is a panic on its way from a worker to the caller.
+type failure struct{ value any }
+
+type sleeper struct {
+	parked atomic.Bool
+	wake   chan struct{} // capacity 1
+	_      [40]byte      // a cache line each
+}
+
+// NewPool starts a pool of threads workers (the caller included) whose kernels
+// use the tier isa. It panics when the processor does not have that tier: the
+// choice is configuration, checked by ParseISA and Detect.
+func NewPool(threads int, isa ISA) *Pool {
+	if threads < 1 || threads > 1<<10 {
+		panic(fmt.Sprintf("kernel: NewPool of %d threads", threads))
+	}
+	if isa > Detect() {
+		panic(fmt.Sprintf("kernel: NewPool with %v on a processor that has %v", isa, Detect()))
+	}
+	p := &Pool{threads: threads, isa: isa, done: make(chan struct{}, 1)}
+	p.sleepers = make([]sleeper, threads-1)
+	p.exited.Add(threads - 1)
+	for i := range p.sleepers {
+		p.sleepers[i].wake = make(chan struct{}, 1)
+		go p.serve(i)
+	}
+	return p
+}
+
+// Threads is the number of workers, the caller included.
+func (p *Pool) Threads() int { return p.threads }
+
+// ISA is the tier whose kernels run on this pool.
+func (p *Pool) ISA() ISA { return p.isa }
+
+// Close ends the workers and waits for them. A For after Close runs inline.
+// Close may be called again.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	p.closed = true
+	p.quit.Store(true)
+	p.gate.Add(gateJob)
+	p.wakeAll()
+	p.exited.Wait()
+}
+
+// For runs body over [0,n) in chunks that are multiples of grain (the last may
+// be shorter) and returns when all are done. Chunks are handed out in order to
+// whoever is free; worker, in [0,Threads()), lets body index scratch.
+//
+// It runs inline as worker 0 when there is one chunk, and when another For is
+// under way on this pool, so concurrent and nested calls make progress without
+// waiting for each other. A panic in body is raised again on the caller.
+func (p *Pool) For(n, grain int, body func(lo, hi, worker int)) {
+	p.run(n, grain, bodyFunc(body))
+}
+
+func (p *Pool) run(n, grain int, r ranger) {
+	if n <= 0 {
+		return
+	}
+	grain = max(grain, 1)
+	if p.threads == 1 || n <= grain || !p.mu.TryLock() {
+		r.chunk(0, n, 0)
+		return
+	}
+	defer p.mu.Unlock()
+	if p.closed {
+		r.chunk(0, n, 0)
+		return
+	}
+	grains := (n + grain - 1) / grain
+	j := &p.job
+	j.r, j.n = r, n
+	j.step = grain * max(1, grains/(p.threads*chunksPerThread))
+	j.next.Store(0)
+	p.gate.Add(gateJob | gateOpen)
+	p.wakeAll()
+	p.work(0)
+	p.gate.Add(^uint64(gateOpen - 1)) // close: subtract gateOpen
+	p.awaitEmpty()
+	j.r = nil
+	if f := j.failed.Swap(nil); f != nil {
+		panic(f.value)
+	}
+}
+
+func (p *Pool) wakeAll() {
+	for i := range p.sleepers {
+		s := &p.sleepers[i]
+		if s.parked.CompareAndSwap(true, false) {
+			s.wake <- struct{}{}
+		}
+	}
+}
+
+// work takes chunks of the open job until none is left.
+func (p *Pool) work(worker int) {
+	j := &p.job
+	defer func() {
+		if v := recover(); v != nil {
+			j.failed.CompareAndSwap(nil, &failure{v})
+			j.next.Store(int64(j.n)) // nobody starts another chunk
+		}
+	}()
+	for {
+		lo := int(j.next.Add(int64(j.step))) - j.step
+		if lo >= j.n {
+			return
+		}
+		j.r.chunk(lo, min(lo+j.step, j.n), worker)
+	}
+}
+
+// awaitEmpty returns when no worker is inside the closed job.
+func (p *Pool) awaitEmpty() {
+	for start := time.Now(); time.Since(start) < spinLimit; spinPause() {
+		if p.gate.Load()&gateInside == 0 {
+			return
+		}
+	}
+	p.waiting.Store(true)
+	if p.gate.Load()&gateInside == 0 && p.waiting.CompareAndSwap(true, false) {
+		return
+	}
+	<-p.done
+}
+
+// serve is the life of worker i+1.
+func (p *Pool) serve(i int) {
+	defer p.exited.Done()
+	seen := uint64(0)
+	for {
+		g := p.awaitJob(&p.sleepers[i], seen)
+		if p.quit.Load() {
+			return
+		}
+		seen = g / gateJob
+		if !p.enter(seen) {
+			continue
+		}
+		p.work(i + 1)
+		if g := p.gate.Add(^uint64(0)); g&(gateInside|gateOpen) == 0 {
+			if p.waiting.CompareAndSwap(true, false) {
+				p.done <- struct{}{}
+			}
+		}
+	}
+}
+
+// enter joins job number n unless it has closed.
+func (p *Pool) enter(n uint64) bool {
+	for {
+		g := p.gate.Load()
+		if g/gateJob != n || g&gateOpen == 0 {
+			return false
+		}
+		if p.gate.CompareAndSwap(g, g+1) {
+			return true
+		}
+	}
+}
+
+// awaitJob returns the gate once its job number is not seen: it spins, in Go
+// code that the scheduler can preempt, then parks.
+func (p *Pool) awaitJob(s *sleeper, seen uint64) uint64 {
+	for {
+		for start := time.Now(); time.Since(start) < spinLimit; spinPause() {
+			if g := p.gate.Load(); g/gateJob != seen {
+				return g
+			}
+		}
+		s.parked.Store(true)
+		if g := p.gate.Load(); g/gateJob != seen && s.parked.CompareAndSwap(true, false) {
+			return g
+		}
+		<-s.wake // whoever cleared parked has sent, or is about to
+	}
+}

@@ -1,0 +1,136 @@
+package ref
+
+import "math"
+
+// Element-wise kernels. y may be the same slice as an operand.
+
+// Add computes y = a + b.
+func Add(y, a, b []float32) {
+	for i := range y {
+		y[i] = a[i] + b[i]
+	}
+}
+
+// Sub computes y = a - b.
+func Sub(y, a, b []float32) {
+	for i := range y {
+		y[i] = a[i] - b[i]
+	}
+}
+
+// Mul computes y = a · b.
+func Mul(y, a, b []float32) {
+	for i := range y {
+		y[i] = a[i] * b[i]
+	}
+}
+
+// Div computes y = a / b.
+func Div(y, a, b []float32) {
+	for i := range y {
+		y[i] = a[i] / b[i]
+	}
+}
+
+// ReLUGrad computes y = a where b > 0, else 0.
+func ReLUGrad(y, a, b []float32) {
+	for i := range y {
+		if b[i] > 0 {
+			y[i] = a[i]
+		} else {
+			y[i] = 0
+		}
+	}
+}
+
+// TanhGrad computes y = a·(1 - b²), for b = tanh(x).
+func TanhGrad(y, a, b []float32) {
+	for i := range y {
+		y[i] = a[i] * (1 - float32(b[i]*b[i]))
+	}
+}
+
+// SigmoidGrad computes y = a·b·(1 - b), for b = sigmoid(x).
+func SigmoidGrad(y, a, b []float32) {
+	for i := range y {
+		y[i] = float32(a[i]*b[i]) * (1 - b[i])
+	}
+}
+
+// AddScaled computes y = a + s·b.
+func AddScaled(y, a, b []float32, s float32) {
+	for i := range y {
+		y[i] = a[i] + float32(s*b[i])
+	}
+}
+
+// Scale computes y = s·x.
+func Scale(y, x []float32, s float32) {
+	for i := range y {
+		y[i] = s * x[i]
+	}
+}
+
+// ReLU computes y = x where x is positive or NaN, else 0.
+func ReLU(y, x []float32) {
+	for i, v := range x[:len(y)] {
+		if v < 0 {
+			v = 0
+		}
+		y[i] = v
+	}
+}
+
+// ExpShift computes y = exp(x - shift).
+func ExpShift(y, x []float32, shift float32) {
+	for i := range y {
+		y[i] = float32(math.Exp(float64(x[i] - shift)))
+	}
+}
+
+// Tanh computes y = tanh(x).
+func Tanh(y, x []float32) {
+	for i := range y {
+		y[i] = float32(math.Tanh(float64(x[i])))
+	}
+}
+
+// Sigmoid computes y = 1/(1 + exp(-x)).
+func Sigmoid(y, x []float32) {
+	for i := range y {
+		y[i] = float32(1 / (1 + math.Exp(-float64(x[i]))))
+	}
+}
+
+// Sum returns the sum of x, in order.
+func Sum(x []float32) float32 {
+	s := float32(0)
+	for _, v := range x {
+		s += v
+	}
+	return s
+}
+
+// Max returns the greatest element of x, or NaN if there is one; -Inf of none.
+func Max(x []float32) float32 {
+	m := float32(math.Inf(-1))
+	for _, v := range x {
+		if v > m || v != v {
+			m = v
+		}
+		if m != m {
+			return m
+		}
+	}
+	return m
+}
+
+// SumRows computes dst[j] = Σ_i x[i·ld + j] over rows rows, in order.
+func SumRows(dst, x []float32, rows, ld int) {
+	clear(dst)
+	for i := range rows {
+		for j, v := range x[i*ld:][:len(dst)] {
+			dst[j] += v
+		}
+	}
+}

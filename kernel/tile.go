@@ -1,0 +1,117 @@
+package kernel
+
+import (
+	"unsafe"
+
+	"tandem/kernel/ref"
+)
+
+// tileShape is the part of C that one call of the tile kernel computes with
+// its accumulators in registers.
+type tileShape struct{ rows, cols int }
+
+func shapeOf(isa ISA) tileShape {
+	switch isa {
+	case AVX512:
+		return tileShape{12, 32}
+	case AVX2:
+		return tileShape{6, 16}
+	}
+	return tileShape{4, 16}
+}
+
+// Start values of a tile's accumulators; the numbers are known to the assembly.
+const (
+	startZero = iota
+	startC
+	startColumnBias
+	startRowBias
+)
+
+// tileArgs is the one argument of the assembly tile kernels, which compute
+//
+//	C[i,j] = act(start[i,j] + Σ_k A[i,k]·B[k,j])
+//
+// with one chain of fused multiply-adds per element. Strides are in bytes. The
+// layout is known to the generator in kernel/asm.
+type tileArgs struct {
+	a, b, c, bias  unsafe.Pointer
+	rs, ks, bs, cs uintptr
+	k              int
+	rows           int    // 1 … tileShape.rows
+	mask           uint32 // columns of C that exist
+	start          uint32
+	relu           uint32
+	_              uint32
+}
+
+// tileRun goes over one block of A and one of B in tiles.
+type tileRun struct {
+	isa ISA
+	tileShape
+	k         int
+	a         []float32 // element (i,k) at i*rs + k*ks
+	rs, ks    int
+	b         []float32 // element (k,j) of panel q at q*panel + k*bs + j
+	bs, panel int
+	c         []float32 // element (i,j) at i*cs + j
+	cs        int
+	bias      []float32 // of the block's columns or rows
+	start     uint32
+	last      bool // the activation is due
+	act       Activation
+}
+
+// run computes the m×n block. The strip of A is the outer loop, so it stays in
+// the L1 cache while the panels of B stream from L2.
+func (t *tileRun) run(m, n int) {
+	relu := t.last && t.act == ActReLU
+	if t.isa == Generic {
+		t.runGeneric(m, n, relu)
+		return
+	}
+	args := tileArgs{
+		rs: uintptr(t.rs) * 4, ks: uintptr(t.ks) * 4, bs: uintptr(t.bs) * 4, cs: uintptr(t.cs) * 4,
+		k: t.k, start: t.start,
+	}
+	if relu {
+		args.relu = 1
+	}
+	for i := 0; i < m; i += t.rows {
+		args.rows = min(t.rows, m-i)
+		args.a = unsafe.Pointer(&t.a[i*t.rs])
+		if t.start == startRowBias {
+			args.bias = unsafe.Pointer(&t.bias[i])
+		}
+		for j := 0; j < n; j += t.cols {
+			args.mask = 1<<min(t.cols, n-j) - 1
+			args.b = unsafe.Pointer(&t.b[j/t.cols*t.panel])
+			args.c = unsafe.Pointer(&t.c[i*t.cs+j])
+			if t.start == startColumnBias {
+				args.bias = unsafe.Pointer(&t.bias[j])
+			}
+			runTile(t.isa, &args)
+		}
+	}
+}
+
+func (t *tileRun) runGeneric(m, n int, relu bool) {
+	for i := 0; i < m; i += t.rows {
+		for j := 0; j < n; j += t.cols {
+			s := ref.Tile{
+				Rows: min(t.rows, m-i), Cols: min(t.cols, n-j), K: t.k,
+				A: t.a[i*t.rs:], RS: t.rs, KS: t.ks,
+				B: t.b[j/t.cols*t.panel:], BS: t.bs,
+				C: t.c[i*t.cs+j:], CS: t.cs,
+				FromC: t.start == startC, ReLU: relu,
+			}
+			switch t.start {
+			case startColumnBias:
+				s.ColumnBias = t.bias[j:]
+			case startRowBias:
+				s.RowBias = t.bias[i:]
+			}
+			s.Run()
+		}
+	}
+}

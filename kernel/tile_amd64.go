@@ -1,0 +1,47 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import "unsafe"
+
+// runTile computes one tile. The AVX2 kernel always works on whole rows of 16
+// columns: B and a column bias must have them, and a narrower C goes through a
+// tile on the stack.
+func runTile(isa ISA, t *tileArgs) {
+	if isa == AVX512 {
+		tileAVX512((*byte)(unsafe.Pointer(t)))
+		return
+	}
+	if t.mask == 1<<16-1 {
+		tileAVX2((*byte)(unsafe.Pointer(t)))
+		return
+	}
+	runNarrowAVX2(t)
+}
+
+func runNarrowAVX2(t *tileArgs) {
+	const cols = 16
+	var c [6 * cols]float32
+	var bias [cols]float32
+	width := 0
+	for ; t.mask>>width != 0; width++ {
+	}
+	row := func(i int) []float32 {
+		return unsafe.Slice((*float32)(unsafe.Add(t.c, uintptr(i)*t.cs)), width)
+	}
+	args := *t
+	args.c, args.cs = unsafe.Pointer(&c), cols*4
+	switch t.start {
+	case startC:
+		for i := range t.rows {
+			copy(c[i*cols:], row(i))
+		}
+	case startColumnBias:
+		copy(bias[:], unsafe.Slice((*float32)(t.bias), width))
+		args.bias = unsafe.Pointer(&bias)
+	}
+	tileAVX2((*byte)(unsafe.Pointer(&args)))
+	for i := range t.rows {
+		copy(row(i), c[i*cols:])
+	}
+}

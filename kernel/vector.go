@@ -1,0 +1,200 @@
+package kernel
+
+import "tandem/kernel/ref"
+
+// vectorGrain is the number of elements in a chunk of an element-wise
+// operation: its operands fit in L2, and it takes longer than handing it out.
+const vectorGrain = 1 << 14
+
+// BinaryOp is an element-wise function of two operands.
+type BinaryOp uint8
+
+const (
+	OpAdd         BinaryOp = iota // a + b
+	OpSub                         // a - b
+	OpMul                         // a · b
+	OpDiv                         // a / b
+	OpReLUGrad                    // a where b > 0, else 0: dx from (dy, y)
+	OpTanhGrad                    // a·(1 - b²): dx from (dy, y)
+	OpSigmoidGrad                 // a·b·(1 - b): dx from (dy, y)
+	opAddScaled                   // a + s·b
+)
+
+// Binary computes Y = op(A, B) on len(Y) elements. Y may be A or B.
+type Binary struct {
+	Op      BinaryOp
+	Y, A, B []float32
+
+	scale float32
+	isa   ISA
+}
+
+// Run computes Y.
+func (v *Binary) Run(p *Pool) {
+	checkLen("Binary.A", len(v.A), len(v.Y))
+	checkLen("Binary.B", len(v.B), len(v.Y))
+	v.isa = p.isa
+	p.run(len(v.Y), vectorGrain, v)
+}
+
+func (v *Binary) chunk(lo, hi, _ int) {
+	binary(v.isa, v.Op, v.Y[lo:hi], v.A[lo:hi], v.B[lo:hi], v.scale)
+}
+
+// AddScaled computes Y = A + S·B on len(Y) elements. Y may be A or B.
+type AddScaled struct {
+	Y, A, B []float32
+	S       float32
+
+	isa ISA
+}
+
+// Run computes Y.
+func (v *AddScaled) Run(p *Pool) {
+	checkLen("AddScaled.A", len(v.A), len(v.Y))
+	checkLen("AddScaled.B", len(v.B), len(v.Y))
+	v.isa = p.isa
+	p.run(len(v.Y), vectorGrain, v)
+}
+
+func (v *AddScaled) chunk(lo, hi, _ int) {
+	binary(v.isa, opAddScaled, v.Y[lo:hi], v.A[lo:hi], v.B[lo:hi], v.S)
+}
+
+// UnaryOp is an element-wise function of one operand.
+type UnaryOp uint8
+
+const (
+	OpReLU     UnaryOp = iota // x where x > 0 or NaN, else 0
+	OpExp                     // within 2 ulp
+	OpTanh                    // within 4 ulp
+	OpSigmoid                 // within 4 ulp
+	opScale                   // s·x
+	opExpShift                // exp(x - s)
+)
+
+// Unary computes Y = op(X) on len(Y) elements. Y may be X.
+type Unary struct {
+	Op   UnaryOp
+	Y, X []float32
+
+	isa ISA
+}
+
+// Run computes Y.
+func (v *Unary) Run(p *Pool) {
+	checkLen("Unary.X", len(v.X), len(v.Y))
+	v.isa = p.isa
+	p.run(len(v.Y), vectorGrain, v)
+}
+
+func (v *Unary) chunk(lo, hi, _ int) { unary(v.isa, v.Op, v.Y[lo:hi], v.X[lo:hi], 0) }
+
+// Scale computes Y = S·X on len(Y) elements. Y may be X.
+type Scale struct {
+	Y, X []float32
+	S    float32
+
+	isa ISA
+}
+
+// Run computes Y.
+func (v *Scale) Run(p *Pool) {
+	checkLen("Scale.X", len(v.X), len(v.Y))
+	v.isa = p.isa
+	p.run(len(v.Y), vectorGrain, v)
+}
+
+func (v *Scale) chunk(lo, hi, _ int) { unary(v.isa, opScale, v.Y[lo:hi], v.X[lo:hi], v.S) }
+
+// lanes is the number of float32 in a vector of the tier.
+func (i ISA) lanes() int {
+	switch i {
+	case AVX512:
+		return 16
+	case AVX2:
+		return 8
+	}
+	return 1
+}
+
+// binary runs an element-wise kernel. The assembly takes whole vectors; the
+// rest goes through it in buffers, so an element's bits do not depend on where
+// in a slice it stands.
+func binary(isa ISA, op BinaryOp, y, a, b []float32, s float32) {
+	if isa == Generic {
+		binaryGeneric(op, y, a, b, s)
+		return
+	}
+	n := len(y) &^ (isa.lanes() - 1)
+	if n > 0 {
+		binaryAsm(isa, op, &y[0], &a[0], &b[0], n, s)
+	}
+	if n < len(y) {
+		var ta, tb [16]float32
+		copy(ta[:], a[n:len(y)])
+		copy(tb[:], b[n:len(y)])
+		binaryAsm(isa, op, &ta[0], &ta[0], &tb[0], isa.lanes(), s)
+		copy(y[n:], ta[:])
+	}
+}
+
+func binaryGeneric(op BinaryOp, y, a, b []float32, s float32) {
+	switch op {
+	case OpAdd:
+		ref.Add(y, a, b)
+	case OpSub:
+		ref.Sub(y, a, b)
+	case OpMul:
+		ref.Mul(y, a, b)
+	case OpDiv:
+		ref.Div(y, a, b)
+	case OpReLUGrad:
+		ref.ReLUGrad(y, a, b)
+	case OpTanhGrad:
+		ref.TanhGrad(y, a, b)
+	case OpSigmoidGrad:
+		ref.SigmoidGrad(y, a, b)
+	case opAddScaled:
+		ref.AddScaled(y, a, b, s)
+	default:
+		panic("kernel: unknown BinaryOp")
+	}
+}
+
+// unary is binary's counterpart for one operand.
+func unary(isa ISA, op UnaryOp, y, x []float32, s float32) {
+	if isa == Generic {
+		unaryGeneric(op, y, x, s)
+		return
+	}
+	n := len(y) &^ (isa.lanes() - 1)
+	if n > 0 {
+		unaryAsm(isa, op, &y[0], &x[0], n, s)
+	}
+	if n < len(y) {
+		var t [16]float32
+		copy(t[:], x[n:len(y)])
+		unaryAsm(isa, op, &t[0], &t[0], isa.lanes(), s)
+		copy(y[n:], t[:])
+	}
+}
+
+func unaryGeneric(op UnaryOp, y, x []float32, s float32) {
+	switch op {
+	case OpReLU:
+		ref.ReLU(y, x)
+	case OpExp:
+		ref.ExpShift(y, x, 0)
+	case OpTanh:
+		ref.Tanh(y, x)
+	case OpSigmoid:
+		ref.Sigmoid(y, x)
+	case opScale:
+		ref.Scale(y, x, s)
+	case opExpShift:
+		ref.ExpShift(y, x, s)
+	default:
+		panic("kernel: unknown UnaryOp")
+	}
+}
