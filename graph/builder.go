@@ -148,3 +148,9 @@ func InferTypes(g *Graph, ops *Table) error {
 	}
 	return nil
 }
+
+// Variable turns a constant into state that begins with its value. SetNext must follow.
+func (b *Builder) Variable(v *Value) {
+	b.G.State = append(b.G.State, State{Current: v, Init: v.Const})
+	v.Const = nil
+}

@@ -159,10 +159,13 @@ func (s *Session) release(b *binding, f *frame) {
 		f.arena.free()
 		return
 	}
-	b.idle = append(b.idle, f)
-	if slices.Contains(s.bindings, b) {
+	// Another run may have added the same shapes, or others have displaced them.
+	same := func(o *binding) bool { return slices.EqualFunc(o.shapes, b.shapes, tensor.Shape.Equal) }
+	if i := slices.IndexFunc(s.bindings, same); i >= 0 {
+		s.bindings[i].idle = append(s.bindings[i].idle, f)
 		return
 	}
+	b.idle = append(b.idle, f)
 	s.bindings = slices.Insert(s.bindings, 0, b)
 	if len(s.bindings) > maxBindings {
 		for _, old := range s.bindings[maxBindings].idle {

@@ -164,20 +164,20 @@ func (g *Gemm) check(p *Pool, scratch int) {
 	checkMatrix("A", g.A, aRows, aCols, g.lda)
 	checkMatrix("C", g.C, g.M, g.N, g.ldc)
 	if g.Packed != nil {
-		checkLen("Gemm.Packed", len(g.Packed), PackedLen(g.K, g.N, p.isa))
+		checkLen("Gemm", "Packed", len(g.Packed), PackedLen(g.K, g.N, p.isa))
 	} else {
 		checkMatrix("B", g.B, bRows, bCols, g.ldb)
 	}
 	switch {
 	case g.BiasAxis == BiasColumn:
-		checkLen("Gemm.Bias", len(g.Bias), g.N)
+		checkLen("Gemm", "Bias", len(g.Bias), g.N)
 	case g.BiasAxis == BiasRow:
-		checkLen("Gemm.Bias", len(g.Bias), g.M)
+		checkLen("Gemm", "Bias", len(g.Bias), g.M)
 	}
 	if g.Accumulate && g.BiasAxis != BiasNone {
 		panic("kernel: Gemm accumulates and has a bias")
 	}
-	checkLen("Gemm scratch", scratch, g.ScratchLen(p))
+	checkLen("Gemm", "scratch", scratch, g.ScratchLen(p))
 }
 
 func checkMatrix(name string, x []float32, rows, cols, ld int) {
@@ -185,14 +185,15 @@ func checkMatrix(name string, x []float32, rows, cols, ld int) {
 		panic(fmt.Sprintf("kernel: Gemm.%s has rows of %d with a stride of %d", name, cols, ld))
 	}
 	if rows > 0 && cols > 0 {
-		checkLen("Gemm."+name, len(x), (rows-1)*ld+cols)
+		checkLen("Gemm", name, len(x), (rows-1)*ld+cols)
 	}
 }
 
-// checkLen panics unless have is at least want.
-func checkLen(what string, have, want int) {
+// checkLen panics unless have, the length of an operation's operand, is at
+// least want.
+func checkLen(op, operand string, have, want int) {
 	if have < want {
-		panic(fmt.Sprintf("kernel: %s has %d elements, needs %d", what, have, want))
+		panic(fmt.Sprintf("kernel: %s: %s has %d elements, needs %d", op, operand, have, want))
 	}
 }
 

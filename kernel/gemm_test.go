@@ -94,8 +94,8 @@ func (g *Gemm) String() string {
 }
 
 func close32(a, b, tolerance float32) bool {
-	if a != a || b != b {
-		return a != a && b != b
+	if a == b || a != a || b != b {
+		return a == b || (a != a && b != b)
 	}
 	return math.Abs(float64(a-b)) <= float64(tolerance)
 }

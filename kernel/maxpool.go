@@ -34,18 +34,18 @@ func (m *MaxPool) OutSize() (oh, ow int) {
 // Forward computes Y.
 func (m *MaxPool) Forward(p *Pool) {
 	m.start(p, false)
-	checkLen("MaxPool.X", len(m.X), m.N*m.C*m.H*m.W)
-	checkLen("MaxPool.Y", len(m.Y), m.N*m.C*m.shape.OH*m.shape.OW)
+	checkLen("MaxPool", "X", len(m.X), m.N*m.C*m.H*m.W)
+	checkLen("MaxPool", "Y", len(m.Y), m.N*m.C*m.shape.OH*m.shape.OW)
 	p.run(m.N*m.C, m.grain(), m)
 }
 
 // Grad computes DX.
 func (m *MaxPool) Grad(p *Pool) {
 	m.start(p, true)
-	checkLen("MaxPool.X", len(m.X), m.N*m.C*m.H*m.W)
-	checkLen("MaxPool.DX", len(m.DX), m.N*m.C*m.H*m.W)
-	checkLen("MaxPool.Y", len(m.Y), m.N*m.C*m.shape.OH*m.shape.OW)
-	checkLen("MaxPool.DY", len(m.DY), m.N*m.C*m.shape.OH*m.shape.OW)
+	checkLen("MaxPool", "X", len(m.X), m.N*m.C*m.H*m.W)
+	checkLen("MaxPool", "DX", len(m.DX), m.N*m.C*m.H*m.W)
+	checkLen("MaxPool", "Y", len(m.Y), m.N*m.C*m.shape.OH*m.shape.OW)
+	checkLen("MaxPool", "DY", len(m.DY), m.N*m.C*m.shape.OH*m.shape.OW)
 	p.run(m.N*m.C, m.grain(), m)
 }
 
@@ -70,9 +70,54 @@ func (m *MaxPool) chunk(lo, hi, _ int) {
 	for i := lo; i < hi; i++ {
 		x := m.X[i*in:][:in]
 		if m.grad {
-			m.shape.MaxGrad(m.DX[i*in:][:in], x, m.DY[i*out:][:out])
+			m.gradPlane(m.DX[i*in:][:in], x, m.Y[i*out:][:out], m.DY[i*out:][:out])
 		} else {
-			m.shape.Max(m.Y[i*out:][:out], x, float32(math.Inf(-1)))
+			m.maxPlane(m.Y[i*out:][:out], x)
 		}
+	}
+}
+
+// halving reports whether the windows are the 2×2 blocks of the plane, for
+// which there are faster kernels.
+func (m *MaxPool) halving() bool {
+	s := &m.shape
+	return s.KH == 2 && s.KW == 2 && s.StrideH == 2 && s.StrideW == 2 && s.DilationH == 1 && s.DilationW == 1 &&
+		m.PadTop+m.PadLeft+m.PadBottom+m.PadRight == 0 && s.OH > 0 && s.OW > 0
+}
+
+func (m *MaxPool) maxPlane(y, x []float32) {
+	switch s := &m.shape; {
+	case !m.halving():
+		s.Max(y, x, float32(math.Inf(-1)))
+	case m.isa == AVX512:
+		for oy := 0; oy < s.OH; oy += poolRows {
+			maxPoolAsm(&y[oy*s.OW], &x[2*oy*s.W], min(poolRows, s.OH-oy), s.OW, s.W)
+		}
+	default:
+		for oy := range s.OH {
+			row, a, b := y[oy*s.OW:][:s.OW], x[2*oy*s.W:][:2*s.OW], x[(2*oy+1)*s.W:][:2*s.OW]
+			for i := range row {
+				row[i] = max(a[2*i], a[2*i+1], b[2*i], b[2*i+1])
+			}
+		}
+	}
+}
+
+// poolRows bounds the time in one call of the assembly, for rows of up to
+// some 10,000 pixels.
+const poolRows = 16
+
+func (m *MaxPool) gradPlane(dx, x, y, dy []float32) {
+	s := &m.shape
+	if m.isa != AVX512 || !m.halving() {
+		s.MaxGrad(dx, x, dy)
+		return
+	}
+	if s.H != 2*s.OH || s.W != 2*s.OW {
+		clear(dx) // the last row or column is in no window
+	}
+	for oy := 0; oy < s.OH; oy += poolRows {
+		at := oy * s.OW
+		maxPoolGradAsm(&dx[2*oy*s.W], &x[2*oy*s.W], &y[at], &dy[at], min(poolRows, s.OH-oy), s.OW, s.W)
 	}
 }

@@ -26,9 +26,9 @@ type Adam struct {
 
 // Run does the step.
 func (o *Adam) Run(p *Pool) {
-	checkLen("Adam.G", len(o.G), len(o.W))
-	checkLen("Adam.M", len(o.M), len(o.W))
-	checkLen("Adam.V", len(o.V), len(o.W))
+	checkLen("Adam", "G", len(o.G), len(o.W))
+	checkLen("Adam", "M", len(o.M), len(o.W))
+	checkLen("Adam", "V", len(o.V), len(o.W))
 	if o.Step < 1 {
 		panic("kernel: Adam.Step counts from 1")
 	}
@@ -52,6 +52,28 @@ func (o *Adam) chunk(lo, hi, _ int) {
 	adam(o.isa, &o.step, o.W[lo:hi], o.G[lo:hi], o.M[lo:hi], o.V[lo:hi])
 }
 
+// adam steps w, m and v; like binary, the rest of a vector goes through buffers.
+func adam(isa ISA, s *ref.AdamStep, w, g, m, v []float32) {
+	if isa == Generic {
+		s.Adam(w, g, m, v)
+		return
+	}
+	n := len(w) &^ (isa.lanes() - 1)
+	for i := 0; i < n; i += asmElements {
+		adamAsm(isa, &w[i], &g[i], &m[i], &v[i], min(asmElements, n-i), s)
+	}
+	if n < len(w) {
+		var t [4][16]float32
+		for i, x := range [4][]float32{w, g, m, v} {
+			copy(t[i][:], x[n:])
+		}
+		adamAsm(isa, &t[0][0], &t[1][0], &t[2][0], &t[3][0], isa.lanes(), s)
+		copy(w[n:], t[0][:])
+		copy(m[n:], t[2][:])
+		copy(v[n:], t[3][:])
+	}
+}
+
 // SGDParams are the settings of SGD as in PyTorch.
 type SGDParams struct {
 	LR, Momentum, Dampening, WeightDecay float32
@@ -71,9 +93,9 @@ type SGD struct {
 
 // Run does the step.
 func (o *SGD) Run(p *Pool) {
-	checkLen("SGD.G", len(o.G), len(o.W))
+	checkLen("SGD", "G", len(o.G), len(o.W))
 	if o.Momentum != 0 {
-		checkLen("SGD.M", len(o.M), len(o.W))
+		checkLen("SGD", "M", len(o.M), len(o.W))
 	}
 	o.step = ref.SGDStep{
 		LR: o.LR, Momentum: o.Momentum, GradScale: 1 - o.Dampening, Decay: o.WeightDecay, Nesterov: o.Nesterov,

@@ -12,7 +12,7 @@ func PackedLen(k, n int, isa ISA) int {
 // PackB packs b, [k,n] with row stride ldb (0 means dense), or [n,k] when
 // trans, for use as Gemm.Packed on pools of the tier isa.
 func PackB(dst, b []float32, k, n, ldb int, trans bool, isa ISA) {
-	checkLen("PackB dst", len(dst), PackedLen(k, n, isa))
+	checkLen("PackB", "dst", len(dst), PackedLen(k, n, isa))
 	if k == 0 || n == 0 {
 		return
 	}
@@ -58,15 +58,37 @@ func packRows(panel, src []float32, ld, k, width, cols int, isa ISA) {
 
 // packTransposed writes panel[k][cols] from src[column·ld + k].
 func packTransposed(panel, src []float32, ld, k, width, cols int, isa ISA) {
-	for j := range width {
-		for i, v := range src[j*ld:][:k] {
-			panel[i*cols+j] = v
+	if width < cols {
+		for i := range k {
+			clear(panel[i*cols+width : (i+1)*cols])
 		}
 	}
-	if width == cols {
-		return
+	transpose(panel, src, cols, ld, width, k, isa)
+}
+
+// transpose writes dst[c·ds + r] = src[r·ss + c] for rows × columns, whole
+// squares in assembly.
+func transpose(dst, src []float32, ds, ss, rows, columns int, isa ISA) {
+	wholeRows, wholeColumns := 0, 0
+	if lanes := isa.lanes(); lanes > 1 && rows >= lanes && columns >= lanes {
+		wholeRows, wholeColumns = rows-rows%lanes, columns-columns%lanes
+		for r := 0; r < wholeRows; r += lanes {
+			for c := 0; c < wholeColumns; c += transposeBlocks * lanes {
+				blocks := min(transposeBlocks, (wholeColumns-c)/lanes)
+				transposeAsm(isa, &dst[c*ds+r], &src[r*ss+c], ds, ss, blocks)
+			}
+		}
 	}
-	for i := range k {
-		clear(panel[i*cols+width : (i+1)*cols])
+	for r := range rows {
+		from := wholeColumns
+		if r >= wholeRows {
+			from = 0
+		}
+		for c, v := range src[r*ss:][from:columns] {
+			dst[(from+c)*ds+r] = v
+		}
 	}
 }
+
+// transposeBlocks bounds the time in one call of the assembly.
+const transposeBlocks = 256

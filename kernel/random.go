@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"math"
+	"unsafe"
 
 	"tandem/kernel/ref"
 )
@@ -24,7 +25,7 @@ type Dropout struct {
 
 // Run computes Y.
 func (d *Dropout) Run(p *Pool) {
-	checkLen("Dropout.X", len(d.X), len(d.Y))
+	checkLen("Dropout", "X", len(d.X), len(d.Y))
 	if !(d.Ratio >= 0 && d.Ratio < 1) {
 		panic(fmt.Sprintf("kernel: Dropout.Ratio %v is not in [0,1)", d.Ratio))
 	}
@@ -37,6 +38,43 @@ func (d *Dropout) Run(p *Pool) {
 
 func (d *Dropout) chunk(lo, hi, _ int) {
 	dropout(d.isa, &d.keys, d.Y[lo:hi], d.X[lo:hi], lo, d.threshold, d.scale)
+}
+
+// dropoutArgs is the argument of the assembly behind dropout; its layout is
+// known to the generator in kernel/asm.
+type dropoutArgs struct {
+	y, x      unsafe.Pointer
+	groups    int
+	counter   uint64 // of the first group's first lane
+	high      [2]uint32
+	threshold uint32
+	scale     float32
+	keys      [10][2]uint32 // of each round
+}
+
+// dropout computes y, whose first element has the index first, a multiple of
+// ref.GroupLen; a group that is not whole goes through a buffer.
+func dropout(isa ISA, s *ref.Stream, y, x []float32, first int, threshold uint32, scale float32) {
+	if isa == Generic {
+		s.Dropout(y, x, first, threshold, scale)
+		return
+	}
+	args := dropoutArgs{high: s.High, threshold: threshold, scale: scale, keys: s.RoundKeys()}
+	n := len(y) &^ (ref.GroupLen - 1)
+	for i := 0; i < n; i += asmElements {
+		args.y, args.x = unsafe.Pointer(&y[i]), unsafe.Pointer(&x[i])
+		args.groups = min(asmElements, n-i) / ref.GroupLen
+		args.counter = uint64(first+i) / 4
+		dropoutAsm(isa, &args)
+	}
+	if n < len(y) {
+		var t [ref.GroupLen]float32
+		copy(t[:], x[n:len(y)])
+		args.y, args.x = unsafe.Pointer(&t), unsafe.Pointer(&t)
+		args.groups, args.counter = 1, uint64(first+n)/4
+		dropoutAsm(isa, &args)
+		copy(y[n:], t[:])
+	}
 }
 
 // Uniform fills dst with numbers in [0,1), multiples of 2⁻²⁴.

@@ -17,8 +17,8 @@ func (v *Softmax) Run(p *Pool) {
 	if v.Cols == 0 {
 		return
 	}
-	checkLen("Softmax.X", len(v.X), v.Rows*v.Cols)
-	checkLen("Softmax.Y", len(v.Y), v.Rows*v.Cols)
+	checkLen("Softmax", "X", len(v.X), v.Rows*v.Cols)
+	checkLen("Softmax", "Y", len(v.Y), v.Rows*v.Cols)
 	v.isa = p.isa
 	p.run(v.Rows, ceilDiv(1<<12, v.Cols), v)
 }
@@ -69,8 +69,8 @@ const sumColumns = 256
 
 // Run computes Dst.
 func (v *SumRows) Run(p *Pool) {
-	checkLen("SumRows.X", len(v.X), v.Rows*v.Cols)
-	checkLen("SumRows.Dst", len(v.Dst), v.Cols)
+	checkLen("SumRows", "X", len(v.X), v.Rows*v.Cols)
+	checkLen("SumRows", "Dst", len(v.Dst), v.Cols)
 	v.isa = p.isa
 	p.run(v.Cols, max(64, ceilDiv(1<<14, max(v.Rows, 1))/64*64), v)
 }
@@ -93,8 +93,8 @@ type SumChannels struct {
 
 // Run computes Dst.
 func (v *SumChannels) Run(p *Pool) {
-	checkLen("SumChannels.Y", len(v.Y), v.N*v.C*v.HW)
-	checkLen("SumChannels.Dst", len(v.Dst), v.C)
+	checkLen("SumChannels", "Y", len(v.Y), v.N*v.C*v.HW)
+	checkLen("SumChannels", "Dst", len(v.Dst), v.C)
 	v.isa = p.isa
 	p.run(v.C, ceilDiv(1<<14, max(v.N*v.HW, 1)), v)
 }

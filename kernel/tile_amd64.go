@@ -45,3 +45,21 @@ func runNarrowAVX2(t *tileArgs) {
 		copy(row(i), c[i*cols:])
 	}
 }
+
+func packAsm(isa ISA, args *packArgs) {
+	if isa == AVX512 {
+		patchesAVX512((*byte)(unsafe.Pointer(args)))
+	} else {
+		patchesAVX2((*byte)(unsafe.Pointer(args)))
+	}
+}
+
+// transposeAsm writes dst[c·ds + r] = src[r·ss + c] for isa.lanes() rows and
+// blocks times as many columns.
+func transposeAsm(isa ISA, dst, src *float32, ds, ss, blocks int) {
+	if isa == AVX512 {
+		transposeAVX512(dst, src, ds*4, ss*4, blocks)
+	} else {
+		transposeAVX2(dst, src, ds*4, ss*4, blocks)
+	}
+}

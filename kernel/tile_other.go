@@ -5,3 +5,7 @@ package kernel
 const noAssembly = "kernel: no assembly on this processor"
 
 func runTile(ISA, *tileArgs) { panic(noAssembly) }
+
+func packAsm(ISA, *packArgs) { panic(noAssembly) }
+
+func transposeAsm(ISA, *float32, *float32, int, int, int) { panic(noAssembly) }

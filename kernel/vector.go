@@ -31,8 +31,8 @@ type Binary struct {
 
 // Run computes Y.
 func (v *Binary) Run(p *Pool) {
-	checkLen("Binary.A", len(v.A), len(v.Y))
-	checkLen("Binary.B", len(v.B), len(v.Y))
+	checkLen("Binary", "A", len(v.A), len(v.Y))
+	checkLen("Binary", "B", len(v.B), len(v.Y))
 	v.isa = p.isa
 	p.run(len(v.Y), vectorGrain, v)
 }
@@ -51,8 +51,8 @@ type AddScaled struct {
 
 // Run computes Y.
 func (v *AddScaled) Run(p *Pool) {
-	checkLen("AddScaled.A", len(v.A), len(v.Y))
-	checkLen("AddScaled.B", len(v.B), len(v.Y))
+	checkLen("AddScaled", "A", len(v.A), len(v.Y))
+	checkLen("AddScaled", "B", len(v.B), len(v.Y))
 	v.isa = p.isa
 	p.run(len(v.Y), vectorGrain, v)
 }
@@ -83,7 +83,7 @@ type Unary struct {
 
 // Run computes Y.
 func (v *Unary) Run(p *Pool) {
-	checkLen("Unary.X", len(v.X), len(v.Y))
+	checkLen("Unary", "X", len(v.X), len(v.Y))
 	v.isa = p.isa
 	p.run(len(v.Y), vectorGrain, v)
 }
@@ -100,7 +100,7 @@ type Scale struct {
 
 // Run computes Y.
 func (v *Scale) Run(p *Pool) {
-	checkLen("Scale.X", len(v.X), len(v.Y))
+	checkLen("Scale", "X", len(v.X), len(v.Y))
 	v.isa = p.isa
 	p.run(len(v.Y), vectorGrain, v)
 }
@@ -127,8 +127,8 @@ func binary(isa ISA, op BinaryOp, y, a, b []float32, s float32) {
 		return
 	}
 	n := len(y) &^ (isa.lanes() - 1)
-	if n > 0 {
-		binaryAsm(isa, op, &y[0], &a[0], &b[0], n, s)
+	for i := 0; i < n; i += asmElements {
+		binaryAsm(isa, op, &y[i], &a[i], &b[i], min(asmElements, n-i), s)
 	}
 	if n < len(y) {
 		var ta, tb [16]float32
@@ -169,8 +169,8 @@ func unary(isa ISA, op UnaryOp, y, x []float32, s float32) {
 		return
 	}
 	n := len(y) &^ (isa.lanes() - 1)
-	if n > 0 {
-		unaryAsm(isa, op, &y[0], &x[0], n, s)
+	for i := 0; i < n; i += asmElements {
+		unaryAsm(isa, op, &y[i], &x[i], min(asmElements, n-i), s)
 	}
 	if n < len(y) {
 		var t [16]float32

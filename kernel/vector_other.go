@@ -2,6 +2,8 @@
 
 package kernel
 
+import "tandem/kernel/ref"
+
 // Without assembly the tier is Generic, so none of these is reached.
 
 func binaryAsm(ISA, BinaryOp, *float32, *float32, *float32, int, float32) { panic(noAssembly) }
@@ -9,3 +11,10 @@ func unaryAsm(ISA, UnaryOp, *float32, *float32, int, float32)             { pani
 func sumAsm(ISA, *float32, int) float32                                   { panic(noAssembly) }
 func maxAsm(ISA, *float32, int) float32                                   { panic(noAssembly) }
 func sumRowsAsm(ISA, *float32, *float32, int, int, int)                   { panic(noAssembly) }
+func adamAsm(ISA, *float32, *float32, *float32, *float32, int, *ref.AdamStep) {
+	panic(noAssembly)
+}
+func dropoutAsm(ISA, *dropoutArgs) { panic(noAssembly) }
+
+func maxPoolAsm(*float32, *float32, int, int, int)                         { panic(noAssembly) }
+func maxPoolGradAsm(*float32, *float32, *float32, *float32, int, int, int) { panic(noAssembly) }

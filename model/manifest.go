@@ -12,14 +12,14 @@ type Digest = blob.Digest
 // digest of that encoding is the identity of the artifact: whoever trusts the
 // digest can verify every byte.
 type Manifest struct {
-	Format    int               `json:"format"` // FormatVersion
-	Family    string            `json:"family,omitempty"`
-	Task      string            `json:"task,omitempty"`
-	Stages    []StageSpec       `json:"stages"` // in the order that data passes through them
-	Signature Signature         `json:"signature"`
-	Labels    []string          `json:"labels,omitempty"` // names of classes, by index
-	Files     []File            `json:"files"`            // sorted by name
-	Lineage   Lineage           `json:"lineage"`
+	Format    int                `json:"format"` // FormatVersion
+	Family    string             `json:"family,omitempty"`
+	Task      string             `json:"task,omitempty"`
+	Stages    []StageSpec        `json:"stages"` // in the order that data passes through them
+	Signature Signature          `json:"signature"`
+	Labels    []string           `json:"labels,omitempty"` // names of classes, by index
+	Files     []File             `json:"files"`            // sorted by name
+	Lineage   Lineage            `json:"lineage"`
 	Metrics   map[string]float64 `json:"metrics,omitempty"`
 }
 

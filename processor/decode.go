@@ -16,11 +16,11 @@ import (
 // Limits bound what one picture may take.
 type Limits struct {
 	Bytes  int64 // encoded
-	Pixels int   // decoded, and between the two passes of resizing: up to 12 bytes each
+	Pixels int   // decoded, and between the two passes of resizing: up to 24 bytes of memory each
 }
 
 // DefaultLimits let the photographs of most cameras pass.
-func DefaultLimits() Limits { return Limits{Bytes: 32 << 20, Pixels: 32 << 20} }
+func DefaultLimits() Limits { return Limits{Bytes: 32 << 20, Pixels: 25 << 20} }
 
 // maxScans bounds the passes of a progressive JPEG. Real ones have about ten; a
 // pass can be of a few bytes and still cost a visit to every pixel.

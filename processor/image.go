@@ -57,7 +57,7 @@ func (p *Image) Validate() error {
 	if n := len(p.Std); n != 0 && n != p.Channels {
 		return invalid("%d standard deviations for %d channels", n, p.Channels).Try("give one for each channel, or none")
 	}
-	if !(p.Scale > 0) || math.IsInf(float64(p.Scale), 0) {
+	if !(p.Scale > 0) {
 		return invalid("a scale of %v", p.Scale).Try("give a positive scale, such as 0.003921569 for 1/255")
 	}
 	for c := range p.Channels {

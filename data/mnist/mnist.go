@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"tandem/data"
 	"tandem/fault"
@@ -23,6 +24,8 @@ type Options struct {
 	// Progress, if given, hears of a download: the bytes so far and in all, or -1
 	// if that's not known. It's called from the goroutine of Open.
 	Progress func(bytes, total int64)
+
+	stall time.Duration // how long a proxy may send nothing; 0 means stallLimit
 }
 
 // files are the set's four files with the sha256 of each.
@@ -71,7 +74,7 @@ func findZip(ctx context.Context, opt Options) (fsys fs.FS, source string, err e
 			return fsys, cached, nil
 		}
 	}
-	zip, from, err := download(ctx, env, opt.Progress)
+	zip, from, err := download(ctx, env, opt)
 	if err != nil {
 		return nil, "", err
 	}

@@ -1,6 +1,7 @@
 package mnist
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,7 +59,7 @@ const proxyRemedy = "set GOPROXY to a module proxy that is in reach, such as htt
 
 // download gets the module's zip from the first proxy that has it. The bytes
 // aren't verified yet.
-func download(ctx context.Context, env goEnv, progress func(bytes, total int64)) (zip []byte, from string, err error) {
+func download(ctx context.Context, env goEnv, opt Options) (zip []byte, from string, err error) {
 	if module.MatchPrefixPatterns(env.noProxy, Module) {
 		return nil, "", fault.New(op, fault.Denied, "GONOPROXY or GOPRIVATE, %q, forbids to ask a proxy for %s", env.noProxy, Module).
 			Try(proxyRemedy)
@@ -70,7 +71,7 @@ func download(ctx context.Context, env goEnv, progress func(bytes, total int64))
 	var failed []error
 	kind := fault.NotFound // that of the worst failure
 	for _, p := range proxies {
-		zip, from, err := fetch(ctx, p.address, progress)
+		zip, from, err := fetch(ctx, p.address, opt)
 		if err == nil {
 			return zip, from, nil
 		}
@@ -98,7 +99,7 @@ func joinMessages(errs []error) string {
 }
 
 // fetch gets the zip from one proxy. NotFound means that the proxy lacks it.
-func fetch(ctx context.Context, address string, progress func(bytes, total int64)) (zip []byte, from string, err error) {
+func fetch(ctx context.Context, address string, opt Options) (zip []byte, from string, err error) {
 	switch address {
 	case "off":
 		return nil, "", fault.New("", fault.Denied, "GOPROXY is off")
@@ -113,38 +114,35 @@ func fetch(ctx context.Context, address string, progress func(bytes, total int64
 	full := base.JoinPath(zipPath())
 	switch base.Scheme {
 	case "http", "https":
-		zip, err = get(ctx, full, progress)
+		zip, err = get(ctx, full, opt)
 	case "file":
-		zip, err = readFolder(filepath.FromSlash(full.Path))
+		zip, err = readFile(filepath.FromSlash(full.Path))
 	default:
 		return nil, "", fault.New("", fault.Invalid, "the entry %s of GOPROXY is not an http, https or file URL", base.Redacted())
 	}
 	return zip, full.Redacted(), err
 }
 
-// readFolder reads the zip from a proxy that's a folder.
-func readFolder(path string) ([]byte, error) {
+// readFile reads a zip of the module cache, of our own, or of a proxy that's a
+// folder.
+func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fault.From(err, "")
+		return nil, fault.From(err, op)
 	}
 	defer f.Close()
 	return readLimited(f)
 }
 
-func readLimited(r io.Reader) ([]byte, error) {
-	b, err := io.ReadAll(io.LimitReader(r, zipLimitBytes+1))
-	if err == nil && len(b) > zipLimitBytes {
-		err = fault.New("", fault.TooLarge, "it is larger than %d bytes", zipLimitBytes)
-	}
-	return b, err
-}
+// readLimited reads no more than it takes to see that a zip is too large.
+func readLimited(r io.Reader) ([]byte, error) { return io.ReadAll(io.LimitReader(r, zipLimitBytes+1)) }
 
 // get downloads with a limit on bytes, and on the time that nothing comes.
-func get(ctx context.Context, from *url.URL, progress func(bytes, total int64)) ([]byte, error) {
+func get(ctx context.Context, from *url.URL, opt Options) ([]byte, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stalled := time.AfterFunc(stallLimit, func() { cancel(fmt.Errorf("nothing came for %v", stallLimit)) })
+	limit := cmp.Or(opt.stall, stallLimit)
+	stalled := time.AfterFunc(limit, func() { cancel(fmt.Errorf("nothing came for %v", limit)) })
 	defer stalled.Stop()
 
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from.String(), nil)
@@ -164,7 +162,7 @@ func get(ctx context.Context, from *url.URL, progress func(bytes, total int64)) 
 	case resp.ContentLength > zipLimitBytes:
 		return nil, fault.New("", fault.TooLarge, "%s is of %d bytes, more than %d", from.Redacted(), resp.ContentLength, zipLimitBytes)
 	}
-	body := &watched{r: resp.Body, total: resp.ContentLength, progress: progress, stalled: stalled}
+	body := &watched{r: resp.Body, total: resp.ContentLength, progress: opt.Progress, stalled: stalled, limit: limit}
 	b, err := readLimited(body)
 	if err != nil {
 		return nil, broken(ctx, from, err)
@@ -194,11 +192,12 @@ type watched struct {
 	total    int64 // -1 if not known
 	progress func(bytes, total int64)
 	stalled  *time.Timer
+	limit    time.Duration
 }
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
-	w.stalled.Reset(stallLimit)
+	w.stalled.Reset(w.limit)
 	w.bytes += int64(n)
 	if n > 0 && w.progress != nil {
 		w.progress(w.bytes, w.total)

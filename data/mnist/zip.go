@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"golang.org/x/mod/module"
@@ -45,12 +44,7 @@ func moduleZip(moduleCache string) string {
 // system with the four files at its top. The bytes that were verified are those
 // that are used: the file is read once.
 func OpenZip(path string) (fs.FS, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fault.From(err, op)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, zipLimitBytes+1))
+	b, err := readFile(path)
 	if err != nil {
 		return nil, fault.From(err, op)
 	}

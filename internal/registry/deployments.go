@@ -78,11 +78,7 @@ func (r *Registry) Deploy(ctx context.Context, p tenant.Principal, name string, 
 			d = last
 			return nil
 		}
-		previous := last.ID
-		if last.Version == v.Number { // deployed, undeployed, deployed: nothing else served between
-			previous = last.previous
-		}
-		d, err = r.replace(ctx, tx, p, name, v.Number, previous)
+		d, err = r.replace(ctx, tx, p, name, v.Number, last.ID)
 		return err
 	})
 	if err != nil {
@@ -122,7 +118,8 @@ func (r *Registry) Rollback(ctx context.Context, p tenant.Principal, name string
 }
 
 // rollbackTarget walks into the past to another version that is still there; the zero
-// Deployment if there is none.
+// Deployment if there is none. The same version can come before itself: it was deployed,
+// undeployed and deployed.
 func rollbackTarget(ctx context.Context, tx *sql.Tx, t tenant.ID, name string, active Deployment) (Deployment, error) {
 	d := active
 	for d.previous != 0 {

@@ -34,7 +34,7 @@ func (r *Registry) CreateVersion(ctx context.Context, t tenant.ID, name string, 
 	if len(manifest) > MaxManifestBytes {
 		return Version{}, fault.New(op, fault.TooLarge, "the manifest has %d bytes; at most %d are allowed", len(manifest), MaxManifestBytes)
 	}
-	m, err := parseManifest(manifest)
+	m, err := model.ParseManifest(manifest)
 	if err != nil {
 		return Version{}, fault.From(err, op)
 	}
@@ -152,7 +152,7 @@ func (r *Registry) Manifest(ctx context.Context, t tenant.ID, v Version) (*model
 	if err != nil {
 		return nil, err
 	}
-	m, err := parseManifest(manifest)
+	m, err := model.ParseManifest(manifest)
 	return m, fault.From(err, op)
 }
 

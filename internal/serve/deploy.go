@@ -47,17 +47,17 @@ func (e *Engine) Prepare(ctx context.Context, a Artifact) (*Prepared, error) {
 	if err != nil || serving {
 		return p, err
 	}
-	return e.load(ctx, a, p)
+	if p, err = e.load(ctx, a, p); err != nil {
+		e.end(a.place(), nil, nil) // the caller is told; the name is as it was
+		return nil, err
+	}
+	return p, nil
 }
 
 func (e *Engine) load(ctx context.Context, a Artifact, p *Prepared) (*Prepared, error) {
 	d, err := e.open(ctx, a)
-	if err != nil {
-		e.end(a.place(), nil, err)
-		return nil, err
-	}
 	p.deployment = d
-	return p, nil
+	return p, err
 }
 
 // begin marks the target as loading; serving tells that nothing is to be done.
@@ -92,13 +92,15 @@ func (e *Engine) end(p place, d *deployment, err error) {
 	close(s.loaded)
 	s.loading, s.failure, s.failed = 0, err, version
 	switch {
+	case d != nil && e.closed:
+		e.retire(d)
 	case d != nil:
 		s.serving = d
+		if old != nil {
+			e.retire(old)
+		}
 	case s.serving == nil && err == nil:
 		delete(e.slots, p)
-	}
-	if d != nil && old != nil {
-		e.retire(old)
 	}
 	e.mu.Unlock()
 }
@@ -194,12 +196,20 @@ func (e *Engine) Restore(artifacts []Artifact) (load func(context.Context) error
 		for _, a := range marked {
 			p, err := e.load(ctx, a, &Prepared{engine: e, place: a.place()})
 			if err != nil {
+				e.end(a.place(), nil, err)
 				failures = append(failures, err)
 				continue
 			}
 			p.Commit()
 		}
 		return errors.Join(failures...)
+	}
+}
+
+// refuse makes requests for a target that cannot even be tried answer with the reason.
+func (e *Engine) refuse(t Target, err error) {
+	if serving, busy := e.begin(t); !serving && busy == nil {
+		e.end(t.place(), nil, err)
 	}
 }
 

@@ -197,7 +197,7 @@ func (e *Engine) find(ctx context.Context, t Target) (*deployment, error) {
 		return nil, fault.New("serve.find", fault.NotFound, "version %d of model %q is not deployed: version %d is",
 			t.Version, t.Model, view.serving.target.Version).Try("ask for the deployed version, or for none in particular")
 	case view.failure != nil && (t.Version == 0 || t.Version == view.failed):
-		return nil, fault.Wrap(view.failure, "serve.find", fault.Unavailable, "model %q version %d could not be loaded", t.Model, view.failed)
+		return nil, fault.Wrap(view.failure, "serve.find", fault.Unavailable, "")
 	}
 	return nil, fault.New("serve.find", fault.NotFound, "no model %q is deployed", t.Model).Try("deploy it first")
 }

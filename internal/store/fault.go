@@ -39,7 +39,7 @@ func classify(err error, op string) error {
 
 func kindOfCode(code int) (fault.Kind, string) {
 	switch code { // extended codes first
-	case lib.SQLITE_IOERR_SHMSIZE, lib.SQLITE_IOERR_WRITE: // the disk or a limit on a file's size
+	case lib.SQLITE_IOERR_SHMSIZE: // extending a file has failed
 		return fault.NoSpace, remedySpace
 	case lib.SQLITE_IOERR_CORRUPTFS:
 		return fault.Corrupt, remedyCorrupt
@@ -59,6 +59,8 @@ func kindOfCode(code int) (fault.Kind, string) {
 		return fault.Canceled, ""
 	case lib.SQLITE_CONSTRAINT:
 		return fault.Conflict, ""
+	case lib.SQLITE_IOERR:
+		return fault.Internal, "check the disk that holds the --data directory, and the limit that ulimit -f shows"
 	case lib.SQLITE_NOMEM:
 		return fault.NoSpace, "give the server more memory"
 	}

@@ -18,6 +18,12 @@ var families = []struct {
 	write func(*writer)
 }{
 	{"tile", writeTiles},
+	{"patches", writePatches},
+	{"transpose", writeTranspose},
+	{"vector", writeVectors},
+	{"optimize", writeOptimizers},
+	{"dropout", writeDropout},
+	{"maxpool", writeMaxPool},
 	{"pause", writePause},
 }
 

@@ -31,6 +31,17 @@ func NewStream(seed, stream, step uint64) Stream {
 	return Stream{Key: [2]uint32{w[0], w[1]}, High: [2]uint32{w[2], w[3]}}
 }
 
+// RoundKeys are the keys of the ten rounds.
+func (s Stream) RoundKeys() (keys [10][2]uint32) {
+	k := s.Key
+	for i := range keys {
+		keys[i] = k
+		k[0] += philoxW0
+		k[1] += philoxW1
+	}
+	return keys
+}
+
 // GroupLen is the number of words that sixteen consecutive counters give. In
 // a group, element 16·w + l is word w of counter l, so sixteen lanes write
 // whole vectors without transposing.

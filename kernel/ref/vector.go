@@ -111,15 +111,12 @@ func Sum(x []float32) float32 {
 	return s
 }
 
-// Max returns the greatest element of x, or NaN if there is one; -Inf of none.
+// Max returns the greatest element of x that is a number; -Inf when none is.
 func Max(x []float32) float32 {
 	m := float32(math.Inf(-1))
 	for _, v := range x {
-		if v > m || v != v {
+		if v > m {
 			m = v
-		}
-		if m != m {
-			return m
 		}
 	}
 	return m

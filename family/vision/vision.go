@@ -1,0 +1,101 @@
+package vision
+
+import (
+	"context"
+	"os"
+	"strconv"
+
+	"tandem/data"
+	"tandem/data/mnist"
+	"tandem/fault"
+	"tandem/graph"
+	"tandem/model"
+	"tandem/nn"
+	"tandem/processor"
+	"tandem/tensor"
+	"tandem/train"
+)
+
+// builtIn is the data path that names the MNIST set.
+const builtIn = "mnist"
+
+// Columns of the datasets.
+const (
+	imageColumn = "image" // uint8 [n,h,w] or [n,h,w,c]
+	labelColumn = "label" // int64 [n]
+)
+
+// Prepare makes the problem of classifying images.
+func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Problem, error) {
+	m, err := parseModel(spec.Model)
+	if err != nil {
+		return nil, err
+	}
+	trainSet, testSet, err := open(ctx, spec.Data)
+	if err != nil {
+		return nil, err
+	}
+	image, classes, err := describe(trainSet, testSet)
+	if err != nil {
+		return nil, err
+	}
+	b, err := build(m, image, classes, spec.Train.Seed, ops)
+	if err != nil {
+		return nil, err
+	}
+	labels := make([]string, classes)
+	for i := range labels {
+		labels[i] = strconv.Itoa(i)
+	}
+	return &train.Problem{
+		Graph: b.G, Params: b.Params(),
+		Loss:   nn.CrossEntropy,
+		Target: graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}},
+		Train:  trainSet, Test: testSet,
+		Feed:     newFeed(image, trainSet),
+		Artifact: model.Artifact{Image: image, Labels: labels, Batch: true},
+	}, nil
+}
+
+// open reads the built-in set or a folder of IDX files.
+func open(ctx context.Context, d train.DataSpec) (trainSet, testSet *data.Dataset, err error) {
+	if d.Path == builtIn {
+		trainSet, testSet, _, err = mnist.Open(ctx, mnist.Options{})
+	} else {
+		if _, statErr := os.Stat(d.Path); statErr != nil {
+			return nil, nil, fault.Wrap(statErr, "vision.open", fault.KindOf(statErr), "the data cannot be read").
+				Try("give a folder of IDX files, or mnist for the built-in set")
+		}
+		trainSet, testSet, err = data.OpenIDX(os.DirFS(d.Path))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if n := d.LimitRows; n > 0 && n < trainSet.Len() {
+		trainSet = trainSet.Slice(0, n)
+	}
+	return trainSet, testSet, nil
+}
+
+// describe finds size, classes and the mean and deviation of the pixels, which the
+// processor takes out.
+func describe(trainSet, testSet *data.Dataset) (*processor.Image, int, error) {
+	const op = "vision.describe"
+	pixels, ok := trainSet.Column(imageColumn)
+	if !ok || pixels.DType() != tensor.Uint8 || pixels.Rank() != 3 || pixels.Len() == 0 {
+		return nil, 0, fault.New(op, fault.Invalid, "the set has no images of bytes with one channel")
+	}
+	test, _ := testSet.Column(imageColumn)
+	if !test.Shape()[1:].Equal(pixels.Shape()[1:]) {
+		return nil, 0, fault.New(op, fault.Invalid, "training images are %v, test images %v", pixels.Shape()[1:], test.Shape()[1:])
+	}
+	classes := max(trainSet.Classes(labelColumn), testSet.Classes(labelColumn))
+	if classes < 2 {
+		return nil, 0, fault.New(op, fault.Invalid, "the set has %d class, at least 2 are needed", classes)
+	}
+	mean, std := moments(tensor.Data[uint8](pixels))
+	return &processor.Image{
+		Height: pixels.Dim(1), Width: pixels.Dim(2), Channels: 1, Scale: 1.0 / 255,
+		Mean: []float32{mean}, Std: []float32{std}, Resize: processor.ResizeStretch,
+	}, classes, nil
+}

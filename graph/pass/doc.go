@@ -1,0 +1,28 @@
+// Package pass holds the rewrites that make a graph cheaper to run without
+// changing what it computes. Each is a pure function of the graph, in a file of
+// its own, with a test that shows a graph before and after.
+//
+// Inference, Evaluation and Training list the passes for each use, in the order in which
+// they run.
+package pass
+
+import (
+	"tandem/graph"
+	"tandem/kernel"
+)
+
+// Inference are the passes for a program whose weights are constants.
+func Inference(p *kernel.Pool) []graph.Pass {
+	return append(Evaluation(), Pack(p))
+}
+
+// Evaluation are the passes for a program that reads weights which another one
+// goes on changing: none may copy them.
+func Evaluation() []graph.Pass {
+	return []graph.Pass{Views(), FuseActivation(), Dead()}
+}
+
+// Training are the passes for a program that updates its weights.
+func Training() []graph.Pass {
+	return []graph.Pass{FuseActivation(), Dead(), UpdateEarly()}
+}

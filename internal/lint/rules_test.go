@@ -1,0 +1,151 @@
+package lint
+
+import (
+	"go/ast"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// maxLines is the length of a file above which its top must say why.
+const maxLines = 600
+
+func TestNames(t *testing.T) {
+	banned := []string{"util", "utils", "helper", "helpers", "common", "manager", "impl", "misc"}
+	word := regexp.MustCompile(`[a-z]+`)
+	for _, s := range sources(t) {
+		for _, w := range word.FindAllString(strings.TrimSuffix(s.path, ".go"), -1) {
+			if slices.Contains(banned, w) {
+				t.Errorf("%s: %q says nothing about what is inside", s.path, w)
+			}
+		}
+	}
+}
+
+func TestFileLength(t *testing.T) {
+	for _, s := range sources(t) {
+		if n := strings.Count(s.text, "\n"); n > maxLines && !strings.Contains(s.text[:min(len(s.text), 1500)], "This file is long because") {
+			t.Errorf("%s has %d lines; above %d the top must say why: \"This file is long because …\"", s.path, n, maxLines)
+		}
+	}
+}
+
+// TestPackagesAreDocumented: every package has a doc.go with a package comment.
+func TestPackagesAreDocumented(t *testing.T) {
+	documented, seen := map[string]bool{}, map[string]bool{}
+	for _, s := range sources(t) {
+		if s.test() {
+			continue
+		}
+		seen[s.pkg] = true
+		// A command tells in main.go what it does.
+		place := strings.HasSuffix(s.path, "doc.go") || s.file.Name.Name == "main" && strings.HasSuffix(s.path, "main.go")
+		if place && s.file.Doc != nil && len(s.file.Doc.Text()) > 40 {
+			documented[s.pkg] = true
+		}
+	}
+	for pkg := range seen {
+		if !documented[pkg] {
+			t.Errorf("package %q has no doc.go that tells what it is for", pkg)
+		}
+	}
+}
+
+// TestNoHiddenState: no init functions, and nothing assigns to a package-level
+// variable.
+func TestNoHiddenState(t *testing.T) {
+	for _, s := range sources(t) {
+		if s.test() {
+			continue
+		}
+		globals := map[string]bool{}
+		for _, d := range s.file.Decls {
+			switch d := d.(type) {
+			case *ast.FuncDecl:
+				if d.Recv == nil && d.Name.Name == "init" {
+					t.Errorf("%s has an init function", s.path)
+				}
+			case *ast.GenDecl:
+				if d.Tok != token.VAR {
+					continue
+				}
+				for _, spec := range d.Specs {
+					for _, name := range spec.(*ast.ValueSpec).Names {
+						globals[name.Name] = true
+					}
+				}
+			}
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.AssignStmt:
+				if n.Tok != token.DEFINE {
+					for _, l := range n.Lhs {
+						s.checkAssigned(t, l, globals)
+					}
+				}
+			case *ast.IncDecStmt:
+				s.checkAssigned(t, n.X, globals)
+			}
+			return true
+		})
+	}
+}
+
+// checkAssigned reports an assignment whose target begins with a global of the file.
+func (s source) checkAssigned(t *testing.T, target ast.Expr, globals map[string]bool) {
+	for {
+		switch e := target.(type) {
+		case *ast.IndexExpr:
+			target = e.X
+		case *ast.SelectorExpr:
+			target = e.X
+		case *ast.StarExpr:
+			target = e.X
+		case *ast.ParenExpr:
+			target = e.X
+		case *ast.Ident:
+			// The parser links an identifier to a declaration inside a function if
+			// there is one: then the global is shadowed.
+			if globals[e.Name] && (e.Obj == nil || isGlobal(s.file, e.Obj)) {
+				t.Errorf("%s: %s is changed at run time", s.fset.Position(e.Pos()), e.Name)
+			}
+			return
+		default:
+			return
+		}
+	}
+}
+
+func isGlobal(f *ast.File, o *ast.Object) bool { return f.Scope.Lookup(o.Name) == o }
+
+// TestNoMachinePaths: nothing in the repository names a folder of the machine that
+// somebody sits at.
+func TestNoMachinePaths(t *testing.T) {
+	path := regexp.MustCompile(`(^|[^A-Za-z0-9_.])/(root|home/[a-z]+|Users/[A-Za-z]+|work)/`)
+	top := root(t)
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "Makefile", ".ci/*", "bench/*.py", "bench/*.md", "bench/*/*.py"} {
+		files, err := filepath.Glob(filepath.Join(top, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m := path.Find(text); m != nil {
+				t.Errorf("%s names a folder of a machine: %q", f, m)
+			}
+		}
+	}
+	for _, s := range sources(t) {
+		if s.pkg != "internal/lint" && path.MatchString(s.text) {
+			t.Errorf("%s names a folder of a machine: %q", s.path, path.FindString(s.text))
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package kernel
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+// TestRunsDoNotAllocate holds for every operation in its steady state.
+func TestRunsDoNotAllocate(t *testing.T) {
+	r := rand.New(rand.NewPCG(25, 26))
+	x, y, z, w := random(r, 1<<16, 0), random(r, 1<<16, 0), random(r, 1<<16, 0), random(r, 1<<16, 0)
+	for _, p := range testPools(t) {
+		gemm := &Gemm{M: 100, N: 90, K: 300, TransA: true, TransB: true, A: x, B: y, C: z}
+		plain := &Gemm{M: 3, N: 33, K: 300, A: x, B: y, C: z, Bias: x, BiasAxis: BiasColumn}
+		conv := &Conv{N: 2, C: 5, H: 20, W: 20, OC: 7, KH: 3, KW: 3, PadTop: 1, StrideW: 2, X: x, Weight: y, Y: z}
+		pool := &MaxPool{N: 2, C: 3, H: 20, W: 21, KH: 2, KW: 2, StrideH: 2, StrideW: 2, X: x, Y: y, DY: z, DX: w}
+		scratch := make([]float32, max(gemm.ScratchLen(p), plain.ScratchLen(p), conv.ForwardScratchLen(p),
+			conv.GradInputScratchLen(p), conv.GradWeightScratchLen(p)))
+		binary, unary := &Binary{Y: z, A: x, B: y}, &Unary{Op: OpTanh, Y: z[:999], X: x}
+		softmax := &Softmax{Y: z, X: x, Rows: 300, Cols: 100, Log: true}
+		rows, channels := &SumRows{Dst: z, X: x, Rows: 100, Cols: 99}, &SumChannels{Dst: z, Y: x, N: 4, C: 10, HW: 99}
+		adam := &Adam{W: x[:9999], G: y, M: z, V: w, AdamParams: AdamParams{Step: 1}}
+		sgd := &SGD{W: x, G: y, M: z, SGDParams: SGDParams{Momentum: 0.9}}
+		drop := &Dropout{Y: z[:9999], X: x, Ratio: 0.5}
+		body := func(int, int, int) {}
+		for name, f := range map[string]func(){
+			"For":  func() { p.For(100, 1, body) },
+			"Gemm": func() { gemm.Run(p, scratch) }, "Gemm plain": func() { plain.Run(p, scratch) },
+			"Conv.Forward":    func() { conv.Forward(p, scratch) },
+			"Conv.GradInput":  func() { conv.GradInput(p, w, scratch) },
+			"Conv.GradWeight": func() { conv.GradWeight(p, w, scratch) },
+			"MaxPool":         func() { pool.Forward(p); pool.Grad(p) },
+			"Binary":          func() { binary.Run(p) }, "Unary": func() { unary.Run(p) },
+			"Softmax": func() { softmax.Run(p) }, "SumRows": func() { rows.Run(p) },
+			"SumChannels": func() { channels.Run(p) }, "Adam": func() { adam.Run(p) },
+			"SGD": func() { sgd.Run(p) }, "Dropout": func() { drop.Run(p) },
+		} {
+			if n := testing.AllocsPerRun(5, f); n != 0 {
+				t.Errorf("%v, %d threads: %s allocates %v times", p.ISA(), p.Threads(), name, n)
+			}
+		}
+	}
+}

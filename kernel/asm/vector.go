@@ -1,0 +1,279 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/mmcloughlin/avo/attr"
+	"github.com/mmcloughlin/avo/ir"
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+	"github.com/mmcloughlin/avo/x86"
+)
+
+// vectorWriter writes element-wise kernels at one width. The functions take
+// whole vectors only: n is a multiple of the lanes, and not zero.
+type vectorWriter struct {
+	*writer
+	lanes  int
+	suffix string
+}
+
+func widths(w *writer) []*vectorWriter {
+	return []*vectorWriter{{w, 16, "AVX512"}, {w, 8, "AVX2"}}
+}
+
+func (w *vectorWriter) bytes() int { return w.lanes * 4 }
+
+func (w *vectorWriter) v(i int) reg.VecPhysical {
+	if w.lanes == 16 {
+		return zmm[i]
+	}
+	return ymm[i]
+}
+
+// x is the low 128 bits of vector i.
+func (w *vectorWriter) x(i int) reg.Register { return w.v(i).AsX() }
+
+func (w *vectorWriter) zero(i int) { w.do(x86.VXORPS(w.x(i), w.x(i), w.x(i))) }
+
+// constant is a vector in memory, every lane of it bits.
+func (w *vectorWriter) constant(bits uint32) operand.Mem {
+	name := fmt.Sprintf("lanes%08x", bits)
+	for _, s := range w.file.Sections {
+		if g, ok := s.(*ir.Global); ok && g.Symbol.Name == name {
+			return g.Base()
+		}
+	}
+	g := ir.NewStaticGlobal(name)
+	g.Attributes = attr.RODATA | attr.NOPTR
+	for range 16 {
+		g.Append(operand.U32(bits))
+	}
+	w.file.AddSection(g)
+	return g.Base()
+}
+
+func (w *vectorWriter) float(f float64) operand.Mem {
+	return w.constant(math.Float32bits(float32(f)))
+}
+
+// loop runs body over n elements, unroll vectors at a time; the pointers move
+// on, and body finds its vector at the displacement it is given.
+func (w *vectorWriter) loop(n reg.GPPhysical, pointers []reg.GPPhysical, unroll int, body func(disp int)) {
+	advance := func(vectors int) {
+		for _, p := range pointers {
+			w.do(x86.ADDQ(operand.U32(vectors*w.bytes()), p))
+		}
+	}
+	w.do(x86.SUBQ(operand.U32(unroll*w.lanes), n))
+	w.do(x86.JL(to("rest")))
+	w.label("loop")
+	for i := range unroll {
+		body(i * w.bytes())
+	}
+	advance(unroll)
+	w.do(x86.SUBQ(operand.U32(unroll*w.lanes), n))
+	w.do(x86.JGE(to("loop")))
+	w.label("rest")
+	w.do(x86.ADDQ(operand.U32(unroll*w.lanes), n))
+	w.do(x86.JZ(to("end")))
+	w.label("single")
+	body(0)
+	advance(1)
+	w.do(x86.SUBQ(operand.U32(w.lanes), n))
+	w.do(x86.JNZ(to("single")))
+	w.label("end")
+}
+
+func (w *vectorWriter) done() {
+	w.do(x86.VZEROUPPER())
+	w.do(x86.RET())
+}
+
+var (
+	regY, regX1, regX2 = reg.RDI, reg.RSI, reg.RDX
+	regN               = reg.RCX
+)
+
+// Predicates of VCMPPS.
+const greater = operand.U8(0x1e)
+
+// sScale is the vector that holds the scalar operand.
+const sScale = 15
+
+func writeVectors(w *writer) {
+	for _, v := range widths(w) {
+		for _, op := range binaryOps {
+			v.binary(op.name, op.body)
+		}
+		for _, op := range unaryOps {
+			v.unary(op.name, op.unroll, op.body)
+		}
+		v.reductions()
+		v.sumRows()
+	}
+}
+
+// binaryOps compute vector 0 from vectors 0 (a) and 1 (b).
+var binaryOps = []struct {
+	name string
+	body func(w *vectorWriter)
+}{
+	{"add", func(w *vectorWriter) { w.do(x86.VADDPS(w.v(1), w.v(0), w.v(0))) }},
+	{"sub", func(w *vectorWriter) { w.do(x86.VSUBPS(w.v(1), w.v(0), w.v(0))) }},
+	{"mul", func(w *vectorWriter) { w.do(x86.VMULPS(w.v(1), w.v(0), w.v(0))) }},
+	{"div", func(w *vectorWriter) { w.do(x86.VDIVPS(w.v(1), w.v(0), w.v(0))) }},
+	{"addScaled", func(w *vectorWriter) { w.do(x86.VFMADD231PS(w.v(sScale), w.v(1), w.v(0))) }},
+	{"reluGrad", func(w *vectorWriter) {
+		w.do(x86.VXORPS(w.x(2), w.x(2), w.x(2)))
+		if w.lanes == 16 {
+			w.do(x86.VCMPPS(greater, w.v(2), w.v(1), reg.K1))
+			w.do(x86.VMOVAPS_Z(w.v(0), reg.K1, w.v(0)))
+			return
+		}
+		w.do(x86.VCMPPS(greater, w.v(2), w.v(1), w.v(2)))
+		w.do(x86.VANDPS(w.v(2), w.v(0), w.v(0)))
+	}},
+	{"tanhGrad", func(w *vectorWriter) {
+		w.do(x86.VMOVUPS(w.float(1), w.v(2)))
+		w.do(x86.VFNMADD231PS(w.v(1), w.v(1), w.v(2)))
+		w.do(x86.VMULPS(w.v(2), w.v(0), w.v(0)))
+	}},
+	{"sigmoidGrad", func(w *vectorWriter) {
+		w.do(x86.VMOVUPS(w.float(1), w.v(2)))
+		w.do(x86.VSUBPS(w.v(1), w.v(2), w.v(2)))
+		w.do(x86.VMULPS(w.v(1), w.v(0), w.v(0)))
+		w.do(x86.VMULPS(w.v(2), w.v(0), w.v(0)))
+	}},
+}
+
+func (w *vectorWriter) binary(name string, body func(*vectorWriter)) {
+	w.function(name+w.suffix, "func(y, a, b *float32, n int, s float32)", name+w.suffix+" is an element-wise kernel; see BinaryOp.")
+	w.load("y", regY)
+	w.load("a", regX1)
+	w.load("b", regX2)
+	w.load("n", regN)
+	w.do(x86.VBROADCASTSS(w.param("s"), w.v(sScale)))
+	w.loop(regN, []reg.GPPhysical{regY, regX1, regX2}, 4, func(disp int) {
+		w.do(x86.VMOVUPS(mem(regX1, disp), w.v(0)))
+		w.do(x86.VMOVUPS(mem(regX2, disp), w.v(1)))
+		body(w)
+		w.do(x86.VMOVUPS(w.v(0), mem(regY, disp)))
+	})
+	w.done()
+}
+
+// unaryOps compute vector 0 from vector 0.
+var unaryOps = []struct {
+	name   string
+	unroll int
+	body   func(w *vectorWriter)
+}{
+	{"relu", 4, func(w *vectorWriter) {
+		w.zero(1)
+		w.do(x86.VMAXPS(w.v(0), w.v(1), w.v(0))) // returns the second source, x, when it is NaN
+	}},
+	{"scale", 4, func(w *vectorWriter) { w.do(x86.VMULPS(w.v(sScale), w.v(0), w.v(0))) }},
+	{"expShift", 1, func(w *vectorWriter) {
+		w.do(x86.VSUBPS(w.v(sScale), w.v(0), w.v(0)))
+		w.exp()
+	}},
+	{"sigmoid", 1, (*vectorWriter).sigmoid},
+	{"tanh", 1, (*vectorWriter).tanh},
+}
+
+func (w *vectorWriter) unary(name string, unroll int, body func(*vectorWriter)) {
+	w.function(name+w.suffix, "func(y, x *float32, n int, s float32)", name+w.suffix+" is an element-wise kernel; see UnaryOp.")
+	w.load("y", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
+	w.do(x86.VBROADCASTSS(w.param("s"), w.v(sScale)))
+	w.loop(regN, []reg.GPPhysical{regY, regX1}, unroll, func(disp int) {
+		w.do(x86.VMOVUPS(mem(regX1, disp), w.v(0)))
+		body(w)
+		w.do(x86.VMOVUPS(w.v(0), mem(regY, disp)))
+	})
+	w.done()
+}
+
+// reductions writes sum (four accumulators, n a multiple of 64) and max; both
+// leave the lanes of one vector for the caller to combine.
+func (w *vectorWriter) reductions() {
+	w.function("sum"+w.suffix, "func(lanes, x *float32, n int)", "sum"+w.suffix+" sums x into lanes; n is a multiple of 64.")
+	w.load("lanes", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
+	for i := range 4 {
+		w.zero(i)
+	}
+	w.label("loop")
+	for i := range 4 {
+		w.do(x86.VADDPS(mem(regX1, i*w.bytes()), w.v(i), w.v(i)))
+	}
+	w.do(x86.ADDQ(operand.U32(4*w.bytes()), regX1))
+	w.do(x86.SUBQ(operand.U32(4*w.lanes), regN))
+	w.do(x86.JNZ(to("loop")))
+	w.do(x86.VADDPS(w.v(1), w.v(0), w.v(0)))
+	w.do(x86.VADDPS(w.v(3), w.v(2), w.v(2)))
+	w.do(x86.VADDPS(w.v(2), w.v(0), w.v(0)))
+	w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
+	w.done()
+
+	w.function("max"+w.suffix, "func(lanes, x *float32, n int)", "max"+w.suffix+" reduces x to lanes, passing over NaN.")
+	w.load("lanes", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
+	w.do(x86.VMOVUPS(w.float(math.Inf(-1)), w.v(0)))
+	w.loop(regN, []reg.GPPhysical{regX1}, 4, func(disp int) {
+		w.do(x86.VMOVUPS(mem(regX1, disp), w.v(1)))
+		w.do(x86.VMAXPS(w.v(0), w.v(1), w.v(0)))
+	})
+	w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
+	w.done()
+}
+
+// sumRows writes the column sums of a block: dst[j] += Σ_i x[i,j], four vectors
+// of columns at a time, then one.
+func (w *vectorWriter) sumRows() {
+	w.function("sumRows"+w.suffix, "func(dst, x *float32, n, rows, stride int)",
+		"sumRows"+w.suffix+" adds rows rows of n columns to dst; the stride is in bytes.")
+	dst, x, n, rows, stride, left, p := regY, regX1, regN, reg.R8, reg.R9, reg.R10, reg.R11
+	w.load("dst", dst)
+	w.load("x", x)
+	w.load("n", n)
+	w.load("rows", rows)
+	w.load("stride", stride)
+	block := func(vectors int, label string) {
+		w.label(label)
+		for i := range vectors {
+			w.do(x86.VMOVUPS(mem(dst, i*w.bytes()), w.v(i)))
+		}
+		w.do(x86.MOVQ(x, p))
+		w.do(x86.MOVQ(rows, left))
+		w.label(label + "row")
+		for i := range vectors {
+			w.do(x86.VADDPS(mem(p, i*w.bytes()), w.v(i), w.v(i)))
+		}
+		w.do(x86.ADDQ(stride, p))
+		w.do(x86.DECQ(left))
+		w.do(x86.JNZ(to(label + "row")))
+		for i := range vectors {
+			w.do(x86.VMOVUPS(w.v(i), mem(dst, i*w.bytes())))
+		}
+		w.do(x86.ADDQ(operand.U32(vectors*w.bytes()), dst))
+		w.do(x86.ADDQ(operand.U32(vectors*w.bytes()), x))
+		w.do(x86.SUBQ(operand.U32(vectors*w.lanes), n))
+	}
+	w.do(x86.SUBQ(operand.U32(4*w.lanes), n))
+	w.do(x86.JL(to("rest")))
+	block(4, "four")
+	w.do(x86.JGE(to("four")))
+	w.label("rest")
+	w.do(x86.ADDQ(operand.U32(4*w.lanes), n))
+	w.do(x86.JZ(to("end")))
+	block(1, "one")
+	w.do(x86.JNZ(to("one")))
+	w.label("end")
+	w.done()
+}

@@ -1,0 +1,127 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestGeneratedFilesAreCurrent runs the generator and compares.
+func TestGeneratedFilesAreCurrent(t *testing.T) {
+	dir := t.TempDir()
+	if out, err := exec.Command("go", "run", "tandem/kernel/asm", "-out", dir).CombinedOutput(); err != nil {
+		t.Fatalf("go run tandem/kernel/asm: %v\n%s", err, out)
+	}
+	made, _ := filepath.Glob(filepath.Join(dir, "zz_*"))
+	committed, _ := filepath.Glob("zz_*")
+	if len(made) != len(committed) || len(made) == 0 {
+		t.Fatalf("the generator writes %d files, %d are here", len(made), len(committed))
+	}
+	for _, path := range made {
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(filepath.Base(path))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what the generator writes (%v): run go generate ./kernel", filepath.Base(path), err)
+		}
+	}
+}
+
+// TestArgumentLayouts ties the structs to the offsets in kernel/asm.
+func TestArgumentLayouts(t *testing.T) {
+	var tile tileArgs
+	var pack packArgs
+	var drop dropoutArgs
+	for _, c := range []struct {
+		name      string
+		got, want uintptr
+	}{
+		{"tileArgs.rs", unsafe.Offsetof(tile.rs), 32}, {"tileArgs.k", unsafe.Offsetof(tile.k), 64},
+		{"tileArgs.mask", unsafe.Offsetof(tile.mask), 80}, {"tileArgs.relu", unsafe.Offsetof(tile.relu), 88},
+		{"packArgs.ds", unsafe.Offsetof(pack.ds), 24}, {"packArgs.pieces", unsafe.Offsetof(pack.pieces), 56},
+		{"piece", unsafe.Sizeof(piece{}), 16}, {"piece.mask", unsafe.Offsetof(piece{}.mask), 8},
+		{"dropoutArgs.threshold", unsafe.Offsetof(drop.threshold), 40}, {"dropoutArgs.keys", unsafe.Offsetof(drop.keys), 48},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s is at %d, kernel/asm has %d", c.name, c.got, c.want)
+		}
+	}
+}
+
+// fenced is a slice that ends where a page begins that cannot be touched.
+func fenced(t *testing.T, r *rand.Rand, n int) []float32 {
+	t.Helper()
+	const page = 4096
+	size := (n*4+page-1)/page*page + page
+	m, err := unix.Mmap(-1, 0, size+page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Munmap(m) })
+	if err := unix.Mprotect(m[size:], unix.PROT_NONE); err != nil {
+		t.Fatal(err)
+	}
+	x := unsafe.Slice((*float32)(unsafe.Pointer(&m[size-n*4])), n)
+	for i := range x {
+		x[i] = r.Float32()
+	}
+	return x
+}
+
+// TestKernelsStayInside runs every kernel on operands that end at a fence: a
+// read or write behind the end is a fault.
+func TestKernelsStayInside(t *testing.T) {
+	r := rand.New(rand.NewPCG(27, 28))
+	f := func(n int) []float32 { return fenced(t, r, n) }
+	for _, isa := range tiers() {
+		p := NewPool(1, isa)
+		for range 12 {
+			m, n, k := 1+r.IntN(40), 1+r.IntN(70), 1+r.IntN(70)
+			for flags := range 8 {
+				g := &Gemm{M: m, N: n, K: k, TransA: flags&1 != 0, TransB: flags&2 != 0, A: f(m * k), B: f(k * n), C: f(m * n), Bias: f(n), BiasAxis: BiasColumn}
+				if flags&4 != 0 {
+					g.Packed = f(PackedLen(k, n, isa))
+					PackB(g.Packed, g.B, k, n, 0, g.TransB, isa)
+				}
+				g.Run(p, f(g.ScratchLen(p)))
+				g.BiasAxis, g.Accumulate = BiasNone, true
+				g.Run(p, f(g.ScratchLen(p)))
+				g.BiasAxis, g.Accumulate, g.Bias = BiasRow, false, f(m)
+				g.Run(p, f(g.ScratchLen(p)))
+			}
+			c := randomConv(r)
+			c.X, c.Y, c.Weight = f(len(c.X)), f(len(c.Y)), f(len(c.Weight))
+			c.Forward(p, f(c.ForwardScratchLen(p)))
+			c.GradInput(p, f(len(c.X)), f(c.GradInputScratchLen(p)))
+			c.GradWeight(p, f(len(c.Weight)), f(c.GradWeightScratchLen(p)))
+
+			e := 1 + r.IntN(300)
+			for op := OpAdd; op <= OpSigmoidGrad; op++ {
+				(&Binary{Op: op, Y: f(e), A: f(e), B: f(e)}).Run(p)
+			}
+			for op := OpReLU; op <= OpSigmoid; op++ {
+				(&Unary{Op: op, Y: f(e), X: f(e)}).Run(p)
+			}
+			(&Softmax{Y: f(m * n), X: f(m * n), Rows: m, Cols: n}).Run(p)
+			(&SumRows{Dst: f(n), X: f(m * n), Rows: m, Cols: n}).Run(p)
+			(&SumChannels{Dst: f(m), Y: f(2 * m * n), N: 2, C: m, HW: n}).Run(p)
+			(&Adam{W: f(e), G: f(e), M: f(e), V: f(e), AdamParams: AdamParams{Step: 1}}).Run(p)
+			(&Dropout{Y: f(e), X: f(e), Ratio: 0.5}).Run(p)
+			pool := &MaxPool{N: 1, C: 1, H: m + 1, W: n + 1, KH: 2, KW: 2, StrideH: 2, StrideW: 2}
+			oh, ow := pool.OutSize()
+			pool.X, pool.DX, pool.Y, pool.DY = f((m+1)*(n+1)), f((m+1)*(n+1)), f(oh*ow), f(oh*ow)
+			pool.Forward(p)
+			pool.Grad(p)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import (
+	"unsafe"
+
+	"tandem/kernel/ref"
+)
+
+// The tables of assembly kernels. n counts whole vectors' elements.
+
+func binaryAsm(isa ISA, op BinaryOp, y, a, b *float32, n int, s float32) {
+	if isa == AVX512 {
+		binaryAVX512(op, y, a, b, n, s)
+		return
+	}
+	switch op {
+	case OpAdd:
+		addAVX2(y, a, b, n, s)
+	case OpSub:
+		subAVX2(y, a, b, n, s)
+	case OpMul:
+		mulAVX2(y, a, b, n, s)
+	case OpDiv:
+		divAVX2(y, a, b, n, s)
+	case OpReLUGrad:
+		reluGradAVX2(y, a, b, n, s)
+	case OpTanhGrad:
+		tanhGradAVX2(y, a, b, n, s)
+	case OpSigmoidGrad:
+		sigmoidGradAVX2(y, a, b, n, s)
+	case opAddScaled:
+		addScaledAVX2(y, a, b, n, s)
+	default:
+		panic("kernel: unknown BinaryOp")
+	}
+}
+
+func binaryAVX512(op BinaryOp, y, a, b *float32, n int, s float32) {
+	switch op {
+	case OpAdd:
+		addAVX512(y, a, b, n, s)
+	case OpSub:
+		subAVX512(y, a, b, n, s)
+	case OpMul:
+		mulAVX512(y, a, b, n, s)
+	case OpDiv:
+		divAVX512(y, a, b, n, s)
+	case OpReLUGrad:
+		reluGradAVX512(y, a, b, n, s)
+	case OpTanhGrad:
+		tanhGradAVX512(y, a, b, n, s)
+	case OpSigmoidGrad:
+		sigmoidGradAVX512(y, a, b, n, s)
+	case opAddScaled:
+		addScaledAVX512(y, a, b, n, s)
+	default:
+		panic("kernel: unknown BinaryOp")
+	}
+}
+
+func unaryAsm(isa ISA, op UnaryOp, y, x *float32, n int, s float32) {
+	if isa == AVX512 {
+		unaryAVX512(op, y, x, n, s)
+		return
+	}
+	switch op {
+	case OpReLU:
+		reluAVX2(y, x, n, s)
+	case OpExp, opExpShift:
+		expShiftAVX2(y, x, n, s)
+	case OpTanh:
+		tanhAVX2(y, x, n, s)
+	case OpSigmoid:
+		sigmoidAVX2(y, x, n, s)
+	case opScale:
+		scaleAVX2(y, x, n, s)
+	default:
+		panic("kernel: unknown UnaryOp")
+	}
+}
+
+func unaryAVX512(op UnaryOp, y, x *float32, n int, s float32) {
+	switch op {
+	case OpReLU:
+		reluAVX512(y, x, n, s)
+	case OpExp, opExpShift:
+		expShiftAVX512(y, x, n, s)
+	case OpTanh:
+		tanhAVX512(y, x, n, s)
+	case OpSigmoid:
+		sigmoidAVX512(y, x, n, s)
+	case opScale:
+		scaleAVX512(y, x, n, s)
+	default:
+		panic("kernel: unknown UnaryOp")
+	}
+}
+
+// sumAsm adds x up, n a multiple of 64.
+func sumAsm(isa ISA, x *float32, n int) float32 {
+	var lanes [16]float32
+	if isa == AVX512 {
+		sumAVX512(&lanes[0], x, n)
+	} else {
+		sumAVX2(&lanes[0], x, n)
+	}
+	return ref.Sum(lanes[:isa.lanes()])
+}
+
+func maxAsm(isa ISA, x *float32, n int) float32 {
+	var lanes [16]float32
+	if isa == AVX512 {
+		maxAVX512(&lanes[0], x, n)
+	} else {
+		maxAVX2(&lanes[0], x, n)
+	}
+	return ref.Max(lanes[:isa.lanes()])
+}
+
+// sumRowsAsm adds rows rows of n columns to dst; ld in elements.
+func sumRowsAsm(isa ISA, dst, x *float32, n, rows, ld int) {
+	if isa == AVX512 {
+		sumRowsAVX512(dst, x, n, rows, ld*4)
+	} else {
+		sumRowsAVX2(dst, x, n, rows, ld*4)
+	}
+}
+
+func adamAsm(isa ISA, w, g, m, v *float32, n int, s *ref.AdamStep) {
+	if isa == AVX512 {
+		adamAVX512(w, g, m, v, n, &s.Beta1)
+	} else {
+		adamAVX2(w, g, m, v, n, &s.Beta1)
+	}
+}
+
+func dropoutAsm(isa ISA, args *dropoutArgs) {
+	if isa == AVX512 {
+		dropoutAVX512((*byte)(unsafe.Pointer(args)))
+	} else {
+		dropoutAVX2((*byte)(unsafe.Pointer(args)))
+	}
+}
+
+func maxPoolAsm(y, x *float32, oh, ow, w int) { maxPool2AVX512(y, x, oh, ow, w) }
+
+func maxPoolGradAsm(dx, x, y, dy *float32, oh, ow, w int) {
+	maxPool2GradAVX512(dx, x, y, dy, oh, ow, w)
+}

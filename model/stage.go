@@ -1,0 +1,169 @@
+package model
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"tandem/fault"
+	"tandem/graph"
+	"tandem/graph/onnx"
+	"tandem/processor"
+	"tandem/tensor"
+)
+
+// Stage is one step from input to answer, ready to run.
+type Stage struct {
+	Inputs, Outputs []TensorSpec
+	// Run takes and gives tensors in the order of Inputs and Outputs. It is safe
+	// for concurrent use, and gives tensors that belong to the caller.
+	Run func(ctx context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, error)
+	// MemoryBytes is what the stage holds between runs.
+	MemoryBytes int64
+	// Close frees it; nil if there is nothing to free. No run is under way.
+	Close func()
+}
+
+// StageKind makes stages of one kind.
+type StageKind struct {
+	Kind string
+	Open func(StageFiles) (*Stage, error)
+}
+
+// StageFiles are what a stage is made from: verified bytes, which stay as they are
+// until the stage has been closed.
+type StageFiles struct {
+	Spec    StageSpec
+	Data    []byte                            // of Spec.File
+	Other   func(name string) ([]byte, error) // of any file of the artifact
+	Options Options
+}
+
+// The kinds of stages that Stages knows.
+const (
+	KindImage = "image" // processor.Image: pixels to floats
+	KindGraph = "graph" // an ONNX graph
+)
+
+// ImageInput is the name of the pixels that an image stage takes, and ImageOutput
+// that of the floats it gives.
+const (
+	ImageInput  = "image"
+	ImageOutput = "pixels"
+)
+
+// Stages lists the kinds of stages that Tandem knows. A caller may add its own.
+func Stages() []StageKind {
+	return []StageKind{{KindImage, openImage}, {KindGraph, openGraph}}
+}
+
+func openImage(f StageFiles) (*Stage, error) {
+	p := new(processor.Image)
+	if err := json.Unmarshal(f.Data, p); err != nil {
+		return nil, fault.Wrap(err, "model.open", fault.Invalid, "%s", f.Spec.File)
+	}
+	s := imageStage(p)
+	s.Run = func(_ context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		out := tensor.New(tensor.Float32, in[0].Dim(0), p.Channels, p.Height, p.Width)
+		if err := p.Pixels(out, in[0]); err != nil {
+			return nil, err
+		}
+		return []*tensor.Tensor{out}, nil
+	}
+	return s, nil
+}
+
+// imageStage has the specs of p's stage, and no Run.
+func imageStage(p *processor.Image) *Stage {
+	return &Stage{
+		Inputs:  []TensorSpec{{ImageInput, tensor.Uint8.String(), []int{-1, p.Height, p.Width, p.Channels}}},
+		Outputs: []TensorSpec{{ImageOutput, tensor.Float32.String(), []int{-1, p.Channels, p.Height, p.Width}}},
+	}
+}
+
+func openGraph(f StageFiles) (*Stage, error) {
+	g, err := onnx.Read(f.Data, onnx.LoadOptions{Name: f.Spec.File, External: f.Other})
+	if err != nil {
+		return nil, err
+	}
+	program, err := graph.Compile(g, graph.Options{
+		Ops: f.Options.Ops, Pool: f.Options.Pool, Passes: f.Options.Passes,
+		MemoryLimitBytes: int(f.Options.MemoryLimitBytes),
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := graphStage(program.Graph())
+	session, err := program.NewSession()
+	if err != nil {
+		return nil, err
+	}
+	s.MemoryBytes = int64(program.ConstantBytes())
+	s.Close = session.Close
+	s.Run = func(ctx context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		return session.Run(ctx, in, nil)
+	}
+	return s, nil
+}
+
+// graphStage has the specs of g's stage, and no Run.
+func graphStage(g *graph.Graph) *Stage {
+	return &Stage{Inputs: specsOf(g.Inputs), Outputs: specsOf(g.Outputs)}
+}
+
+func specsOf(values []*graph.Value) []TensorSpec {
+	specs := make([]TensorSpec, len(values))
+	for i, v := range values {
+		specs[i] = TensorSpec{Name: v.Name, DType: v.Type.DType.String(), Shape: make([]int, len(v.Type.Shape))}
+		for j, d := range v.Type.Shape {
+			specs[i].Shape[j] = -1
+			if n, ok := d.Value(); ok {
+				specs[i].Shape[j] = n
+			}
+		}
+	}
+	return specs
+}
+
+// compatible checks that tensors of one list can be taken for the other, by order.
+// A dimension of -1 goes with any.
+func compatible(have, want []TensorSpec, names bool) error {
+	if len(have) != len(want) {
+		return fmt.Errorf("%d tensors, expected %d", len(have), len(want))
+	}
+	for i, h := range have {
+		w := want[i]
+		if names && h.Name != w.Name {
+			return fmt.Errorf("tensor %d is called %.200q, expected %.200q", i, h.Name, w.Name)
+		}
+		same := slices.EqualFunc(h.Shape, w.Shape, func(a, b int) bool { return a == b || a == -1 || b == -1 })
+		if h.DType != w.DType || !same {
+			return fmt.Errorf("tensor %.200q is %s%v, expected %s%v", h.Name, h.DType, h.Shape, w.DType, w.Shape)
+		}
+	}
+	return nil
+}
+
+// signatureOf is the signature of stages in a row.
+func signatureOf(stages []*Stage, batch bool) Signature {
+	return Signature{Inputs: stages[0].Inputs, Outputs: stages[len(stages)-1].Outputs, Batch: batch}
+}
+
+// checkStages compares neighbours with each other, and the ends with the signature.
+func checkStages(stages []*Stage, specs []StageSpec, s Signature) error {
+	for i := 1; i < len(stages); i++ {
+		if err := compatible(stages[i-1].Outputs, stages[i].Inputs, false); err != nil {
+			return fault.Wrap(err, "model.open", fault.Invalid, "stage %d (%s) does not give what stage %d (%s) takes",
+				i-1, specs[i-1].Kind, i, specs[i].Kind)
+		}
+	}
+	if err := compatible(stages[0].Inputs, s.Inputs, true); err != nil {
+		return fault.Wrap(err, "model.open", fault.Invalid, "the inputs of stage 0 (%s) are not those of the signature", specs[0].Kind)
+	}
+	last := len(stages) - 1
+	if err := compatible(stages[last].Outputs, s.Outputs, true); err != nil {
+		return fault.Wrap(err, "model.open", fault.Invalid, "the outputs of stage %d (%s) are not those of the signature", last, specs[last].Kind)
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package nn
+
+import (
+	"fmt"
+	"math"
+
+	"tandem/graph"
+	"tandem/kernel"
+	"tandem/tensor"
+)
+
+// Builder writes a network. Parameters are drawn from Seed: the n-th parameter
+// takes the n-th stream, so that the same layers and seed give the same bits.
+type Builder struct {
+	*graph.Builder
+	Seed uint64
+
+	params []*graph.Value
+	counts map[string]int
+}
+
+// NewBuilder starts an empty network.
+func NewBuilder(name string, ops *graph.Table, seed uint64) *Builder {
+	return &Builder{Builder: graph.NewBuilder(name, ops), Seed: seed, counts: map[string]int{}}
+}
+
+// Params are the parameters in the order in which layers made them.
+func (b *Builder) Params() []*graph.Value { return b.params }
+
+// scope names the next layer of a kind: "conv1", "conv2", …
+func (b *Builder) scope(kind string) string {
+	b.counts[kind]++
+	return fmt.Sprintf("%s%d", kind, b.counts[kind])
+}
+
+// Init fills a parameter; fanIn is the number of inputs of one output.
+type Init func(dst []float32, fanIn int, seed, stream uint64)
+
+// HeUniform draws from ±√(6/fanIn), for layers followed by ReLU (He et al.,
+// "Delving Deep into Rectifiers", 2015).
+func HeUniform(dst []float32, fanIn int, seed, stream uint64) {
+	uniform(dst, math.Sqrt(6/float64(fanIn)), seed, stream)
+}
+
+// FanInUniform draws from ±√(3/fanIn), which keeps the variance of a linear layer
+// (LeCun et al., "Efficient BackProp", 1998).
+func FanInUniform(dst []float32, fanIn int, seed, stream uint64) {
+	uniform(dst, math.Sqrt(3/float64(fanIn)), seed, stream)
+}
+
+// Zeros is the start of a bias.
+func Zeros([]float32, int, uint64, uint64) {}
+
+func uniform(dst []float32, bound float64, seed, stream uint64) {
+	kernel.Uniform(dst, seed, stream)
+	for i, u := range dst {
+		dst[i] = float32((2*float64(u) - 1) * bound)
+	}
+}
+
+// paramStreams separates the streams of parameters from those of dropout, which
+// count from 0 under the same seed.
+const paramStreams = 1 << 32
+
+// Param makes a parameter.
+func (b *Builder) Param(name string, init Init, fanIn int, shape ...int) *graph.Value {
+	t := tensor.New(tensor.Float32, shape...)
+	init(t.F32(), fanIn, b.Seed, paramStreams+uint64(len(b.params)))
+	v := b.Const(name, t)
+	b.params = append(b.params, v)
+	return v
+}

@@ -1,0 +1,21 @@
+package nn
+
+import (
+	"fmt"
+
+	"tandem/graph"
+)
+
+// CrossEntropy adds the mean cross-entropy of class probabilities [n,classes]
+// with labels, int64 [n], and the count of rows whose most probable class is the
+// label. The output must be a Softmax: the loss is computed from the scores that it
+// takes, which is exact for improbable labels too.
+func CrossEntropy(b *graph.Builder, output, labels *graph.Value) (loss, correct *graph.Value) {
+	if output.Def == nil || output.Def.Op != (graph.OpID{Name: "Softmax"}) {
+		b.Fail(fmt.Errorf("the loss of classification needs an output by Softmax, %s is not one", output.Name))
+		return output, output
+	}
+	scores := output.Def.Inputs[0]
+	loss = b.Node(graph.OpID{Name: "SoftmaxCrossEntropyLoss"}, 2, nil, scores, labels)[0]
+	return loss, b.Private("CountCorrect", nil, scores, labels)
+}

@@ -1,0 +1,145 @@
+package train
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"tandem/fault"
+	"tandem/model"
+)
+
+// keptCheckpoints is how many checkpoints stay: the newest, and one in case the
+// newest turns out damaged.
+const keptCheckpoints = 2
+
+// checkpoint writes the state after the steps done, then the record. Until both
+// are on the disk, the checkpoint before counts.
+func (t *trainer) checkpoint() error {
+	const op = "train.checkpoint"
+	if err := t.metrics.Sync(); err != nil {
+		return fault.From(err, op)
+	}
+	var tensors []model.NamedTensor
+	for _, name := range t.names {
+		tensors = append(tensors, model.NamedTensor{Name: name, Tensor: t.current[name]})
+	}
+	sums, err := json.Marshal(t.epoch)
+	if err != nil {
+		return fault.From(err, op)
+	}
+	meta := map[string]string{"step": strconv.Itoa(t.done), "spec": string(t.record.Spec), "epoch": string(sums)}
+	err = writeDurably(t.checkpointPath(t.done), func(f *os.File) error { return model.WriteSafetensors(f, tensors, meta) })
+	if err != nil {
+		return fault.Wrap(err, op, fault.KindOf(err), "the checkpoint after step %d cannot be written", t.done).Try("make room on the disk, then go on with --resume")
+	}
+	t.record.Steps = t.done
+	if err := t.record.write(t.dir); err != nil {
+		return fault.From(err, op)
+	}
+	return t.prune()
+}
+
+func (t *trainer) checkpointPath(step int) string {
+	return filepath.Join(t.dir, checkpointDir, fmt.Sprintf("%08d.safetensors", step))
+}
+
+// checkpoints lists the files, the newest first.
+func (t *trainer) checkpoints() ([]string, error) {
+	list, err := filepath.Glob(filepath.Join(t.dir, checkpointDir, "*.safetensors"))
+	slices.Sort(list)
+	slices.Reverse(list)
+	return list, err
+}
+
+func (t *trainer) prune() error {
+	list, err := t.checkpoints()
+	if err != nil || len(list) <= keptCheckpoints {
+		return fault.From(err, "train.checkpoint")
+	}
+	for _, path := range list[keptCheckpoints:] {
+		if err := os.Remove(path); err != nil {
+			return fault.From(err, "train.checkpoint")
+		}
+	}
+	return nil
+}
+
+// restore loads the newest checkpoint that is whole; without one the run starts
+// anew. Lines of metrics after it are dropped: those steps will be done again.
+func (t *trainer) restore() error {
+	list, err := t.checkpoints()
+	if err != nil {
+		return fault.From(err, "train.restore")
+	}
+	var damaged []error
+	for _, path := range list {
+		err := t.load(path)
+		if err == nil {
+			damaged = nil
+			break
+		}
+		damaged = append(damaged, err)
+	}
+	if len(damaged) > 0 {
+		return fault.Wrap(errors.Join(damaged...), "train.restore", fault.Corrupt, "no checkpoint in %s can be read", filepath.Join(t.dir, checkpointDir)).
+			Try("remove the damaged files to start anew")
+	}
+	return t.cutMetrics()
+}
+
+func (t *trainer) load(path string) error {
+	const op = "train.restore"
+	saved, err := model.ReadSafetensors(path)
+	if err != nil {
+		return err
+	}
+	defer saved.Close()
+	step, err := strconv.Atoi(saved.Metadata["step"])
+	if err != nil || step < 0 || step > t.total || saved.Metadata["spec"] != string(t.record.Spec) {
+		return fault.New(op, fault.Corrupt, "%s does not belong to this run", path)
+	}
+	var sums tally
+	if err := json.Unmarshal([]byte(saved.Metadata["epoch"]), &sums); err != nil {
+		return fault.Wrap(err, op, fault.Corrupt, "%s", path)
+	}
+	if len(saved.Tensors) != len(t.names) {
+		return fault.New(op, fault.Corrupt, "%s has %d tensors, the run has %d", path, len(saved.Tensors), len(t.names))
+	}
+	for _, s := range saved.Tensors {
+		to := t.current[s.Name]
+		if to == nil || to.DType() != s.Tensor.DType() || !to.Shape().Equal(s.Tensor.Shape()) {
+			return fault.New(op, fault.Corrupt, "%s: tensor %s is not one of this run's", path, s.Name)
+		}
+	}
+	for _, s := range saved.Tensors {
+		copy(t.current[s.Name].Bytes(), s.Tensor.Bytes())
+	}
+	t.done, t.epoch = step, sums
+	return nil
+}
+
+func (t *trainer) cutMetrics() error {
+	path := filepath.Join(t.dir, metricsFile)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fault.From(err, "train.restore")
+	}
+	var kept []byte
+	for line := range bytes.Lines(text) {
+		var m Metric
+		if json.Unmarshal(line, &m) != nil || m.Step > t.done {
+			break
+		}
+		kept = append(kept, line...)
+	}
+	return fault.From(writeDurably(path, func(f *os.File) error { _, err := f.Write(kept); return err }), "train.restore")
+}

@@ -1,0 +1,23 @@
+// Package train runs a training job: a function of a problem (graph, data), a
+// spec and a seed, whose result is an artifact.
+//
+//	spec.go        Spec: the YAML that describes a run
+//	problem.go     Problem: what a family makes of a spec
+//	step.go        the training step as a rewrite of the problem's graph
+//	trainer.go     the loop: batches, evaluation, checkpoints, progress
+//	schedule.go    learning rates
+//	checkpoint.go  state on disk
+//	run.go         the run directory: reading, listing
+//
+// # Run directory
+//
+//	spec.yaml                     the spec with all defaults filled in
+//	run.json                      status, data digest, seed, versions, results (type Run)
+//	metrics.jsonl                 one JSON object a line (type Metric)
+//	checkpoints/NNNNNNNN.safetensors   weights and optimizer state after that many steps
+//	model/                        the artifact, once the run has succeeded
+//
+// A run that was killed goes on from its last checkpoint and ends with the same
+// weights, bit for bit, as one that was not: batches, dropout and learning rates
+// depend on seed and step alone.
+package train

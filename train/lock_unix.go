@@ -1,0 +1,27 @@
+//go:build unix
+
+package train
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"tandem/fault"
+)
+
+// lock keeps a second process out of a run directory. The system releases it when
+// the process ends, however it ends.
+func lock(dir string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, fault.From(err, "train.lock")
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		err = errors.Join(err, f.Close())
+		return nil, fault.Wrap(err, "train.lock", fault.Conflict, "another process is training in %s", dir).Try("wait for it, or choose another --out")
+	}
+	return func() { _ = f.Close() }, nil // closing a file that was only locked cannot lose data
+}

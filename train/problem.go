@@ -1,0 +1,29 @@
+package train
+
+import (
+	"tandem/data"
+	"tandem/graph"
+	"tandem/model"
+	"tandem/tensor"
+)
+
+// Problem is what a family makes of a spec: a network to train, examples, and how
+// examples become its inputs.
+type Problem struct {
+	// Graph is the network as it will be used, with initial weights as constants.
+	// Its inputs and its first output have the batch as dimension 0.
+	Graph *graph.Graph
+	// Params are the constants to train.
+	Params []*graph.Value
+	// Loss adds the loss, a scalar, and the count of correct rows to a graph that
+	// computes Graph's outputs. target is a graph input of the type Target.
+	Loss   func(b *graph.Builder, output, target *graph.Value) (loss, correct *graph.Value)
+	Target graph.Type
+
+	Train, Test *data.Dataset
+	// Feed writes the inputs and the target of some rows of a dataset.
+	Feed func(d *data.Dataset, rows []int, inputs []*tensor.Tensor, target *tensor.Tensor) error
+
+	// Artifact describes the model; its graph is filled in when training ends.
+	Artifact model.Artifact
+}

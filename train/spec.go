@@ -1,0 +1,155 @@
+package train
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+
+	"github.com/goccy/go-yaml"
+
+	"tandem/fault"
+)
+
+// Spec describes a run completely. Keys are strict: an unknown one is an error.
+type Spec struct {
+	Name   string         `yaml:"name"`
+	Family string         `yaml:"family"`
+	Task   string         `yaml:"task"`
+	Data   DataSpec       `yaml:"data"`
+	Model  map[string]any `yaml:"model,omitempty"` // decoded by the family
+	Train  TrainSpec      `yaml:"train"`
+}
+
+// DataSpec says where the examples are.
+type DataSpec struct {
+	Path string `yaml:"path"` // a folder, or the name of a built-in set
+	// LimitRows uses only the first examples of the training set; 0 is all.
+	LimitRows int `yaml:"limit_rows,omitempty"`
+}
+
+// TrainSpec says how to train.
+type TrainSpec struct {
+	Epochs       int           `yaml:"epochs"`
+	BatchRows    int           `yaml:"batch_rows"`
+	Seed         uint64        `yaml:"seed"`
+	Optimizer    OptimizerSpec `yaml:"optimizer"`
+	Schedule     ScheduleSpec  `yaml:"schedule"`
+	// CheckpointSteps is how many steps lie between checkpoints, besides one at
+	// the end of each epoch.
+	CheckpointSteps int `yaml:"checkpoint_steps"`
+}
+
+// OptimizerSpec names the rule that updates weights.
+type OptimizerSpec struct {
+	Name         string  `yaml:"name"` // adam, adamw, sgd
+	LearningRate float32 `yaml:"learning_rate"`
+	Beta1        float32 `yaml:"beta1,omitempty"`
+	Beta2        float32 `yaml:"beta2,omitempty"`
+	Epsilon      float32 `yaml:"epsilon,omitempty"`
+	Momentum     float32 `yaml:"momentum,omitempty"`
+	Nesterov     bool    `yaml:"nesterov,omitempty"`
+	WeightDecay  float32 `yaml:"weight_decay,omitempty"`
+}
+
+// ScheduleSpec says how the learning rate changes.
+type ScheduleSpec struct {
+	Name        string `yaml:"name"` // constant, cosine
+	WarmupSteps int    `yaml:"warmup_steps,omitempty"`
+}
+
+// maxSpecBytes bounds a spec file.
+const maxSpecBytes = 1 << 20
+
+// ReadSpec reads a YAML file and fills in defaults.
+func ReadSpec(path string) (Spec, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return Spec{}, fault.From(err, "train.readSpec")
+	}
+	if info.Size() > maxSpecBytes {
+		return Spec{}, fault.New("train.readSpec", fault.TooLarge, "%s has %d bytes, a spec has at most %d", path, info.Size(), maxSpecBytes)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return Spec{}, fault.From(err, "train.readSpec")
+	}
+	s, err := ParseSpec(text)
+	if err != nil {
+		return Spec{}, fault.Wrap(err, "train.readSpec", fault.Invalid, "%s", path)
+	}
+	return s, nil
+}
+
+// ParseSpec decodes YAML and fills in defaults.
+func ParseSpec(text []byte) (Spec, error) {
+	var s Spec
+	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&s); err != nil {
+		return Spec{}, fault.Wrap(fmt.Errorf("%s", yaml.FormatError(err, false, true)), "train.parseSpec", fault.Invalid, "the spec is not valid")
+	}
+	s.FillDefaults()
+	return s, s.Validate()
+}
+
+// Encode writes the spec as YAML.
+func (s Spec) Encode() ([]byte, error) { return yaml.Marshal(s) }
+
+// FillDefaults sets what was left out.
+func (s *Spec) FillDefaults() {
+	t := &s.Train
+	setDefault(&t.Epochs, 3)
+	setDefault(&t.BatchRows, 128)
+	setDefault(&t.CheckpointSteps, 200)
+	setDefault(&t.Optimizer.Name, "adam")
+	setDefault(&t.Schedule.Name, "cosine")
+	switch t.Optimizer.Name {
+	case "adam", "adamw":
+		setDefault(&t.Optimizer.LearningRate, 1e-3)
+		setDefault(&t.Optimizer.Beta1, 0.9)
+		setDefault(&t.Optimizer.Beta2, 0.999)
+		setDefault(&t.Optimizer.Epsilon, 1e-8)
+	case "sgd":
+		setDefault(&t.Optimizer.LearningRate, 0.1)
+	}
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}
+
+// Validate checks what does not depend on a family.
+func (s Spec) Validate() error {
+	bad := func(format string, args ...any) error {
+		return fault.New("train.spec", fault.Invalid, format, args...).Try("tandem train --explain lists the keys, their ranges and defaults")
+	}
+	t, o := s.Train, s.Train.Optimizer
+	switch {
+	case s.Family == "":
+		return bad("family is missing")
+	case s.Data.Path == "":
+		return bad("data.path is missing")
+	case s.Data.LimitRows < 0:
+		return bad("data.limit_rows is %d, it must not be negative", s.Data.LimitRows)
+	case t.Epochs < 1 || t.Epochs > 1e6:
+		return bad("train.epochs is %d, it must be from 1 to 1000000", t.Epochs)
+	case t.BatchRows < 1 || t.BatchRows > 1<<20:
+		return bad("train.batch_rows is %d, it must be from 1 to %d", t.BatchRows, 1<<20)
+	case t.CheckpointSteps < 1:
+		return bad("train.checkpoint_steps is %d, it must be at least 1", t.CheckpointSteps)
+	case o.Name != "adam" && o.Name != "adamw" && o.Name != "sgd":
+		return bad("train.optimizer.name is %q, it must be adam, adamw or sgd", o.Name)
+	case !(o.LearningRate > 0 && o.LearningRate <= 100):
+		return bad("train.optimizer.learning_rate is %v, it must be above 0 and at most 100", o.LearningRate)
+	case !(o.Beta1 >= 0 && o.Beta1 < 1) || !(o.Beta2 >= 0 && o.Beta2 < 1) || !(o.Momentum >= 0 && o.Momentum < 1):
+		return bad("train.optimizer: beta1, beta2 and momentum must be in [0,1)")
+	case !(o.WeightDecay >= 0) || !(o.Epsilon >= 0):
+		return bad("train.optimizer: weight_decay and epsilon must not be negative")
+	case t.Schedule.Name != "constant" && t.Schedule.Name != "cosine":
+		return bad("train.schedule.name is %q, it must be constant or cosine", t.Schedule.Name)
+	case t.Schedule.WarmupSteps < 0:
+		return bad("train.schedule.warmup_steps is %d, it must not be negative", t.Schedule.WarmupSteps)
+	}
+	return nil
+}

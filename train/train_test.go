@@ -1,0 +1,241 @@
+package train_test
+
+import (
+	"context"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tandem/fault"
+	"tandem/train"
+)
+
+// TestTwoLayerNetLearns runs the whole road from graph to trained weights.
+func TestTwoLayerNetLearns(t *testing.T) {
+	r, err := train.Run(t.Context(), twoLayers(t, 3), twoLayersSpec(15), filepath.Join(t.TempDir(), "run"), options(t, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := r.Metrics["test_accuracy"]; got < 0.95 {
+		t.Errorf("test accuracy %v, want at least 0.95: a linear model reaches 0.5", got)
+	}
+	if r.Status != train.Succeeded || r.Artifact == "" || r.Steps != 15*32 {
+		t.Errorf("record %+v", r)
+	}
+}
+
+// TestSeedGivesTheSameBits: the artifact's digest covers every bit of the weights.
+func TestSeedGivesTheSameBits(t *testing.T) {
+	digest := func(threads int, seed uint64) string {
+		spec := twoLayersSpec(2)
+		spec.Train.Seed = seed
+		r, err := train.Run(t.Context(), twoLayers(t, seed), spec, filepath.Join(t.TempDir(), "run"), options(t, threads))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(r.Artifact)
+	}
+	one := digest(1, 5)
+	for i, threads := range []int{1, 2, 3} {
+		if got := digest(threads, 5); got != one {
+			t.Errorf("run %d with %d threads: %s, with 1 thread %s", i, threads, got, one)
+		}
+	}
+	if digest(1, 6) == one {
+		t.Error("another seed gives the same weights")
+	}
+}
+
+// TestStopAndResume stops after every few steps until the run is done.
+func TestStopAndResume(t *testing.T) {
+	spec := twoLayersSpec(3)
+	whole := filepath.Join(t.TempDir(), "run")
+	want, err := train.Run(t.Context(), twoLayers(t, 5), spec, whole, options(t, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	opt := options(t, 1)
+	for stops := 0; ; stops++ {
+		ctx, cancel := context.WithCancel(t.Context())
+		p := twoLayers(t, 5)
+		feed, left := p.Feed, 11+stops
+		p.Feed = func(d dataset, rows []int, in []tensorPtr, target tensorPtr) error {
+			if left--; left == 0 {
+				cancel()
+			}
+			return feed(d, rows, in, target)
+		}
+		got, err := train.Run(ctx, p, spec, dir, opt)
+		cancel()
+		opt.Resume = true
+		if err == nil {
+			if stops < 5 || got.Artifact != want.Artifact {
+				t.Errorf("after %d stops: %s, without %s", stops, got.Artifact, want.Artifact)
+			}
+			break
+		}
+		if fault.KindOf(err) != fault.Canceled || got.Status != train.Stopped || !strings.Contains(fault.RemedyOf(err), "--resume") {
+			t.Fatalf("stop %d: %v, status %s", stops, err, got.Status)
+		}
+	}
+	sameMetrics(t, whole, dir)
+}
+
+// sameMetrics compares what is independent of time. Windows of training lines
+// differ where a run was interrupted; evaluations do not.
+func sameMetrics(t *testing.T, a, b string) {
+	t.Helper()
+	tests := func(dir string) (list []train.Metric) {
+		all, err := train.ReadMetrics(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range all {
+			if m.Kind == "test" {
+				m.Time, m.RowsPerSecond = time.Time{}, 0
+				list = append(list, m)
+			}
+		}
+		return list
+	}
+	x, y := tests(a), tests(b)
+	if len(x) != len(y) || len(x) == 0 {
+		t.Fatalf("%d and %d evaluations", len(x), len(y))
+	}
+	for i := range x {
+		if x[i] != y[i] {
+			t.Errorf("evaluation %d: %+v and %+v", i, x[i], y[i])
+		}
+	}
+}
+
+// TestKillAndResume kills a child process without warning, again and again.
+func TestKillAndResume(t *testing.T) {
+	if dir := os.Getenv("TRAIN_IN"); dir != "" {
+		opt := options(t, 2)
+		_, err := train.ReadRecord(dir)
+		opt.Resume = err == nil
+		p := twoLayers(t, 5)
+		feed := p.Feed
+		p.Feed = func(d dataset, rows []int, in []tensorPtr, target tensorPtr) error {
+			time.Sleep(time.Millisecond) // long enough that it is killed in the middle
+			return feed(d, rows, in, target)
+		}
+		if _, err := train.Run(t.Context(), p, twoLayersSpec(3), dir, opt); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := train.Run(t.Context(), twoLayers(t, 5), twoLayersSpec(3), filepath.Join(t.TempDir(), "run"), options(t, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	kills := 0
+	for delay := 30 * time.Millisecond; ; delay += 15 * time.Millisecond {
+		child := exec.Command(os.Args[0], "-test.run=^TestKillAndResume$")
+		child.Env = append(os.Environ(), "TRAIN_IN="+dir)
+		var out strings.Builder
+		child.Stdout, child.Stderr = &out, &out
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(delay, func() { _ = child.Process.Kill() }) // it may have ended by itself
+		err := child.Wait()
+		timer.Stop()
+		if err == nil {
+			break
+		}
+		if child.ProcessState.Exited() {
+			t.Fatalf("child failed by itself: %v\n%s", err, out.String())
+		}
+		if kills++; kills > 200 {
+			t.Fatal("the run makes no progress")
+		}
+	}
+	got, err := train.ReadRecord(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kills < 2 || got.Artifact != want.Artifact {
+		t.Errorf("after %d kills: %s, without %s", kills, got.Artifact, want.Artifact)
+	}
+}
+
+func TestRunRefuses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "run")
+	opt := options(t, 1)
+	resume := opt
+	resume.Resume = true
+	if _, err := train.Run(t.Context(), twoLayers(t, 5), twoLayersSpec(1), dir+"-none", resume); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("resuming nothing: %v", err)
+	}
+	if _, err := train.Run(t.Context(), twoLayers(t, 5), twoLayersSpec(1), dir, opt); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := train.Run(t.Context(), twoLayers(t, 5), twoLayersSpec(1), dir, opt); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("training over a run: %v", err)
+	}
+	if _, err := train.Run(t.Context(), twoLayers(t, 5), twoLayersSpec(2), dir, resume); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("resuming with another spec: %v", err)
+	}
+	other := twoLayers(t, 5)
+	other.Train = spirals(t, 1000, 9)
+	if _, err := train.Run(t.Context(), other, twoLayersSpec(1), dir, resume); fault.KindOf(err) != fault.Conflict {
+		t.Errorf("resuming with other data: %v", err)
+	}
+	broken := twoLayers(t, 5)
+	feed := broken.Feed
+	broken.Feed = func(d dataset, rows []int, in []tensorPtr, target tensorPtr) error {
+		err := feed(d, rows, in, target)
+		in[0].F32()[3] = float32(math.NaN())
+		return err
+	}
+	r, err := train.Run(t.Context(), broken, twoLayersSpec(1), dir+"-nan", opt)
+	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "the loss of step 1 (epoch 1) is NaN") || r.Status != train.Failed {
+		t.Errorf("a loss that is not a number: %v, %+v", err, r)
+	}
+}
+
+// TestDamagedCheckpoint: the one before it serves; with none left the run says so.
+func TestDamagedCheckpoint(t *testing.T) {
+	spec := twoLayersSpec(3)
+	want, err := train.Run(t.Context(), twoLayers(t, 5), spec, filepath.Join(t.TempDir(), "run"), options(t, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	opt := options(t, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	p := twoLayers(t, 5)
+	feed, left := p.Feed, 40
+	p.Feed = func(d dataset, rows []int, in []tensorPtr, target tensorPtr) error {
+		if left--; left == 0 {
+			cancel()
+		}
+		return feed(d, rows, in, target)
+	}
+	if _, err := train.Run(ctx, p, spec, dir, opt); fault.KindOf(err) != fault.Canceled {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob(filepath.Join(dir, "checkpoints", "*.safetensors"))
+	if len(files) != 2 {
+		t.Fatalf("checkpoints %v", files)
+	}
+	damage := func(path string) {
+		if err := os.Truncate(path, 100); err != nil {
+			t.Fatal(err)
+		}
+	}
+	opt.Resume = true
+	damage(files[1])
+	got, err := train.Run(t.Context(), twoLayers(t, 5), spec, dir, opt)
+	if err != nil || got.Artifact != want.Artifact {
+		t.Errorf("with the newest damaged: %v, %+v", err, got)
+	}
+}

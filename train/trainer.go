@@ -1,0 +1,428 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"time"
+
+	"tandem/data"
+	"tandem/fault"
+	"tandem/graph"
+	"tandem/graph/pass"
+	"tandem/internal/blob"
+	"tandem/kernel"
+	"tandem/model"
+	"tandem/tensor"
+)
+
+// Options are what Run needs besides the problem and the spec. None of them
+// changes the weights that come out, but for the instruction tier of Pool.
+type Options struct {
+	Ops  *graph.Table
+	Pool *kernel.Pool
+	// Resume goes on with the run in the directory instead of starting one.
+	Resume bool
+	// Progress, if given, is called from Run's goroutine several times a second.
+	Progress func(Progress)
+}
+
+// Phase is what a run is doing.
+type Phase string
+
+const (
+	Training   Phase = "train"
+	Evaluating Phase = "evaluate"
+	Saving     Phase = "save"
+)
+
+// Progress is where a run stands.
+type Progress struct {
+	Phase         Phase
+	Epoch, Epochs int // from 1
+	Step, Steps   int // within the epoch, or of the evaluation
+	Loss          float64
+	Accuracy      float64 // of this epoch so far
+	RowsPerSecond float64
+	Remaining     time.Duration // for the whole run
+}
+
+const (
+	logSteps         = 20 // steps that a line of metrics covers
+	progressInterval = 100 * time.Millisecond
+	evaluationRows   = 250
+)
+
+// trainer is a run under way.
+type trainer struct {
+	p    *Problem
+	spec Spec
+	dir  string
+	opt  Options
+
+	record  *Record
+	metrics *os.File
+	step    *graph.Session
+	eval    *graph.Session
+	current map[string]*tensor.Tensor // state by name, in the session's memory
+	names   []string                  // of state, in the graph's order
+
+	done     int // steps
+	perEpoch int // steps
+	total    int // steps
+	window   tally
+	epoch    tally
+	shown    time.Time
+	started  time.Time
+	from     int // steps done when this process began
+}
+
+// tally adds up what steps report.
+type tally struct {
+	Loss    float64 `json:"loss"` // sum over rows
+	Correct int     `json:"correct"`
+	Rows    int     `json:"rows"`
+	since   time.Time
+}
+
+func (t *tally) add(loss float64, correct, rows int) {
+	t.Loss += loss * float64(rows)
+	t.Correct += correct
+	t.Rows += rows
+}
+
+func (t *tally) metric(kind string, epoch, step int) Metric {
+	now, rows := time.Now(), float64(max(t.Rows, 1))
+	return Metric{
+		Kind: kind, Epoch: epoch, Step: step, Time: now.UTC().Truncate(time.Millisecond),
+		Loss: t.Loss / rows, Accuracy: float64(t.Correct) / rows,
+		RowsPerSecond: float64(t.Rows) / max(now.Sub(t.since).Seconds(), 1e-9),
+	}
+}
+
+// Run trains p as spec says and leaves everything about it in dir. When ctx ends,
+// the run stops with a checkpoint and the error's remedy says how to go on.
+func Run(ctx context.Context, p *Problem, spec Spec, dir string, opt Options) (*Record, error) {
+	if err := spec.Validate(); err != nil {
+		return nil, err
+	}
+	t := &trainer{p: p, spec: spec, dir: dir, opt: opt, current: map[string]*tensor.Tensor{}}
+	t.perEpoch = (p.Train.Len() + spec.Train.BatchRows - 1) / spec.Train.BatchRows
+	t.total = t.perEpoch * spec.Train.Epochs
+	if t.total == 0 || p.Test.Len() == 0 {
+		return nil, fault.New("train.run", fault.Invalid, "%d training and %d test examples: both must have some", p.Train.Len(), p.Test.Len())
+	}
+	unlock, err := t.openDir()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if t.record.Status == Succeeded {
+		return t.record, nil
+	}
+	err = t.train(ctx)
+	if err != nil {
+		t.record.Status, t.record.Error = Failed, err.Error()
+		if kind := fault.KindOf(err); kind == fault.Canceled || kind == fault.Deadline {
+			t.record.Status, t.record.Error = Stopped, ""
+		}
+	}
+	return t.record, errors.Join(err, fault.From(t.record.write(dir), "train.run"))
+}
+
+// openDir creates the run directory, or checks that the one to resume is of the
+// same spec and data.
+func (t *trainer) openDir() (unlock func(), err error) {
+	const op = "train.run"
+	text, err := t.spec.Encode()
+	if err != nil {
+		return nil, fault.From(err, op)
+	}
+	if err := os.MkdirAll(filepath.Join(t.dir, checkpointDir), 0o755); err != nil {
+		return nil, fault.Wrap(err, op, fault.KindOf(err), "the run directory cannot be made").Try("choose another --out")
+	}
+	release, err := lock(t.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			release()
+		}
+	}()
+	digest := blob.Sum([]byte(t.p.Train.Digest().String() + "\n" + t.p.Test.Digest().String()))
+	old, err := ReadRecord(t.dir)
+	switch {
+	case err == nil && !t.opt.Resume:
+		return nil, fault.New(op, fault.Conflict, "%s holds a run already", t.dir).Try("add --resume to go on with it, or choose another --out")
+	case err != nil && fault.KindOf(err) != fault.NotFound:
+		return nil, err
+	case err == nil && old.Spec != blob.Sum(text):
+		return nil, fault.New(op, fault.Conflict, "the run in %s has another spec", t.dir).Try("resume with the spec.yaml in that directory")
+	case err == nil && old.Data != digest:
+		return nil, fault.New(op, fault.Conflict, "the run in %s was trained on other data", t.dir).Try("resume with the same data")
+	case err == nil:
+		t.record = old
+	case t.opt.Resume:
+		return nil, fault.New(op, fault.NotFound, "there is no run to resume in %s", t.dir).Try("leave out --resume to start one")
+	default:
+		created := time.Now().UTC().Truncate(time.Millisecond)
+		t.record = &Record{
+			ID: filepath.Base(t.dir), Name: t.spec.Name, Family: t.spec.Family, Task: t.spec.Task,
+			Seed: t.spec.Train.Seed, Spec: blob.Sum(text), Data: digest, Created: created,
+		}
+		if err := writeDurably(filepath.Join(t.dir, specFile), func(f *os.File) error { _, err := f.Write(text); return err }); err != nil {
+			return nil, fault.From(err, op)
+		}
+	}
+	if t.record.Status != Succeeded {
+		t.record.Status, t.record.Error = Running, ""
+		t.record.Threads, t.record.ISA = t.opt.Pool.Threads(), t.opt.Pool.ISA().String()
+	}
+	return release, fault.From(t.record.write(t.dir), op)
+}
+
+func (t *trainer) train(ctx context.Context) (err error) {
+	if err := t.compile(); err != nil {
+		return err
+	}
+	defer t.step.Close()
+	defer t.eval.Close()
+	if err := t.restore(); err != nil {
+		return err
+	}
+	t.metrics, err = os.OpenFile(filepath.Join(t.dir, metricsFile), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return fault.From(err, "train.run")
+	}
+	defer t.metrics.Close()
+	t.started, t.from = time.Now(), t.done
+	before := t.record.TrainedMS
+	batch := t.newBatch(t.spec.Train.BatchRows)
+	order := make([]int, t.p.Train.Len())
+	for t.done < t.total {
+		epoch := t.done / t.perEpoch
+		data.OrderInto(order, t.spec.Train.Seed, epoch)
+		t.window.since, t.epoch.since = time.Now(), time.Now()
+		for i := t.done % t.perEpoch; i < t.perEpoch; i++ {
+			if err := t.trainStep(ctx, batch, t.batchRows(order, i), epoch); err != nil {
+				return err
+			}
+			if i+1 == t.perEpoch {
+				if err := t.endEpoch(ctx, epoch); err != nil {
+					return err
+				}
+			}
+			if t.done%t.spec.Train.CheckpointSteps == 0 || i+1 == t.perEpoch {
+				t.record.TrainedMS = before + time.Since(t.started).Milliseconds()
+				if err := t.checkpoint(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return t.finish()
+}
+
+// compile makes the two programs; they share the parameters' memory.
+func (t *trainer) compile() error {
+	const op = "train.compile"
+	g, err := stepGraph(t.p, t.spec.Train, t.opt.Ops)
+	if err != nil {
+		return fault.Wrap(err, op, fault.Invalid, "the network cannot be trained")
+	}
+	opt := graph.Options{Ops: t.opt.Ops, Pool: t.opt.Pool, Passes: pass.Training()}
+	prog, err := graph.Compile(g, opt)
+	if err != nil {
+		return err
+	}
+	if t.step, err = prog.NewSession(); err != nil {
+		return err
+	}
+	for i, s := range prog.Graph().State {
+		t.names = append(t.names, s.Current.Name)
+		t.current[s.Current.Name] = t.step.State(i)
+	}
+	if g, err = evaluationGraph(t.p, t.opt.Ops, t.current); err != nil {
+		return fault.Wrap(err, op, fault.Internal, "the evaluation cannot be built")
+	}
+	opt.Passes = pass.Evaluation()
+	if prog, err = graph.Compile(g, opt); err != nil {
+		return err
+	}
+	t.eval, err = prog.NewSession()
+	return err
+}
+
+// batch is the memory for the inputs of one step. Views of fewer rows serve the
+// last batch of an epoch.
+type batch struct {
+	all  []*tensor.Tensor // the network's inputs, then the target
+	step *tensor.Tensor
+	rate *tensor.Tensor
+	outs []*tensor.Tensor
+}
+
+func (t *trainer) newBatch(rows int) *batch {
+	b := &batch{step: tensor.New(tensor.Int64), rate: tensor.New(tensor.Float32)}
+	b.outs = []*tensor.Tensor{tensor.New(tensor.Float32), tensor.New(tensor.Int64)}
+	for _, v := range t.p.Graph.Inputs {
+		b.all = append(b.all, newRows(v.Type, rows))
+	}
+	b.all = append(b.all, newRows(t.p.Target, rows))
+	return b
+}
+
+// newRows allocates a tensor of a type whose dimension 0 is the batch.
+func newRows(typ graph.Type, rows int) *tensor.Tensor {
+	shape := []int{rows}
+	for _, d := range typ.Shape[1:] {
+		n, _ := d.Value()
+		shape = append(shape, n)
+	}
+	return tensor.New(typ.DType, shape...)
+}
+
+// feed fills the first len(rows) rows and returns views of them.
+func (t *trainer) feed(b *batch, d *data.Dataset, rows []int) ([]*tensor.Tensor, error) {
+	views := make([]*tensor.Tensor, len(b.all))
+	for i, x := range b.all {
+		views[i] = x.Rows(0, len(rows))
+	}
+	last := len(views) - 1
+	return views, t.p.Feed(d, rows, views[:last], views[last])
+}
+
+func (t *trainer) batchRows(order []int, i int) []int {
+	n := t.spec.Train.BatchRows
+	return order[i*n : min((i+1)*n, len(order))]
+}
+
+func (t *trainer) trainStep(ctx context.Context, b *batch, rows []int, epoch int) error {
+	in, err := t.feed(b, t.p.Train, rows)
+	if err != nil {
+		return err
+	}
+	b.step.I64()[0] = int64(t.done + 1)
+	b.rate.F32()[0] = t.spec.Train.rate(t.done, t.total)
+	if err := ctx.Err(); err != nil {
+		return t.stop(err)
+	}
+	// A step is never cut short: state that is half updated could not be resumed.
+	if _, err := t.step.Run(context.WithoutCancel(ctx), append(in, b.step, b.rate), b.outs); err != nil {
+		return err
+	}
+	t.done++
+	loss, correct := float64(b.outs[0].F32()[0]), int(b.outs[1].I64()[0])
+	if math.IsNaN(loss) || math.IsInf(loss, 0) {
+		return fault.New("train.run", fault.Invalid, "the loss of step %d (epoch %d) is %v", t.done, epoch+1, loss).
+			Try("lower train.optimizer.learning_rate, or add train.schedule.warmup_steps")
+	}
+	t.window.add(loss, correct, len(rows))
+	t.epoch.add(loss, correct, len(rows))
+	if t.done%logSteps == 0 || t.done%t.perEpoch == 0 {
+		if err := t.log("train", epoch, b.rate.F32()[0]); err != nil {
+			return err
+		}
+	}
+	t.show(Progress{Phase: Training, Epoch: epoch + 1, Step: (t.done-1)%t.perEpoch + 1, Steps: t.perEpoch, Loss: loss}, &t.epoch)
+	return nil
+}
+
+// stop leaves a checkpoint before giving up.
+func (t *trainer) stop(cause error) error {
+	if err := t.checkpoint(); err != nil {
+		return err
+	}
+	return fault.Wrap(cause, "train.run", fault.KindOf(cause), "stopped after step %d of %d", t.done, t.total).
+		Try(fmt.Sprintf("tandem train %s --out %s --resume", filepath.Join(t.dir, specFile), t.dir))
+}
+
+// log writes the window's line of metrics and starts the next window.
+func (t *trainer) log(kind string, epoch int, rate float32) error {
+	m := t.window.metric(kind, epoch+1, t.done)
+	m.LearningRate = rate
+	t.window = tally{since: time.Now()}
+	return t.append(m)
+}
+
+func (t *trainer) append(m Metric) error {
+	line, err := json.Marshal(m)
+	if err != nil {
+		return fault.From(err, "train.log")
+	}
+	_, err = t.metrics.Write(append(line, '\n'))
+	return fault.From(err, "train.log")
+}
+
+// endEpoch evaluates on the test set.
+func (t *trainer) endEpoch(ctx context.Context, epoch int) error {
+	sum := tally{since: time.Now()}
+	b := t.newBatch(evaluationRows)
+	rows := make([]int, 0, evaluationRows)
+	steps := (t.p.Test.Len() + evaluationRows - 1) / evaluationRows
+	for i := range steps {
+		rows = rows[:0]
+		for r := i * evaluationRows; r < min((i+1)*evaluationRows, t.p.Test.Len()); r++ {
+			rows = append(rows, r)
+		}
+		in, err := t.feed(b, t.p.Test, rows)
+		if err != nil {
+			return err
+		}
+		if _, err := t.eval.Run(context.WithoutCancel(ctx), in, b.outs); err != nil {
+			return err
+		}
+		sum.add(float64(b.outs[0].F32()[0]), int(b.outs[1].I64()[0]), len(rows))
+		t.show(Progress{Phase: Evaluating, Epoch: epoch + 1, Step: i + 1, Steps: steps, Loss: sum.Loss / float64(sum.Rows)}, &sum)
+	}
+	m := sum.metric("test", epoch+1, t.done)
+	t.record.Metrics = map[string]float64{"test_loss": m.Loss, "test_accuracy": m.Accuracy}
+	t.epoch = tally{since: time.Now()}
+	return t.append(m)
+}
+
+// show reports progress, but not more often than people can read; the last step of
+// a phase always.
+func (t *trainer) show(p Progress, sum *tally) {
+	now := time.Now()
+	if t.opt.Progress == nil || now.Sub(t.shown) < progressInterval && p.Step != p.Steps {
+		return
+	}
+	t.shown = now
+	p.Epochs = t.spec.Train.Epochs
+	p.Accuracy = float64(sum.Correct) / float64(max(sum.Rows, 1))
+	p.RowsPerSecond = float64(sum.Rows) / max(now.Sub(sum.since).Seconds(), 1e-9)
+	if steps := t.done - t.from; steps > 0 {
+		p.Remaining = now.Sub(t.started) / time.Duration(steps) * time.Duration(t.total-t.done)
+	}
+	t.opt.Progress(p)
+}
+
+// finish writes the artifact and closes the record.
+func (t *trainer) finish() error {
+	if t.opt.Progress != nil {
+		n := t.spec.Train.Epochs
+		t.opt.Progress(Progress{Phase: Saving, Epoch: n, Epochs: n, Accuracy: t.record.Metrics["test_accuracy"], Loss: t.record.Metrics["test_loss"]})
+	}
+	a := t.p.Artifact
+	a.Family, a.Task, a.Metrics = t.spec.Family, t.spec.Task, t.record.Metrics
+	a.Graph = trained(t.p, t.current)
+	a.Lineage = model.Lineage{Spec: string(t.record.Spec), Data: t.record.Data, Seed: t.spec.Train.Seed}
+	dir := filepath.Join(t.dir, ModelDir)
+	// A crash after the artifact and before the record leaves one behind.
+	if err := os.RemoveAll(dir); err != nil {
+		return fault.From(err, "train.finish")
+	}
+	digest, err := model.Write(dir, a)
+	if err != nil {
+		return err
+	}
+	finished := time.Now().UTC().Truncate(time.Millisecond)
+	t.record.Artifact, t.record.Status, t.record.Finished = digest, Succeeded, &finished
+	return nil
+}
