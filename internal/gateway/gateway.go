@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -195,10 +196,25 @@ func (g *Gateway) log(v *visit, r *http.Request, took time.Duration) {
 		slog.Int64("bytes", v.bytes), slog.Duration("took", took), slog.String("remote", r.RemoteAddr),
 		slog.String("tenant", string(v.principal.Tenant)), slog.String("key", string(v.principal.Key)))
 	if v.err != nil {
-		attrs = append(attrs, slog.String("error", v.err.Error()))
+		attrs = append(attrs, slog.String("error", loggable(v.err, v.status)))
 	}
 	if stack := v.stackOf(); stack != nil {
 		attrs = append(attrs, slog.String("stack", string(stack)))
 	}
 	g.config.Log.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// loggable is the text of an error for the log. The caller's own mistakes are logged
+// without their arguments, which quote what the caller sent.
+func loggable(err error, status int) string {
+	e, ok := errors.AsType[*fault.Error](err)
+	switch {
+	case status >= http.StatusInternalServerError:
+		return err.Error()
+	case ok && e.Format != "":
+		return e.Op + ": " + e.Format
+	case ok:
+		return e.Op + ": " + e.Kind.String()
+	}
+	return http.StatusText(status)
 }

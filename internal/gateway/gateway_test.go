@@ -261,7 +261,7 @@ func TestWholeWay(t *testing.T) {
 	w.do(t, w.owner, "POST", "/v2/models/m/versions/2/infer", four).want(t, 200, `"model_version":"2"`)
 	w.do(t, w.owner, "POST", "/v2/models/m/versions/1/infer", four).want(t, 404, `version 1 of model \"m\" is not deployed: version 2 is`)
 	// A version that cannot be loaded is refused, and the old one serves on.
-	w.do(t, w.owner, "POST", "/api/v1/deployments", `{"model":"m"}`).want(t, 500, `"kind":"corrupt","message":"model m version 3 could not be loaded"`)
+	w.do(t, w.owner, "POST", "/api/v1/deployments", `{"model":"m"}`).want(t, 500, `"kind":"corrupt","message":"model m version 3 could not be loaded: the weights of w.bin are damaged","remedy":"upload them again"`)
 	w.do(t, w.owner, "POST", "/v2/models/m/infer", four).want(t, 200, `"model_version":"2"`)
 	w.do(t, w.owner, "POST", "/api/v1/deployments/m/rollback", nil).want(t, 200, `"version":1`)
 	w.do(t, w.owner, "POST", "/v2/models/m/infer", four).want(t, 200, `"model_version":"1"`)

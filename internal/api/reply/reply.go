@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"tandem/fault"
 )
@@ -66,25 +67,43 @@ func StatusOf(err error) int {
 	return Status(fault.KindOf(err))
 }
 
-// Text is the message and remedy of an error as they may leave the server. Causes of
-// an internal error stay inside, for they may quote paths and other people's data: the
-// request's id leads to them in the log.
+// Text is the message and remedy of an error as they may leave the server. Of an
+// internal error only what Tandem itself says does: foreign causes may quote paths and
+// other people's data, and the request's id leads to them in the log.
 func Text(err error, requestID string) (message, remedy string) {
 	if e, ok := errors.AsType[*HTTPError](err); ok {
 		return e.Message, e.Remedy
 	}
 	e, ok := errors.AsType[*fault.Error](err)
+	remedy = fault.RemedyOf(err)
 	if kind := fault.KindOf(err); kind == fault.Internal || kind == fault.Corrupt {
-		message = "internal error"
-		if ok && e.Format != "" {
-			message = fmt.Sprintf(e.Format, e.Args...)
+		if remedy == "" {
+			remedy = "the server's log has the cause, under request " + requestID
 		}
-		return message, "the server's log has the cause, under request " + requestID
+		if message = ownWords(e); message == "" {
+			message = kind.String() + " error"
+		}
+		return message, remedy
 	}
 	if !ok {
-		return err.Error(), ""
+		return err.Error(), remedy
 	}
-	return e.Message(), fault.RemedyOf(err)
+	return e.Message(), remedy
+}
+
+// ownWords joins the messages of a chain of faults, up to the first foreign error.
+func ownWords(e *fault.Error) string {
+	if e == nil {
+		return ""
+	}
+	var words []string
+	for ok := true; ok; {
+		if e.Format != "" {
+			words = append(words, fmt.Sprintf(e.Format, e.Args...))
+		}
+		e, ok = e.Err.(*fault.Error)
+	}
+	return strings.Join(words, ": ")
 }
 
 // Headers sets what belongs to a status: when to try again, how to authenticate.

@@ -29,6 +29,7 @@ func TestInternalCausesStayInside(t *testing.T) {
 		{cause, "internal error"},
 		{fault.From(cause, "op"), "internal error"},
 		{fault.Wrap(cause, "op", fault.Internal, "model %s failed", "m"), "model m failed"},
+		{fault.Wrap(fault.Wrap(cause, "in", fault.Corrupt, "file %d", 1), "op", fault.Corrupt, "model m"), "model m: file 1"},
 		{fault.New("op", fault.NotFound, "no model %q", "m"), `no model "m"`},
 		{&HTTPError{Status: 405, Message: "no"}, "no"},
 	} {
