@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"tandem/fault"
 	"tandem/family/vision"
+	"tandem/fault"
 	"tandem/graph"
 	"tandem/train"
 )

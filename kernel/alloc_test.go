@@ -35,7 +35,11 @@ func TestRunsDoNotAllocate(t *testing.T) {
 			"SumChannels": func() { channels.Run(p) }, "Adam": func() { adam.Run(p) },
 			"SGD": func() { sgd.Run(p) }, "Dropout": func() { drop.Run(p) },
 		} {
-			if n := testing.AllocsPerRun(5, f); n != 0 {
+			n := 1.0
+			for i := 0; n != 0 && i < 4; i++ { // the runtime may allocate meanwhile, but not every time
+				n = testing.AllocsPerRun(5, f)
+			}
+			if n != 0 {
 				t.Errorf("%v, %d threads: %s allocates %v times", p.ISA(), p.Threads(), name, n)
 			}
 		}

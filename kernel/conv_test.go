@@ -158,11 +158,7 @@ func BenchmarkConv(b *testing.B) {
 					"gradweight": func() { c.GradWeight(p, dw, scratch) },
 				} {
 					b.Run(fmt.Sprintf("%s/%s/%v/%d", benchConvs[i].name, name, isa, threads), func(b *testing.B) {
-						for b.Loop() {
-							f()
-						}
-						flops := 2 * float64(len(c.Y)) * float64(len(c.Weight)/c.OC)
-						b.ReportMetric(flops*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+						benchFlops(b, 2*float64(len(c.Y))*float64(len(c.Weight)/c.OC), f)
 					})
 				}
 				p.Close()

@@ -94,7 +94,8 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 	ldb := or(g.LDB, g.N)
 	switch {
 	case g.Packed != nil:
-	case !g.TransB && (g.M <= directRows || ldb*4 <= directStride) && p.isa != AVX2:
+	// The AVX2 kernel reads whole rows of its panel, masks it has none.
+	case !g.TransB && (g.M <= directRows || ldb*4 <= directStride) && (p.isa != AVX2 || g.N%pl.cols == 0):
 		pl.direct = true
 	case pl.byRow:
 		pl.packAll = true

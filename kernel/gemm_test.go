@@ -235,10 +235,7 @@ func BenchmarkGemm(b *testing.B) {
 						PackB(g.Packed, g.B, c.k, c.n, 0, c.transB, isa)
 					}
 					scratch := make([]float32, g.ScratchLen(p))
-					for b.Loop() {
-						g.Run(p, scratch)
-					}
-					b.ReportMetric(2*float64(c.m)*float64(c.n)*float64(c.k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GFLOP/s")
+					benchFlops(b, 2*float64(c.m)*float64(c.n)*float64(c.k), func() { g.Run(p, scratch) })
 				})
 			}
 		}

@@ -29,11 +29,11 @@ type DataSpec struct {
 
 // TrainSpec says how to train.
 type TrainSpec struct {
-	Epochs       int           `yaml:"epochs"`
-	BatchRows    int           `yaml:"batch_rows"`
-	Seed         uint64        `yaml:"seed"`
-	Optimizer    OptimizerSpec `yaml:"optimizer"`
-	Schedule     ScheduleSpec  `yaml:"schedule"`
+	Epochs    int           `yaml:"epochs"`
+	BatchRows int           `yaml:"batch_rows"`
+	Seed      uint64        `yaml:"seed"`
+	Optimizer OptimizerSpec `yaml:"optimizer"`
+	Schedule  ScheduleSpec  `yaml:"schedule"`
 	// CheckpointSteps is how many steps lie between checkpoints, besides one at
 	// the end of each epoch.
 	CheckpointSteps int `yaml:"checkpoint_steps"`

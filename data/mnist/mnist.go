@@ -50,6 +50,12 @@ func Open(ctx context.Context, opt Options) (train, test *data.Dataset, source s
 	return train, test, source, nil
 }
 
+// Folder gives the set's four files, verified, for programs that read them themselves.
+func Folder(ctx context.Context, opt Options) (fs.FS, error) {
+	fsys, _, err := find(ctx, opt)
+	return fsys, err
+}
+
 // find returns a file system with the verified files at its top.
 func find(ctx context.Context, opt Options) (fsys fs.FS, source string, err error) {
 	if fsys, ok := embedded(); ok {

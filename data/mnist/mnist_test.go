@@ -339,8 +339,8 @@ func TestEnvironmentIsHonoured(t *testing.T) {
 	for _, name := range []string{"GOPROXY", "GOMODCACHE", "GOPRIVATE", "GOPATH", "PATH"} {
 		t.Setenv(name, "")
 	}
-	t.Setenv("HOME", "/home/someone")
-	if got := readGoEnv(t.Context(), Options{}); got.proxy != defaultProxy || got.moduleCache != "/home/someone/go/pkg/mod" {
+	t.Setenv("HOME", "/nobody")
+	if got := readGoEnv(t.Context(), Options{}); got.proxy != defaultProxy || got.moduleCache != "/nobody/go/pkg/mod" {
 		t.Errorf("by default: %+v", got)
 	}
 }

@@ -84,8 +84,8 @@ func (r *reader) model(data []byte) (*graph.Graph, error) {
 		return nil, invalid("it has %d graphs and IR version %d: it is not an ONNX model", len(body), ir).
 			Try("give a file that an ONNX exporter has written")
 	}
-	if len(r.opset) == 0 {
-		r.opset[""] = 1 // IR versions 1 and 2 have no imports
+	if ir < 3 && len(r.opset) == 0 {
+		r.opset[""] = 1 // those versions of the format have no imports
 	}
 	for _, msg := range functions {
 		if err := r.declareFunction(msg); err != nil {

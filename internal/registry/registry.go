@@ -160,12 +160,6 @@ func scanVersion(r row) (Version, error) {
 	return v, err
 }
 
-func scanDigest(r row) (blob.Digest, error) {
-	var d blob.Digest
-	err := r.Scan(&d)
-	return d, err
-}
-
 // list runs a query and scans every row; the result is not nil, so that it is [] in JSON.
 func list[T any](ctx context.Context, tx *sql.Tx, scan func(row) (T, error), query string, args ...any) ([]T, error) {
 	rows, err := tx.QueryContext(ctx, query, args...)

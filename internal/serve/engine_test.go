@@ -218,6 +218,9 @@ func TestLargeRequestsRunInSlices(t *testing.T) {
 	if len(rec.steps) != 3 || rec.steps[2].Rows != 3 {
 		t.Errorf("steps %+v", rec.steps)
 	}
+	if s := e.Statuses()[0]; s.QueuedRows != 0 || s.QueuedRequests != 0 {
+		t.Errorf("the empty queue counts %+v", s)
+	}
 	if u := rec.usage[0]; u.Rows != 11 || u.Requests != 1 || u.Version != 1 || u.Compute != rec.steps[0].Compute+rec.steps[1].Compute+rec.steps[2].Compute {
 		t.Errorf("usage %+v", u)
 	}
@@ -391,6 +394,7 @@ func TestSwapDrainsTheOldVersion(t *testing.T) {
 		if a, err := infer(e, t.Context(), pairs(1, 2)); err != nil || a.Version != 4 {
 			t.Errorf("after the swap: %v, %v", a, err)
 		}
+		synctest.Wait()
 		if second.closed.Load() || len(e.Statuses()) != 2 || e.Statuses()[0].State != StateDraining {
 			t.Errorf("the old version does not drain: %+v", e.Statuses())
 		}
@@ -531,5 +535,30 @@ func TestManyCallers(t *testing.T) {
 	group.Wait()
 	if err := e.Close(t.Context()); err != nil || e.memory.used != 0 {
 		t.Errorf("close: %v, %d bytes left", err, e.memory.used)
+	}
+}
+
+// TestRequestBetweenFindAndAdmit holds the moment in which a request has found a
+// deployment that takes no more: it is answered by the one that comes.
+func TestRequestBetweenFindAndAdmit(t *testing.T) {
+	e, _ := start(t, Config{}, doubler())
+	e.config.Load = func(context.Context, *model.Manifest, func(model.File) (string, error)) (Runner, error) { return doubler(), nil }
+	p, err := e.Prepare(t.Context(), artifact(2, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.slots[place{"acme", "m"}].serving.queue.retire()
+	done := make(chan error, 1)
+	go func() {
+		a, err := infer(e, t.Context(), pairs(1, 2))
+		if err == nil && a.Version != 2 {
+			err = fmt.Errorf("version %d", a.Version)
+		}
+		done <- err
+	}()
+	time.Sleep(2 * time.Millisecond)
+	p.Commit()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -77,15 +77,25 @@ var fields = [...]Field{
 	{InOutputParams, "shared_memory_offset", Refused, `0`, "shared memory is not reachable over the network"},
 }
 
-// fate finds a field's place in the table, or the error that refuses it.
-func fate(place Place, name []byte) (*Field, error) {
+// givenFields are the fields of the table that an object has had so far.
+type givenFields [len(fields)]bool
+
+// fate finds a field's place in the table, or the error that refuses it: by the table,
+// or because it is given twice, where JSON leaves open which one counts.
+func (g *givenFields) fate(place Place, name []byte) (*Field, error) {
 	for i := range fields {
-		if f := &fields[i]; f.Place == place && f.Name == string(name) {
-			if f.Fate == Refused {
-				return nil, invalid("field %q of %s is not supported: %s", name, place, f.Why)
-			}
-			return f, nil
+		f := &fields[i]
+		if f.Place != place || f.Name != string(name) {
+			continue
 		}
+		if f.Fate == Refused {
+			return nil, invalid("field %q of %s is not supported: %s", name, place, f.Why)
+		}
+		if g[i] {
+			return nil, invalid("field %q of %s is given twice", name, place)
+		}
+		g[i] = true
+		return f, nil
 	}
 	return nil, invalid("unknown field %.100q in %s", name, place)
 }

@@ -43,16 +43,13 @@ func parseInfer(header, raw []byte) (*inferRequest, error) {
 	s := &scanner{b: header}
 	q := &inferRequest{}
 	var inputs []pendingInput
-	seen := map[string]bool{}
+	var given givenFields
 	err := s.fields(func(name []byte) (err error) {
-		if _, err := fate(InRequest, name); err != nil {
+		f, err := given.fate(InRequest, name)
+		if err != nil {
 			return err
 		}
-		if seen[string(name)] {
-			return invalid("field %q of %s is given twice", name, InRequest)
-		}
-		seen[string(name)] = true
-		switch string(name) {
+		switch f.Name {
 		case "id":
 			q.hasID = true
 			q.id, err = s.name("id")
@@ -74,7 +71,7 @@ func parseInfer(header, raw []byte) (*inferRequest, error) {
 	if s.peek(); s.i != len(s.b) {
 		return nil, s.fail("%q after the end of the JSON", s.b[s.i])
 	}
-	if !seen["inputs"] {
+	if inputs == nil {
 		return nil, invalid("the request has no inputs")
 	}
 	q.inputs = make([]serve.Input, len(inputs))
@@ -135,8 +132,9 @@ func (s *scanner) requestParameters(q *inferRequest) error {
 
 // parameters reads an object of scalars and passes on those that are honoured.
 func (s *scanner) parameters(place Place, honour func(name string, value any) error) error {
+	var given givenFields
 	return s.fields(func(raw []byte) error {
-		f, err := fate(place, raw)
+		f, err := given.fate(place, raw)
 		if err != nil {
 			return err
 		}
@@ -149,7 +147,7 @@ func (s *scanner) parameters(place Place, honour func(name string, value any) er
 }
 
 func (s *scanner) inputs() ([]pendingInput, error) {
-	var all []pendingInput
+	all := []pendingInput{}
 	err := s.items(func() error {
 		if len(all) >= maxRequestItems {
 			return tooMany("inputs")
@@ -163,16 +161,11 @@ func (s *scanner) inputs() ([]pendingInput, error) {
 
 func (s *scanner) input() (pendingInput, error) {
 	p := pendingInput{size: -1}
-	var given [len(fields)]bool
+	var given givenFields
 	err := s.fields(func(name []byte) (err error) {
-		f, err := fate(InInput, name)
+		f, err := given.fate(InInput, name)
 		if err != nil {
 			return err
-		}
-		if at := indexOfField(f); given[at] {
-			return invalid("field %q of %s is given twice", name, InInput)
-		} else {
-			given[at] = true
 		}
 		switch f.Name {
 		case "name":
@@ -193,15 +186,6 @@ func (s *scanner) input() (pendingInput, error) {
 		return p, err
 	}
 	return p, s.complete(&p)
-}
-
-func indexOfField(f *Field) int {
-	for i := range fields {
-		if f == &fields[i] {
-			return i
-		}
-	}
-	return 0
 }
 
 // data reads elements if their type and shape are known already, as all clients send
@@ -286,8 +270,9 @@ func (s *scanner) outputs() ([]wantedOutput, error) {
 			return tooMany("outputs")
 		}
 		var o wantedOutput
+		var given givenFields
 		err := s.fields(func(name []byte) (err error) {
-			f, err := fate(InOutput, name)
+			f, err := given.fate(InOutput, name)
 			if err != nil {
 				return err
 			}

@@ -12,10 +12,10 @@ import (
 	"tandem/tensor"
 )
 
-// inferResponse writes an answer: JSON of headerBytes, then the raw bytes of outputs
+// appendResponse writes an answer: JSON of headerBytes, then the raw bytes of outputs
 // in binary form.
 func appendResponse(b []byte, q *inferRequest, name string, a *serve.Answer) (body []byte, headerBytes int, binary bool, err error) {
-	wanted, err := q.wanted(a.Signature.Outputs)
+	wanted, err := q.wanted(a.Signature.Outputs) // of the version that answered
 	if err != nil {
 		return nil, 0, false, err
 	}

@@ -1,0 +1,113 @@
+package nn_test
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"tandem/graph"
+	"tandem/graph/op"
+	"tandem/nn"
+	"tandem/tensor"
+)
+
+func build(t *testing.T, seed uint64, layers ...nn.Layer) (*nn.Builder, *graph.Value) {
+	t.Helper()
+	b := nn.NewBuilder("net", op.Default(), seed)
+	x := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Const(3), graph.Const(8), graph.Const(8))
+	return b, nn.Sequential(layers).Build(b, x)
+}
+
+func weights(t *testing.T, v *graph.Value) []float32 {
+	t.Helper()
+	w, err := v.Const.Tensor()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.F32()
+}
+
+func TestShapesAndNames(t *testing.T) {
+	b, y := build(t, 1,
+		nn.Conv2D{Filters: 4, Kernel: 3, Activation: nn.ReLU}, nn.Conv2D{Filters: 5, Kernel: 4, Same: true},
+		nn.Conv2D{Filters: 6, Kernel: 3, Stride: 2, Same: true, Activation: nn.Tanh}, nn.MaxPool2D{Size: 2},
+		nn.Dropout{Ratio: 0.5}, nn.Flatten{}, nn.Dense{Units: 7, Activation: nn.Sigmoid}, nn.Dense{Units: 2})
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	if got := y.Type.Shape.String(); got != "[batch, 2]" {
+		t.Errorf("output shape %s", got)
+	}
+	var got []string
+	for _, p := range b.Params() {
+		got = append(got, p.Name+" "+p.Type.Shape.String())
+	}
+	want := []string{
+		"conv1.weight [4, 3, 3, 3]", "conv1.bias [4]", "conv2.weight [5, 4, 4, 4]", "conv2.bias [5]",
+		"conv3.weight [6, 5, 3, 3]", "conv3.bias [6]", "dense1.weight [7, 6]", "dense1.bias [7]", "dense2.weight [2, 7]", "dense2.bias [2]",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("parameters\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestInitialWeights: bounds and variance of each initialiser, zero biases, and a
+// stream of its own for each parameter and seed.
+func TestInitialWeights(t *testing.T) {
+	b, _ := build(t, 1, nn.Conv2D{Filters: 64, Kernel: 5, Activation: nn.ReLU}, nn.Flatten{}, nn.Dense{Units: 50})
+	for i, bound := range map[int]float64{0: math.Sqrt(6.0 / 75), 2: math.Sqrt(3.0 / (64 * 16))} {
+		w := weights(t, b.Params()[i])
+		sum, squares := 0.0, 0.0
+		for _, v := range w {
+			if math.Abs(float64(v)) > bound {
+				t.Fatalf("parameter %d: %v is beyond %v", i, v, bound)
+			}
+			sum += float64(v)
+			squares += float64(v) * float64(v)
+		}
+		n := float64(len(w))
+		if mean, want := sum/n, bound*bound/3; math.Abs(mean) > 5*math.Sqrt(want/n) || math.Abs(squares/n/want-1) > 0.1 {
+			t.Errorf("parameter %d: mean %v, variance %v, want 0 and %v", i, mean, squares/n, want)
+		}
+	}
+	if slices.ContainsFunc(weights(t, b.Params()[1]), func(v float32) bool { return v != 0 }) {
+		t.Error("a bias does not begin with 0")
+	}
+	again, _ := build(t, 1, nn.Conv2D{Filters: 64, Kernel: 5, Activation: nn.ReLU})
+	other, _ := build(t, 2, nn.Conv2D{Filters: 64, Kernel: 5, Activation: nn.ReLU})
+	if !slices.Equal(weights(t, b.Params()[0]), weights(t, again.Params()[0])) {
+		t.Error("the same seed gives other weights")
+	}
+	if slices.Equal(weights(t, b.Params()[0]), weights(t, other.Params()[0])) {
+		t.Error("another seed gives the same weights")
+	}
+}
+
+func TestLayersRefuse(t *testing.T) {
+	for want, layers := range map[string][]nn.Layer{
+		"dense1 takes 2 dimensions":      {nn.Dense{Units: 3}},
+		"conv1 takes 4 dimensions":       {nn.Flatten{}, nn.Conv2D{Filters: 1, Kernel: 1}},
+		"filters 0, kernel 3":            {nn.Conv2D{Kernel: 3}},
+		"size 0 must be positive":        {nn.MaxPool2D{}},
+		"ratio 1 is not in [0,1)":        {nn.Dropout{Ratio: 1}},
+		"0 units, at least 1 expected":   {nn.Flatten{}, nn.Dense{}},
+		`activation "cube" is unknown`:   {nn.Flatten{}, nn.Dense{Units: 1, Activation: "cube"}},
+		"a window of 9x9 is larger than": {nn.Conv2D{Filters: 1, Kernel: 9}},
+	} {
+		b, _ := build(t, 1, layers...)
+		if b.Err() == nil || !strings.Contains(b.Err().Error(), want) {
+			t.Errorf("%v, want %q", b.Err(), want)
+		}
+	}
+}
+
+// TestCrossEntropyNeedsSoftmax: a loss on anything else would be a wrong number.
+func TestCrossEntropyNeedsSoftmax(t *testing.T) {
+	b, y := build(t, 1, nn.Flatten{}, nn.Dense{Units: 2})
+	labels := b.Input("labels", tensor.Int64, graph.Sym("batch"))
+	nn.CrossEntropy(b.Builder, y, labels)
+	if b.Err() == nil || !strings.Contains(b.Err().Error(), "needs an output by Softmax") {
+		t.Error(b.Err())
+	}
+}
