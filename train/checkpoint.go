@@ -36,7 +36,7 @@ func (t *trainer) checkpoint() error {
 	meta := map[string]string{"step": strconv.Itoa(t.done), "spec": string(t.record.Spec), "epoch": string(sums)}
 	err = writeDurably(t.checkpointPath(t.done), func(f *os.File) error { return model.WriteSafetensors(f, tensors, meta) })
 	if err != nil {
-		return fault.Wrap(err, op, fault.KindOf(err), "the checkpoint after step %d cannot be written", t.done).Try("make room on the disk, then go on with --resume")
+		return fault.Wrap(err, op, fault.KindOf(err), "the checkpoint after step %d cannot be written", t.done)
 	}
 	t.record.Steps = t.done
 	if err := t.record.write(t.dir); err != nil {

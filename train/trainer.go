@@ -127,8 +127,11 @@ func Run(ctx context.Context, p *Problem, spec Spec, dir string, opt Options) (*
 	err = t.train(ctx)
 	if err != nil {
 		t.record.Status, t.record.Error = Failed, err.Error()
-		if kind := fault.KindOf(err); kind == fault.Canceled || kind == fault.Deadline {
+		switch fault.KindOf(err) {
+		case fault.Canceled, fault.Deadline:
 			t.record.Status, t.record.Error = Stopped, ""
+		case fault.NoSpace:
+			err = fault.Wrap(err, "train.run", fault.NoSpace, "").Try("make room, then " + t.resumeCommand())
 		}
 	}
 	return t.record, errors.Join(err, fault.From(t.record.write(dir), "train.run"))
@@ -339,7 +342,11 @@ func (t *trainer) stop(cause error) error {
 		return err
 	}
 	return fault.Wrap(cause, "train.run", fault.KindOf(cause), "stopped after step %d of %d", t.done, t.total).
-		Try(fmt.Sprintf("tandem train %s --out %s --resume", filepath.Join(t.dir, specFile), t.dir))
+		Try(t.resumeCommand())
+}
+
+func (t *trainer) resumeCommand() string {
+	return fmt.Sprintf("tandem train %s --out %s --resume", filepath.Join(t.dir, specFile), t.dir)
 }
 
 // log writes the window's line of metrics and starts the next window.

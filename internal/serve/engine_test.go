@@ -542,7 +542,9 @@ func TestManyCallers(t *testing.T) {
 // deployment that takes no more: it is answered by the one that comes.
 func TestRequestBetweenFindAndAdmit(t *testing.T) {
 	e, _ := start(t, Config{}, doubler())
-	e.config.Load = func(context.Context, *model.Manifest, func(model.File) (string, error)) (Runner, error) { return doubler(), nil }
+	e.config.Load = func(context.Context, *model.Manifest, func(model.File) (string, error)) (Runner, error) {
+		return doubler(), nil
+	}
 	p, err := e.Prepare(t.Context(), artifact(2, 1))
 	if err != nil {
 		t.Fatal(err)
