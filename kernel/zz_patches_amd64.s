@@ -5,23 +5,26 @@
 #include "textflag.h"
 
 // func patchesAVX512(args *byte)
-// Requires: AVX, AVX512DQ, AVX512F
+// Requires: AVX, AVX512DQ, AVX512F, MMX+
 TEXT ·patchesAVX512(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), AX
 	MOVQ (AX), DI
 	MOVQ 8(AX), SI
 	MOVQ 24(AX), R8
 	MOVQ 40(AX), CX
+	MOVQ 64(AX), R12
 
 channel:
-	MOVQ 16(AX), BX
-	MOVQ 48(AX), R9
-	MOVQ 56(AX), R10
-	CMPQ R10, $0x01
-	JE   one
-	CMPQ R10, $0x02
-	JE   two
-	JMP  many
+	PREFETCHT0 (SI)(R12*1)
+	PREFETCHT0 64(SI)(R12*1)
+	MOVQ       16(AX), BX
+	MOVQ       48(AX), R9
+	MOVQ       56(AX), R10
+	CMPQ       R10, $0x01
+	JE         one
+	CMPQ       R10, $0x02
+	JE         two
+	JMP        many
 
 one:
 	MOVQ      (BX), R13
@@ -98,7 +101,7 @@ next:
 	RET
 
 // func patchesAVX2(args *byte)
-// Requires: AVX, AVX2
+// Requires: AVX, AVX2, MMX+
 TEXT ·patchesAVX2(SB), NOSPLIT, $0-8
 	MOVQ      args+0(FP), AX
 	MOVQ      (AX), DI
@@ -108,16 +111,19 @@ TEXT ·patchesAVX2(SB), NOSPLIT, $0-8
 	MOVQ      $0x8040201008040201, R15
 	VMOVQ     R15, X3
 	VPMOVZXBD X3, Y3
+	MOVQ      64(AX), R12
 
 channel:
-	MOVQ 16(AX), BX
-	MOVQ 48(AX), R9
-	MOVQ 56(AX), R10
-	CMPQ R10, $0x01
-	JE   one
-	CMPQ R10, $0x02
-	JE   two
-	JMP  many
+	PREFETCHT0 (SI)(R12*1)
+	PREFETCHT0 64(SI)(R12*1)
+	MOVQ       16(AX), BX
+	MOVQ       48(AX), R9
+	MOVQ       56(AX), R10
+	CMPQ       R10, $0x01
+	JE         one
+	CMPQ       R10, $0x02
+	JE         two
+	JMP        many
 
 one:
 	MOVQ         (BX), R13

@@ -248,6 +248,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"strange type", model(tensorOf(num(tensorType, 99))), fault.Unsupported, "element type 99"},
 		{"two forms", model(tensorOf(f32, dims(1), str(tensorRaw, "1234"), str(tensorFloats, "1234"))), fault.Invalid, "not stored as they should be"},
 		{"wrong form", model(tensorOf(f32, dims(1), num(tensorInt64s, 1))), fault.Invalid, "not stored as they should be"},
+		{"part of an element", model(tensorOf(f32, dims(1), str(tensorFloats, "12345"))), fault.Invalid, "no whole elements"},
 		{"strings", model(tensorOf(num(tensorType, 8), dims(2), str(tensorStrings, "a"))), fault.Invalid, "takes 2 strings, the file has 1"},
 		{"nested", model(nested(100)), fault.Unsupported, "nested more than 64 deep"},
 		{"no file", model(external("location", "w.bin")), fault.Unsupported, "did not come with the model"},
@@ -363,6 +364,55 @@ func TestBoolsAreNormalized(t *testing.T) {
 	must(t, err)
 	if !bytes.Equal(g.Outputs[0].Const.Data, []byte{0, 1}) {
 		t.Errorf("bytes %v", g.Outputs[0].Const.Data)
+	}
+	g, err = Read(model(sub(graphInitializer, str(tensorName, "b"), num(tensorDims, 2), num(tensorType, 9), num(tensorInt32s, 0), num(tensorInt32s, 5)),
+		sub(graphOutput, str(infoName, "b"))), LoadOptions{})
+	must(t, err)
+	if !bytes.Equal(g.Outputs[0].Const.Data, []byte{0, 1}) {
+		t.Errorf("numbers %v", g.Outputs[0].Const.Data)
+	}
+}
+
+func TestInitializersThatAreInputsAreConstants(t *testing.T) {
+	w := sub(graphInitializer, str(tensorName, "w"), num(tensorType, 1), str(tensorRaw, "1234"))
+	g, err := Read(model(input("x"), input("w"), w, node("Add", "y", "x", "w")), LoadOptions{})
+	must(t, err)
+	if len(g.Inputs) != 1 || g.Inputs[0].Name != "x" || g.Nodes[0].Inputs[1].Const == nil {
+		t.Errorf("inputs %v of %v", g.Inputs, g.Nodes)
+	}
+}
+
+// TestDataInSeveralFields: protobuf lets a repeated field come in pieces. Joining
+// them must not write into the file.
+func TestDataInSeveralFields(t *testing.T) {
+	file := model(sub(graphInitializer, num(tensorDims, 3), num(tensorType, 1), str(tensorFloats, "\x00\x00\x80\x3f"),
+		str(tensorFloats, "\x00\x00\x00\x40\x00\x00\x80\x40"), str(tensorName, "w")), sub(graphOutput, str(infoName, "w")))
+	before := bytes.Clone(file)
+	g, err := Read(file, LoadOptions{})
+	must(t, err)
+	w, err := g.Outputs[0].Const.Tensor()
+	if err != nil || !slices.Equal(w.F32(), []float32{1, 2, 4}) || !bytes.Equal(file, before) {
+		t.Errorf("elements %v, %v; the file is as it was: %v", w, err, bytes.Equal(file, before))
+	}
+}
+
+// TestFunctionsThatPassOn: one output is an input, and two are the same value.
+func TestFunctionsThatPassOn(t *testing.T) {
+	data := model(input("x"), sub(graphNode, str(nodeOp, "F"), str(nodeDomain, "f"), str(nodeInput, "x"),
+		str(nodeOutput, "p"), str(nodeOutput, "q"), str(nodeOutput, "r")),
+		sub(graphOutput, str(infoName, "p")), sub(graphOutput, str(infoName, "q")), sub(graphOutput, str(infoName, "r")))
+	var m message
+	sub(modelFunction, str(functionName, "F"), str(functionDomain, "f"), str(functionInput, "a"),
+		str(functionOutput, "a"), str(functionOutput, "b"), str(functionOutput, "b"),
+		sub(functionNode, str(nodeOp, "Neg"), str(nodeInput, "a"), str(nodeOutput, "b")))(&m)
+	g, err := Read(append(data, m.last...), LoadOptions{})
+	must(t, err)
+	var got []string
+	for _, v := range slices.Concat(g.Inputs, g.Outputs) {
+		got = append(got, fmt.Sprint(v.Name, v.Def))
+	}
+	if want := []string{"x<nil>", "pIdentity (of p)", "qNeg (of q)", "rIdentity (of r)"}; !slices.Equal(got, want) {
+		t.Errorf("values %q, want %q", got, want)
 	}
 }
 

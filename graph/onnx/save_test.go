@@ -303,6 +303,7 @@ func TestTwoGibibytesInside(t *testing.T) {
 func TestSaveNamesAndCopies(t *testing.T) {
 	g := sumOf(constant32("w", 2), constant32("w", 3), constant32("y", 4))
 	g.Outputs = append(g.Outputs, g.Outputs[0])
+	g.Inputs = []*graph.Value{{Name: "scalar", Type: graph.Type{DType: tensor.Float32}}} // a nil shape, which must be written
 	var b bytes.Buffer
 	must(t, Write(&b, g, SaveOptions{}))
 	h, err := Read(b.Bytes(), LoadOptions{})

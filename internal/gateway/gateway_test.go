@@ -398,6 +398,7 @@ func TestDoorErrors(t *testing.T) {
 		t.Errorf("%d %s", res.StatusCode, text)
 	}
 	w.do(t, w.owner, "POST", "/v2/models/m/infer", io.LimitReader(zeros{}, 1<<20+1)).want(t, 413, "the limit of 1048576 bytes")
+	w.do(t, w.owner, "POST", "/api/v1/keys", io.LimitReader(zeros{}, 5000)).want(t, 413, "more than the limit of 4096 bytes")
 	w.do(t, w.owner, "GET", "/v2/models/m", "body").want(t, 413, "takes no body")
 	// A panic in the model: an internal error with the request's id, and the server goes on.
 	a = w.do(t, w.owner, "POST", "/v2/models/m/infer", strings.Replace(four, "1,2,3,4", "13,2,3,4", 1), "X-Request-Id", "boom").

@@ -13,6 +13,7 @@ const (
 	packDst, packSrc, packList         = 0, 8, 16
 	packDS, packChannelStride          = 24, 32
 	packChannels, packTaps, packPieces = 40, 48, 56
+	packAhead                          = 64
 	pieceOffset, pieceMask, pieceSize  = 0, 8, 16
 )
 
@@ -32,6 +33,7 @@ func (w *writer) packer(lanes int, name string) {
 		dst, src, list   = reg.RDI, reg.RSI, reg.RBX
 		ds, taps, pieces = reg.R8, reg.R9, reg.R10
 		left, offset     = reg.R11, reg.R13
+		ahead            = reg.R12
 		channels         = reg.RCX
 	)
 	w.do(x86.MOVQ(mem(args, packDst), dst))
@@ -41,7 +43,10 @@ func (w *writer) packer(lanes int, name string) {
 	if lanes == 8 {
 		w.bitVector(reg.Y3)
 	}
+	w.do(x86.MOVQ(mem(args, packAhead), ahead))
 	w.label("channel")
+	w.do(x86.PREFETCHT0(operand.Mem{Base: src, Index: ahead, Scale: 1}))
+	w.do(x86.PREFETCHT0(operand.Mem{Base: src, Index: ahead, Scale: 1, Disp: 64}))
 	w.do(x86.MOVQ(mem(args, packList), list))
 	w.do(x86.MOVQ(mem(args, packTaps), taps))
 	w.do(x86.MOVQ(mem(args, packPieces), pieces))

@@ -181,6 +181,8 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 		{f32, "{\"inputs\":[{\"name\":\"\xff\"}]}", 400, `a string is not UTF-8`},
 		{f32, in("FP32", "[1,2]", "[1,2]") + "x", 400, `'x' after the end of the JSON`},
 		{f32, strings.Replace(in("FP32", "[1,2]", "[1,2]"), `{"inputs"`, `{"outputs":[{"name":"z"}],"inputs"`, 1), 400, `the model has no output "z": its outputs are "y"`},
+		{f32, `{"outputs":[{"name":"y","parameters":{"classification":3}}],"inputs":[]}`, 400, `field "classification" of an output's parameters is not supported`},
+		{f32, `{"parameters":{"sequence_id":3},"inputs":[]}`, 400, `field "sequence_id" of parameters is not supported`},
 		{f32, `{"outputs":[{"name":"y","shape":[}]}],"inputs":[]}`, 400, `field "shape" is not JSON`},
 		{f32, `{"inputs":[` + strings.Repeat(`{"name":"x","shape":[0],"datatype":"FP32","data":[]},`, 5000) + `{}]}`, 413, `more than 4096 inputs`},
 		{f32, strings.Repeat(" ", 1<<20) + "{}", 413, `the limit of 1048576 bytes`},

@@ -1,0 +1,33 @@
+// Package tandem is the root of a program, and of a library, with which models are
+// trained and served in Go alone.
+//
+// The program is cmd/tandem. The library is every package outside internal:
+//
+//	tensor     element types, shapes, buffers
+//	kernel     compute on float32 slices, in assembly with a plain-Go reference
+//	graph      networks as graphs of ONNX operators: gradients, passes, programs
+//	nn         layers that write graphs
+//	data       datasets
+//	processor  images (and later text, rows, interactions) to tensors
+//	model      artifacts: complete, content-addressed models
+//	train      training jobs
+//	family     the kinds of models that can be trained
+//	fault      errors with a closed kind and a remedy
+//
+// docs/ARCHITECTURE.md is a tour in the order in which data passes through them.
+//
+// # Stability
+//
+// Tandem is at version 0. Until version 1:
+//
+//   - What is written to disk stays readable: an artifact, a run directory and a data
+//     directory of any released version open in every later one, or are migrated.
+//   - The network API (/v2 and /api/v1) and the command line change only by addition.
+//   - The Go API may change in any minor version; the change is named in the release's
+//     notes, with what to write instead. Packages under internal are nobody's to import.
+//   - Bits: the same artifact, input and instruction tier give the same output bits
+//     within one version. A version that changes them says so.
+//
+// From version 1 on, the Go API follows the Go project's promise: programs that compile
+// and run with 1.0 go on doing so with every 1.x.
+package tandem
