@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"tandem/fault"
 	"tandem/graph"
@@ -245,6 +247,65 @@ func TestCloseWaitsForRuns(t *testing.T) {
 	must(t, model.Close())
 	must(t, model.Close())
 	wg.Wait()
+}
+
+// TestNoStageRunsDuringOrAfterClose wraps the stages in a kind of its own.
+func TestNoStageRunsDuringOrAfterClose(t *testing.T) {
+	_, m, src := written(t)
+	opt := testOptions(t)
+	started, release := make(chan bool), make(chan bool)
+	var running, closed, runs atomic.Int32
+	for _, k := range Stages() {
+		opt.Stages = append(opt.Stages, StageKind{k.Kind, func(f StageFiles) (*Stage, error) {
+			s, err := k.Open(f)
+			if err != nil {
+				return nil, err
+			}
+			run, free := s.Run, s.Close
+			s.Run = func(ctx context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+				if runs.Add(1) == 1 {
+					started <- true
+					running.Store(1)
+					<-release
+					running.Store(0)
+				}
+				if closed.Load() != 0 {
+					t.Error("a stage runs after Close")
+				}
+				return run(ctx, in)
+			}
+			s.Close = func() {
+				closed.Store(1)
+				if running.Load() != 0 {
+					t.Error("a stage is closed while it runs")
+				}
+				if free != nil {
+					free()
+				}
+			}
+			return s, nil
+		}})
+	}
+	model, err := Open(context.Background(), m, src, opt)
+	must(t, err)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := model.Run(context.Background(), pictures(1)); err != nil {
+			t.Error(err)
+		}
+	})
+	<-started
+	wg.Go(func() {
+		if err := model.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	time.Sleep(20 * time.Millisecond) // lets a Close that does not wait go wrong
+	release <- true
+	wg.Wait()
+	if _, err := model.Run(context.Background(), pictures(1)); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("after Close: %v", err)
+	}
 }
 
 func TestWriteRefuses(t *testing.T) {

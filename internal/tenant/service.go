@@ -3,6 +3,7 @@ package tenant
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,6 +91,19 @@ func (s *Service) CreateTenant(ctx context.Context, name string) (ID, string, er
 		return "", "", fault.From(err, op)
 	}
 	return n.principal.Tenant, n.secret, nil
+}
+
+// Default is the tenant that Bootstrap made.
+func (s *Service) Default(ctx context.Context) (ID, error) {
+	const op = "tenant.default"
+	var id ID
+	err := s.db.Read(ctx, func(tx *sql.Tx) error {
+		return tx.QueryRowContext(ctx, `SELECT id FROM tenants WHERE name = ?`, DefaultName).Scan(&id)
+	})
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", fault.New(op, fault.NotFound, "there is no tenant %q", DefaultName)
+	}
+	return id, fault.From(err, op)
 }
 
 func (s *Service) insertTenant(ctx context.Context, tx *sql.Tx, name string) (newKey, error) {

@@ -450,3 +450,13 @@ func BenchmarkRecord(b *testing.B) {
 		}
 	})
 }
+
+func TestDefaultIsTheFirstTenant(t *testing.T) {
+	s, _, owner, _ := begin(t)
+	if _, _, err := s.CreateTenant(t.Context(), "another"); err != nil {
+		t.Fatal(err)
+	}
+	if id, err := s.Default(t.Context()); err != nil || id != owner.Tenant {
+		t.Errorf("Default is %s, %v; the first owner's tenant is %s", id, err, owner.Tenant)
+	}
+}
