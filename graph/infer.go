@@ -163,6 +163,17 @@ func (c *Infer) Content(i int) ([]Dim, bool) {
 	return nil, false
 }
 
+// Follow is Content without a look at elements that are only known in this run:
+// for rules that pass content on and can do without. (A look makes the frame serve
+// one run, as other elements might give other shapes.)
+func (c *Infer) Follow(i int) ([]Dim, bool) {
+	v := c.Node.Input(i)
+	if v == nil || v.Const == nil && c.facts.contentOf(v) == nil {
+		return nil, false
+	}
+	return c.Content(i)
+}
+
 // maxContent is how many elements a tensor may have whose elements are followed as
 // dimensions: more than any shape has.
 const maxContent = 64

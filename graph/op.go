@@ -26,6 +26,9 @@ type Op struct {
 	// View: output 0 has the elements of input 0 in the same order, so that it
 	// shares their memory and no kernel runs.
 	View bool
+	// Identity, if there is one, tells whether a node passes input 0 on unchanged
+	// as output 0, so that a pass may remove it.
+	Identity func(*Node) bool
 	// InPlace lists which output may take the memory of which input when nothing
 	// else reads that input afterwards. The kernel must allow the two to be the same.
 	InPlace []Alias
@@ -114,7 +117,8 @@ type Call struct {
 	Pool *kernel.Pool
 
 	frame      *frame
-	scratchLen int
+	scratchLen int // what is reserved, extraLen included
+	extraLen   int
 	scratch    []byte
 	bodies     map[string]*Session
 }
@@ -150,13 +154,24 @@ func (c *Call) RunBody(attr string, in []*tensor.Tensor) ([]*tensor.Tensor, erro
 
 // Reserve asks for n bytes of scratch memory during each run; it is called while
 // preparing, at most once.
-func (c *Call) Reserve(n int) { c.scratchLen = n }
+func (c *Call) Reserve(n int) { c.scratchLen = c.extraLen + n }
 
 // Scratch is the memory that was reserved. Its content is undefined.
-func (c *Call) Scratch() []byte { return c.scratch }
+func (c *Call) Scratch() []byte { return c.scratch[min(c.extraLen, len(c.scratch)):] }
 
 // ScratchF32 is the reserved memory as float32s.
-func (c *Call) ScratchF32() []float32 { return asF32(c.scratch) }
+func (c *Call) ScratchF32() []float32 { return asF32(c.Scratch()) }
+
+// ReserveExtra is Reserve for a function that wraps a kernel, which itself may
+// reserve scratch memory: the two do not see each other's.
+func (c *Call) ReserveExtra(n int) {
+	n = (n + arenaAlign - 1) &^ (arenaAlign - 1)
+	c.scratchLen += n - c.extraLen
+	c.extraLen = n
+}
+
+// Extra is the memory that ReserveExtra asked for. Its content is undefined.
+func (c *Call) Extra() []byte { return c.scratch[:c.extraLen:c.extraLen] }
 
 // Has reports whether the optional input i is there.
 func (c *Call) Has(i int) bool { return i < len(c.In) && c.In[i] != nil }

@@ -11,6 +11,8 @@
 //	node.go      NodeProto and AttributeProto
 //	function.go  FunctionProto: model-local functions, written out where they are used
 //	tensor.go    TensorProto in all its storage forms; external data
+//	sparse.go    SparseTensorProto: made dense
+//	value.go     ReadValue: tensors, sequences and optionals in files of their own
 //	type.go      ValueInfoProto: element types and shapes
 //	save.go      Save and Write: names, files
 //	encode.go    messages made of pieces, so that weights are not copied

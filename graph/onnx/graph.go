@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/tensor"
 )
 
 // scope holds the values that nodes can read by name: those of their graph, then
@@ -48,8 +49,8 @@ func (sc *scope) define(name string, v *graph.Value) error {
 
 // rawGraph is a GraphProto as it lies in the file: its fields come in any order.
 type rawGraph struct {
-	name                                        string
-	nodes, initializers, inputs, outputs, infos [][]byte
+	name                                                string
+	nodes, initializers, sparse, inputs, outputs, infos [][]byte
 }
 
 func parseGraph(msg []byte) (*rawGraph, error) {
@@ -72,7 +73,7 @@ func parseGraph(msg []byte) (*rawGraph, error) {
 		case graphValueInfo:
 			p.infos, err = appendMessage(p.infos, f)
 		case graphSparseInitializer:
-			err = unsupported("it has sparse weights").Try("export the model with dense weights")
+			p.sparse, err = appendMessage(p.sparse, f)
 		}
 		if err != nil {
 			return p, err
@@ -110,15 +111,27 @@ func (r *reader) graph(msg []byte, outer *scope, depth int) (*graph.Graph, error
 func (r *reader) initializers(p *rawGraph, sc *scope) error {
 	for _, msg := range p.initializers {
 		name, t, err := r.tensor(msg)
+		if err == nil {
+			err = sc.define(name, constantValue(name, t))
+		}
 		if err != nil {
 			return err
 		}
-		v := &graph.Value{Name: name, Type: graph.Type{DType: t.DType(), Shape: graph.Dims(t.Shape()...)}, Const: graph.ConstantOf(t)}
-		if err := sc.define(name, v); err != nil {
+	}
+	for _, msg := range p.sparse {
+		name, t, err := r.sparse(msg)
+		if err == nil {
+			err = sc.define(name, constantValue(name, t))
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func constantValue(name string, t *tensor.Tensor) *graph.Value {
+	return &graph.Value{Name: name, Type: graph.Type{DType: t.DType(), Shape: graph.Dims(t.Shape()...)}, Const: graph.ConstantOf(t)}
 }
 
 // inputs reads the graph's inputs. One that is also an initializer is a constant:
@@ -140,11 +153,13 @@ func (r *reader) inputs(g *graph.Graph, p *rawGraph, sc *scope) error {
 		// What a graph within a node takes is known from the node.
 		if sc.outer == nil {
 			switch {
-			case !in.isTensor:
-				return unsupported("input %.200q is not a tensor", in.name).Try("export the model with tensors as inputs")
-			case !in.typ.DType.Valid() || !in.hasShape:
-				return unsupported("input %.200q has no type or shape", in.name).
-					Try("give it a shape, with names for unknown dimensions, when exporting")
+			case in.kind.dtype() != tensor.Undefined:
+			case !in.kind.isTensor():
+				return unsupported("input %.200q is no tensor, sequence or optional", in.name).Try("export the model with tensors as inputs")
+			case !in.typ.DType.Valid():
+				return unsupported("input %.200q has no element type", in.name).Try(remedyExport)
+			case !in.hasShape: // of any rank: what is computed from it is known at run time
+				in.typ = graph.Type{}
 			}
 		}
 		v := &graph.Value{Name: in.name, Type: in.typ}
@@ -164,7 +179,7 @@ func (r *reader) innerTypes(p *rawGraph, sc *scope) error {
 		if err != nil {
 			return err
 		}
-		if v := sc.values[in.name]; v != nil && v.Def != nil && in.isTensor && in.hasShape && in.typ.DType.Valid() {
+		if v := sc.values[in.name]; v != nil && v.Def != nil && in.kind.isTensor() && in.hasShape && in.typ.DType.Valid() {
 			v.Type = in.typ
 		}
 	}
@@ -182,7 +197,7 @@ func (r *reader) outputs(g *graph.Graph, p *rawGraph, sc *scope) error {
 			return invalid("output %.200q is not computed by any node", out.name).Try(remedyExport)
 		}
 		// The shape may be unknown: it is what Save writes until types are inferred.
-		if v.Def != nil && out.isTensor && out.typ.DType.Valid() {
+		if v.Def != nil && out.kind.isTensor() && out.typ.DType.Valid() {
 			v.Type = out.typ
 		}
 		g.Outputs = append(g.Outputs, v)
@@ -256,9 +271,7 @@ func defineConstant(n *rawNode, attrs graph.Attrs, sc *scope) error {
 	if len(n.outputs) != 1 || n.outputs[0] == "" {
 		return invalid("it has %d outputs, expected one", len(n.outputs)).Try(remedyExport)
 	}
-	return sc.define(n.outputs[0], &graph.Value{
-		Name: n.outputs[0], Type: graph.Type{DType: t.DType(), Shape: graph.Dims(t.Shape()...)}, Const: graph.ConstantOf(t),
-	})
+	return sc.define(n.outputs[0], constantValue(n.outputs[0], t))
 }
 
 // undefined is the error for a name that nothing has defined so far.

@@ -237,7 +237,8 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"no opset", model(sub(graphNode, str(nodeOp, "Foo"), str(nodeDomain, "other"))), fault.Invalid, `domain "other"`},
 		{"private", model(sub(graphNode, str(nodeOp, "Foo"), str(nodeDomain, "tandem"))), fault.Unsupported, `domain "tandem"`},
 		{"missing output", model(sub(graphOutput, str(infoName, "y"))), fault.Invalid, `output "y" is not computed`},
-		{"sequence input", model(sub(graphInput, str(infoName, "s"), sub(infoType, sub(4)))), fault.Unsupported, `input "s" is not a tensor`},
+		{"map input", model(sub(graphInput, str(infoName, "s"), sub(infoType, sub(typeMap)))), fault.Unsupported, `input "s" is no tensor`},
+		{"input of no type", model(sub(graphInput, str(infoName, "s"), sub(infoType, sub(typeTensor)))), fault.Unsupported, `input "s" has no element type`},
 		{"negative dimension of input", model(input("x", sub(shapeDim, num(dimValue, -2)))), fault.Invalid, "dimension 0 is -2"},
 		{"length", model(tensorOf(f32, dims(2), dims(3), str(tensorRaw, "12345678"))), fault.Invalid, `tensor "w": float32 tensor of shape 2x3 takes 24 bytes, not 8`},
 		{"numbers", model(tensorOf(num(tensorType, 7), dims(3), str(tensorInt64s, "\x01\x02"))), fault.Invalid, "take 3 numbers, the file has 2"},
@@ -255,6 +256,9 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"absolute", model(external("location", "/etc/passwd")), fault.Invalid, "not inside the model's folder"},
 		{"parent", model(external("location", "a/../../w.bin")), fault.Invalid, "not inside the model's folder"},
 		{"sparse", model(sub(graphSparseInitializer)), fault.Unsupported, "sparse"},
+		{"sparse and huge", model(sparse([]int64{1 << 16, 1 << 14}, 1, 0)), fault.TooLarge, "repeats its data"},
+		{"sparse index", model(sparse([]int64{2, 2}, 1, 4)), fault.Invalid, "index 4 is outside a dimension of 4"},
+		{"sparse indices", model(sparse([]int64{2, 2}, 1, 0, 1, 1)), fault.Invalid, "indices have shape 3 for 1 values"},
 		{"reference", model(sub(graphNode, str(nodeOp, "F"), sub(nodeAttr, str(attrName, "a"), str(attrRef, "b")))), fault.Invalid, "refers to attribute"},
 	} {
 		_, err := Read(tc.data, LoadOptions{Name: "m.onnx"})

@@ -93,7 +93,14 @@ const (
 	kindFloats  = 6
 	kindInts    = 7
 	kindStrings = 8
+	kindTensors = 9
+	kindSparse  = 11
+	kindType    = 13
 )
+
+// typeProto is an attribute that holds a TypeProto, as it lies in the file: no
+// kernel needs it, as lists carry their elements' types with them.
+type typeProto []byte
 
 // rawAttr is an AttributeProto as it lies in the file.
 type rawAttr struct {
@@ -102,7 +109,8 @@ type rawAttr struct {
 	f         float32
 	i         int64
 	s         string
-	t, g      []byte
+	t, g      []byte // message of a tensor, a sparse tensor or a type; of a graph
+	tensors   [][]byte
 	floats    []byte
 	ints      []int64
 	strings   []string
@@ -161,8 +169,17 @@ func parseAttr(msg []byte) (*rawAttr, error) {
 			s, err = f.text()
 			a.strings = append(a.strings, s)
 			seen = kindStrings
-		case attrTensors, attrGraphs, attrTP, attrTPs, attrSparse, attrSparses:
-			err = unsupported("lists of tensors or graphs, types and sparse tensors are not supported as attributes")
+		case attrTensors:
+			a.tensors, err = appendMessage(a.tensors, f)
+			seen = kindTensors
+		case attrSparse:
+			a.t, err = f.message()
+			seen = kindSparse
+		case attrTP:
+			a.t, err = f.message()
+			seen = kindType
+		case attrGraphs, attrTPs, attrSparses: // which no operator of ONNX has
+			err = unsupported("lists of graphs, of types and of sparse tensors are not supported as attributes")
 		}
 		if err != nil {
 			return a, err
@@ -196,6 +213,20 @@ func (r *reader) attrValue(a *rawAttr, sc *scope, depth int) (any, error) {
 			return nil, unsupported("graphs are nested more than %d deep", maxDepth)
 		}
 		return r.graph(a.g, sc, depth+1)
+	case kindTensors:
+		list := make([]*tensor.Tensor, len(a.tensors))
+		for i, msg := range a.tensors {
+			var err error
+			if _, list[i], err = r.tensor(msg); err != nil {
+				return nil, err
+			}
+		}
+		return list, nil
+	case kindSparse:
+		_, t, err := r.sparse(a.t)
+		return t, err
+	case kindType:
+		return typeProto(a.t), nil
 	case kindFloats:
 		t, err := tensor.FromBytes(tensor.Float32, append([]byte{}, a.floats...), len(a.floats)/4)
 		if err != nil {
@@ -225,7 +256,7 @@ func constant(attrs graph.Attrs) (*tensor.Tensor, error) {
 	for name, v := range attrs {
 		switch v := v.(type) {
 		case *tensor.Tensor:
-			if name == "value" {
+			if name == "value" || name == "sparse_value" {
 				return v, nil
 			}
 		case float32:

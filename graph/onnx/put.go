@@ -248,6 +248,18 @@ func (w *writer) attr(name string, v any, here *defined, depth int) (*message, e
 			return nil, err
 		}
 		m.sub(attrT, t)
+	case []*tensor.Tensor:
+		kind = kindTensors
+		for _, x := range v {
+			t, err := w.tensor("", graph.ConstantOf(x), false)
+			if err != nil {
+				return nil, err
+			}
+			m.sub(attrTensors, t)
+		}
+	case typeProto:
+		kind = kindType
+		m.data(attrTP, v)
 	case *graph.Graph:
 		kind = kindGraph
 		g, err := w.graph(v, here, depth+1)

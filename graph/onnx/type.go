@@ -11,8 +11,24 @@ import (
 type info struct {
 	name     string
 	typ      graph.Type
-	isTensor bool
+	kind     typeKind
 	hasShape bool // otherwise the rank is unknown
+}
+
+// typeKind is the field of a TypeProto that is there: what kind of value it is.
+type typeKind uint8
+
+func (k typeKind) isTensor() bool { return k == typeTensor }
+
+// dtype is the kind as a type of tensors that hold tensors.
+func (k typeKind) dtype() tensor.DType {
+	switch k {
+	case typeSequence:
+		return tensor.Sequence
+	case typeOptional:
+		return tensor.Optional
+	}
+	return tensor.Undefined
 }
 
 func (r *reader) info(msg []byte) (info, error) {
@@ -34,7 +50,8 @@ func (r *reader) info(msg []byte) (info, error) {
 	return v, nil
 }
 
-// typeOf reads a TypeProto. Other types than tensors are left for the caller to refuse.
+// typeOf reads a TypeProto. What the elements of lists are is not kept: lists carry
+// their elements' types with them. Other kinds are left for the caller to refuse.
 func (r *reader) typeOf(f field, v *info) error {
 	msg, err := f.message()
 	if err != nil {
@@ -44,11 +61,15 @@ func (r *reader) typeOf(f field, v *info) error {
 		if err != nil {
 			return err
 		}
-		if f.num == typeTensor {
-			v.isTensor = true
+		switch f.num {
+		case typeTensor:
+			v.kind = typeTensor
 			if err := r.tensorType(f, v); err != nil {
 				return err
 			}
+		case typeSequence, typeOptional, typeMap, typeSparse, typeOpaque:
+			v.kind = typeKind(f.num)
+			v.typ = graph.Type{DType: v.kind.dtype()}
 		}
 	}
 	return nil

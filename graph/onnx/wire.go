@@ -76,11 +76,26 @@ const (
 	infoType = 2
 
 	typeTensor      = 1 // TypeProto
+	typeSequence    = 4
+	typeMap         = 5
+	typeOpaque      = 7
+	typeSparse      = 8
+	typeOptional    = 9
 	typeTensorElem  = 1 // TypeProto.Tensor
 	typeTensorShape = 2
 	shapeDim        = 1
 	dimValue        = 1
 	dimParam        = 2
+
+	listTensor   = 3 // SequenceProto and OptionalProto
+	listSparse   = 4
+	listSequence = 5
+	listMap      = 6
+	listOptional = 7
+
+	sparseValues  = 1 // SparseTensorProto
+	sparseIndices = 2
+	sparseDims    = 3
 
 	functionName   = 1
 	functionInput  = 4

@@ -8,33 +8,193 @@ import (
 	"tandem/tensor"
 )
 
-// elementwiseOps are the functions of two operands with broadcasting
-// (ONNX, "Broadcasting in ONNX", multidirectional).
+// elementwiseOps are the functions of several operands with broadcasting (ONNX,
+// "Broadcasting in ONNX", multidirectional). Before version 7 the second operand
+// alone was broadcast, as attributes say.
 func elementwiseOps() []graph.Op {
 	both := []graph.Alias{{In: 0, Out: 0}, {In: 1, Out: 0}}
-	return []graph.Op{
-		{ID: onnx("Add"), Since: 7, Infer: inferBroadcast, Kernel: binary(kernel.OpAdd), Grad: gradAdd, InPlace: both},
-		{ID: onnx("Sub"), Since: 7, Infer: inferBroadcast, Kernel: binary(kernel.OpSub), Grad: gradSub, InPlace: both},
-		{ID: onnx("Mul"), Since: 7, Infer: inferBroadcast, Kernel: binary(kernel.OpMul), Grad: gradMul, InPlace: both},
-		{ID: onnx("Div"), Since: 7, Infer: inferBroadcast, Kernel: binary(kernel.OpDiv), Grad: gradDiv, InPlace: both},
-		{ID: onnx("Neg"), Since: 6, Infer: floatLike(0, 1), Kernel: kernelNeg, Grad: gradNeg, InPlace: both[:1]},
+	ops := []graph.Op{
+		{ID: onnx("Add"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opAdd), Grad: gradAdd, InPlace: both},
+		{ID: onnx("Sub"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opSub), Grad: gradSub, InPlace: both},
+		{ID: onnx("Mul"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opMul), Grad: gradMul, InPlace: both},
+		{ID: onnx("Div"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opDiv), Grad: gradDiv, InPlace: both},
+		{ID: onnx("Mod"), Since: 10, Infer: inferArithmetic, Kernel: kernelMod, InPlace: both},
+		{ID: onnx("Pow"), Since: 7, Infer: inferPow, Kernel: kernelPow, Grad: gradPow, InPlace: both[:1]},
+		{ID: onnx("PRelu"), Since: 7, Infer: inferPRelu, Kernel: calculate(opPRelu), Grad: gradPRelu, InPlace: both[:1]},
 		{ID: private("SumTo"), Infer: inferSumTo, Kernel: kernelSumTo, Grad: nil},
+	}
+	for _, name := range []string{"Add", "Sub", "Mul", "Div"} {
+		ops = append(ops, oldBroadcast(name, numbers, tensor.Undefined, calculate(arithmeticOf(name))))
+	}
+	return append(ops,
+		oldBroadcast("Pow", numbers, tensor.Undefined, kernelPow),
+		oldBroadcast("PRelu", numbers, tensor.Undefined, calculate(opPRelu)))
+}
+
+// inferBroadcast is the shape rule of two operands of one type that check accepts.
+func inferBroadcast(check func(c *graph.Infer, inputs ...int) error) func(*graph.Infer) error {
+	return func(c *graph.Infer) error {
+		if err := c.Require(2, 2); err != nil {
+			return err
+		}
+		if err := check(c, 0, 1); err != nil {
+			return err
+		}
+		shape, err := graph.Broadcast(c.In(0).Shape, c.In(1).Shape)
+		if err != nil {
+			return err
+		}
+		c.Out(0, c.In(0).DType, shape)
+		return nil
 	}
 }
 
-func inferBroadcast(c *graph.Infer) error {
-	if err := c.Require(2, 2); err != nil {
+// numbers checks that the given inputs, where present, are of one type that one
+// can calculate with: integers of whole bytes, and floats of 16 bits and more.
+func numbers(c *graph.Infer, inputs ...int) error {
+	if err := alike(c, inputs...); err != nil {
 		return err
 	}
-	if err := c.Floats(0, 1); err != nil {
-		return err
+	for _, i := range inputs {
+		if !c.Has(i) {
+			continue
+		}
+		d := c.In(i).DType
+		if !d.Numeric() || d == tensor.Bool || d.Bits() < 8 || d.Float() && d.Bits() < 16 {
+			return fmt.Errorf("input %d (%s) is %v, expected numbers of at least 8 bits, or floats of 16", i, c.Node.Inputs[i].Name, d)
+		}
 	}
-	shape, err := graph.Broadcast(c.In(0).Shape, c.In(1).Shape)
-	if err != nil {
-		return err
-	}
-	c.Out(0, c.In(0).DType, shape)
 	return nil
+}
+
+// inferArithmetic also follows shapes that nodes compute.
+func inferArithmetic(c *graph.Infer) error {
+	if err := inferBroadcast(numbers)(c); err != nil {
+		return err
+	}
+	switch c.Node.Op.Name {
+	case "Add":
+		followBoth(c, func(a, b graph.Dim) (graph.Dim, bool) { return a.Add(b), true })
+	case "Sub":
+		followBoth(c, func(a, b graph.Dim) (graph.Dim, bool) { return a.Sub(b), true })
+	case "Mul":
+		followBoth(c, func(a, b graph.Dim) (graph.Dim, bool) { return a.Mul(b), true })
+	case "Div":
+		followBoth(c, divDims)
+	}
+	return nil
+}
+
+// divDims: Dim.Div rounds down, ONNX towards zero; for sizes it is the same.
+func divDims(a, b graph.Dim) (graph.Dim, bool) {
+	n, ok := a.Value()
+	m, known := b.Value()
+	if known && m <= 0 || !known && b.Equal(graph.Dim{}) || ok && n < 0 {
+		return graph.Dim{}, false
+	}
+	return a.Div(b), true
+}
+
+// followBoth records the elements of an integer result whose operands' elements
+// are known as dimensions.
+func followBoth(c *graph.Infer, f func(a, b graph.Dim) (graph.Dim, bool)) {
+	if d := c.In(0).DType; d != tensor.Int64 && d != tensor.Int32 || len(c.In(0).Shape) > 1 || len(c.In(1).Shape) > 1 {
+		return
+	}
+	a, ok := c.Follow(0)
+	if !ok {
+		return
+	}
+	b, ok := c.Follow(1)
+	if !ok || len(a) != len(b) && len(a) != 1 && len(b) != 1 || len(a)*len(b) == 0 {
+		return
+	}
+	out := make([]graph.Dim, max(len(a), len(b)))
+	for i := range out {
+		if out[i], ok = f(a[i%len(a)], b[i%len(b)]); !ok {
+			return
+		}
+	}
+	c.SetContent(0, out)
+}
+
+// oldBroadcast is the definition of an operator of two operands before version 7:
+// where "broadcast" is 1, the second is laid over the dimensions of the first from
+// "axis" on, or over the last ones.
+// The result has the type of the operands unless another is given.
+func oldBroadcast(name string, check func(c *graph.Infer, inputs ...int) error, result tensor.DType, kernel preparer) graph.Op {
+	return graph.Op{
+		ID: onnx(name), Since: 1,
+		Infer: func(c *graph.Infer) error {
+			if err := c.Require(2, 2); err != nil {
+				return err
+			}
+			if err := check(c, 0, 1); err != nil {
+				return err
+			}
+			a, d := c.In(0), result
+			if a.DType == tensor.String {
+				return fmt.Errorf("%s compares strings from version 19 on", name)
+			}
+			if d == tensor.Undefined {
+				d = a.DType
+			}
+			b, err := oldShape(c.Node.Attrs, name, a.Shape, c.In(1).Shape)
+			if err != nil {
+				return err
+			}
+			if _, err := graph.Broadcast(a.Shape, b); err != nil {
+				return err
+			}
+			c.Out(0, d, a.Shape)
+			return nil
+		},
+		Kernel: func(c *graph.Call) (func() error, error) {
+			b := c.In[1]
+			dims, err := oldShape(c.Node.Attrs, name, graph.Dims(c.In[0].Shape()...), graph.Dims(b.Shape()...))
+			if err != nil {
+				return nil, err
+			}
+			shape, _ := dims.Static()
+			view := new(tensor.Tensor)
+			view.Set(b.DType(), shape, b.Bytes())
+			c.In[1] = view
+			run, err := kernel(c)
+			return func() error {
+				view.Set(b.DType(), shape, b.Bytes())
+				return run()
+			}, err
+		},
+	}
+}
+
+// oldShape is the shape of the second operand with dimensions of 1 added behind, so
+// that today's rule of broadcasting fits.
+func oldShape(attrs graph.Attrs, name string, a, b graph.Shape) (graph.Shape, error) {
+	if b.Len().Is(1) && len(b) <= len(a) {
+		return b, nil
+	}
+	if attrs.Int("broadcast", 0) == 0 && name != "PRelu" {
+		if len(a) != len(b) {
+			return nil, fmt.Errorf("shapes %v and %v differ, and broadcast is not set", a, b)
+		}
+		return b, nil
+	}
+	axis := attrs.Int("axis", len(a)-len(b))
+	if name == "PRelu" && len(b) == 1 { // one slope for each channel
+		axis = min(1, len(a)-1)
+	}
+	if axis < 0 {
+		axis += len(a)
+	}
+	if axis < 0 || axis+len(b) > len(a) {
+		return nil, fmt.Errorf("shape %v does not fit into %v from dimension %d", b, a, axis)
+	}
+	out := append(graph.Shape{}, b...)
+	for len(out) < len(a)-axis {
+		out = append(out, graph.Const(1))
+	}
+	return out, nil
 }
 
 func binary(op kernel.BinaryOp) func(*graph.Call) (func() error, error) {
@@ -48,93 +208,37 @@ func binary(op kernel.BinaryOp) func(*graph.Call) (func() error, error) {
 				return nil
 			}, nil
 		}
-		ai, err := newWalk(y.Shape(), a.Shape())
+		n, err := newNest(y.Shape(), a.Shape(), b.Shape())
 		if err != nil {
 			return nil, err
 		}
-		bi, err := newWalk(y.Shape(), b.Shape())
-		if err != nil {
-			return nil, err
-		}
-		return broadcastRows(op, c, ai, bi), nil
+		return broadcastRows(op, c, n), nil
 	}
 }
 
-// broadcastRows computes the last dimension row by row, so that the kernel sees
-// operands of one length; an operand that does not vary along it is spread first.
-func broadcastRows(op kernel.BinaryOp, c *graph.Call, ai, bi *walk) func() error {
-	cols := ai.last()
-	c.Reserve(2 * cols * 4)
+// broadcastRows computes row by row, so that the kernel sees operands of one
+// length; an operand that does not vary along the row is spread first.
+func broadcastRows(op kernel.BinaryOp, c *graph.Call, n *nest) func() error {
+	c.Reserve(2 * n.row * 4)
 	k := &kernel.Binary{Op: op}
 	return func() error {
 		a, b, y := c.In[0].F32(), c.In[1].F32(), c.Out[0].F32()
 		room := c.ScratchF32()
-		for row := range ai.rows() {
-			k.A = ai.row(row, a, room[:cols])
-			k.B = bi.row(row, b, room[cols:2*cols])
-			k.Y = y[row*cols:][:cols]
+		for row := range n.rows() {
+			k.A = rowOf(n, 0, row, a, room[:n.row])
+			k.B = rowOf(n, 1, row, b, room[n.row:2*n.row])
+			k.Y = y[row*n.row:][:n.row]
 			k.Run(c.Pool)
 		}
 		return nil
 	}
 }
 
-// walk finds, for each row of an output shape, where a broadcast operand's row
-// begins.
-type walk struct {
-	out     tensor.Shape
-	strides []int // of the operand in elements, by output dimension; 0 where it repeats
-}
-
-func newWalk(out, in tensor.Shape) (*walk, error) {
-	w := &walk{out: out, strides: make([]int, len(out))}
-	stride := 1
-	for i := len(in) - 1; i >= 0; i-- {
-		j := i + len(out) - len(in)
-		switch {
-		case in[i] == out[j]:
-			w.strides[j] = stride
-		case in[i] != 1:
-			return nil, fmt.Errorf("shape %v cannot be broadcast to %v", in, out)
-		}
-		stride *= in[i]
-	}
-	return w, nil
-}
-
-func (w *walk) last() int {
-	if len(w.out) == 0 {
-		return 1
-	}
-	return w.out[len(w.out)-1]
-}
-
-func (w *walk) rows() int {
-	if len(w.out) == 0 {
-		return 1
-	}
-	return w.out[:len(w.out)-1].Len()
-}
-
-// offset is where the operand's elements for an output row begin.
-func (w *walk) offset(row int) int {
-	off := 0
-	for i := len(w.out) - 2; i >= 0; i-- {
-		off += row % w.out[i] * w.strides[i]
-		row /= w.out[i]
-	}
-	return off
-}
-
-// row is the operand along an output row: its own elements, or one of them
-// repeated into room.
-func (w *walk) row(row int, x, room []float32) []float32 {
-	off, n := w.offset(row), w.last()
-	if n == 0 {
-		return room[:0]
-	}
-	if len(w.out) > 0 && (w.strides[len(w.out)-1] == 1 || n == 1) {
-		return x[off:][:n]
+// rowOf is an operand along a row: its own elements, or one of them repeated into room.
+func rowOf(n *nest, operand, row int, x, room []float32) []float32 {
+	off := n.offset(operand, row)
+	if !n.repeats[operand] {
+		return x[off:][:n.row]
 	}
 	for i := range room {
 		room[i] = x[off]
@@ -192,69 +296,67 @@ func gradDiv(g *graph.Gradient) error {
 	return nil
 }
 
-func kernelNeg(c *graph.Call) (func() error, error) {
-	k := &kernel.Scale{S: -1}
-	return func() error {
-		k.X, k.Y = c.In[0].F32(), c.Out[0].F32()
-		k.Run(c.Pool)
-		return nil
-	}, nil
-}
-
-func gradNeg(g *graph.Gradient) error {
-	g.Set(0, g.Op("Neg", nil, g.Out(0)))
+// gradPow: d(x^y) = y·x^(y-1)·dx + x^y·log(x)·dy.
+func gradPow(g *graph.Gradient) error {
+	x, y := g.In(0), g.In(1)
+	if y.Type.DType != tensor.Float32 {
+		return fmt.Errorf("the exponent is %v; only float32 has a gradient", y.Type.DType)
+	}
+	if g.Needs(0) {
+		less := g.Op("Pow", nil, x, g.Op("Sub", nil, y, g.Const("one", tensor.Scalar(float32(1)))))
+		g.Set(0, sumTo(g, g.Op("Mul", nil, g.Out(0), g.Op("Mul", nil, y, less)), 0))
+	}
+	if g.Needs(1) {
+		grown := g.Op("Mul", nil, g.Node.Outputs[0], g.Op("Log", nil, x))
+		g.Set(1, sumTo(g, g.Op("Mul", nil, g.Out(0), grown), 1))
+	}
 	return nil
 }
 
-// SumTo(x, like) adds x over the dimensions along which like was broadcast. Each
-// sum goes over x in its own order.
-func inferSumTo(c *graph.Infer) error {
+// gradPRelu: below 0 the slope multiplies the gradient of x, and x that of the slope.
+func gradPRelu(g *graph.Gradient) error {
+	zero := g.Const("zero", tensor.Scalar(float32(0)))
+	below := g.Op("Less", nil, g.In(0), zero)
+	if g.Needs(0) {
+		g.Set(0, g.Op("Where", nil, below, g.Op("Mul", nil, g.Out(0), g.In(1)), g.Out(0)))
+	}
+	if g.Needs(1) {
+		g.Set(1, sumTo(g, g.Op("Where", nil, below, g.Op("Mul", nil, g.Out(0), g.In(0)), zero), 1))
+	}
+	return nil
+}
+
+func inferPow(c *graph.Infer) error {
 	if err := c.Require(2, 2); err != nil {
 		return err
 	}
-	c.Out(0, c.In(1).DType, c.In(1).Shape)
+	for i := range 2 { // the exponent's type is its own
+		if err := numbers(c, i); err != nil {
+			return err
+		}
+	}
+	shape, err := graph.Broadcast(c.In(0).Shape, c.In(1).Shape)
+	if err != nil {
+		return err
+	}
+	c.Out(0, c.In(0).DType, shape)
 	return nil
 }
 
-func kernelSumTo(c *graph.Call) (func() error, error) {
-	x, y := c.In[0], c.Out[0]
-	if rows, cols, ok := columnSums(x.Shape(), y.Shape()); ok {
-		k := &kernel.SumRows{Rows: rows, Cols: cols}
-		return func() error {
-			k.X, k.Dst = x.F32(), y.F32()
-			k.Run(c.Pool)
-			return nil
-		}, nil
+// inferPRelu: the slope is broadcast to x, never the other way.
+func inferPRelu(c *graph.Infer) error {
+	if err := inferBroadcast(numbers)(c); err != nil {
+		return err
 	}
-	w, err := newWalk(x.Shape(), y.Shape())
-	if err != nil {
-		return nil, err
+	x, slope := c.In(0).Shape, c.In(1).Shape
+	if len(slope) > len(x) {
+		return fmt.Errorf("the slope's shape %v cannot be broadcast to %v", slope, x)
 	}
-	cols, step := w.last(), 0
-	if len(w.out) > 0 {
-		step = w.strides[len(w.out)-1]
-	}
-	return func() error {
-		from, to := x.F32(), y.F32()
-		clear(to)
-		for row := range w.rows() {
-			off := w.offset(row)
-			for i, v := range from[row*cols:][:cols] {
-				to[off+i*step] += v
-			}
+	for i, d := range slope {
+		if err := c.Same(d, x[len(x)-len(slope)+i], "dimensions of the slope and of x"); err != nil && !d.Is(1) {
+			return err
 		}
-		return nil
-	}, nil
-}
-
-// columnSums recognises the reduction of leading dimensions alone.
-func columnSums(x, y tensor.Shape) (rows, cols int, ok bool) {
-	trailing := y
-	for len(trailing) > 0 && trailing[0] == 1 {
-		trailing = trailing[1:]
 	}
-	if len(trailing) > len(x) || !x[len(x)-len(trailing):].Equal(trailing) {
-		return 0, 0, false
-	}
-	return x[:len(x)-len(trailing)].Len(), trailing.Len(), true
+	c.Out(0, c.In(0).DType, x)
+	return nil
 }

@@ -5,12 +5,13 @@ import (
 
 	"tandem/graph"
 	"tandem/kernel"
+	"tandem/tensor"
 )
 
 // gemmOps are the products of two matrices.
 func gemmOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Gemm"), Since: 7, Infer: inferGemm, Kernel: kernelGemm, Grad: gradGemm},
+		{ID: onnx("Gemm"), Since: 6, Infer: inferGemm, Kernel: kernelGemm, Grad: gradGemm},
 		{ID: microsoft("FusedGemm"), Since: 1, Infer: inferGemm, Kernel: kernelGemm},
 	}
 }
@@ -21,7 +22,7 @@ func inferGemm(c *graph.Infer) error {
 	if err := c.Require(2, 3); err != nil {
 		return err
 	}
-	if err := c.Floats(0, 1, 2); err != nil {
+	if err := typed(c, wideNumber, 0, 1, 2); err != nil {
 		return err
 	}
 	for i := range 2 {
@@ -54,19 +55,21 @@ func inferGemm(c *graph.Infer) error {
 	return nil
 }
 
-// activation is the function that a fused operator applies to its result.
-func activation(n *graph.Node) (kernel.Activation, error) {
-	switch name := n.Attrs.String("activation", ""); name {
-	case "":
-		return kernel.ActNone, nil
-	case "Relu":
-		return kernel.ActReLU, nil
-	default:
-		return 0, fmt.Errorf("activation %q is not supported", name)
+func kernelGemm(c *graph.Call) (func() error, error) {
+	switch c.In[0].DType() {
+	case tensor.Int32:
+		return kernelGemmOf[int32](c)
+	case tensor.Uint32:
+		return kernelGemmOf[uint32](c)
+	case tensor.Int64:
+		return kernelGemmOf[int64](c)
+	case tensor.Uint64:
+		return kernelGemmOf[uint64](c)
 	}
+	return floating(kernelGemmF32, kernelGemmOf[float64])(c)
 }
 
-func kernelGemm(c *graph.Call) (func() error, error) {
+func kernelGemmF32(c *graph.Call) (func() error, error) {
 	attrs := c.Node.Attrs
 	act, err := activation(c.Node)
 	if err != nil {
@@ -97,8 +100,8 @@ func kernelGemm(c *graph.Call) (func() error, error) {
 			k.B = c.In[1].F32()
 		}
 	}
-	if axis, ok := biasAxis(c, alpha, beta); ok {
-		k.Act, k.BiasAxis = act, axis
+	if axis, ok := biasAxis(c, alpha, beta); ok && act.fused {
+		k.Act, k.BiasAxis = act.act, axis
 		c.Reserve(4 * k.ScratchLen(c.Pool))
 		return func() error {
 			setB()
@@ -129,7 +132,7 @@ func biasAxis(c *graph.Call, alpha, beta float32) (kernel.BiasAxis, bool) {
 }
 
 // generalGemm scales the product and adds any broadcast of input 2 afterwards.
-func generalGemm(c *graph.Call, k *kernel.Gemm, setB func(), alpha, beta float32, act kernel.Activation) (func() error, error) {
+func generalGemm(c *graph.Call, k *kernel.Gemm, setB func(), alpha, beta float32, act activationFunc) (func() error, error) {
 	c.Reserve(4 * k.ScratchLen(c.Pool))
 	var w *walk
 	if c.Has(2) {
@@ -148,13 +151,74 @@ func generalGemm(c *graph.Call, k *kernel.Gemm, setB func(), alpha, beta float32
 				if w != nil {
 					y[i] += beta * c.F32(2)[w.offset(row)+i*w.strides[1]]
 				}
-				if act == kernel.ActReLU && y[i] <= 0 {
-					y[i] = 0
+				if act.apply != nil {
+					y[i] = float32(act.apply(float64(y[i])))
 				}
 			}
 		}
 		return nil
 	}, nil
+}
+
+// kernelGemmOf computes in any element type. Scalars apply in float64, as ONNX's
+// reference does for integers.
+func kernelGemmOf[T arith](c *graph.Call) (func() error, error) {
+	attrs := c.Node.Attrs
+	act, err := activation(c.Node)
+	if err != nil {
+		return nil, err
+	}
+	p := &product[T]{m: c.Out[0].Dim(0), n: c.Out[0].Dim(1), k: c.In[0].Dim(1)}
+	p.transA, p.transB = attrs.Int("transA", 0) != 0, attrs.Int("transB", 0) != 0
+	if p.transA {
+		p.k = c.In[0].Dim(0)
+	}
+	p.prepared(c.Pool)
+	var w *walk
+	if c.Has(2) {
+		if w, err = newWalk(c.Out[0].Shape(), c.In[2].Shape()); err != nil {
+			return nil, err
+		}
+	}
+	alpha, beta := attrs.Float("alpha", 1), attrs.Float("beta", 1)
+	return func() error {
+		y := tensor.Data[T](c.Out[0])
+		p.run(tensor.Data[T](c.In[0]), tensor.Data[T](c.In[1]), y, nil)
+		scaleAll(y, alpha)
+		if w != nil {
+			addBroadcast(y, tensor.Data[T](c.In[2]), w, beta)
+		}
+		if act.apply != nil {
+			for i, v := range y {
+				y[i] = T(act.apply(float64(v)))
+			}
+		}
+		return nil
+	}, nil
+}
+
+func scaleAll[T arith](y []T, s float32) {
+	if s == 1 {
+		return
+	}
+	for i, v := range y {
+		y[i] = T(float64(v) * float64(s))
+	}
+}
+
+// addBroadcast adds beta·x to the matrix y.
+func addBroadcast[T arith](y, x []T, w *walk, beta float32) {
+	cols := w.last()
+	for row := range w.rows() {
+		off := w.offset(row)
+		for i := range cols {
+			v := x[off+i*w.strides[1]]
+			if beta != 1 {
+				v = T(float64(v) * float64(beta))
+			}
+			y[row*cols+i] += v
+		}
+	}
 }
 
 // gradGemm: with y = alpha·a·b, da = alpha·dy·bᵀ and db = alpha·aᵀ·dy; where an

@@ -66,6 +66,22 @@ func convCase(x, w []int, a graph.Attrs) gradCase {
 	}
 }
 
+func opCase(name string, a graph.Attrs, inputs ...[]int) gradCase {
+	return gradCase{
+		name: fmt.Sprint(name, inputs, a), inputs: inputs,
+		build: func(b *graph.Builder, in []*graph.Value) *graph.Value { return b.Op(name, a, in...) },
+	}
+}
+
+func fusedMatMulCase(ta, tb int64, alpha float32, x, y []int) gradCase {
+	return gradCase{
+		name: fmt.Sprintf("FusedMatMul %v %v transA=%d transB=%d", x, y, ta, tb), inputs: [][]int{x, y},
+		build: func(g *graph.Builder, in []*graph.Value) *graph.Value {
+			return g.Node(graph.OpID{Domain: "com.microsoft", Name: "FusedMatMul"}, 1, attrs("transA", ta, "transB", tb, "alpha", alpha), in...)[0]
+		},
+	}
+}
+
 func gradCases() []gradCase {
 	cases := []gradCase{
 		unaryCase("Relu", 0.1), unaryCase("Tanh", 0), unaryCase("Sigmoid", 0), unaryCase("Exp", 0), unaryCase("Neg", 0),
@@ -80,6 +96,15 @@ func gradCases() []gradCase {
 				return b.Op("MaxPool", attrs("kernel_shape", []int64{3, 2}, "strides", []int64{2, 2}, "pads", []int64{1, 0, 1, 0}), in[0])
 			},
 		},
+		opCase("Conv", attrs("strides", []int64{2, 1, 1}, "pads", []int64{1, 0, 1, 1, 0, 0}, "group", int64(2)), []int{2, 2, 3, 4, 3}, []int{4, 1, 2, 2, 3}, []int{4}),
+		opCase("Conv", attrs("strides", []int64{2}, "pads", []int64{1, 0}), []int{2, 3, 7}, []int{4, 3, 3}, []int{4}),
+		opCase("MaxPool", attrs("kernel_shape", []int64{3}, "strides", []int64{2}), []int{2, 2, 9}),
+		opCase("AveragePool", attrs("kernel_shape", []int64{3, 2}, "strides", []int64{2, 1}, "pads", []int64{1, 0, 1, 1}), []int{2, 2, 5, 6}),
+		opCase("AveragePool", attrs("kernel_shape", []int64{2, 2, 2}, "count_include_pad", int64(1), "pads", []int64{1, 0, 1, 1, 0, 0}, "ceil_mode", int64(1), "strides", []int64{2, 2, 2}), []int{1, 2, 3, 4, 4}),
+		opCase("GlobalAveragePool", nil, []int{2, 3, 4, 5}),
+		opCase("MatMul", nil, []int{3, 4}, []int{4, 5}), opCase("MatMul", nil, []int{2, 3, 4}, []int{4, 5}),
+		opCase("MatMul", nil, []int{2, 1, 3, 4}, []int{3, 4, 2}),
+		fusedMatMulCase(1, 0, 0.5, []int{2, 4, 3}, []int{4, 5}), fusedMatMulCase(0, 1, 2, []int{3, 4}, []int{2, 5, 4}), fusedMatMulCase(1, 1, 1, []int{4, 3}, []int{5, 4}),
 		{
 			name: "Reshape", inputs: [][]int{{4, 6}},
 			build: func(b *graph.Builder, in []*graph.Value) *graph.Value {
@@ -107,6 +132,8 @@ func gradCases() []gradCase {
 			},
 		},
 	}
+	cases = append(cases, moveGradCases()...)
+	cases = append(cases, mathGradCases()...)
 	for _, name := range []string{"Add", "Sub", "Mul", "Div"} {
 		cases = append(cases, binaryCase(name, []int{3, 4}, []int{3, 4}), binaryCase(name, []int{2, 3, 4}, []int{4}),
 			binaryCase(name, []int{1, 3, 1}, []int{2, 1, 4}), binaryCase(name, []int{3, 4}, []int{}))

@@ -8,10 +8,12 @@ import (
 	"tandem/tensor"
 )
 
-// lossOps compare scores [n,classes] with labels [n].
+// lossOps compare scores [n,classes,...] with labels [n,...].
 func lossOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("SoftmaxCrossEntropyLoss"), Since: 12, Infer: inferCrossEntropy, Kernel: kernelCrossEntropy, Grad: gradCrossEntropy},
+		{ID: onnx("SoftmaxCrossEntropyLoss"), Since: 12, Infer: inferLoss(true), Kernel: kernelCrossEntropy, Grad: gradCrossEntropy},
+		{ID: onnx("NegativeLogLikelihoodLoss"), Since: 12, Infer: inferLoss(false),
+			Kernel: floating(kernelLabelLoss[float32](false), kernelLabelLoss[float64](false))},
 		// (log probabilities, labels, dloss) -> dscores
 		{ID: private("CrossEntropyGrad"), Infer: sameAs(0, 3, 3), Kernel: kernelCrossEntropyGrad, InPlace: []graph.Alias{{In: 0, Out: 0}}},
 		// (scores, labels) -> how many rows have their greatest score at the label
@@ -19,39 +21,18 @@ func lossOps() []graph.Op {
 	}
 }
 
-func inferCrossEntropy(c *graph.Infer) error {
-	if err := c.Require(2, 2); err != nil {
-		return err
-	}
-	if err := c.Floats(0); err != nil {
-		return err
-	}
-	if err := c.Rank(0, 2); err != nil {
-		return err
-	}
-	if err := c.Rank(1, 1); err != nil {
-		return err
-	}
-	if c.In(1).DType != tensor.Int64 {
-		return fmt.Errorf("labels are %v, expected int64", c.In(1).DType)
-	}
-	if r := c.Node.Attrs.String("reduction", "mean"); r != "mean" {
-		return fmt.Errorf("reduction %q is not supported, only mean", r)
-	}
-	if _, ok := c.Node.Attrs["ignore_index"]; ok {
-		return fmt.Errorf("ignore_index is not supported")
-	}
-	if err := c.Same(c.In(0).Shape[0], c.In(1).Shape[0], "numbers of rows and labels"); err != nil {
-		return err
-	}
-	c.Out(0, tensor.Float32, graph.Shape{})
-	c.Out(1, tensor.Float32, c.In(0).Shape)
-	return nil
+// plainLoss: the mean over the rows of a matrix, which is what training uses.
+func plainLoss(n *graph.Node, rank int, labels tensor.DType) bool {
+	_, ignores := n.Attrs["ignore_index"]
+	return rank == 2 && labels == tensor.Int64 && n.Input(2) == nil && !ignores && n.Attrs.String("reduction", "mean") == "mean"
 }
 
 // kernelCrossEntropy: the mean over rows of -log softmax(scores)[label]. The mean
 // is taken over rows in their order, in float64.
 func kernelCrossEntropy(c *graph.Call) (func() error, error) {
+	if c.In[0].DType() != tensor.Float32 || !plainLoss(c.Node, c.In[0].Rank(), c.In[1].DType()) {
+		return floating(kernelLabelLoss[float32](true), kernelLabelLoss[float64](true))(c)
+	}
 	rows, cols := matrix(c)
 	k := &kernel.Softmax{Rows: rows, Cols: cols, Log: true}
 	keep := len(c.Out) > 1 && c.Out[1] != nil
@@ -92,6 +73,9 @@ func gradCrossEntropy(g *graph.Gradient) error {
 	}
 	if len(g.Node.Outputs) < 2 || g.Node.Outputs[1] == nil {
 		return fmt.Errorf("the gradient needs the output of log probabilities")
+	}
+	if !plainLoss(g.Node, len(g.In(0).Type.Shape), g.In(1).Type.DType) {
+		return fmt.Errorf("the gradient is for the mean over a matrix of scores, without weights and ignore_index")
 	}
 	g.Set(0, g.Private("CrossEntropyGrad", nil, g.Node.Outputs[1], g.In(1), g.Out(0)))
 	return nil

@@ -21,10 +21,8 @@ func Dead() graph.Pass {
 			if !slices.ContainsFunc(n.Outputs, func(o *graph.Value) bool { return o != nil && live[o] }) {
 				continue
 			}
-			for _, v := range n.Inputs {
-				if v != nil {
-					live[v] = true
-				}
+			for _, v := range n.Reads() {
+				live[v] = true
 			}
 			kept = append(kept, n)
 		}
@@ -44,8 +42,11 @@ func Views() graph.Pass {
 			if err != nil {
 				return err
 			}
+			if !op.View && (op.Identity == nil || !op.Identity(n)) {
+				continue
+			}
 			x, y := n.Inputs[0], n.Outputs[0]
-			if op.View && x.Type.Shape.Equal(y.Type.Shape) && !g.Kept(y) {
+			if y.Type.Known() && x.Type.Shape.Equal(y.Type.Shape) && !g.Kept(y) {
 				g.Replace(y, x)
 			}
 		}

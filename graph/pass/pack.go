@@ -18,7 +18,7 @@ func Pack(p *kernel.Pool) graph.Pass {
 				continue
 			}
 			w := n.Inputs[1]
-			if w.Const == nil || w.Const.Encoding != graph.Dense {
+			if w.Const == nil || w.Const.Encoding != graph.Dense || w.Const.DType != tensor.Float32 {
 				continue
 			}
 			key := packing{w, n.Attrs.Int("transB", 0) != 0}

@@ -1,0 +1,101 @@
+package conformance
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Report collects results for docs/conformance.md.
+type Report struct {
+	sets map[string]*Totals
+	not  []Result // that did not pass, in the order of the run
+}
+
+// Add takes in a result.
+func (r *Report) Add(result Result) {
+	if r.sets == nil {
+		r.sets = map[string]*Totals{}
+	}
+	if r.sets[result.Set] == nil {
+		r.sets[result.Set] = &Totals{}
+	}
+	r.sets[result.Set].add(result.Status)
+	if result.Status != Passed {
+		r.not = append(r.not, result)
+	}
+}
+
+const reportHead = `# Conformance with ONNX
+
+This file is written by a run of the ONNX backend test suite (folder ` + "`onnx/backend/test/data`" + ` of the onnx package), and read by a test: with ` + "`ONNX_CASES`" + ` naming that folder, ` + "`go test ./graph/onnx/conformance`" + ` fails when a case that passed before fails, and when a case listed here passes. To write it again:
+
+    go run ./graph/onnx/conformance/run -report docs/conformance.md DIR
+
+A case passes when each output has the type and shape that the suite expects, floats within its tolerance (0.1% and 1e-7; two units in the last place for bfloat16), everything else to the bit.
+
+`
+
+// WriteTo writes the report as Markdown.
+func (r *Report) WriteTo(out io.Writer) (int64, error) {
+	var b strings.Builder
+	b.WriteString(reportHead)
+	b.WriteString("| set | passed | failed | skipped |\n| --- | ---: | ---: | ---: |\n")
+	var all Totals
+	for _, set := range slices.Sorted(maps.Keys(r.sets)) {
+		t := r.sets[set]
+		fmt.Fprintf(&b, "| %s | %d | %d | %d |\n", set, t.Passed, t.Failed, t.Skipped)
+		all.Passed, all.Failed, all.Skipped = all.Passed+t.Passed, all.Failed+t.Failed, all.Skipped+t.Skipped
+	}
+	fmt.Fprintf(&b, "| all | %d | %d | %d |\n\n## Cases that do not pass\n\n", all.Passed, all.Failed, all.Skipped)
+	b.WriteString("| case | status | reason |\n| --- | --- | --- |\n")
+	for _, n := range r.not {
+		fmt.Fprintf(&b, "| %s/%s | %s | %s |\n", n.Set, n.Name, n.Status, strings.ReplaceAll(n.Reason, "|", "/"))
+	}
+	n, err := io.WriteString(out, b.String())
+	return int64(n), err
+}
+
+// knownCase is a line of the report's list.
+var knownCase = regexp.MustCompile(`^\| ([^ ]+)/([^ ]+) \| (failed|skipped) \| (.*) \|$`)
+
+// ReadKnown reads the cases that a report lists.
+func ReadKnown(in io.Reader) ([]Result, error) {
+	var list []Result
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		if m := knownCase.FindStringSubmatch(lines.Text()); m != nil {
+			list = append(list, Result{Set: m[1], Name: m[2], Status: Status(m[3]), Reason: m[4]})
+		}
+	}
+	return list, lines.Err()
+}
+
+// Differences tells what changed against the known cases: a case that did not pass
+// and is not among them, and one among them that passed. Known cases of names that
+// were not run are left alone.
+func Differences(known, run []Result) []string {
+	was := map[string]Result{}
+	for _, k := range known {
+		was[k.Set+"/"+k.Name] = k
+	}
+	var list []string
+	for _, r := range run {
+		id := r.Set + "/" + r.Name
+		k, ok := was[id]
+		switch {
+		case r.Status == Passed && ok:
+			list = append(list, fmt.Sprintf("%s passes now: take it off the list (was %s: %s)", id, k.Status, k.Reason))
+		case r.Status != Passed && !ok:
+			list = append(list, fmt.Sprintf("%s %s: %s", id, r.Status, r.Reason))
+		case r.Status != Passed && r.Status != k.Status:
+			list = append(list, fmt.Sprintf("%s is %s, was %s: %s", id, r.Status, k.Status, r.Reason))
+		}
+	}
+	return list
+}

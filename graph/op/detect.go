@@ -1,0 +1,125 @@
+package op
+
+import (
+	"fmt"
+	"math"
+	"sort"
+
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// detectOps find objects in images: boxes, and what lies in them.
+func detectOps() []graph.Op {
+	return []graph.Op{
+		{ID: onnx("NonMaxSuppression"), Since: 10, Late: true, Kernel: kernelNonMaxSuppression},
+		{ID: onnx("RoiAlign"), Since: 10, Infer: inferRoiAlign, Kernel: widened(kernelRoiAlign(false))},
+		{ID: onnx("RoiAlign"), Since: 16, Infer: inferRoiAlign, Kernel: widened(kernelRoiAlign(true))},
+		{ID: onnx("MaxRoiPool"), Since: 1, Infer: inferMaxRoiPool, Kernel: widened(kernelMaxRoiPool)},
+	}
+}
+
+// corners of a box.
+type corners struct{ x0, y0, x1, y1 float32 }
+
+func (b corners) area() float32 { return (b.x1 - b.x0) * (b.y1 - b.y0) }
+
+// overlap is the intersection over the union of two boxes, 0 where there is none.
+func (b corners) overlap(c corners) float32 {
+	both := corners{max(b.x0, c.x0), max(b.y0, c.y0), min(b.x1, c.x1), min(b.y1, c.y1)}
+	if both.x1 <= both.x0 || both.y1 <= both.y0 {
+		return 0
+	}
+	union := b.area() + c.area() - both.area()
+	if b.area() <= 0 || c.area() <= 0 || union <= 0 {
+		return 0
+	}
+	return both.area() / union
+}
+
+// boxOf reads [y, x, y, x] of two opposite corners, or [x, y, width, height]
+// around the center.
+func boxOf(v []float32, center bool) corners {
+	if center {
+		return corners{v[0] - v[2]/2, v[1] - v[3]/2, v[0] + v[2]/2, v[1] + v[3]/2}
+	}
+	return corners{min(v[1], v[3]), min(v[0], v[2]), max(v[1], v[3]), max(v[0], v[2])}
+}
+
+func kernelNonMaxSuppression(c *graph.Call) (func() error, error) {
+	if len(c.In) < 2 || c.In[0] == nil || c.In[1] == nil {
+		return nil, fmt.Errorf("boxes or scores are missing")
+	}
+	boxes, scores := c.In[0], c.In[1]
+	if boxes.DType() != tensor.Float32 || scores.DType() != tensor.Float32 {
+		return nil, fmt.Errorf("boxes are %v and scores %v, expected float32", boxes.DType(), scores.DType())
+	}
+	if boxes.Rank() != 3 || scores.Rank() != 3 || boxes.Dim(2) != 4 || boxes.Dim(0) != scores.Dim(0) || boxes.Dim(1) != scores.Dim(2) {
+		return nil, fmt.Errorf("boxes of shape %v and scores of shape %v do not fit", boxes.Shape(), scores.Shape())
+	}
+	var limits [3]float64
+	for i := range limits {
+		if !c.Has(2 + i) {
+			continue
+		}
+		var err error
+		if limits[i], err = numberIn(c.In[2+i]); err != nil {
+			return nil, err
+		}
+	}
+	s := suppression{limit: int(min(max(limits[0], 0), math.MaxInt32)), overlap: float32(limits[1]), score: float32(math.Inf(-1))}
+	if c.Has(4) {
+		s.score = float32(limits[2])
+	}
+	center := c.Node.Attrs.Int("center_point_box", 0) != 0
+	return func() error {
+		batches, classes, n := scores.Dim(0), scores.Dim(1), scores.Dim(2)
+		var found []int64
+		list := make([]corners, n)
+		for b := range batches {
+			for i := range list {
+				list[i] = boxOf(boxes.F32()[(b*n+i)*4:][:4], center)
+			}
+			for class := range classes {
+				for _, i := range s.choose(list, scores.F32()[(b*classes+class)*n:][:n], c.Has(4)) {
+					found = append(found, int64(b), int64(class), int64(i))
+				}
+				if err := c.Context().Err(); err != nil {
+					return err
+				}
+			}
+		}
+		copy(made(c, tensor.Int64, len(found)/3, 3).I64(), found)
+		return nil
+	}, nil
+}
+
+// suppression takes boxes by falling score and leaves out those that overlap one
+// that was taken.
+type suppression struct {
+	limit          int
+	overlap, score float32
+}
+
+func (s suppression) choose(boxes []corners, scores []float32, bounded bool) []int {
+	var order, chosen []int
+	for i, v := range scores {
+		if !bounded || v > s.score {
+			order = append(order, i)
+		}
+	}
+	sort.SliceStable(order, func(i, j int) bool { return scores[order[i]] > scores[order[j]] })
+next:
+	for _, i := range order {
+		if len(chosen) >= s.limit {
+			break
+		}
+		for _, j := range chosen {
+			if boxes[i].overlap(boxes[j]) > s.overlap {
+				continue next
+			}
+		}
+		chosen = append(chosen, i)
+	}
+	return chosen
+}

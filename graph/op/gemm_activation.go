@@ -1,0 +1,62 @@
+package op
+
+import (
+	"fmt"
+	"math"
+
+	"tandem/graph"
+	"tandem/kernel"
+)
+
+// activationFunc is the function that a fused operator applies to its result.
+type activationFunc struct {
+	// fused: the matrix kernels apply act themselves.
+	fused bool
+	act   kernel.Activation
+	apply func(float64) float64 // nil: none
+}
+
+// activation reads the attributes of FusedConv (activation_params) and FusedGemm
+// (activation_alpha, activation_beta).
+func activation(n *graph.Node) (activationFunc, error) {
+	p, _ := n.Attrs["activation_params"].([]float32)
+	param := func(i int, name string, def float32) float64 {
+		if i < len(p) {
+			return float64(p[i])
+		}
+		return float64(n.Attrs.Float(name, def))
+	}
+	var f func(float64) float64
+	switch name := n.Attrs.String("activation", ""); name {
+	case "":
+		return activationFunc{fused: true, act: kernel.ActNone}, nil
+	case "Relu":
+		return activationFunc{fused: true, act: kernel.ActReLU, apply: relu}, nil
+	case "Tanh":
+		f = math.Tanh
+	case "Sigmoid":
+		f = sigmoid
+	case "LeakyRelu":
+		alpha := param(0, "activation_alpha", 0.01)
+		f = func(x float64) float64 { return leaky(x, alpha) }
+	case "Clip":
+		lo, hi := param(0, "activation_alpha", -math.MaxFloat32), param(1, "activation_beta", math.MaxFloat32)
+		f = func(x float64) float64 { return min(max(x, lo), hi) }
+	case "HardSigmoid":
+		alpha, beta := param(0, "activation_alpha", 0.2), param(1, "activation_beta", 0.5)
+		f = func(x float64) float64 { return min(max(alpha*x+beta, 0), 1) }
+	default:
+		return activationFunc{}, fmt.Errorf("activation %q is not supported", name)
+	}
+	return activationFunc{apply: f}, nil
+}
+
+func relu(x float64) float64    { return max(x, 0) }
+func sigmoid(x float64) float64 { return 1 / (1 + math.Exp(-x)) }
+
+func leaky(x, alpha float64) float64 {
+	if x < 0 {
+		return alpha * x
+	}
+	return x
+}

@@ -1,0 +1,258 @@
+package op
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// treeNode compares a feature and says where to go on. Places from 0 up are nodes;
+// others are leaves, ^place.
+type treeNode struct {
+	mode        treeMode
+	missingTrue bool // a feature that is NaN goes the way of yes
+	feature     int
+	split       float64
+	members     []float64
+	yes, no     int
+}
+
+type treeMode uint8
+
+const (
+	branchLE treeMode = iota // numbered as in TreeEnsemble
+	branchLT
+	branchGE
+	branchGT
+	branchEQ
+	branchNE
+	branchMember
+)
+
+func (n *treeNode) next(v float64) int {
+	var yes bool
+	switch n.mode {
+	case branchLE:
+		yes = v <= n.split
+	case branchLT:
+		yes = v < n.split
+	case branchGE:
+		yes = v >= n.split
+	case branchGT:
+		yes = v > n.split
+	case branchEQ:
+		yes = v == n.split
+	case branchNE:
+		yes = v != n.split
+	default:
+		yes = slices.Contains(n.members, v)
+	}
+	if yes || n.missingTrue && math.IsNaN(v) {
+		return n.yes
+	}
+	return n.no
+}
+
+// vote is what a leaf gives to a target.
+type vote struct {
+	target int
+	weight float64
+}
+
+// forest is a set of trees over the same features.
+type forest struct {
+	nodes  []treeNode
+	leaves [][]vote
+	roots  []int
+}
+
+// leaf walks a tree down. The number of steps is bounded: a damaged tree may have
+// a cycle.
+func (f *forest) leaf(root int, row []float64) ([]vote, error) {
+	at := root
+	for range len(f.nodes) + 1 {
+		if at < 0 {
+			return f.leaves[^at], nil
+		}
+		n := &f.nodes[at]
+		at = n.next(row[n.feature])
+	}
+	return nil, fmt.Errorf("the tree at node %d has a cycle", root)
+}
+
+// check makes sure that a walk stays inside: features below width, targets below
+// targets, places that exist.
+func (f *forest) check(width, targets int) error {
+	inside := func(at int) bool { return at < len(f.nodes) && ^at < len(f.leaves) }
+	for i, n := range f.nodes {
+		if n.feature < 0 || n.feature >= width {
+			return fmt.Errorf("tree node %d compares feature %d of %d", i, n.feature, width)
+		}
+		if !inside(n.yes) || !inside(n.no) {
+			return fmt.Errorf("tree node %d leads nowhere", i)
+		}
+	}
+	for _, votes := range f.leaves {
+		for _, v := range votes {
+			if v.target < 0 || v.target >= targets {
+				return fmt.Errorf("a leaf gives to target %d of %d", v.target, targets)
+			}
+		}
+	}
+	for _, r := range f.roots {
+		if !inside(r) {
+			return fmt.Errorf("the root %d is no tree node", r)
+		}
+	}
+	return nil
+}
+
+// aggregate joins what the trees give to a target.
+type aggregate uint8
+
+const (
+	average aggregate = iota // numbered as in TreeEnsemble
+	sumUp
+	minimum
+	maximum
+)
+
+func aggregateOf(a graph.Attrs) (aggregate, error) {
+	name := a.String("aggregate_function", "")
+	if name == "" {
+		n := a.Int("aggregate_function", int(sumUp))
+		if n < 0 || n > int(maximum) {
+			return 0, fmt.Errorf("aggregate_function is %d, outside [0, 3]", n)
+		}
+		return aggregate(n), nil
+	}
+	if i := slices.Index([]string{"AVERAGE", "SUM", "MIN", "MAX"}, name); i >= 0 {
+		return aggregate(i), nil
+	}
+	return 0, fmt.Errorf("aggregate_function %q is not known", name)
+}
+
+// score adds up what the trees give a row to each target; given tells which
+// targets got anything.
+func (f *forest) score(row []float64, how aggregate, scores []float64, given []bool) error {
+	clear(scores)
+	clear(given)
+	for _, root := range f.roots {
+		votes, err := f.leaf(root, row)
+		if err != nil {
+			return err
+		}
+		for _, v := range votes {
+			switch s := &scores[v.target]; {
+			case how == minimum && given[v.target]:
+				*s = min(*s, v.weight)
+			case how == maximum && given[v.target]:
+				*s = max(*s, v.weight)
+			default:
+				*s += v.weight
+			}
+			given[v.target] = true
+		}
+	}
+	if how == average {
+		for i := range scores {
+			scores[i] /= float64(len(f.roots))
+		}
+	}
+	return nil
+}
+
+// treeRun computes the scores of each row and hands them on.
+func treeRun(c *graph.Call, f *forest, targets int, how aggregate, each func(row int, scores []float64, given []bool)) (func() error, error) {
+	in := newFeatures(c.In[0])
+	if err := f.check(in.width, targets); err != nil {
+		return nil, err
+	}
+	if len(f.roots) == 0 {
+		return nil, fmt.Errorf("it has no trees")
+	}
+	scores, given := make([]float64, targets), make([]bool, targets)
+	return func() error {
+		in.read()
+		for i := range in.rows {
+			if err := f.score(in.row(i), how, scores, given); err != nil {
+				return err
+			}
+			each(i, scores, given)
+		}
+		return nil
+	}, nil
+}
+
+func inferTreeEnsemble(c *graph.Infer) error {
+	if err := c.Require(1, 1); err != nil {
+		return err
+	}
+	x := c.In(0)
+	if len(x.Shape) != 2 || !slices.Contains([]tensor.DType{tensor.Float16, tensor.Float32, tensor.Float64}, x.DType) {
+		return fmt.Errorf("input 0 (%s) is %v, expected rows of float16, float32 or float64", c.Node.Inputs[0].Name, x)
+	}
+	n := c.Node.Attrs.Int("n_targets", 0)
+	if n < 1 || n > maxTargets {
+		return fmt.Errorf("n_targets is %d, outside [1, %d]", n, maxTargets)
+	}
+	c.Out(0, x.DType, graph.Shape{x.Shape[0], graph.Const(n)})
+	return nil
+}
+
+// maxTargets bounds the columns of an output that one attribute gives.
+const maxTargets = 1 << 24
+
+func kernelTreeEnsemble(c *graph.Call) (func() error, error) {
+	f, err := treesOf5(c.Node.Attrs)
+	if err != nil {
+		return nil, err
+	}
+	return regress(c, f, c.Out[0].Dim(1), nil)
+}
+
+// regress is the kernel of forests that predict numbers.
+func regress(c *graph.Call, f *forest, targets int, base []float64) (func() error, error) {
+	how, err := aggregateOf(c.Node.Attrs)
+	if err != nil {
+		return nil, err
+	}
+	post, err := transformOf(c.Node.Attrs)
+	if err != nil {
+		return nil, err
+	}
+	if len(base) != 0 && len(base) != targets {
+		return nil, fmt.Errorf("%d base values for %d targets", len(base), targets)
+	}
+	return treeRun(c, f, targets, how, func(row int, scores []float64, _ []bool) {
+		for i, b := range base {
+			scores[i] += b
+		}
+		post.apply(scores)
+		putNumbers(c.Out[0], row*targets, scores)
+	})
+}
+
+func inferTreeRegressor(c *graph.Infer) error {
+	rows, _, err := mlRows(c, 0)
+	if err != nil {
+		return err
+	}
+	n := c.Node.Attrs.Int("n_targets", 1)
+	if n < 1 || n > maxTargets {
+		return fmt.Errorf("n_targets is %d, outside [1, %d]", n, maxTargets)
+	}
+	c.Out(0, tensor.Float32, graph.Shape{rows, graph.Const(n)})
+	return nil
+}
+
+func kernelTreeRegressor(c *graph.Call) (func() error, error) {
+	f, err := treesOf1(c.Node.Attrs, "target")
+	if err != nil {
+		return nil, err
+	}
+	return regress(c, f, c.Node.Attrs.Int("n_targets", 1), attrFloats(c.Node.Attrs, "base_values"))
+}

@@ -1,0 +1,260 @@
+package op
+
+import (
+	"fmt"
+
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// joinOps put tensors together along an axis and take them apart.
+func joinOps() []graph.Op {
+	return []graph.Op{
+		{ID: onnx("Concat"), Since: 4, Infer: inferConcat, Kernel: kernelConcat, Grad: gradConcat},
+		{ID: onnx("Split"), Since: 2, Infer: inferSplit, Kernel: kernelSplit, Grad: gradSplit},
+		{ID: private("ConcatGrad"), Infer: inferConcatGrad, Kernel: kernelConcatGrad},
+		{ID: private("SplitGrad"), Infer: inferSplitGrad, Kernel: kernelSplitGrad},
+	}
+}
+
+func inferConcat(c *graph.Infer) error {
+	if err := c.Require(len(c.Node.Inputs), len(c.Node.Inputs)); err != nil {
+		return err
+	}
+	if len(c.Node.Inputs) == 0 {
+		return fmt.Errorf("there are no inputs")
+	}
+	if _, ok := c.Node.Attrs["axis"].(int64); !ok {
+		return fmt.Errorf("the attribute axis is missing")
+	}
+	first := c.In(0)
+	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(first.Shape))
+	if err != nil {
+		return err
+	}
+	shape := append(graph.Shape{}, first.Shape...)
+	for i := 1; i < len(c.Node.Inputs); i++ {
+		in := c.In(i)
+		if in.DType != first.DType || len(in.Shape) != len(shape) {
+			return fmt.Errorf("input %d (%s) is %v, the first is %v", i, c.Node.Inputs[i].Name, in, first)
+		}
+		for j, d := range in.Shape {
+			if j == axis {
+				shape[j] = shape[j].Add(d)
+				continue
+			}
+			if err := c.Same(shape[j], d, fmt.Sprintf("dimension %d of input 0 and of input %d", j, i)); err != nil {
+				return err
+			}
+			if _, ok := d.Value(); ok {
+				shape[j] = d
+			}
+		}
+	}
+	c.Out(0, first.DType, shape)
+	if len(shape) == 1 {
+		concatContent(c)
+	}
+	return nil
+}
+
+// concatContent follows the elements of a shape that is put together.
+func concatContent(c *graph.Infer) {
+	if d := c.In(0).DType; d != tensor.Int64 && d != tensor.Int32 {
+		return
+	}
+	content := []graph.Dim{}
+	for i := range c.Node.Inputs {
+		part, ok := c.Content(i)
+		if !ok {
+			return
+		}
+		content = append(content, part...)
+	}
+	c.SetContent(0, content)
+}
+
+// partOf is the box of a piece that lies at an offset of the whole along an axis;
+// its other layout is the whole.
+func partOf(whole, piece []int, axis, at int) (s *strides, inWhole []int, offset int) {
+	s = box(piece)
+	inWhole = dense(whole)
+	return s, inWhole, at * inWhole[axis]
+}
+
+// pieces prepares the copies between a whole tensor and its pieces along an axis.
+// The whole is the source unless into. Where a piece is nil, the one in sizes
+// tells its length, and it is passed over.
+func pieces(whole *tensor.Tensor, list, sizes []*tensor.Tensor, axis int, into bool) (func(), error) {
+	axis, err := axisIn(axis, whole.Rank())
+	if err != nil {
+		return nil, err
+	}
+	m, err := moverOf(whole.DType())
+	if err != nil {
+		return nil, err
+	}
+	plans, at := make([]*strides, len(list)), 0
+	for i, piece := range list {
+		if piece == nil {
+			at += sizes[i].Dim(axis)
+			continue
+		}
+		s, inWhole, offset := partOf(whole.Shape(), piece.Shape(), axis, at)
+		if into {
+			s.to, s.toAt = inWhole, offset
+		} else {
+			s.from, s.fromAt = inWhole, offset
+		}
+		plans[i] = s.compact()
+		at += piece.Dim(axis)
+	}
+	return func() {
+		for i, piece := range list {
+			switch {
+			case piece == nil:
+			case into:
+				m.strided(whole, piece, plans[i])
+			default:
+				m.strided(piece, whole, plans[i])
+			}
+		}
+	}, nil
+}
+
+func kernelConcat(c *graph.Call) (func() error, error) {
+	run, err := pieces(c.Out[0], c.In, nil, c.Node.Attrs.Int("axis", 0), true)
+	if err != nil {
+		return nil, err
+	}
+	return func() error { run(); return nil }, nil
+}
+
+func inferSplit(c *graph.Infer) error {
+	if err := c.Require(1, 2); err != nil {
+		return err
+	}
+	in, parts := c.In(0), len(c.Node.Outputs)
+	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(in.Shape))
+	if err != nil {
+		return err
+	}
+	if n := c.Node.Attrs.Int("num_outputs", parts); n != parts {
+		return fmt.Errorf("num_outputs is %d, the node has %d outputs", n, parts)
+	}
+	sizes, err := splitSizes(c, in.Shape[axis], parts)
+	if err != nil {
+		return err
+	}
+	total := graph.Const(0)
+	for i, size := range sizes {
+		if c.Node.Outputs[i] == nil {
+			return fmt.Errorf("output %d is absent", i)
+		}
+		if n, ok := size.Value(); ok && n < 0 {
+			return fmt.Errorf("part %d has length %d", i, n)
+		}
+		total = total.Add(size)
+		shape := append(graph.Shape{}, in.Shape...)
+		shape[axis] = size
+		c.Out(i, in.DType, shape)
+	}
+	return c.Same(total, in.Shape[axis], fmt.Sprintf("the sum of the parts and dimension %d", axis))
+}
+
+// splitSizes are the lengths of the parts: given by an input or an attribute, or
+// equal. From version 18 the last of equal parts may be shorter.
+func splitSizes(c *graph.Infer, d graph.Dim, parts int) ([]graph.Dim, error) {
+	sizes, given := []graph.Dim(nil), c.Has(1)
+	if given {
+		var ok bool
+		if sizes, ok = c.Content(1); !ok {
+			return nil, graph.ErrNeedsData
+		}
+	} else if list := c.Node.Attrs.Ints("split"); list != nil {
+		sizes, given = graph.Dims(list...), true
+	}
+	if given {
+		if len(sizes) != parts {
+			return nil, fmt.Errorf("%d lengths of parts for %d outputs", len(sizes), parts)
+		}
+		return sizes, nil
+	}
+	if parts == 0 {
+		return nil, fmt.Errorf("there are no outputs")
+	}
+	size := d.CeilDiv(graph.Const(parts))
+	if c.Version < 18 {
+		var err error
+		if size, err = divide(c, d, parts, "the dimension to be split"); err != nil {
+			return nil, err
+		}
+	}
+	for range parts - 1 {
+		sizes = append(sizes, size)
+	}
+	return append(sizes, d.Sub(size.Mul(graph.Const(parts-1)))), nil
+}
+
+func kernelSplit(c *graph.Call) (func() error, error) {
+	run, err := pieces(c.In[0], c.Out, nil, c.Node.Attrs.Int("axis", 0), false)
+	if err != nil {
+		return nil, err
+	}
+	return func() error { run(); return nil }, nil
+}
+
+// ConcatGrad(dy, inputs…) cuts the gradient of a Concat into those of its inputs.
+func gradConcat(g *graph.Gradient) error {
+	n := len(g.Node.Inputs)
+	inputs := append([]*graph.Value{g.Out(0)}, g.Node.Inputs...)
+	parts := g.Builder.Node(private("ConcatGrad"), n, graph.Attrs{"axis": g.Node.Attrs["axis"]}, inputs...)
+	for i, d := range parts {
+		if g.Needs(i) {
+			g.Set(i, d)
+		}
+	}
+	return nil
+}
+
+func inferConcatGrad(c *graph.Infer) error {
+	for i := 1; i < len(c.Node.Inputs); i++ {
+		c.Out(i-1, c.In(i).DType, c.In(i).Shape)
+	}
+	return nil
+}
+
+func kernelConcatGrad(c *graph.Call) (func() error, error) { return kernelSplit(c) }
+
+// SplitGrad(x, dy…, y…) puts the gradients of the parts together. Where one is
+// absent it is zero, and y tells the length of the part.
+func gradSplit(g *graph.Gradient) error {
+	n := len(g.Node.Outputs)
+	inputs := make([]*graph.Value, 1+2*n)
+	inputs[0] = g.In(0)
+	for i := range n {
+		if inputs[1+i] = g.Out(i); inputs[1+i] == nil {
+			inputs[1+n+i] = g.Node.Outputs[i]
+		}
+	}
+	g.Set(0, g.Private("SplitGrad", graph.Attrs{"axis": int64(g.Node.Attrs.Int("axis", 0))}, inputs...))
+	return nil
+}
+
+func inferSplitGrad(c *graph.Infer) error {
+	c.Out(0, c.In(0).DType, c.In(0).Shape)
+	return nil
+}
+
+func kernelSplitGrad(c *graph.Call) (func() error, error) {
+	n := (len(c.In) - 1) / 2
+	run, err := pieces(c.Out[0], c.In[1:1+n], c.In[1+n:], c.Node.Attrs.Int("axis", 0), true)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		clear(c.Out[0].Bytes())
+		run()
+		return nil
+	}, nil
+}

@@ -1,0 +1,79 @@
+package op
+
+import (
+	"fmt"
+	"math"
+
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// The operators of com.microsoft that calculate with quantized numbers: their
+// inputs are a, its scale and zero point, b, its scale and zero point, and the
+// scale and the zero point of the result. Zero points may be absent.
+
+func inferQLinear(c *graph.Infer) error {
+	if err := c.Require(7, 8); err != nil {
+		return err
+	}
+	for _, i := range []int{0, 1, 3, 4, 6} {
+		if !c.Has(i) {
+			return fmt.Errorf("input %d is missing", i)
+		}
+	}
+	if err := alike(c, 0, 2, 3, 5, 7); err != nil {
+		return err
+	}
+	d := c.In(0).DType
+	if d != tensor.Uint8 && d != tensor.Int8 {
+		return fmt.Errorf("input 0 (%s) is %v, expected uint8 or int8", c.Node.Inputs[0].Name, d)
+	}
+	if err := c.Floats(1, 4, 6); err != nil {
+		return err
+	}
+	for _, i := range []int{1, 2, 4, 5, 6, 7} {
+		if c.Has(i) && !c.In(i).Shape.Len().Is(1) {
+			return fmt.Errorf("input %d (%s) has shape %v, expected one number", i, c.Node.Inputs[i].Name, c.In(i).Shape)
+		}
+	}
+	shape, err := graph.Broadcast(c.In(0).Shape, c.In(3).Shape)
+	c.Out(0, d, shape)
+	return err
+}
+
+func kernelQLinear(f func(a, b float32) float32) preparer {
+	return func(c *graph.Call) (func() error, error) {
+		if c.In[0].DType() == tensor.Int8 {
+			return qLinear[int8](c, f)
+		}
+		return qLinear[uint8](c, f)
+	}
+}
+
+// qScale is a scale with a zero point.
+type qScale struct{ scale, zero float32 }
+
+func qLinear[T int8 | uint8](c *graph.Call, f func(a, b float32) float32) (func() error, error) {
+	in := c.In
+	var a, b, y qScale
+	lo, hi := numberRange(in[0].DType())
+	c.In = []*tensor.Tensor{in[0], in[3]}
+	run, err := mapRows[T](c, 0, func(out []T, x [][]T) error {
+		for i := range out {
+			v := f((float32(x[0][i])-a.zero)*a.scale, (float32(x[1][i])-b.zero)*b.scale)
+			out[i] = T(min(max(math.RoundToEven(float64(v/y.scale))+float64(y.zero), lo), hi))
+		}
+		return nil
+	})
+	read := func(i int) qScale {
+		l := qScale{scale: in[i].F32()[0]}
+		if i+1 < len(in) && in[i+1] != nil {
+			l.zero = float32(asElements[T](in[i+1].Bytes())[0])
+		}
+		return l
+	}
+	return func() error {
+		a, b, y = read(1), read(4), read(6)
+		return run()
+	}, err
+}

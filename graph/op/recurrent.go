@@ -1,0 +1,135 @@
+package op
+
+import (
+	"fmt"
+
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// rnnOps are the layers over sequences: x [seq,batch,in], weight
+// [directions,gates·hidden,in], recurrence [directions,gates·hidden,hidden]. With
+// layout 1, batch is the first dimension of x, the states and the results.
+func rnnOps() []graph.Op {
+	return []graph.Op{
+		{ID: onnx("RNN"), Since: 1, Infer: inferRecurrent(kindRNN()), Kernel: kernelRecurrent(kindRNN())},
+		{ID: onnx("GRU"), Since: 1, Infer: inferRecurrent(kindGRU()), Kernel: kernelRecurrent(kindGRU())},
+		{ID: onnx("LSTM"), Since: 1, Infer: inferRecurrent(kindLSTM()), Kernel: kernelRecurrent(kindLSTM())},
+	}
+}
+
+// recurrentKind is what distinguishes the layers.
+type recurrentKind struct {
+	gates    int
+	defaults []string // activations
+	inputs   int
+	states   int // 2: h and c
+}
+
+func kindRNN() recurrentKind  { return recurrentKind{1, []string{"Tanh"}, 6, 1} }
+func kindGRU() recurrentKind  { return recurrentKind{3, []string{"Sigmoid", "Tanh"}, 6, 1} }
+func kindLSTM() recurrentKind { return recurrentKind{4, []string{"Sigmoid", "Tanh", "Tanh"}, 8, 2} }
+
+// Inputs of the three operators; the last two are LSTM's.
+const (
+	inX, inWeight, inRecurrence, inBias, inLengths, inH, inC, inPeephole = 0, 1, 2, 3, 4, 5, 6, 7
+)
+
+// directions of an operator: which of them run from the end.
+func directions(n *graph.Node) ([]bool, error) {
+	switch d := n.Attrs.String("direction", "forward"); d {
+	case "forward":
+		return []bool{false}, nil
+	case "reverse":
+		return []bool{true}, nil
+	case "bidirectional":
+		return []bool{false, true}, nil
+	default:
+		return nil, fmt.Errorf("direction %q is unknown", d)
+	}
+}
+
+func inferRecurrent(kind recurrentKind) func(*graph.Infer) error {
+	return func(c *graph.Infer) error {
+		if err := c.Require(3, kind.inputs); err != nil {
+			return err
+		}
+		if err := floats(c, inX, inWeight, inRecurrence, inBias, inH, inC, inPeephole); err != nil {
+			return err
+		}
+		dirs, err := directions(c.Node)
+		if err != nil {
+			return err
+		}
+		if _, err := readActivations(c.Node, kind, len(dirs)); err != nil {
+			return err
+		}
+		if err := c.Rank(inX, 3); err != nil {
+			return err
+		}
+		if err := c.Rank(inRecurrence, 3); err != nil {
+			return err
+		}
+		x, d, hidden := c.In(inX).Shape, graph.Const(len(dirs)), c.In(inRecurrence).Shape[2]
+		if n, ok := c.Node.Attrs["hidden_size"].(int64); ok {
+			if err := c.Same(graph.Const(int(n)), hidden, "hidden_size and the weights'"); err != nil {
+				return err
+			}
+		}
+		first := c.Node.Attrs.Int("layout", 0) != 0
+		seq, batch := x[0], x[1]
+		if first {
+			seq, batch = batch, seq
+		}
+		if err := checkRecurrent(c, kind, d, hidden, batch, first); err != nil {
+			return err
+		}
+		y, state := graph.Shape{seq, d, batch, hidden}, graph.Shape{d, batch, hidden}
+		if first {
+			y, state = graph.Shape{batch, seq, d, hidden}, graph.Shape{batch, d, hidden}
+		}
+		c.Out(0, c.In(inX).DType, y)
+		for i := range kind.states {
+			c.Out(1+i, c.In(inX).DType, state)
+		}
+		return nil
+	}
+}
+
+// checkRecurrent checks the shapes of all inputs but x.
+func checkRecurrent(c *graph.Infer, kind recurrentKind, dirs, hidden, batch graph.Dim, batchFirst bool) error {
+	rows := hidden.Mul(graph.Const(kind.gates))
+	state := graph.Shape{dirs, batch, hidden}
+	if batchFirst {
+		state = graph.Shape{batch, dirs, hidden}
+	}
+	want := map[int]graph.Shape{
+		inWeight: {dirs, rows, c.In(inX).Shape[2]}, inRecurrence: {dirs, rows, hidden},
+		inBias: {dirs, rows.Mul(graph.Const(2))}, inLengths: {batch}, inH: state, inC: state,
+		inPeephole: {dirs, hidden.Mul(graph.Const(3))},
+	}
+	for i := inWeight; i < kind.inputs; i++ {
+		if !c.Has(i) {
+			continue
+		}
+		if err := c.Rank(i, len(want[i])); err != nil {
+			return err
+		}
+		for axis, d := range want[i] {
+			if err := c.Same(c.In(i).Shape[axis], d, fmt.Sprintf("dimension %d of input %d (%s)", axis, i, c.Node.Inputs[i].Name)); err != nil {
+				return err
+			}
+		}
+	}
+	if c.Has(inLengths) && c.In(inLengths).DType != tensor.Int32 {
+		return fmt.Errorf("sequence_lens is %v, expected int32", c.In(inLengths).DType)
+	}
+	return nil
+}
+
+func kernelRecurrent(kind recurrentKind) preparer {
+	return floating(
+		func(c *graph.Call) (func() error, error) { return prepareRecurrent[float32](c, kind) },
+		func(c *graph.Call) (func() error, error) { return prepareRecurrent[float64](c, kind) },
+	)
+}

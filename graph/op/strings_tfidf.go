@@ -1,0 +1,173 @@
+package op
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// maxPlaces bounds the length of an output row, which a model may claim at will.
+const maxPlaces = 1 << 24
+
+// vocabulary is what TfIdfVectorizer counts: n-grams as keys, with their places
+// in the output.
+type vocabulary struct {
+	place              []map[string]int // by length of the n-gram
+	weight             []float32        // by place; nil: 1
+	least, most, skips int
+	mode               string
+	size               int
+}
+
+func vocabularyOf(a graph.Attrs) (*vocabulary, error) {
+	v := &vocabulary{least: a.Int("min_gram_length", 1), most: a.Int("max_gram_length", 1), skips: a.Int("max_skip_count", 0), mode: a.String("mode", "TF")}
+	if v.least < 1 || v.most < v.least || v.most > 64 || v.skips < 0 || v.skips > 1<<20 {
+		return nil, fmt.Errorf("n-grams of %d to %d with up to %d skips are not possible", v.least, v.most, v.skips)
+	}
+	if v.mode != "TF" && v.mode != "IDF" && v.mode != "TFIDF" {
+		return nil, fmt.Errorf("mode %q is not known", v.mode)
+	}
+	words, _ := a["pool_strings"].([]string)
+	numbers, _ := a["pool_int64s"].([]int64)
+	var pool []string
+	for _, w := range words {
+		pool = append(pool, textKey(w))
+	}
+	if pool == nil {
+		for _, n := range numbers {
+			pool = append(pool, numberKey(n))
+		}
+	}
+	places := a.Ints("ngram_indexes")
+	for _, at := range places {
+		if at < 0 || at >= maxPlaces {
+			return nil, fmt.Errorf("an n-gram has the index %d, the limit is %d", at, maxPlaces)
+		}
+		v.size = max(v.size, at+1)
+	}
+	return v, v.read(pool, a.Ints("ngram_counts"), places, a["weights"])
+}
+
+// read fills the maps: starts tells where in the pool the n-grams of each length
+// begin.
+func (v *vocabulary) read(pool []string, starts, places []int, weights any) error {
+	list, _ := weights.([]float32)
+	if list != nil && len(list) != len(places) {
+		return fmt.Errorf("%d weights for %d n-grams", len(list), len(places))
+	}
+	v.place = make([]map[string]int, v.most+1)
+	v.weight = make([]float32, v.size)
+	next := 0
+	for i, start := range starts {
+		end, n := len(pool), i+1
+		if i+1 < len(starts) {
+			end = starts[i+1]
+		}
+		if start < 0 || end < start || end > len(pool) || (end-start)%n != 0 {
+			return fmt.Errorf("ngram_counts %v do not divide a pool of %d", starts, len(pool))
+		}
+		for at := start; at < end; at += n {
+			if next >= len(places) {
+				return fmt.Errorf("%d indexes are too few for the pool", len(places))
+			}
+			w := float32(1)
+			if list != nil {
+				w = list[next]
+			}
+			v.weight[places[next]] = w
+			if n < len(v.place) {
+				if v.place[n] == nil {
+					v.place[n] = map[string]int{}
+				}
+				v.place[n][joinKeys(pool[at:at+n])] = places[next]
+			}
+			next++
+		}
+	}
+	return nil
+}
+
+// Keys are written so that no two sequences of them look alike.
+func textKey(s string) string    { return strconv.Itoa(len(s)) + ":" + s }
+func numberKey(n int64) string   { return strconv.FormatInt(n, 10) + "," }
+func joinKeys(k []string) string { return strings.Join(k, "") }
+
+func inferTfIdf(c *graph.Infer) error {
+	if err := c.Require(1, 1); err != nil {
+		return err
+	}
+	in := c.In(0)
+	if in.DType != tensor.String && in.DType != tensor.Int32 && in.DType != tensor.Int64 {
+		return fmt.Errorf("the input is %v, expected strings or integers", in)
+	}
+	if len(in.Shape) < 1 || len(in.Shape) > 2 {
+		return fmt.Errorf("shape %v is neither [C] nor [N, C]", in.Shape)
+	}
+	v, err := vocabularyOf(c.Node.Attrs)
+	if err != nil {
+		return err
+	}
+	c.Out(0, tensor.Float32, append(slices.Clone(in.Shape[:len(in.Shape)-1]), graph.Const(v.size)))
+	return nil
+}
+
+func kernelTfIdf(c *graph.Call) (func() error, error) {
+	v, err := vocabularyOf(c.Node.Attrs)
+	if err != nil {
+		return nil, err
+	}
+	x := c.In[0]
+	cols := x.Dim(x.Rank() - 1)
+	return func() error {
+		keys := make([]string, 0, x.Len())
+		if x.DType() == tensor.String {
+			for _, s := range x.Strings() {
+				keys = append(keys, textKey(s))
+			}
+		} else {
+			for _, n := range intsIn(x) {
+				keys = append(keys, numberKey(int64(n)))
+			}
+		}
+		y := c.Out[0].F32()
+		clear(y)
+		for at := 0; len(keys) > 0; at += v.size {
+			v.count(y[at:][:v.size], keys[:cols])
+			keys = keys[cols:]
+		}
+		return nil
+	}, nil
+}
+
+// count adds up the n-grams of a row. The items of one lie 1 to skips+1 apart;
+// single items are counted once.
+func (v *vocabulary) count(y []float32, row []string) {
+	gram := make([]string, v.most)
+	for apart := 1; apart <= v.skips+1; apart++ {
+		for n := v.least; n <= v.most; n++ {
+			if n == 1 && apart > 1 || v.place[n] == nil {
+				continue
+			}
+			for start := 0; start+(n-1)*apart < len(row); start++ {
+				for i := range n {
+					gram[i] = row[start+i*apart]
+				}
+				if at, ok := v.place[n][joinKeys(gram[:n])]; ok {
+					y[at]++
+				}
+			}
+		}
+	}
+	for i, count := range y {
+		switch {
+		case v.mode == "IDF" && count > 0:
+			y[i] = v.weight[i]
+		case v.mode == "TFIDF":
+			y[i] *= v.weight[i]
+		}
+	}
+}
