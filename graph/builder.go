@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
 
 	"tandem/tensor"
@@ -127,13 +128,23 @@ func (b *Builder) Node(op OpID, outputs int, attrs Attrs, inputs ...*Value) []*V
 	return n.Outputs
 }
 
-// inferNode runs the shape rule of one node.
+// inferNode runs the shape rule of one node. Where the shape depends on data, the
+// outputs' types stay unknown.
 func inferNode(g *Graph, ops *Table, n *Node) error {
 	op, err := ops.of(g, n)
 	if err != nil {
 		return fmt.Errorf("node %v: %w", n, err)
 	}
-	if err := op.Infer(&Infer{Node: n, Version: g.Opset[n.Op.Domain]}); err != nil {
+	err = infer(n, op, g.Opset[n.Op.Domain], static{})
+	if errors.Is(err, ErrNeedsData) {
+		for _, o := range n.Outputs {
+			if o != nil {
+				o.Type, o.Content = Type{}, nil
+			}
+		}
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("node %v: %w", n, err)
 	}
 	return nil

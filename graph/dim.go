@@ -320,3 +320,11 @@ func (s Shape) String() string {
 	}
 	return "[" + strings.Join(parts, ", ") + "]"
 }
+
+// symbol is the name, if d is one symbol.
+func (d Dim) symbol() (string, bool) {
+	if len(d.terms) == 1 && d.terms[0].coef == 1 && len(d.terms[0].atoms) == 1 && d.terms[0].atoms[0].op == 's' {
+		return d.terms[0].atoms[0].key, true
+	}
+	return "", false
+}

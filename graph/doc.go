@@ -13,7 +13,8 @@
 //	pass.go     rewrites: folding, dead nodes, fusion
 //	plan.go     lifetimes, storage shared in place, offsets in one arena
 //	program.go  Compile: a graph made ready to run
-//	session.go  Run: frames, state, cancellation
+//	frame.go    what one run uses: segments, prepared for shapes in numbers
+//	session.go  Run: frames kept by shape, state, cancellation
 //
 // Operators live in graph/op, a file per family; the file format in graph/onnx.
 //

@@ -38,11 +38,15 @@ type Value struct {
 	Content []Dim
 }
 
-// Type is what is known of a value before it is computed.
+// Type is what is known of a value before it is computed. The zero Type says that
+// nothing is: the value's shape depends on data.
 type Type struct {
 	DType tensor.DType
 	Shape Shape
 }
+
+// Known reports whether anything is known.
+func (t Type) Known() bool { return t.DType != tensor.Undefined }
 
 func (t Type) String() string { return t.DType.String() + t.Shape.String() }
 
@@ -198,13 +202,72 @@ func (g *Graph) Constants() []*Value {
 func (g *Graph) Uses() map[*Value][]*Node {
 	uses := map[*Value][]*Node{}
 	for _, n := range g.Nodes {
-		for _, v := range n.Inputs {
-			if v != nil {
-				uses[v] = append(uses[v], n)
-			}
+		for _, v := range n.Reads() {
+			uses[v] = append(uses[v], n)
 		}
 	}
 	return uses
+}
+
+// Bodies are the node's inner graphs by attribute, in the order of their names.
+func (n *Node) Bodies() []Body {
+	var list []Body
+	for _, name := range slices.Sorted(maps.Keys(n.Attrs)) {
+		if g, ok := n.Attrs[name].(*Graph); ok {
+			list = append(list, Body{name, g})
+		}
+	}
+	return list
+}
+
+// Body is an inner graph of a node: a branch or the body of a loop. Its nodes may
+// read values of the graphs around it.
+type Body struct {
+	Attr  string
+	Graph *Graph
+}
+
+// Reads are the values that the node needs: its inputs that are there, and what
+// its bodies read from outside, constants excepted.
+func (n *Node) Reads() []*Value {
+	list := make([]*Value, 0, len(n.Inputs))
+	for _, v := range n.Inputs {
+		if v != nil {
+			list = append(list, v)
+		}
+	}
+	for _, b := range n.Bodies() {
+		list = append(list, b.Graph.Captures()...)
+	}
+	return list
+}
+
+// Captures are the values that g reads and neither defines nor holds as constants,
+// each once, in the order of first use.
+func (g *Graph) Captures() []*Value {
+	own := map[*Value]bool{}
+	for _, v := range g.Inputs {
+		own[v] = true
+	}
+	var list []*Value
+	read := func(v *Value) {
+		if v != nil && v.Const == nil && !own[v] {
+			own[v] = true
+			list = append(list, v)
+		}
+	}
+	for _, n := range g.Nodes {
+		for _, v := range n.Reads() {
+			read(v)
+		}
+		for _, v := range n.Outputs {
+			own[v] = true
+		}
+	}
+	for _, v := range g.Outputs {
+		read(v)
+	}
+	return list
 }
 
 // Kept reports whether v must exist after the run: an output or next state.
@@ -224,6 +287,9 @@ func (g *Graph) Replace(old, new *Value) {
 	}
 	for _, n := range g.Nodes {
 		swap(n.Inputs)
+		for _, b := range n.Bodies() {
+			b.Graph.Replace(old, new)
+		}
 	}
 	swap(g.Outputs)
 	for i := range g.State {
@@ -233,44 +299,58 @@ func (g *Graph) Replace(old, new *Value) {
 	}
 }
 
-// Clone copies the structure; constants' bytes are shared. The second result
-// maps old values to new ones.
+// Clone copies the structure, inner graphs included; constants' bytes are shared.
+// The second result maps old values to new ones.
 func (g *Graph) Clone() (*Graph, map[*Value]*Value) {
-	to := map[*Value]*Value{}
-	value := func(v *Value) *Value {
-		if v == nil {
-			return nil
-		}
-		if c, ok := to[v]; ok {
-			return c
-		}
-		c := *v
-		c.Def = nil
-		to[v] = &c
-		return &c
+	c := cloner{}
+	return c.graph(g), c
+}
+
+// cloner maps values to their copies. A value from outside the graph that is
+// cloned first, if there is one, stays itself.
+type cloner map[*Value]*Value
+
+func (c cloner) value(v *Value) *Value {
+	if v == nil {
+		return nil
 	}
-	values := func(list []*Value) []*Value {
-		out := make([]*Value, len(list))
-		for i, v := range list {
-			out[i] = value(v)
-		}
-		return out
+	if to, ok := c[v]; ok {
+		return to
 	}
-	c := &Graph{Name: g.Name, Opset: maps.Clone(g.Opset), Meta: maps.Clone(g.Meta), Inputs: values(g.Inputs)}
+	to := *v
+	to.Def = nil
+	c[v] = &to
+	return &to
+}
+
+func (c cloner) values(list []*Value) []*Value {
+	out := make([]*Value, len(list))
+	for i, v := range list {
+		out[i] = c.value(v)
+	}
+	return out
+}
+
+func (c cloner) graph(g *Graph) *Graph {
+	to := &Graph{Name: g.Name, Opset: maps.Clone(g.Opset), Meta: maps.Clone(g.Meta), Inputs: c.values(g.Inputs)}
 	for _, n := range g.Nodes {
-		m := &Node{Name: n.Name, Op: n.Op, Inputs: values(n.Inputs), Outputs: values(n.Outputs), Attrs: maps.Clone(n.Attrs)}
+		m := &Node{Name: n.Name, Op: n.Op, Inputs: c.values(n.Inputs), Attrs: maps.Clone(n.Attrs)}
+		for _, b := range n.Bodies() {
+			m.Attrs[b.Attr] = c.graph(b.Graph)
+		}
+		m.Outputs = c.values(n.Outputs)
 		for _, o := range m.Outputs {
 			if o != nil {
 				o.Def = m
 			}
 		}
-		c.Nodes = append(c.Nodes, m)
+		to.Nodes = append(to.Nodes, m)
 	}
-	c.Outputs = values(g.Outputs)
+	to.Outputs = c.values(g.Outputs)
 	for _, s := range g.State {
-		c.State = append(c.State, State{value(s.Current), value(s.Next), s.Init})
+		to.State = append(to.State, State{c.value(s.Current), c.value(s.Next), s.Init})
 	}
-	return c, to
+	return to
 }
 
 // Input is the graph input of that name, or nil.

@@ -1,23 +1,75 @@
 package graph
 
 import (
+	"errors"
 	"fmt"
 
 	"tandem/tensor"
 )
+
+// ErrNeedsData is what a shape rule returns, by way of Ints or Elements, when the
+// shape depends on elements that are not known yet. The rule is asked again at run
+// time, when they are.
+var ErrNeedsData = errors.New("the shape depends on data")
 
 // Infer is what a shape rule sees of a node and where it puts what it finds.
 type Infer struct {
 	Node *Node
 	// Version is the opset version of the node's domain.
 	Version int
+
+	facts facts
+}
+
+// facts are what is known of values. Before a run they are in the graph, with
+// symbols for sizes; during a run they are in the frame, in numbers, and elements
+// that have been computed are known too.
+type facts interface {
+	typeOf(v *Value) Type
+	contentOf(v *Value) []Dim
+	elements(v *Value) *tensor.Tensor // nil: not known
+	set(v *Value, t Type)
+	setContent(v *Value, c []Dim)
+}
+
+// static are the facts that the graph itself holds.
+type static struct{}
+
+func (static) typeOf(v *Value) Type         { return v.Type }
+func (static) contentOf(v *Value) []Dim     { return v.Content }
+func (static) set(v *Value, t Type)         { v.Type = t }
+func (static) setContent(v *Value, c []Dim) { v.Content = c }
+
+func (static) elements(v *Value) *tensor.Tensor {
+	if v.Const == nil {
+		return nil
+	}
+	t, err := v.Const.Tensor()
+	if err != nil {
+		return nil
+	}
+	return t
+}
+
+// infer runs the shape rule of a node. ErrNeedsData: nothing is known of its
+// outputs yet.
+func infer(n *Node, op *Op, version int, f facts) error {
+	for _, v := range n.Inputs {
+		if v != nil && !f.typeOf(v).Known() {
+			return ErrNeedsData
+		}
+	}
+	if op.Late {
+		return ErrNeedsData
+	}
+	return op.Infer(&Infer{Node: n, Version: version, facts: f})
 }
 
 // Has reports whether the optional input i is there.
 func (c *Infer) Has(i int) bool { return c.Node.Input(i) != nil }
 
 // In is the type of input i, which must be there.
-func (c *Infer) In(i int) Type { return c.Node.Inputs[i].Type }
+func (c *Infer) In(i int) Type { return c.facts.typeOf(c.Node.Inputs[i]) }
 
 // Require checks the number of inputs and that the first min are there.
 func (c *Infer) Require(min, max int) error {
@@ -66,7 +118,7 @@ func (c *Infer) Same(a, b Dim, what string) error {
 // Out sets the type of output i, if the node has it.
 func (c *Infer) Out(i int, d tensor.DType, shape Shape) {
 	if v := c.Node.Output(i); v != nil {
-		v.Type = Type{d, shape}
+		c.facts.set(v, Type{d, shape})
 	}
 }
 
@@ -80,32 +132,70 @@ func (c *Infer) Constant(i int) (*tensor.Tensor, bool) {
 	return t, err == nil
 }
 
-// Content is what is known of the elements of an integer input.
+// Elements are the elements of input i, which must be there; ErrNeedsData if they
+// are not known yet.
+func (c *Infer) Elements(i int) (*tensor.Tensor, error) {
+	if t := c.facts.elements(c.Node.Inputs[i]); t != nil {
+		return t, nil
+	}
+	return nil, ErrNeedsData
+}
+
+// Content is what is known of the elements of an integer input, as dimensions.
 func (c *Infer) Content(i int) ([]Dim, bool) {
 	v := c.Node.Input(i)
-	switch {
-	case v == nil:
-		return nil, false
-	case v.Content != nil:
-		return v.Content, true
-	case v.Const == nil || v.Const.DType != tensor.Int64:
+	if v == nil {
 		return nil, false
 	}
-	t, err := v.Const.Tensor()
+	if content := c.facts.contentOf(v); content != nil {
+		return content, true
+	}
+	t := c.facts.elements(v)
+	if t == nil || t.Len() > maxContent {
+		return nil, false
+	}
+	switch t.DType() {
+	case tensor.Int64:
+		return Dims(intsOf(t.I64())...), true
+	case tensor.Int32:
+		return Dims(intsOf(tensor.Data[int32](t))...), true
+	}
+	return nil, false
+}
+
+// maxContent is how many elements a tensor may have whose elements are followed as
+// dimensions: more than any shape has.
+const maxContent = 64
+
+// Ints are the elements of an integer input in numbers; ErrNeedsData if they are
+// not known yet.
+func (c *Infer) Ints(i int) ([]int, error) {
+	t, err := c.Elements(i)
 	if err != nil {
-		return nil, false
+		if content, ok := c.Content(i); ok {
+			if n, ok := Shape(content).Static(); ok {
+				return n, nil
+			}
+		}
+		return nil, err
 	}
-	return Dims(intsOf(t.I64())...), true
+	switch t.DType() {
+	case tensor.Int64:
+		return intsOf(t.I64()), nil
+	case tensor.Int32:
+		return intsOf(tensor.Data[int32](t)), nil
+	}
+	return nil, fmt.Errorf("input %d (%s) is %v, expected integers", i, c.Node.Inputs[i].Name, t.DType())
 }
 
 // SetContent records the elements of an integer output.
 func (c *Infer) SetContent(i int, dims []Dim) {
 	if v := c.Node.Output(i); v != nil {
-		v.Content = dims
+		c.facts.setContent(v, dims)
 	}
 }
 
-func intsOf(v []int64) []int {
+func intsOf[T int32 | int64](v []T) []int {
 	out := make([]int, len(v))
 	for i, n := range v {
 		out[i] = int(n)

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -28,6 +29,10 @@ type Op struct {
 	// InPlace lists which output may take the memory of which input when nothing
 	// else reads that input afterwards. The kernel must allow the two to be the same.
 	InPlace []Alias
+	// Late: the kernel itself finds the outputs' types and allocates them by
+	// Call.Make, because they depend on more than shapes (NonZero), or because the
+	// outputs are lists. Infer is not called.
+	Late bool
 	// Random: the result depends on more than the inputs' values; never folded.
 	Random bool
 }
@@ -108,8 +113,39 @@ type Call struct {
 	Out  []*tensor.Tensor
 	Pool *kernel.Pool
 
+	frame      *frame
 	scratchLen int
 	scratch    []byte
+	bodies     map[string]*Session
+}
+
+// Context ends when the run is to stop: for kernels that run long by themselves.
+func (c *Call) Context() context.Context { return c.frame.ctx }
+
+// Make allocates output i of a Late operator; nil if the node does not have it.
+func (c *Call) Make(i int, d tensor.DType, shape ...int) *tensor.Tensor {
+	if i >= len(c.Out) || c.Out[i] == nil {
+		return nil
+	}
+	c.Out[i].Become(tensor.New(d, shape...))
+	return c.Out[i]
+}
+
+// RunBody runs the inner graph of an attribute and returns its outputs, which are
+// the caller's. What the body reads from outside is passed on.
+func (c *Call) RunBody(attr string, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+	body, _ := c.Node.Attrs[attr].(*Graph)
+	if body == nil || c.bodies[attr] == nil {
+		return nil, fmt.Errorf("there is no inner graph %q", attr)
+	}
+	if len(in) != len(body.Inputs) {
+		return nil, fmt.Errorf("%d inputs for the inner graph %q, which has %d", len(in), attr, len(body.Inputs))
+	}
+	all := slices.Clone(in)
+	for _, v := range body.Captures() {
+		all = append(all, c.frame.tensors[v])
+	}
+	return c.bodies[attr].Run(c.frame.ctx, all, nil)
 }
 
 // Reserve asks for n bytes of scratch memory during each run; it is called while

@@ -10,84 +10,82 @@ import (
 type place uint8
 
 const (
-	inArena    place = iota
-	inConstant       // in the program, read only
-	inInput          // in the caller's tensor, read only
-	inState          // in the session
+	inArena place = iota
+	outside       // given: a constant, the caller's input, or made by an earlier segment; read only
+	inState       // in the session
+	onHeap        // strings and lists
 )
 
 // storage is memory that one or more values share: a value, its views, and what
 // is computed in place of it.
 type storage struct {
 	place       place
-	value       int // the value that it began with
-	first, last int // steps between which it is in use
-	state       int // index into Graph.State for inState
+	base        *Value // the value that it began with
+	first, last int    // steps between which it is in use, counted over the whole graph
+	lastRead    int    // the last step that reads any value of it so far
+	state       int    // index into Graph.State for inState
 }
 
-// layout is how values share memory: everything of a plan that does not depend
-// on the numbers of a binding.
+// layout is how the values of a segment share memory.
 type layout struct {
-	index   map[*Value]int
-	values  []*Value
-	storage []int // by value
-	stores  []storage
+	p      *Program
+	typeOf func(*Value) Type
+	of     map[*Value]int // storage by value
+	order  []*Value       // the values, in the order in which they got storage
+	stores []storage
 }
 
-// layOut assigns storage. Sizes are compared as expressions, so that the result
-// holds for every binding.
-func layOut(g *Graph, ops []*Op) (*layout, error) {
-	l := &layout{index: map[*Value]int{}}
-	readers := lastReads(g)
-	for i, s := range g.State {
+// layOut assigns storage to what the nodes from step lo to hi read and define.
+// Sizes are compared as expressions, so that a layout of symbolic types shows what
+// holds for every size.
+func (p *Program) layOut(lo, hi int, typeOf func(*Value) Type) (*layout, error) {
+	l := &layout{p: p, typeOf: typeOf, of: map[*Value]int{}}
+	for i, s := range p.g.State {
 		l.define(s.Current, storage{place: inState, state: i})
 	}
-	for _, v := range g.Inputs {
-		l.define(v, storage{place: inInput})
-	}
-	for _, v := range g.Constants() {
-		l.define(v, storage{place: inConstant})
-	}
-	for step, n := range g.Nodes {
+	for step := lo; step < hi; step++ {
+		n := p.g.Nodes[step]
+		for _, v := range n.Reads() {
+			if _, ok := l.of[v]; !ok {
+				l.define(v, storage{place: outside, last: step})
+			}
+		}
 		for j, o := range n.Outputs {
 			if o == nil {
 				continue
 			}
-			if s, ok := l.shared(g, ops[step], n, j, step, readers); ok {
+			if s, ok := l.shared(n, p.ops[step], j, step); ok {
 				l.join(o, s)
 			} else {
-				l.define(o, storage{place: inArena, first: step, last: step})
+				l.define(o, storage{place: l.placeOf(o), first: step, last: step})
 			}
 		}
-		for _, v := range n.Inputs {
-			if v == nil {
-				continue
-			}
-			i, ok := l.index[v]
-			if !ok {
-				return nil, fmt.Errorf("node %v reads %s, which nothing before it defines", n, v.Name)
-			}
-			l.stores[l.storage[i]].last = step
+		for _, v := range n.Reads() {
+			s := &l.stores[l.of[v]]
+			s.last = max(s.last, step)
 		}
 	}
-	return l, l.finish(g)
+	for v, s := range l.of {
+		l.stores[s].last = max(l.stores[s].last, min(p.lastRead[v], len(p.g.Nodes)))
+	}
+	return l, l.checkState()
 }
 
-// finish keeps outputs to the end and checks that state is updated in place.
-func (l *layout) finish(g *Graph) error {
-	for _, v := range g.Outputs {
-		i, ok := l.index[v]
-		if !ok {
-			return fmt.Errorf("output %s is not computed by any node", v.Name)
-		}
-		l.stores[l.storage[i]].last = len(g.Nodes)
+func (l *layout) placeOf(v *Value) place {
+	if t := l.typeOf(v); t.Known() && t.DType.Bits() == 0 {
+		return onHeap
 	}
-	for i, s := range g.State {
-		j, ok := l.index[s.Next]
+	return inArena
+}
+
+// checkState refuses state whose next value is computed elsewhere.
+func (l *layout) checkState() error {
+	for i, s := range l.p.g.State {
+		j, ok := l.of[s.Next]
 		if !ok {
-			return fmt.Errorf("the next value of state %s is not computed by any node", s.Current.Name)
+			continue // another segment defines it
 		}
-		if st := l.stores[l.storage[j]]; st.place != inState || st.state != i {
+		if st := l.stores[j]; st.place != inState || st.state != i {
 			return fmt.Errorf("state %s cannot be updated in place: %v does not compute into its memory, or it is read afterwards", s.Current.Name, s.Next.Def)
 		}
 	}
@@ -95,18 +93,15 @@ func (l *layout) finish(g *Graph) error {
 }
 
 func (l *layout) define(v *Value, s storage) {
-	if _, ok := l.index[v]; ok {
-		return
-	}
-	s.value = len(l.values)
-	l.join(v, len(l.stores))
+	s.base = v
 	l.stores = append(l.stores, s)
+	l.join(v, len(l.stores)-1)
 }
 
 func (l *layout) join(v *Value, store int) {
-	l.index[v] = len(l.values)
-	l.values = append(l.values, v)
-	l.storage = append(l.storage, store)
+	l.of[v] = store
+	l.order = append(l.order, v)
+	l.stores[store].lastRead = max(l.stores[store].lastRead, l.p.lastRead[v])
 }
 
 // lastReads is the last step that reads each value itself, its views aside.
@@ -114,10 +109,8 @@ func (l *layout) join(v *Value, store int) {
 func lastReads(g *Graph) map[*Value]int {
 	last := map[*Value]int{}
 	for step, n := range g.Nodes {
-		for _, v := range n.Inputs {
-			if v != nil {
-				last[v] = step
-			}
+		for _, v := range n.Reads() {
+			last[v] = step
 		}
 	}
 	for _, v := range g.Outputs {
@@ -127,55 +120,47 @@ func lastReads(g *Graph) map[*Value]int {
 }
 
 // shared finds the storage that output j of a step takes over, if any.
-func (l *layout) shared(g *Graph, op *Op, n *Node, j, step int, last map[*Value]int) (int, bool) {
+func (l *layout) shared(n *Node, op *Op, j, step int) (int, bool) {
 	if op.View && j == 0 {
-		if i, ok := l.index[n.Inputs[0]]; ok {
-			return l.storage[i], true
-		}
+		return l.of[n.Inputs[0]], true
 	}
 	for _, a := range op.InPlace {
-		if a.Out != j || n.Input(a.In) == nil {
-			continue
-		}
-		i, ok := l.index[n.Inputs[a.In]]
-		if ok && l.mayTake(g, n, n.Inputs[a.In], n.Outputs[j], l.storage[i], step, last) {
-			return l.storage[i], true
+		if a.Out == j && n.Input(a.In) != nil && l.mayTake(n, n.Inputs[a.In], n.Outputs[j], step) {
+			return l.of[n.Inputs[a.In]], true
 		}
 	}
 	return 0, false
 }
 
-// mayTake reports whether out may be computed in the memory of in: the sizes
+// mayTake reports whether out may be computed in the memory of in: the types
 // agree, nothing reads any value of that memory later, nor twice in this step.
-func (l *layout) mayTake(g *Graph, n *Node, in, out *Value, store, step int, last map[*Value]int) bool {
-	if in.Type.DType != out.Type.DType || !in.Type.Shape.Len().Equal(out.Type.Shape.Len()) {
+func (l *layout) mayTake(n *Node, in, out *Value, step int) bool {
+	a, b := l.typeOf(in), l.typeOf(out)
+	if !a.Known() || a.DType != b.DType || a.DType.Bits() == 0 || !a.Shape.Len().Equal(b.Shape.Len()) {
 		return false
 	}
-	switch s := l.stores[store]; s.place {
-	case inConstant, inInput:
+	store := l.of[in]
+	s := l.stores[store]
+	switch s.place {
+	case outside, onHeap:
 		return false
 	case inState:
-		if g.State[s.state].Next != out {
+		if l.p.g.State[s.state].Next != out {
 			return false
 		}
 	}
-	for i, s := range l.storage {
-		if s == store && last[l.values[i]] > step {
-			return false
-		}
+	if s.lastRead > step {
+		return false
 	}
 	reads := 0
-	for _, v := range n.Inputs {
-		if v == nil {
-			continue
-		}
-		if i, ok := l.index[v]; ok && l.storage[i] == store {
+	for _, v := range n.Reads() {
+		if l.of[v] == store {
 			reads++
 		}
 	}
 	taken := slices.ContainsFunc(n.Outputs, func(o *Value) bool {
-		i, ok := l.index[o]
-		return ok && o != nil && l.storage[i] == store
+		i, ok := l.of[o]
+		return ok && o != nil && i == store
 	})
 	return reads == 1 && !taken
 }

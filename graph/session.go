@@ -15,25 +15,38 @@ const maxBindings = 16
 // Session runs a program. Without state any number of runs may go on at once,
 // each in memory of its own; with state they take turns.
 type Session struct {
-	p     *Program
-	state []memory
-	turn  sync.Mutex // held for the whole of a run that has state
+	p      *Program
+	state  []memory
+	bodies map[*Node]map[string]*Session
+	turn   sync.Mutex // held for the whole of a run that has state
 
 	mu       sync.Mutex
 	bindings []*binding // the most recently used first
 	closed   bool
 }
 
-// binding holds the idle frames for one set of input shapes.
+// binding holds the idle frames for one set of input types and shapes.
 type binding struct {
+	dtypes []tensor.DType
 	shapes []tensor.Shape
-	bind   map[string]int
 	idle   []*frame
+}
+
+func (b *binding) fits(in []*tensor.Tensor) bool {
+	if len(b.shapes) != len(in) {
+		return false
+	}
+	for i, x := range in {
+		if x == nil || x.DType() != b.dtypes[i] || !x.Shape().Equal(b.shapes[i]) {
+			return false
+		}
+	}
+	return true
 }
 
 // NewSession allocates the program's state and sets it to its initial values.
 func (p *Program) NewSession() (*Session, error) {
-	s := &Session{p: p}
+	s := &Session{p: p, bodies: map[*Node]map[string]*Session{}}
 	for _, st := range p.g.State {
 		m, err := allocate(max(len(st.Init.Data), 1))
 		if err != nil {
@@ -42,6 +55,17 @@ func (p *Program) NewSession() (*Session, error) {
 		}
 		copy(m, st.Init.Data)
 		s.state = append(s.state, m)
+	}
+	for n, bodies := range p.bodies {
+		s.bodies[n] = map[string]*Session{}
+		for attr, b := range bodies {
+			inner, err := b.NewSession()
+			if err != nil {
+				s.Close()
+				return nil, err
+			}
+			s.bodies[n][attr] = inner
+		}
 	}
 	return s, nil
 }
@@ -67,23 +91,17 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) ([]*tensor.
 		s.turn.Lock()
 		defer s.turn.Unlock()
 	}
-	b, f, err := s.acquire(in)
+	f, err := s.acquire(in)
 	if err != nil {
 		return nil, err
 	}
-	defer s.release(b, f)
-	for i, t := range in {
-		s.p.setInput(f, i, t.Bytes())
+	if err := f.run(ctx, in); err != nil {
+		f.free()
+		return nil, err
 	}
-	for i := range f.steps {
-		if err := ctx.Err(); err != nil {
-			return nil, fault.From(err, "graph.run")
-		}
-		if err := f.steps[i].run(); err != nil {
-			return nil, fault.Wrap(err, "graph.run", fault.Invalid, "node %v", f.steps[i].node)
-		}
-	}
-	return s.copyOutputs(f, out)
+	out, err = s.copyOutputs(f, out)
+	s.release(in, f)
+	return out, err
 }
 
 func (s *Session) copyOutputs(f *frame, out []*tensor.Tensor) ([]*tensor.Tensor, error) {
@@ -92,8 +110,10 @@ func (s *Session) copyOutputs(f *frame, out []*tensor.Tensor) ([]*tensor.Tensor,
 	}
 	for i, t := range f.outputs {
 		if out[i] == nil {
-			out[i] = tensor.New(t.DType(), t.Shape()...)
-		} else if out[i].DType() != t.DType() || !out[i].Shape().Equal(t.Shape()) {
+			out[i] = t.Clone()
+			continue
+		}
+		if out[i].DType() != t.DType() || !out[i].Shape().Equal(t.Shape()) || t.DType().Bits() == 0 && t.DType() != tensor.String {
 			return nil, fault.New("graph.run", fault.Invalid, "output %q is %v, the buffer given for it is %v", s.p.g.Outputs[i].Name, t, out[i])
 		}
 		copy(out[i].Bytes(), t.Bytes())
@@ -102,43 +122,30 @@ func (s *Session) copyOutputs(f *frame, out []*tensor.Tensor) ([]*tensor.Tensor,
 	return out, nil
 }
 
-// acquire finds or makes a frame for the shapes of the inputs.
-func (s *Session) acquire(in []*tensor.Tensor) (*binding, *frame, error) {
+// acquire finds an idle frame for the shapes of the inputs, or makes one.
+func (s *Session) acquire(in []*tensor.Tensor) (*frame, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return nil, nil, fault.New("graph.run", fault.Unavailable, "the session is closed")
+		return nil, fault.New("graph.run", fault.Unavailable, "the session is closed")
 	}
-	b := s.find(in)
-	if b != nil && len(b.idle) > 0 {
+	if b := s.find(in); b != nil && len(b.idle) > 0 {
 		f := b.idle[len(b.idle)-1]
 		b.idle = b.idle[:len(b.idle)-1]
 		s.mu.Unlock()
-		return b, f, nil
+		return f, nil
 	}
 	s.mu.Unlock()
-	if b == nil {
-		bind, err := s.p.bind(in)
-		if err != nil {
-			return nil, nil, err
-		}
-		b = &binding{bind: bind}
-		for _, t := range in {
-			b.shapes = append(b.shapes, slices.Clone(t.Shape()))
-		}
+	if err := s.p.check(in); err != nil {
+		return nil, err
 	}
-	f, err := s.p.newFrame(b.bind, s.state)
-	return b, f, err
+	return s.p.newFrame(in, s.state, s.bodies), nil
 }
 
 // find looks the shapes up and moves what it finds to the front.
 func (s *Session) find(in []*tensor.Tensor) *binding {
 	for i, b := range s.bindings {
-		same := len(b.shapes) == len(in)
-		for j := 0; same && j < len(in); j++ {
-			same = in[j] != nil && in[j].Shape().Equal(b.shapes[j]) && in[j].DType() == s.p.g.Inputs[j].Type.DType
-		}
-		if same {
+		if b.fits(in) {
 			copy(s.bindings[1:i+1], s.bindings[:i])
 			s.bindings[0] = b
 			return b
@@ -147,29 +154,28 @@ func (s *Session) find(in []*tensor.Tensor) *binding {
 	return nil
 }
 
-// release puts a frame back. The least recently used binding gives way when there
-// are too many.
-func (s *Session) release(b *binding, f *frame) {
-	for i := range f.inputs {
-		s.p.setInput(f, i, nil) // the caller's memory is not kept alive
-	}
+// release keeps a frame for the next run of the same shapes. The least recently
+// used binding gives way when there are too many.
+func (s *Session) release(in []*tensor.Tensor, f *frame) {
+	f.rest()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
-		f.arena.free()
+	if s.closed || f.dynamic {
+		f.free()
 		return
 	}
-	// Another run may have added the same shapes, or others have displaced them.
-	same := func(o *binding) bool { return slices.EqualFunc(o.shapes, b.shapes, tensor.Shape.Equal) }
-	if i := slices.IndexFunc(s.bindings, same); i >= 0 {
-		s.bindings[i].idle = append(s.bindings[i].idle, f)
+	if b := s.find(in); b != nil {
+		b.idle = append(b.idle, f)
 		return
 	}
-	b.idle = append(b.idle, f)
+	b := &binding{idle: []*frame{f}}
+	for _, x := range in {
+		b.dtypes, b.shapes = append(b.dtypes, x.DType()), append(b.shapes, slices.Clone(x.Shape()))
+	}
 	s.bindings = slices.Insert(s.bindings, 0, b)
 	if len(s.bindings) > maxBindings {
 		for _, old := range s.bindings[maxBindings].idle {
-			old.arena.free()
+			old.free()
 		}
 		s.bindings = s.bindings[:maxBindings]
 	}
@@ -187,11 +193,16 @@ func (s *Session) Close() {
 	s.closed = true
 	for _, b := range s.bindings {
 		for _, f := range b.idle {
-			f.arena.free()
+			f.free()
 		}
 	}
 	for _, m := range s.state {
 		m.free()
+	}
+	for _, bodies := range s.bodies {
+		for _, b := range bodies {
+			b.Close()
+		}
 	}
 	s.bindings = nil
 }

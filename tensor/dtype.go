@@ -33,6 +33,12 @@ const (
 	Float8E8M0     DType = 24
 	Uint2          DType = 25
 	Int2           DType = 26
+
+	// Sequence is a one-dimensional list of tensors, Optional one that is empty or
+	// holds one. They are not element types of ONNX but kinds of values; here they
+	// are tensors whose elements are tensors, so that one type carries all values.
+	Sequence DType = 100
+	Optional DType = 101
 )
 
 var dtypes = [...]struct {
@@ -49,6 +55,12 @@ var dtypes = [...]struct {
 }
 
 func (d DType) String() string {
+	switch d {
+	case Sequence:
+		return "sequence"
+	case Optional:
+		return "optional"
+	}
 	if int(d) < len(dtypes) {
 		return dtypes[d].name
 	}

@@ -60,8 +60,9 @@ type Element interface {
 type Tensor struct {
 	dtype   DType
 	shape   Shape
-	data    []byte   // little-endian; nil for strings
-	strings []string // for String only
+	data    []byte    // little-endian; nil for strings and lists
+	strings []string  // for String only
+	items   []*Tensor // for Sequence and Optional only
 }
 
 // alignment of the first element, in bytes: a cache line and an AVX-512 register.
@@ -105,10 +106,18 @@ func OfStrings(elements []string, shape ...int) *Tensor {
 	return &Tensor{dtype: String, shape: s, strings: elements}
 }
 
+// OfTensors borrows tensors as the elements of a Sequence or an Optional.
+func OfTensors(d DType, items []*Tensor) *Tensor {
+	if d != Sequence && d != Optional || d == Optional && len(items) > 1 {
+		panic(fmt.Sprintf("tensor.OfTensors: %d items for %v", len(items), d))
+	}
+	return &Tensor{dtype: d, shape: Shape{len(items)}, items: items}
+}
+
 // FromBytes borrows raw little-endian bytes as a tensor. The bytes are foreign:
 // their number is checked. Data that is not aligned to its element is copied.
 func FromBytes(d DType, data []byte, shape ...int) (*Tensor, error) {
-	if !d.Valid() || d == String {
+	if !d.Valid() || d.Bits() == 0 {
 		return nil, fmt.Errorf("a tensor of type %v cannot be made from bytes", d)
 	}
 	s := slices.Clone(Shape(shape))
@@ -141,6 +150,9 @@ func (t *Tensor) Bytes() []byte { return t.data }
 
 // Strings are the elements of a String tensor, shared.
 func (t *Tensor) Strings() []string { return t.strings }
+
+// Items are the elements of a Sequence or an Optional, shared.
+func (t *Tensor) Items() []*Tensor { return t.items }
 
 // Data are the elements, shared. It panics if T is not how the tensor's type is
 // stored; Float16 and BFloat16 are stored as uint16, types of under a byte as uint8.
@@ -182,16 +194,31 @@ func (t *Tensor) Rows(lo, hi int) *Tensor {
 
 // Clone copies the elements.
 func (t *Tensor) Clone() *Tensor {
+	if t.items != nil || t.dtype == Sequence || t.dtype == Optional {
+		items := make([]*Tensor, len(t.items))
+		for i, x := range t.items {
+			items[i] = x.Clone()
+		}
+		return OfTensors(t.dtype, items)
+	}
 	c := New(t.dtype, t.shape...)
 	copy(c.data, t.data)
 	copy(c.strings, t.strings)
 	return c
 }
 
+// Become makes t describe the same elements as x, for executors.
+func (t *Tensor) Become(x *Tensor) { *t = *x }
+
+// Alias makes t hold the elements of x under t's own shape, for executors.
+func (t *Tensor) Alias(x *Tensor) {
+	t.dtype, t.data, t.strings, t.items = x.dtype, x.data, x.strings, x.items
+}
+
 // Set makes t describe data of a type and shape without allocating: for views
 // that an executor rebinds. The shape is borrowed.
 func (t *Tensor) Set(d DType, shape Shape, data []byte) {
-	t.dtype, t.shape, t.data, t.strings = d, shape, data, nil
+	*t = Tensor{dtype: d, shape: shape, data: data}
 }
 
 // String describes type and shape, not the elements.

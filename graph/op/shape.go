@@ -60,7 +60,7 @@ func inferReshape(c *graph.Infer) error {
 	}
 	target, ok := c.Content(1)
 	if !ok {
-		return fmt.Errorf("the target shape %s is computed in a way that shape inference does not follow", c.Node.Inputs[1].Name)
+		return graph.ErrNeedsData
 	}
 	in := c.In(0)
 	shape, rest := make(graph.Shape, len(target)), -1

@@ -1,0 +1,333 @@
+package graph
+
+import (
+	"context"
+	"errors"
+
+	"tandem/fault"
+	"tandem/tensor"
+)
+
+// frame is what one run at a time uses: tensors with memory of their own, and the
+// steps prepared for their shapes.
+//
+// A frame is built in segments. Shape rules are run node by node, in numbers; as
+// far as they know every type, the nodes form a segment, whose memory is laid out
+// and whose kernels are prepared. A rule that needs elements ends the segment: it
+// is asked again when the segment has run. Most graphs are one segment, which is
+// kept and run again for the same input shapes.
+type frame struct {
+	p       *Program
+	ctx     context.Context
+	types   map[*Value]Type
+	content map[*Value][]Dim
+	tensors map[*Value]*tensor.Tensor
+	arenas  []memory
+	bytes   int // of arenas
+	state   []memory
+	bodies  map[*Node]map[string]*Session
+	steps   []step
+	next    int                // the first node that is not prepared
+	inputs  [][]*tensor.Tensor // each input, and its views
+	outputs []*tensor.Tensor
+	// dynamic: elements decided a shape, so that the frame serves this run only.
+	dynamic bool
+}
+
+type step struct {
+	node *Node
+	run  func() error
+}
+
+func (p *Program) newFrame(in []*tensor.Tensor, state []memory, bodies map[*Node]map[string]*Session) *frame {
+	f := &frame{
+		p: p, state: state, bodies: bodies,
+		types: map[*Value]Type{}, content: map[*Value][]Dim{}, tensors: map[*Value]*tensor.Tensor{},
+	}
+	for i, v := range p.g.Inputs {
+		x := new(tensor.Tensor)
+		*x = *in[i]
+		f.give(v, x)
+		f.inputs = append(f.inputs, []*tensor.Tensor{x})
+	}
+	for i, s := range p.g.State {
+		x := new(tensor.Tensor)
+		x.Set(s.Init.DType, s.Init.Shape, state[i][:len(s.Init.Data)])
+		f.give(s.Current, x)
+	}
+	for _, v := range p.g.Constants() {
+		x := new(tensor.Tensor)
+		if c := v.Const; c.DType == tensor.String {
+			x = tensor.OfStrings(c.Strings, c.Shape...)
+		} else {
+			x.Set(c.DType, c.Shape, c.Data)
+		}
+		f.give(v, x)
+	}
+	return f
+}
+
+// give makes a value known with its tensor.
+func (f *frame) give(v *Value, x *tensor.Tensor) {
+	f.tensors[v] = x
+	f.types[v] = Type{x.DType(), Dims(x.Shape()...)}
+}
+
+// facts of a run.
+
+func (f *frame) typeOf(v *Value) Type         { return f.types[v] }
+func (f *frame) contentOf(v *Value) []Dim     { return f.content[v] }
+func (f *frame) set(v *Value, t Type)         { f.types[v] = t }
+func (f *frame) setContent(v *Value, c []Dim) { f.content[v] = c }
+
+func (f *frame) elements(v *Value) *tensor.Tensor {
+	if v.Const != nil {
+		return static{}.elements(v)
+	}
+	x := f.tensors[v]
+	if x != nil {
+		f.dynamic = true
+	}
+	return x
+}
+
+// run executes the frame, building what is not built yet.
+func (f *frame) run(ctx context.Context, in []*tensor.Tensor) error {
+	f.ctx = ctx
+	for i, x := range in {
+		for _, t := range f.inputs[i] {
+			t.Alias(x)
+		}
+	}
+	for done := 0; ; {
+		for ; done < len(f.steps); done++ {
+			if err := ctx.Err(); err != nil {
+				return fault.From(err, "graph.run")
+			}
+			if err := f.steps[done].run(); err != nil {
+				return fault.Wrap(err, "graph.run", kindOf(err), "node %v", f.steps[done].node)
+			}
+		}
+		if f.next == len(f.p.g.Nodes) {
+			break
+		}
+		if err := f.extend(); err != nil {
+			return err
+		}
+	}
+	if f.outputs == nil {
+		f.outputs = make([]*tensor.Tensor, len(f.p.g.Outputs))
+		for i, v := range f.p.g.Outputs {
+			f.outputs[i] = f.tensors[v]
+		}
+	}
+	return nil
+}
+
+// kindOf is that of a kernel's error: its input was wrong unless it says otherwise.
+func kindOf(err error) fault.Kind {
+	if kind := fault.KindOf(err); kind != fault.Internal {
+		return kind
+	}
+	return fault.Invalid
+}
+
+// rest drops what belongs to the caller when a run is over.
+func (f *frame) rest() {
+	f.ctx = nil
+	for _, list := range f.inputs {
+		for _, t := range list {
+			t.Set(t.DType(), t.Shape(), nil)
+		}
+	}
+}
+
+func (f *frame) free() {
+	for _, m := range f.arenas {
+		m.free()
+	}
+	f.arenas = nil
+}
+
+// extend prepares the next segment.
+func (f *frame) extend() error {
+	nodes, lo, hi := f.p.g.Nodes, f.next, f.next
+	for ; hi < len(nodes); hi++ {
+		n := nodes[hi]
+		err := infer(n, f.p.ops[hi], f.p.g.Opset[n.Op.Domain], f)
+		if errors.Is(err, ErrNeedsData) {
+			break
+		}
+		if err != nil {
+			return fault.Wrap(err, "graph.run", fault.Invalid, "node %v", n)
+		}
+	}
+	switch {
+	case hi > lo:
+		f.next = hi
+		return f.prepare(lo, hi)
+	case f.p.ops[lo].Late:
+		f.dynamic = true
+		f.next = lo + 1
+		return f.prepareLate(lo)
+	}
+	return fault.New("graph.run", fault.Unsupported, "node %v: its shape cannot be found from its inputs", nodes[lo])
+}
+
+// prepareLate adds a step whose kernel allocates its outputs. The kernel is asked
+// for when the step runs, as its inputs may decide what it does.
+func (f *frame) prepareLate(at int) error {
+	n := f.p.g.Nodes[at]
+	c := f.call(n)
+	for j, o := range n.Outputs {
+		if o != nil {
+			c.Out[j] = new(tensor.Tensor)
+			f.tensors[o] = c.Out[j]
+		}
+	}
+	f.steps = append(f.steps, step{n, func() error {
+		run, err := f.p.ops[at].Kernel(c)
+		if err == nil {
+			err = run()
+		}
+		for _, o := range n.Outputs {
+			if o != nil {
+				f.give(o, f.tensors[o])
+			}
+		}
+		return err
+	}})
+	return nil
+}
+
+func (f *frame) call(n *Node) *Call {
+	c := &Call{Node: n, Pool: f.p.opt.Pool, In: make([]*tensor.Tensor, len(n.Inputs)), Out: make([]*tensor.Tensor, len(n.Outputs)), frame: f, bodies: f.bodies[n]}
+	for i, v := range n.Inputs {
+		if v != nil {
+			c.In[i] = f.tensors[v]
+		}
+	}
+	return c
+}
+
+// prepare lays out the memory of the nodes from lo to hi and asks for their kernels.
+func (f *frame) prepare(lo, hi int) error {
+	l, err := f.p.layOut(lo, hi, f.typeOf)
+	if err != nil {
+		return fault.Wrap(err, "graph.run", fault.Invalid, "")
+	}
+	sizes, err := f.describe(l)
+	if err != nil {
+		return err
+	}
+	calls := make([]*Call, hi-lo)
+	for i := range calls {
+		n, op := f.p.g.Nodes[lo+i], f.p.ops[lo+i]
+		c := f.call(n)
+		for j, o := range n.Outputs {
+			if o != nil {
+				c.Out[j] = f.tensors[o]
+			}
+		}
+		if op.View {
+			if l.stores[l.of[n.Outputs[0]]].place == onHeap {
+				f.steps = append(f.steps, step{n, func() error { c.Out[0].Alias(c.In[0]); return nil }})
+			}
+			continue
+		}
+		run, err := op.Kernel(c)
+		if err != nil {
+			return fault.Wrap(err, "graph.run", kindOf(err), "node %v", n)
+		}
+		calls[i] = c
+		f.steps = append(f.steps, step{n, run})
+	}
+	return f.place(l, calls, lo, sizes)
+}
+
+// describe makes the tensors of the values that the segment defines, without
+// memory yet, and finds the size of each storage in bytes.
+func (f *frame) describe(l *layout) ([]int, error) {
+	sizes := make([]int, len(l.stores))
+	for _, v := range l.order {
+		if f.tensors[v] != nil {
+			continue
+		}
+		t := f.types[v]
+		shape, ok := t.Shape.Static()
+		if !ok {
+			return nil, fault.New("graph.run", fault.Internal, "shape %v of %s has symbols at run time", t.Shape, v.Name)
+		}
+		n, err := shape.CheckedLen(1 << 46)
+		if err != nil {
+			return nil, fault.Wrap(err, "graph.run", fault.Invalid, "shape of %s", v.Name)
+		}
+		x := new(tensor.Tensor)
+		x.Set(t.DType, shape, nil)
+		if t.DType == tensor.String {
+			x = tensor.New(tensor.String, shape...)
+		}
+		f.tensors[v] = x
+		s := l.of[v]
+		sizes[s] = max(sizes[s], t.DType.ByteLen(n))
+	}
+	return sizes, nil
+}
+
+// place gives every value its memory, and scratch to the calls.
+func (f *frame) place(l *layout, calls []*Call, lo int, sizes []int) error {
+	var blocks []*block
+	byStore := make([]*block, len(l.stores))
+	for s, st := range l.stores {
+		if st.place == inArena && sizes[s] > 0 {
+			byStore[s] = &block{first: st.first, last: st.last, size: sizes[s]}
+			blocks = append(blocks, byStore[s])
+		}
+	}
+	byCall := make([]*block, len(calls))
+	for i, c := range calls {
+		if c != nil && c.scratchLen > 0 {
+			byCall[i] = &block{first: lo + i, last: lo + i, size: c.scratchLen}
+			blocks = append(blocks, byCall[i])
+		}
+	}
+	total := pack(blocks)
+	f.bytes += total
+	if limit := f.p.opt.MemoryLimitBytes; limit > 0 && f.bytes > limit {
+		return fault.New("graph.run", fault.TooLarge, "this input needs %d MiB of working memory, the limit is %d MiB", f.bytes>>20, limit>>20).
+			Try("use a smaller batch or a higher memory limit")
+	}
+	arena, err := allocate(total)
+	if err != nil {
+		return err
+	}
+	f.arenas = append(f.arenas, arena)
+	for _, v := range l.order {
+		f.placeValue(l, v, byStore[l.of[v]], arena)
+	}
+	for i, b := range byCall {
+		if b != nil {
+			calls[i].scratch = arena[b.offset : b.offset+b.size : b.offset+b.size]
+		}
+	}
+	return nil
+}
+
+func (f *frame) placeValue(l *layout, v *Value, b *block, arena memory) {
+	t, st := f.tensors[v], l.stores[l.of[v]]
+	n := t.DType().ByteLen(t.Len())
+	switch {
+	case st.base == v && st.place != inArena:
+	case st.place == inState:
+		t.Set(t.DType(), t.Shape(), f.state[st.state][:n:n])
+	case st.place == outside:
+		t.Alias(f.tensors[st.base])
+		for i, in := range f.inputs {
+			if in[0] == f.tensors[st.base] {
+				f.inputs[i] = append(in, t)
+			}
+		}
+	case b != nil:
+		t.Set(t.DType(), t.Shape(), arena[b.offset:b.offset+n:b.offset+n])
+	}
+}
