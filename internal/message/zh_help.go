@@ -1,0 +1,2 @@
+package message
+func entries() []entry { return nil }
