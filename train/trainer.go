@@ -87,6 +87,15 @@ type tally struct {
 	Correct int     `json:"correct"`
 	Rows    int     `json:"rows"`
 	since   time.Time
+	before  int // rows that were counted before since, by an earlier process
+}
+
+// begin starts the clock.
+func (t *tally) begin() { t.since, t.before = time.Now(), t.Rows }
+
+// rate is in rows per second.
+func (t *tally) rate(now time.Time) float64 {
+	return float64(t.Rows-t.before) / max(now.Sub(t.since).Seconds(), 1e-9)
 }
 
 func (t *tally) add(loss float64, correct, rows int) {
@@ -99,8 +108,7 @@ func (t *tally) metric(kind string, epoch, step int) Metric {
 	now, rows := time.Now(), float64(max(t.Rows, 1))
 	return Metric{
 		Kind: kind, Epoch: epoch, Step: step, Time: now.UTC().Truncate(time.Millisecond),
-		Loss: t.Loss / rows, Accuracy: float64(t.Correct) / rows,
-		RowsPerSecond: float64(t.Rows) / max(now.Sub(t.since).Seconds(), 1e-9),
+		Loss: t.Loss / rows, Accuracy: float64(t.Correct) / rows, RowsPerSecond: t.rate(now),
 	}
 }
 
@@ -210,7 +218,8 @@ func (t *trainer) train(ctx context.Context) (err error) {
 	for t.done < t.total {
 		epoch := t.done / t.perEpoch
 		data.OrderInto(order, t.spec.Train.Seed, epoch)
-		t.window.since, t.epoch.since = time.Now(), time.Now()
+		t.window.begin()
+		t.epoch.begin()
 		for i := t.done % t.perEpoch; i < t.perEpoch; i++ {
 			if err := t.trainStep(ctx, batch, t.batchRows(order, i), epoch); err != nil {
 				return err
@@ -341,7 +350,7 @@ func (t *trainer) stop(cause error) error {
 	if err := t.checkpoint(); err != nil {
 		return err
 	}
-	return fault.Wrap(cause, "train.run", fault.KindOf(cause), "stopped after step %d of %d", t.done, t.total).
+	return fault.New("train.run", fault.KindOf(cause), "stopped after step %d of %d", t.done, t.total).
 		Try(t.resumeCommand())
 }
 
@@ -403,7 +412,7 @@ func (t *trainer) show(p Progress, sum *tally) {
 	t.shown = now
 	p.Epochs = t.spec.Train.Epochs
 	p.Accuracy = float64(sum.Correct) / float64(max(sum.Rows, 1))
-	p.RowsPerSecond = float64(sum.Rows) / max(now.Sub(sum.since).Seconds(), 1e-9)
+	p.RowsPerSecond = sum.rate(now)
 	if steps := t.done - t.from; steps > 0 {
 		p.Remaining = now.Sub(t.started) / time.Duration(steps) * time.Duration(t.total-t.done)
 	}

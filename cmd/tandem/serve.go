@@ -22,7 +22,7 @@ type serveCmd struct {
 	Insecure bool   `help:"Ask for no keys. Only for addresses that no other machine can reach."`
 
 	Threads     int      `help:"Threads that compute. Without it: all processors." placeholder:"N"`
-	MemoryLimit byteSize `help:"Memory that loaded models may take together, such as 4GiB. Without it: 80 % of the machine's." placeholder:"SIZE"`
+	MemoryLimit byteSize `help:"Memory that loaded models may take together, such as 4GiB. Without it: four fifths of the machine's." placeholder:"SIZE"`
 
 	MaxBodyBytes      byteSize      `help:"Largest request for inference, such as 64MiB." placeholder:"SIZE" default:"64MiB"`
 	MaxBatchRows      int           `help:"Rows that one run of a model computes." placeholder:"N" default:"64"`
