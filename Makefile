@@ -42,6 +42,7 @@ race: ## the race detector on concurrent code (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -short -race $(RACED)
 
 lint: ## vet, staticcheck and formatting
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
 	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change: $$files"; exit 1; fi

@@ -43,6 +43,9 @@ func newApp(args []string, in io.Reader, out, err io.Writer, getenv func(string)
 			lang = args[i+1]
 		}
 	}
+	if lang == "auto" {
+		lang = ""
+	}
 	a.msg = message.New(message.Choose(lang, getenv))
 	return a
 }

@@ -10,7 +10,7 @@ import (
 type grammar struct {
 	remote
 	JSON bool     `name:"json" help:"Print one JSON object a line."`
-	Lang string   `help:"Language of messages: en or zh." placeholder:"LANG" enum:",en,zh" default:""`
+	Lang string   `help:"Language of messages: en, zh, or auto for that of the environment." placeholder:"LANG" enum:"auto,en,zh" default:"auto"`
 	Help helpFlag `short:"h" help:"Show help."`
 
 	Demo    demoCmd    `cmd:"" group:"start" help:"Train, deploy and call a real model, end to end."`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -62,7 +63,7 @@ func TestScripts(t *testing.T) {
 			return os.MkdirAll(filepath.Join(e.WorkDir, "tmp"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server": s.start, "kill": s.kill, "mode": mode, "field": field, "digit": digit, "taken": taken, "asroot": asRoot,
+			"server": s.start, "end": s.end, "mode": mode, "field": field, "digit": digit, "taken": taken, "asroot": asRoot,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -115,10 +116,10 @@ func (s *servers) start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Logf("%s", line)
 }
 
-// kill is "kill NAME SIGNAL STATUS": it waits for the server's end.
-func (s *servers) kill(ts *testscript.TestScript, neg bool, args []string) {
+// end is "end NAME SIGNAL STATUS": it waits for the server's end.
+func (s *servers) end(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
-		ts.Fatalf("usage: kill NAME TERM|KILL STATUS")
+		ts.Fatalf("usage: end NAME TERM|KILL STATUS")
 	}
 	s.mu.Lock()
 	p := s.running[ts.Getenv("WORK")+args[0]]
@@ -162,7 +163,7 @@ func field(ts *testscript.TestScript, neg bool, args []string) {
 
 // digit is "digit N FILE.png": the Nth test image of MNIST as a picture.
 func digit(ts *testscript.TestScript, neg bool, args []string) {
-	_, test, _, err := mnist.Open(ts.Context(), mnist.Options{})
+	_, test, _, err := mnist.Open(context.Background(), mnist.Options{})
 	ts.Check(err)
 	n, err := strconv.Atoi(args[0])
 	ts.Check(err)

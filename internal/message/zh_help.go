@@ -53,7 +53,7 @@ var zhHelp = [...]entry{
 	{"URL of the server. Without it: the server that was last started by this user.", "服务器的 URL。缺省：本用户最近启动的服务器。"},
 	{"Key to use. Without it: the one that the server's first start left for this user.", "使用的密钥。缺省：服务器首次启动时为本用户保存的密钥。"},
 	{"Print one JSON object a line.", "每行输出一个 JSON 对象。"},
-	{"Language of messages: en or zh.", "消息的语言：en 或 zh。"},
+	{"Language of messages: en, zh, or auto for that of the environment.", "消息的语言：en、zh，或 auto（随环境变量）。"},
 	{"Show help.", "显示帮助。"},
 
 	{"Passes over the training set.", "训练轮次（遍历训练集的次数）。"},
