@@ -28,7 +28,8 @@ type Options struct {
 // share it and its constants.
 type Program struct {
 	g        *Graph
-	ops      []*Op // by node
+	ops      []*Op      // by node
+	reads    [][]*Value // by node
 	lastRead map[*Value]int
 	bodies   map[*Node]map[string]*Program
 	opt      Options
@@ -56,6 +57,7 @@ func Compile(g *Graph, opt Options) (*Program, error) {
 			return nil, fault.Wrap(err, "graph.compile", fault.Unsupported, "node %v", n)
 		}
 		p.ops[i] = op
+		p.reads = append(p.reads, n.Reads())
 		if err := p.compileBodies(n); err != nil {
 			return nil, err
 		}

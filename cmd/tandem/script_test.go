@@ -23,7 +23,13 @@ import (
 	"tandem/data/mnist"
 )
 
+// asProgram makes the test's own binary the program, for tests that are not scripts.
+const asProgram = "TANDEM_TEST_AS_PROGRAM"
+
 func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		os.Exit(runMain())
+	}
 	testscript.Main(m, map[string]func(){"tandem": func() { os.Exit(runMain()) }})
 }
 
@@ -63,7 +69,7 @@ func TestScripts(t *testing.T) {
 			return os.MkdirAll(filepath.Join(e.WorkDir, "tmp"), 0o755)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"server": s.start, "end": s.end, "mode": mode, "field": field, "digit": digit, "taken": taken, "asroot": asRoot,
+			"server": s.start, "end": s.end, "mode": mode, "field": field, "digit": digit, "taken": taken, "unwritable": unwritable,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -183,10 +189,12 @@ func taken(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[1], strings.TrimPrefix(args[0], "http://"))
 }
 
-// asRoot skips what root may do and others may not.
-func asRoot(ts *testscript.TestScript, neg bool, args []string) {
+// unwritable sets UNWRITABLE to a directory that this user cannot make: root may write
+// everywhere but beneath a file.
+func unwritable(ts *testscript.TestScript, neg bool, args []string) {
 	if os.Geteuid() == 0 && !neg {
-		ts.Setenv("UNWRITABLE", "/proc/tandem")
+		ts.Setenv("UNWRITABLE", filepath.Join(ts.MkAbs("file"), "data"))
+		ts.Check(os.WriteFile(ts.MkAbs("file"), nil, 0o600))
 		return
 	}
 	dir := ts.MkAbs("readonly")
