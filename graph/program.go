@@ -39,6 +39,15 @@ type Program struct {
 // a plan exists.
 func Compile(g *Graph, opt Options) (*Program, error) {
 	g, _ = g.Clone()
+	// Passes and lowering write operators of domains that a file need not import.
+	for domain, version := range Opsets() {
+		if _, ok := g.Opset[domain]; !ok && domain != "" {
+			if g.Opset == nil {
+				g.Opset = map[string]int{}
+			}
+			g.Opset[domain] = version
+		}
+	}
 	if err := InferTypes(g, opt.Ops); err != nil {
 		return nil, fault.Wrap(err, "graph.compile", fault.Invalid, "")
 	}
