@@ -79,6 +79,8 @@ type trainer struct {
 	shown    time.Time
 	started  time.Time
 	from     int // steps done when this process began
+
+	trainedBefore int64 // milliseconds, by earlier processes
 }
 
 // tally adds up what steps report.
@@ -211,8 +213,7 @@ func (t *trainer) train(ctx context.Context) (err error) {
 		return fault.From(err, "train.run")
 	}
 	defer t.metrics.Close()
-	t.started, t.from = time.Now(), t.done
-	before := t.record.TrainedMS
+	t.started, t.from, t.trainedBefore = time.Now(), t.done, t.record.TrainedMS
 	batch := t.newBatch(t.spec.Train.BatchRows)
 	order := make([]int, t.p.Train.Len())
 	for t.done < t.total {
@@ -230,7 +231,6 @@ func (t *trainer) train(ctx context.Context) (err error) {
 				}
 			}
 			if t.done%t.spec.Train.CheckpointSteps == 0 || i+1 == t.perEpoch {
-				t.record.TrainedMS = before + time.Since(t.started).Milliseconds()
 				if err := t.checkpoint(); err != nil {
 					return err
 				}

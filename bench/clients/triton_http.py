@@ -40,7 +40,8 @@ def refused(name, status, call):
 def main():
     url, key, model, path = sys.argv[1:]
     address = url.removeprefix("http://")
-    auth = {"Authorization": f"Bearer {key}"}
+    # tritonclient writes into the headers that it is given: a fresh dict for each call.
+    auth = lambda: {"Authorization": f"Bearer {key}"}
     client = triton.InferenceServerClient(address, concurrency=4)
     request = json.load(open(path))
     one = np.array(request["inputs"][0]["data"], np.uint8).reshape(request["inputs"][0]["shape"])
@@ -50,17 +51,17 @@ def main():
     check("ready", client.is_server_ready())
     refused("metadata without a key", 401, client.get_server_metadata)
     refused("metadata with a wrong key", 401, lambda: client.get_server_metadata(headers={"Authorization": "Bearer td_wrong"}))
-    check("server metadata", client.get_server_metadata(headers=auth)["name"] == "tandem")
-    check("model ready", client.is_model_ready(model, headers=auth))
-    check("version ready", client.is_model_ready(model, "1", headers=auth))
-    check("unknown model is not ready", not client.is_model_ready("ghost", headers=auth))
-    m = client.get_model_metadata(model, headers=auth)
+    check("server metadata", client.get_server_metadata(headers=auth())["name"] == "tandem")
+    check("model ready", client.is_model_ready(model, headers=auth()))
+    check("version ready", client.is_model_ready(model, "1", headers=auth()))
+    check("unknown model is not ready", not client.is_model_ready("ghost", headers=auth()))
+    m = client.get_model_metadata(model, headers=auth())
     check("inputs", m["inputs"] == [{"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28, 1]}], m)
     check("outputs", m["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}], m)
 
     # The same bits in every form: JSON or binary, in and out, alone or among others.
     def probabilities(images, binary_in, outputs, **more):
-        r = client.infer(model, [image_input(images, binary_in)], outputs=outputs, headers=auth, **more)
+        r = client.infer(model, [image_input(images, binary_in)], outputs=outputs, headers=auth(), **more)
         return r, r.as_numpy("probabilities")
 
     binary = [triton.InferRequestedOutput("probabilities", binary_data=True)]
@@ -89,7 +90,7 @@ def main():
     check("32 clients at once", all(g is not None and np.array_equal(g, want) for g in got))
 
     # Errors name what is wrong, with the status that the protocol has for it.
-    infer = lambda inputs, name=model, **more: client.infer(name, inputs, headers=auth, **more)
+    infer = lambda inputs, name=model, **more: client.infer(name, inputs, headers=auth(), **more)
     good = [image_input(one, True)]
     refused("unknown model", 404, lambda: infer(good, "ghost"))
     refused("unknown version", 404, lambda: infer(good, model_version="99"))
@@ -108,7 +109,7 @@ def main():
 
 def concurrent(address, model, auth, one):
     with triton.InferenceServerClient(address) as own:
-        return own.infer(model, [image_input(one, True)], headers=auth).as_numpy("probabilities")
+        return own.infer(model, [image_input(one, True)], headers=auth()).as_numpy("probabilities")
 
 
 if __name__ == "__main__":

@@ -102,9 +102,9 @@ func (a *app) fail(err error) {
 	fmt.Fprintf(a.err, "%s\n", line)
 }
 
-// terminal tells whether a person sees w.
-func terminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// terminal tells whether a person is at the other end of a stream.
+func terminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}

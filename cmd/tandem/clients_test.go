@@ -33,7 +33,7 @@ func TestTritonClient(t *testing.T) {
 	}
 	dir := t.TempDir()
 	tandem := func(args ...string) *exec.Cmd {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+		cmd := exec.Command(os.Args[0], args...) // not t.Context, which ends before Cleanup
 		cmd.Env = append(os.Environ(), asProgram+"=1", "XDG_CONFIG_HOME="+filepath.Join(dir, "config"), "TANDEM_SERVER=", "TANDEM_KEY=")
 		cmd.Dir, cmd.Stderr = dir, os.Stderr
 		return cmd

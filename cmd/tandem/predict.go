@@ -45,6 +45,9 @@ func (c *predictCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Top < 1 {
 		return usage("%s is %d, it must be at least 1", "--top", c.Top)
 	}
+	if len(c.Input) == 1 && c.Input[0] == "-" && terminal(a.in) {
+		return usage("there is no input").with("tandem predict " + c.Model + " --input FILE")
+	}
 	var inputs [][]byte
 	for _, path := range c.Input {
 		data, err := a.read(path, maxInputBytes)

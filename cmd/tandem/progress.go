@@ -26,11 +26,31 @@ const (
 type progress struct {
 	a     *app
 	bars  *mpb.Progress // nil: lines
-	bar   *mpb.Bar
+	bar   *bar          // of the phase under way
 	shown time.Time
+}
 
-	mu   sync.Mutex // the bar is drawn by another goroutine
+// bar is drawn by another goroutine, also when the run has gone on to the next one.
+type bar struct {
+	*mpb.Bar
+	mu   sync.Mutex
 	last train.Progress
+}
+
+func (b *bar) set(now train.Progress) {
+	b.mu.Lock()
+	b.last = now
+	b.mu.Unlock()
+	b.SetCurrent(int64(now.Step))
+}
+
+// decorator prints f of what the bar has heard last.
+func (b *bar) decorator(f func(train.Progress) string) decor.Decorator {
+	return decor.Any(func(decor.Statistics) string {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return f(b.last)
+	})
 }
 
 func newProgress(a *app) *progress {
@@ -43,13 +63,9 @@ func newProgress(a *app) *progress {
 
 // update is given to train.Options.
 func (p *progress) update(now train.Progress) {
-	p.mu.Lock()
-	before := p.last
-	p.last = now
-	p.mu.Unlock()
 	switch {
 	case p.bars != nil:
-		p.draw(before, now)
+		p.draw(now)
 	case p.a.json:
 		if p.due(now, jsonInterval) {
 			p.line(now)
@@ -110,35 +126,21 @@ func (p *progress) text(now train.Progress) string {
 	return strings.Join(parts, m.Sprintf(", "))
 }
 
-// draw moves the bar of an epoch; each epoch leaves its own behind.
-func (p *progress) draw(before, now train.Progress) {
+// draw moves the bar of an epoch or an evaluation; each of them leaves its own behind.
+func (p *progress) draw(now train.Progress) {
 	if now.Phase == train.Saving {
 		return
 	}
-	if p.bar == nil || now.Epoch != before.Epoch || now.Phase != before.Phase {
-		p.complete()
-		p.bar = p.bars.AddBar(int64(now.Steps), mpb.BarFillerTrim(),
-			mpb.PrependDecorators(p.decorator(func(s train.Progress) string { return p.name(s) })),
-			mpb.AppendDecorators(p.decorator(p.numbers)))
+	if p.bar == nil {
+		p.bar = &bar{last: now}
+		p.bar.Bar = p.bars.AddBar(int64(now.Steps), mpb.BarFillerTrim(),
+			mpb.PrependDecorators(p.bar.decorator(p.name)), mpb.AppendDecorators(p.bar.decorator(p.numbers)))
 	}
-	p.bar.SetCurrent(int64(now.Step))
-	if now.Step == now.Steps {
-		p.complete()
+	p.bar.set(now)
+	if now.Step == now.Steps { // every phase shows its last step
+		p.bar.Wait()
+		p.bar = nil
 	}
-}
-
-// decorator prints f of what was last heard, frozen once the bar is complete.
-func (p *progress) decorator(f func(train.Progress) string) decor.Decorator {
-	var frozen string
-	return decor.Any(func(s decor.Statistics) string {
-		if frozen == "" || !s.Completed && !s.Aborted {
-			p.mu.Lock()
-			now := p.last
-			p.mu.Unlock()
-			frozen = f(now)
-		}
-		return frozen
-	})
 }
 
 func (p *progress) name(s train.Progress) string {
@@ -158,15 +160,6 @@ func (p *progress) numbers(s train.Progress) string {
 		text += "  " + m.Sprintf("%s left", s.Remaining.Round(time.Second))
 	}
 	return text
-}
-
-// complete ends the bar that is drawn, so that it stays as it is.
-func (p *progress) complete() {
-	if p.bar != nil {
-		p.bar.SetTotal(-1, true)
-		p.bar.Wait()
-		p.bar = nil
-	}
 }
 
 // close waits until everything is drawn. A bar that was under way is left as it stands.

@@ -8,6 +8,7 @@ import (
 	"image"
 	"image/color"
 	"image/png"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,6 +71,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": s.start, "end": s.end, "mode": mode, "field": field, "digit": digit, "taken": taken, "unwritable": unwritable,
+			"http": status, "nokey": noKey, "empty": empty, "await": await,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -200,6 +202,48 @@ func unwritable(ts *testscript.TestScript, neg bool, args []string) {
 	dir := ts.MkAbs("readonly")
 	ts.Check(os.Mkdir(dir, 0o500))
 	ts.Setenv("UNWRITABLE", filepath.Join(dir, "data"))
+}
+
+// status is "http STATUS URL [KEY]": what a GET is answered with.
+func status(ts *testscript.TestScript, neg bool, args []string) {
+	q, err := http.NewRequest("GET", args[1], nil)
+	ts.Check(err)
+	if len(args) > 2 {
+		q.Header.Set("Authorization", "Bearer "+args[2])
+	}
+	r, err := http.DefaultClient.Do(q)
+	ts.Check(err)
+	defer r.Body.Close()
+	if got := strconv.Itoa(r.StatusCode); (got == args[0]) == neg {
+		ts.Fatalf("%s answered %s", args[1], got)
+	}
+}
+
+// noKey is "nokey NAME": the start of that server printed no key.
+func noKey(ts *testscript.TestScript, neg bool, args []string) {
+	if key := ts.Getenv(args[0] + "_KEY"); (key == "") == neg {
+		ts.Fatalf("%s printed the key %q", args[0], key)
+	}
+}
+
+// empty is "empty DIR".
+func empty(ts *testscript.TestScript, neg bool, args []string) {
+	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if (len(entries) == 0) == neg {
+		ts.Fatalf("%s has %v", args[0], entries)
+	}
+}
+
+// await is "await FILE": until it is there and has something in it.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	for range 600 {
+		if info, err := os.Stat(ts.MkAbs(args[0])); err == nil && info.Size() > 0 {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	ts.Fatalf("%s did not come", args[0])
 }
 
 func lookIn(path, name string) (string, error) {

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"tandem/fault"
-	"tandem/graph"
 	"tandem/graph/op"
 	"tandem/graph/pass"
 	"tandem/internal/api"
@@ -136,26 +135,13 @@ func (s *server) bootstrap(ctx context.Context) error {
 func loader(pool *kernel.Pool, memoryLimitBytes int64) serve.Loader {
 	return func(ctx context.Context, m *model.Manifest, path func(model.File) (string, error)) (serve.Runner, error) {
 		opened, err := model.Open(ctx, m, path, model.Options{
-			Ops: op.Default(), Pool: pool, Passes: append([]graph.Pass{declareDomains()}, pass.Inference(pool)...), MemoryLimitBytes: memoryLimitBytes,
+			Ops: op.Default(), Pool: pool, Passes: pass.Inference(pool), MemoryLimitBytes: memoryLimitBytes,
 		})
 		if err != nil {
 			return nil, err // not a nil *Model, which as a Runner would not be nil
 		}
 		return opened, nil
 	}
-}
-
-// declareDomains names the versions of the domains that passes lower into: an ONNX file
-// names only those that it uses.
-func declareDomains() graph.Pass {
-	return graph.Pass{Name: "declare-domains", Run: func(g *graph.Graph, _ *graph.Table) error {
-		for domain, version := range graph.Opsets() {
-			if _, ok := g.Opset[domain]; !ok {
-				g.Opset[domain] = version
-			}
-		}
-		return nil
-	}}
 }
 
 // url is where programs on this machine reach the server.

@@ -118,6 +118,8 @@ var zhCommand = [...]entry{
 	{"give --keep a directory that is not there yet", "为 --keep 指定一个尚不存在的目录"},
 	{"%s is not the data directory of a server", "%s 不是服务器的数据目录"},
 	{"the run in %s has no model: it is %s", "%s 中的训练没有模型：状态为 %s"},
+	{"the demo was stopped", "演示已中止"},
+	{"there is no input", "没有输入"},
 	{"--resume needs --out", "--resume 需要 --out"},
 	{"name the directory of the run: --out runs/NAME", "指定训练目录：--out runs/名称"},
 	{"it takes a spec, or --family and --data", "需要训练配置文件，或 --family 和 --data"},
