@@ -9,7 +9,7 @@ VENV         = bench/.venv
 PYTHON       = $(VENV)/bin/python
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 # Packages whose tests start goroutines that share memory; the others are pure.
-RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/...
+RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
 .PHONY: help build demo test unit purego race lint generate fuzz bench-mnist clean FORCE
@@ -42,6 +42,7 @@ race: ## the race detector on concurrent code (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -short -race $(RACED)
 
 lint: ## vet, staticcheck and formatting
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	$(STATICCHECK) ./...
 	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "gofmt would change: $$files"; exit 1; fi

@@ -105,7 +105,7 @@ def parity(_, folder):
             url = f"http://127.0.0.1:{port}"
             call("import", tmp / "run", "--name", "mnist", "--server", url)
             call("deploy", "mnist:1", "--server", url)
-            served = np.concatenate([infer(triton, client, images[i:i + 500]) for i in range(0, len(images), 500)])
+            served = np.concatenate([infer(triton, client, images[i:i + 500, :, :, None]) for i in range(0, len(images), 500)])
         finally:
             server.terminate()
             server.wait()

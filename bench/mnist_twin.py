@@ -35,9 +35,9 @@ def load(folder):
 
 
 def network():
-    """conv 3x3x32, conv 3x3x64, max pooling, dense 128, with dropout before both dense layers."""
+    """conv 3x3x32, conv 3x3x64, max pooling, dense 128, dropout."""
     net = nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25), nn.Flatten(),
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
         nn.Linear(64 * 12 * 12, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, 10))
     linear = [m for m in net if isinstance(m, (nn.Conv2d, nn.Linear))]
     for m in linear:
@@ -60,13 +60,13 @@ def main():
     x, y, tx, ty = load(a.data)
     mean, std = x.float().div(255).mean(), x.float().div(255).std(unbiased=False)
     net, batch = network(), 128
-    opt = torch.optim.Adam(net.parameters(), 1e-3)
+    opt = torch.optim.Adam(net.parameters(), 2e-3)
     total = math.ceil(len(x) / batch) * a.epochs
     done, rates, start = 0, [], time.perf_counter()
     while done < total and not (a.steps and done >= a.steps):
         for rows in torch.randperm(len(x)).split(batch):
             for group in opt.param_groups:
-                group["lr"] = 1e-3 * (1 + math.cos(math.pi * done / total)) / 2
+                group["lr"] = 2e-3 * (1 + math.cos(math.pi * done / total)) / 2
             opt.zero_grad()
             loss = F.cross_entropy(net((x[rows].float() / 255 - mean) / std), y[rows])
             loss.backward()

@@ -67,9 +67,25 @@ func (d Dim) Is(n int) bool { v, ok := d.Value(); return ok && v == n }
 
 // Equal reports whether d and e are the same for every binding, as far as the
 // normal form tells.
-func (d Dim) Equal(e Dim) bool { return d.String() == e.String() }
+func (d Dim) Equal(e Dim) bool {
+	if m, n, ok := numbers(d, e); ok {
+		return m == n
+	}
+	return d.String() == e.String()
+}
+
+// numbers are the values of two dimensions that have them: the common case while
+// a graph is prepared for known shapes.
+func numbers(d, e Dim) (m, n int, ok bool) {
+	m, ok1 := d.Value()
+	n, ok2 := e.Value()
+	return m, n, ok1 && ok2
+}
 
 func (d Dim) Add(e Dim) Dim {
+	if m, n, ok := numbers(d, e); ok {
+		return Const(m + n)
+	}
 	sum := map[string]term{}
 	for _, t := range slices.Concat(d.terms, e.terms) {
 		k := t.key()
@@ -81,6 +97,9 @@ func (d Dim) Add(e Dim) Dim {
 func (d Dim) Sub(e Dim) Dim { return d.Add(e.Mul(Const(-1))) }
 
 func (d Dim) Mul(e Dim) Dim {
+	if m, n, ok := numbers(d, e); ok {
+		return Const(m * n)
+	}
 	sum := map[string]term{}
 	for _, a := range d.terms {
 		for _, b := range e.terms {
@@ -111,10 +130,8 @@ func normal(sum map[string]term) Dim {
 
 // Div is the floor of d/e. Division by the number 0 is the caller's defect.
 func (d Dim) Div(e Dim) Dim {
-	if n, ok := e.Value(); ok {
-		if m, ok := d.Value(); ok {
-			return Const(floorDiv(m, n))
-		}
+	if m, n, ok := numbers(d, e); ok {
+		return Const(floorDiv(m, n))
 	}
 	if q, ok := exactDiv(d, e); ok {
 		return q
@@ -160,10 +177,9 @@ func (d Dim) Max(e Dim) Dim { return extreme('M', d, e, func(m, n int) int { ret
 func (d Dim) Min(e Dim) Dim { return extreme('m', d, e, func(m, n int) int { return min(m, n) }) }
 
 func extreme(op byte, d, e Dim, pick func(m, n int) int) Dim {
-	m, ok1 := d.Value()
-	n, ok2 := e.Value()
+	m, n, ok := numbers(d, e)
 	switch {
-	case ok1 && ok2:
+	case ok:
 		return Const(pick(m, n))
 	case d.Equal(e):
 		return d

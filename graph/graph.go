@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"tandem/tensor"
 )
@@ -212,11 +213,12 @@ func (g *Graph) Uses() map[*Value][]*Node {
 // Bodies are the node's inner graphs by attribute, in the order of their names.
 func (n *Node) Bodies() []Body {
 	var list []Body
-	for _, name := range slices.Sorted(maps.Keys(n.Attrs)) {
-		if g, ok := n.Attrs[name].(*Graph); ok {
+	for name, value := range n.Attrs {
+		if g, ok := value.(*Graph); ok {
 			list = append(list, Body{name, g})
 		}
 	}
+	slices.SortFunc(list, func(a, b Body) int { return strings.Compare(a.Attr, b.Attr) })
 	return list
 }
 

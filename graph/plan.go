@@ -45,7 +45,7 @@ func (p *Program) layOut(lo, hi int, typeOf func(*Value) Type) (*layout, error) 
 	}
 	for step := lo; step < hi; step++ {
 		n := p.g.Nodes[step]
-		for _, v := range n.Reads() {
+		for _, v := range p.reads[step] {
 			if _, ok := l.of[v]; !ok {
 				l.define(v, storage{place: outside, last: step})
 			}
@@ -60,7 +60,7 @@ func (p *Program) layOut(lo, hi int, typeOf func(*Value) Type) (*layout, error) 
 				l.define(o, storage{place: l.placeOf(o), first: step, last: step})
 			}
 		}
-		for _, v := range n.Reads() {
+		for _, v := range p.reads[step] {
 			s := &l.stores[l.of[v]]
 			s.last = max(s.last, step)
 		}
@@ -153,7 +153,7 @@ func (l *layout) mayTake(n *Node, in, out *Value, step int) bool {
 		return false
 	}
 	reads := 0
-	for _, v := range n.Reads() {
+	for _, v := range l.p.reads[step] {
 		if l.of[v] == store {
 			reads++
 		}

@@ -28,7 +28,8 @@ type Options struct {
 // share it and its constants.
 type Program struct {
 	g        *Graph
-	ops      []*Op // by node
+	ops      []*Op      // by node
+	reads    [][]*Value // by node
 	lastRead map[*Value]int
 	bodies   map[*Node]map[string]*Program
 	opt      Options
@@ -38,6 +39,15 @@ type Program struct {
 // a plan exists.
 func Compile(g *Graph, opt Options) (*Program, error) {
 	g, _ = g.Clone()
+	// Passes and lowering write operators of domains that a file need not import.
+	for domain, version := range Opsets() {
+		if _, ok := g.Opset[domain]; !ok && domain != "" {
+			if g.Opset == nil {
+				g.Opset = map[string]int{}
+			}
+			g.Opset[domain] = version
+		}
+	}
 	if err := InferTypes(g, opt.Ops); err != nil {
 		return nil, fault.Wrap(err, "graph.compile", fault.Invalid, "")
 	}
@@ -56,6 +66,7 @@ func Compile(g *Graph, opt Options) (*Program, error) {
 			return nil, fault.Wrap(err, "graph.compile", fault.Unsupported, "node %v", n)
 		}
 		p.ops[i] = op
+		p.reads = append(p.reads, n.Reads())
 		if err := p.compileBodies(n); err != nil {
 			return nil, err
 		}

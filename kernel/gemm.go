@@ -248,7 +248,7 @@ func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 	switch {
 	case pl.direct:
 		t.b, t.bs, t.panel = g.B[k0*g.ldb+n0:], g.ldb, pl.cols
-	case g.shared != nil && len(g.shared) > 0:
+	case len(g.shared) > 0:
 		t.b, t.bs, t.panel = g.shared[n0*g.K+k0*pl.cols:], pl.cols, g.K*pl.cols
 	default:
 		t.b, t.bs, t.panel = scratch[pl.aLen:], pl.cols, t.k*pl.cols

@@ -20,7 +20,7 @@ import (
 	"tandem/tensor"
 )
 
-// testOps has one operator: Add of a row to every row.
+// testOps has one operator: Add of one row of the batch to every row.
 func testOps() *graph.Table {
 	return graph.NewTable([]graph.Op{{
 		ID: graph.OpID{Name: "Add"}, Since: 7,
@@ -50,7 +50,7 @@ func testOptions(t testing.TB) Options {
 func testArtifact(t testing.TB) Artifact {
 	b := graph.NewBuilder("test", testOps())
 	x := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Const(1), graph.Const(20), graph.Const(20))
-	row := tensor.New(tensor.Float32, 400)
+	row := tensor.New(tensor.Float32, 1, 1, 20, 20)
 	for i := range row.F32() {
 		row.F32()[i] = float32(i)
 	}
@@ -310,7 +310,7 @@ func TestNoStageRunsDuringOrAfterClose(t *testing.T) {
 
 func TestWriteRefuses(t *testing.T) {
 	dir, _, _ := written(t)
-	if _, err := Write(dir, testArtifact(t)); fault.KindOf(err) != fault.Conflict {
+	if _, err := Write(dir, testArtifact(t)); fault.KindOf(err) != fault.Conflict || fault.RemedyOf(err) == "" {
 		t.Errorf("over an artifact: %v", err)
 	}
 	for name, change := range map[string]func(*Artifact){

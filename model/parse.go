@@ -151,12 +151,6 @@ func plainName(name string) error {
 		return fault.New(parseOp, fault.Invalid, "%.200q is not a file name for an artifact", name).
 			Try("use letters, digits, '-', '_' and '.', and begin with a letter or digit")
 	}
-	for _, c := range name {
-		if !strings.ContainsRune(letters, c) {
-			return fault.New(parseOp, fault.Invalid, "%.200q is not a file name for an artifact", name).
-				Try("use letters, digits, '-', '_' and '.', and begin with a letter or digit")
-		}
-	}
 	return nil
 }
 

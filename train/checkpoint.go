@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"tandem/fault"
 	"tandem/model"
@@ -39,6 +40,7 @@ func (t *trainer) checkpoint() error {
 		return fault.Wrap(err, op, fault.KindOf(err), "the checkpoint after step %d cannot be written", t.done)
 	}
 	t.record.Steps = t.done
+	t.record.TrainedMS = t.trainedBefore + time.Since(t.started).Milliseconds()
 	if err := t.record.write(t.dir); err != nil {
 		return fault.From(err, op)
 	}

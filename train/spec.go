@@ -103,7 +103,11 @@ func (s *Spec) FillDefaults() {
 	setDefault(&t.Schedule.Name, "cosine")
 	switch t.Optimizer.Name {
 	case "adam", "adamw":
-		setDefault(&t.Optimizer.LearningRate, 1e-3)
+		rate := float32(1e-3)
+		if t.Schedule.Name == "cosine" {
+			rate = 2e-3 // the mean over the schedule is half of the peak
+		}
+		setDefault(&t.Optimizer.LearningRate, rate)
 		setDefault(&t.Optimizer.Beta1, 0.9)
 		setDefault(&t.Optimizer.Beta2, 0.999)
 		setDefault(&t.Optimizer.Epsilon, 1e-8)

@@ -79,6 +79,8 @@ type trainer struct {
 	shown    time.Time
 	started  time.Time
 	from     int // steps done when this process began
+
+	trainedBefore int64 // milliseconds, by earlier processes
 }
 
 // tally adds up what steps report.
@@ -87,6 +89,15 @@ type tally struct {
 	Correct int     `json:"correct"`
 	Rows    int     `json:"rows"`
 	since   time.Time
+	before  int // rows that were counted before since, by an earlier process
+}
+
+// begin starts the clock.
+func (t *tally) begin() { t.since, t.before = time.Now(), t.Rows }
+
+// rate is in rows per second.
+func (t *tally) rate(now time.Time) float64 {
+	return float64(t.Rows-t.before) / max(now.Sub(t.since).Seconds(), 1e-9)
 }
 
 func (t *tally) add(loss float64, correct, rows int) {
@@ -99,8 +110,7 @@ func (t *tally) metric(kind string, epoch, step int) Metric {
 	now, rows := time.Now(), float64(max(t.Rows, 1))
 	return Metric{
 		Kind: kind, Epoch: epoch, Step: step, Time: now.UTC().Truncate(time.Millisecond),
-		Loss: t.Loss / rows, Accuracy: float64(t.Correct) / rows,
-		RowsPerSecond: float64(t.Rows) / max(now.Sub(t.since).Seconds(), 1e-9),
+		Loss: t.Loss / rows, Accuracy: float64(t.Correct) / rows, RowsPerSecond: t.rate(now),
 	}
 }
 
@@ -203,14 +213,14 @@ func (t *trainer) train(ctx context.Context) (err error) {
 		return fault.From(err, "train.run")
 	}
 	defer t.metrics.Close()
-	t.started, t.from = time.Now(), t.done
-	before := t.record.TrainedMS
+	t.started, t.from, t.trainedBefore = time.Now(), t.done, t.record.TrainedMS
 	batch := t.newBatch(t.spec.Train.BatchRows)
 	order := make([]int, t.p.Train.Len())
 	for t.done < t.total {
 		epoch := t.done / t.perEpoch
 		data.OrderInto(order, t.spec.Train.Seed, epoch)
-		t.window.since, t.epoch.since = time.Now(), time.Now()
+		t.window.begin()
+		t.epoch.begin()
 		for i := t.done % t.perEpoch; i < t.perEpoch; i++ {
 			if err := t.trainStep(ctx, batch, t.batchRows(order, i), epoch); err != nil {
 				return err
@@ -221,7 +231,6 @@ func (t *trainer) train(ctx context.Context) (err error) {
 				}
 			}
 			if t.done%t.spec.Train.CheckpointSteps == 0 || i+1 == t.perEpoch {
-				t.record.TrainedMS = before + time.Since(t.started).Milliseconds()
 				if err := t.checkpoint(); err != nil {
 					return err
 				}
@@ -341,7 +350,7 @@ func (t *trainer) stop(cause error) error {
 	if err := t.checkpoint(); err != nil {
 		return err
 	}
-	return fault.Wrap(cause, "train.run", fault.KindOf(cause), "stopped after step %d of %d", t.done, t.total).
+	return fault.New("train.run", fault.KindOf(cause), "stopped after step %d of %d", t.done, t.total).
 		Try(t.resumeCommand())
 }
 
@@ -403,7 +412,7 @@ func (t *trainer) show(p Progress, sum *tally) {
 	t.shown = now
 	p.Epochs = t.spec.Train.Epochs
 	p.Accuracy = float64(sum.Correct) / float64(max(sum.Rows, 1))
-	p.RowsPerSecond = float64(sum.Rows) / max(now.Sub(sum.since).Seconds(), 1e-9)
+	p.RowsPerSecond = sum.rate(now)
 	if steps := t.done - t.from; steps > 0 {
 		p.Remaining = now.Sub(t.started) / time.Duration(steps) * time.Duration(t.total-t.done)
 	}

@@ -40,14 +40,13 @@ type Dense struct {
 }
 
 // defaultModel is a small convolutional network: 3x3x32, 3x3x64, pooling, dense
-// 128, with dropout before both dense layers.
+// 128, dropout.
 func defaultModel() Model {
-	pool, quarter, half, yes := 2, float32(0.25), float32(0.5), true
+	pool, half, yes := 2, float32(0.5), true
 	return Model{Layers: []Layer{
 		{Conv: &Conv{Filters: 32, Kernel: 3}},
 		{Conv: &Conv{Filters: 64, Kernel: 3}},
 		{MaxPool: &pool},
-		{Dropout: &quarter},
 		{Flatten: &yes},
 		{Dense: &Dense{Units: 128}},
 		{Dropout: &half},

@@ -274,3 +274,15 @@ func TestStateLasts(t *testing.T) {
 		t.Errorf("state %v", got)
 	}
 }
+
+// TestPassesNeedNoImports: a graph from a file imports only the domains that it
+// uses; what passes write compiles all the same.
+func TestPassesNeedNoImports(t *testing.T) {
+	g := convNet(t)
+	g.Opset = map[string]int{"": 21}
+	p := pool(t, 1)
+	x := randomInput(rand.New(rand.NewPCG(5, 5)), []int{2, 3, 18, 17}, 0)
+	if a, b := run(t, session(t, g, p, 0), x), run(t, session(t, g, p, 0, pass.Inference(p)...), x); !slices.Equal(a, b) {
+		t.Errorf("without passes %v, with them %v", a, b)
+	}
+}

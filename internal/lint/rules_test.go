@@ -80,48 +80,76 @@ func TestNoHiddenState(t *testing.T) {
 				}
 			}
 		}
-		ast.Inspect(s.file, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.AssignStmt:
-				if n.Tok != token.DEFINE {
-					for _, l := range n.Lhs {
-						s.checkAssigned(t, l, globals)
-					}
-				}
-			case *ast.IncDecStmt:
-				s.checkAssigned(t, n.X, globals)
+		for _, d := range s.file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok && f.Body != nil {
+				s.checkAssignments(t, f, globals)
 			}
-			return true
-		})
-	}
-}
-
-// checkAssigned reports an assignment whose target begins with a global of the file.
-func (s source) checkAssigned(t *testing.T, target ast.Expr, globals map[string]bool) {
-	for {
-		switch e := target.(type) {
-		case *ast.IndexExpr:
-			target = e.X
-		case *ast.SelectorExpr:
-			target = e.X
-		case *ast.StarExpr:
-			target = e.X
-		case *ast.ParenExpr:
-			target = e.X
-		case *ast.Ident:
-			// The parser links an identifier to a declaration inside a function if
-			// there is one: then the global is shadowed.
-			if globals[e.Name] && (e.Obj == nil || isGlobal(s.file, e.Obj)) {
-				t.Errorf("%s: %s is changed at run time", s.fset.Position(e.Pos()), e.Name)
-			}
-			return
-		default:
-			return
 		}
 	}
 }
 
-func isGlobal(f *ast.File, o *ast.Object) bool { return f.Scope.Lookup(o.Name) == o }
+// checkAssignments reports assignments in a function whose target begins with a
+// global of the file. A name that the function also declares is taken for its own.
+func (s source) checkAssignments(t *testing.T, f *ast.FuncDecl, globals map[string]bool) {
+	own := map[string]bool{}
+	ast.Inspect(f, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.AssignStmt:
+			if n.Tok == token.DEFINE {
+				for _, l := range n.Lhs {
+					own[first(l)] = true
+				}
+			}
+		case *ast.RangeStmt:
+			own[first(n.Key)], own[first(n.Value)] = true, true
+		case *ast.ValueSpec:
+			for _, name := range n.Names {
+				own[name.Name] = true
+			}
+		case *ast.Field:
+			for _, name := range n.Names {
+				own[name.Name] = true
+			}
+		}
+		return true
+	})
+	report := func(target ast.Expr) {
+		if name := first(target); globals[name] && !own[name] {
+			t.Errorf("%s: %s is changed at run time", s.fset.Position(target.Pos()), name)
+		}
+	}
+	ast.Inspect(f.Body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.AssignStmt:
+			for _, l := range n.Lhs {
+				report(l)
+			}
+		case *ast.IncDecStmt:
+			report(n.X)
+		}
+		return true
+	})
+}
+
+// first is the identifier that an expression such as a.b[i] begins with, or "".
+func first(e ast.Expr) string {
+	for {
+		switch x := e.(type) {
+		case *ast.IndexExpr:
+			e = x.X
+		case *ast.SelectorExpr:
+			e = x.X
+		case *ast.StarExpr:
+			e = x.X
+		case *ast.ParenExpr:
+			e = x.X
+		case *ast.Ident:
+			return x.Name
+		default:
+			return ""
+		}
+	}
+}
 
 // TestNoMachinePaths: nothing in the repository names a folder of the machine that
 // somebody sits at.

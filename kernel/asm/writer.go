@@ -72,17 +72,9 @@ func (w *writer) do(i *ir.Instruction, err error) {
 
 func (w *writer) label(name string) { w.fn.AddLabel(ir.Label(name)) }
 
-// param is where the named parameter lies; result is the only result.
+// param is where the named parameter lies.
 func (w *writer) param(name string) operand.Op {
 	b, err := w.fn.Signature.Params().Lookup(name).Resolve()
-	if err != nil {
-		panic(err)
-	}
-	return b.Addr
-}
-
-func (w *writer) result() operand.Op {
-	b, err := w.fn.Signature.Results().At(0).Resolve()
 	if err != nil {
 		panic(err)
 	}

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// machineMemoryBytes is not known: --memory-limit says it.
+func machineMemoryBytes() int64 { return 0 }

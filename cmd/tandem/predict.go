@@ -1,0 +1,273 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"tandem/fault"
+	"tandem/internal/client"
+	"tandem/model"
+	"tandem/processor"
+	"tandem/tensor"
+)
+
+// maxInputBytes bounds an input file.
+const maxInputBytes = 1 << 30
+
+// predictCmd is `tandem predict`.
+type predictCmd struct {
+	Model   string   `arg:"" placeholder:"NAME[:VERSION]|PATH" help:"Model that serves, or directory of a run or of a model."`
+	Input   []string `help:"Pictures (PNG, JPEG, GIF), or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
+	Output  string   `help:"File for the answer. Without it: standard output." placeholder:"FILE"`
+	Top     int      `help:"How many labels to show for a picture." placeholder:"N" default:"3"`
+	Threads int      `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
+}
+
+// target is a model that can be run, here or on a server.
+type target struct {
+	client   *client.Client
+	ref      modelRef
+	manifest func() (*model.Manifest, error)
+	image    func(*model.Manifest) (*processor.Image, error)
+	local    bool
+}
+
+// Run predicts.
+func (c *predictCmd) Run(ctx context.Context, a *app) (err error) {
+	if c.Top < 1 {
+		return usage("%s is %d, it must be at least 1", "--top", c.Top)
+	}
+	if len(c.Input) == 1 && c.Input[0] == "-" && terminal(a.in) {
+		return usage("there is no input").with("tandem predict " + c.Model + " --input FILE")
+	}
+	var inputs [][]byte
+	for _, path := range c.Input {
+		data, err := a.read(path, maxInputBytes)
+		if err != nil {
+			return err
+		}
+		inputs = append(inputs, data)
+	}
+	t, closeTarget, err := c.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeTarget()) }()
+	if c.Output != "" {
+		f, err := os.Create(c.Output)
+		if err != nil {
+			return fault.From(err, "tandem.predict")
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		to := *a
+		to.out = f
+		a = &to
+	}
+	if trimmed := bytes.TrimLeft(inputs[0], " \t\r\n"); len(inputs) == 1 && bytes.HasPrefix(trimmed, []byte("{")) {
+		return t.requestJSON(ctx, a, inputs[0])
+	}
+	err = c.pictures(ctx, a, t, inputs)
+	if t.local {
+		err = ownFault(err)
+	}
+	return err
+}
+
+// open finds the model: on this machine if the argument is a path, else on the server.
+func (c *predictCmd) open(ctx context.Context, a *app) (target, func() error, error) {
+	if isPath(c.Model) {
+		m, src, err := localArtifact(c.Model)
+		if err != nil {
+			return target{}, nil, err
+		}
+		threads, err := threadsOr(c.Threads)
+		if err != nil {
+			return target{}, nil, err
+		}
+		l, local, err := openLocal(ctx, m, src, threads)
+		if err != nil {
+			return target{}, nil, err
+		}
+		return target{
+			client: local, ref: modelRef{name: localName}, local: true,
+			manifest: func() (*model.Manifest, error) { return m, nil },
+			image:    func(m *model.Manifest) (*processor.Image, error) { return imageOf(m, src) },
+		}, func() error { return l.close(ctx) }, nil
+	}
+	r, err := parseRef(c.Model)
+	if err != nil {
+		return target{}, nil, err
+	}
+	server, err := a.client()
+	if err != nil {
+		return target{}, nil, err
+	}
+	return target{
+		client: server, ref: r,
+		manifest: func() (*model.Manifest, error) { return serving(ctx, server, r) },
+		image:    func(m *model.Manifest) (*processor.Image, error) { return pullImage(ctx, server, m) },
+	}, func() error { return nil }, nil
+}
+
+// serving is the manifest of the version that answers.
+func serving(ctx context.Context, server *client.Client, r modelRef) (*model.Manifest, error) {
+	if r.version == 0 {
+		m, err := server.Model(ctx, r.name)
+		if err != nil {
+			return nil, err
+		}
+		if m.Deployed == 0 {
+			return nil, fault.New("tandem.predict", fault.NotFound, "no model %q is deployed", r.name).Try("tandem deploy " + r.name)
+		}
+		r.version = m.Deployed
+	}
+	return manifestOf(ctx, server, r)
+}
+
+// pullImage brings the one file that turning pictures into tensors needs.
+func pullImage(ctx context.Context, server *client.Client, m *model.Manifest) (_ *processor.Image, err error) {
+	tmp, err := os.MkdirTemp("", "tandem-predict-")
+	if err != nil {
+		return nil, fault.From(err, "tandem.predict")
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	stage, ok := imageStage(m)
+	if !ok {
+		return nil, noPictures()
+	}
+	f, _ := m.File(stage.File) // a manifest that was parsed has it
+	src, err := server.Pull(ctx, []model.File{f}, tmp)
+	if err != nil {
+		return nil, err
+	}
+	return imageOf(m, src)
+}
+
+func imageStage(m *model.Manifest) (model.StageSpec, bool) {
+	i := slices.IndexFunc(m.Stages, func(s model.StageSpec) bool { return s.Kind == model.KindImage })
+	if i < 0 {
+		return model.StageSpec{}, false
+	}
+	return m.Stages[i], true
+}
+
+func noPictures() error {
+	return fault.New("tandem.predict", fault.Unsupported, "the model takes tensors, not pictures").
+		Try("send a request of the Open Inference Protocol in JSON: tandem models show NAME:VERSION lists the inputs")
+}
+
+// imageOf reads the parameters of an artifact's image stage.
+func imageOf(m *model.Manifest, src model.Source) (*processor.Image, error) {
+	stage, ok := imageStage(m)
+	if !ok {
+		return nil, noPictures()
+	}
+	f, _ := m.File(stage.File) // a manifest that was parsed has it
+	path, err := src(f)
+	if err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fault.From(err, "tandem.predict")
+	}
+	image := new(processor.Image)
+	if err := json.Unmarshal(text, image); err != nil {
+		return nil, fault.Wrap(err, "tandem.predict", fault.Corrupt, "%s cannot be read", path)
+	}
+	return image, image.Validate()
+}
+
+// requestJSON passes a request on, and prints the answer as it comes.
+func (t target) requestJSON(ctx context.Context, a *app, request []byte) error {
+	answer, err := t.client.InferJSON(ctx, t.ref.name, t.ref.version, request)
+	if err != nil {
+		if t.local {
+			return ownFault(err)
+		}
+		return err
+	}
+	_, err = io.Copy(a.out, bytes.NewReader(append(bytes.TrimSpace(answer), '\n')))
+	return fault.From(err, "tandem.print")
+}
+
+// scored is a label and its probability.
+type scored struct {
+	Label       string  `json:"label"`
+	Probability float64 `json:"probability"`
+}
+
+// pictures decodes, runs and prints.
+func (c *predictCmd) pictures(ctx context.Context, a *app, t target, inputs [][]byte) error {
+	m, err := t.manifest()
+	if err != nil {
+		return err
+	}
+	image, err := t.image(m)
+	if err != nil {
+		return err
+	}
+	batch := tensor.New(tensor.Uint8, len(inputs), image.Height, image.Width, image.Channels)
+	for i, data := range inputs {
+		pixels, err := image.Decode(bytes.NewReader(data), processor.DefaultLimits())
+		if err != nil {
+			return fault.Wrap(err, "tandem.predict", fault.KindOf(err), "%s", c.Input[i]).Try(fault.RemedyOf(err))
+		}
+		copy(batch.Rows(i, i+1).Bytes(), pixels.Bytes())
+	}
+	out, err := t.client.Infer(ctx, t.ref.name, t.ref.version, []client.Named{{Name: model.ImageInput, Tensor: batch}})
+	if err != nil {
+		return err
+	}
+	if len(out) == 0 || out[0].Tensor.DType() != tensor.Float32 || out[0].Tensor.Rank() != 2 || out[0].Tensor.Dim(0) != len(inputs) {
+		return fault.New("tandem.predict", fault.Unsupported, "the model does not give one list of scores for each picture").
+			Try("send a request of the Open Inference Protocol in JSON, and read its outputs")
+	}
+	return c.print(a, out[0].Tensor, m.Labels)
+}
+
+func (c *predictCmd) print(a *app, scores *tensor.Tensor, labels []string) error {
+	var rows [][]string
+	for i, path := range c.Input {
+		best := top(scores.Rows(i, i+1).F32(), labels, c.Top)
+		if a.json {
+			if err := a.emit(struct {
+				Input  string   `json:"input"`
+				Label  string   `json:"label"`
+				Labels []scored `json:"labels"`
+			}{path, best[0].Label, best}); err != nil {
+				return err
+			}
+		}
+		name := filepath.Base(path)
+		for _, s := range best {
+			rows = append(rows, []string{name, s.Label, strconv.FormatFloat(s.Probability, 'f', 4, 64)})
+			name = ""
+		}
+	}
+	if a.json {
+		return nil
+	}
+	return a.table([]string{"INPUT", "LABEL", "PROBABILITY"}, rows)
+}
+
+// top are the n best scores, the best first.
+func top(scores []float32, labels []string, n int) []scored {
+	all := make([]scored, len(scores))
+	for i, v := range scores {
+		all[i] = scored{strconv.Itoa(i), float64(v)}
+		if i < len(labels) {
+			all[i].Label = labels[i]
+		}
+	}
+	slices.SortStableFunc(all, func(a, b scored) int { return cmp.Compare(b.Probability, a.Probability) })
+	return all[:min(n, len(all))]
+}
