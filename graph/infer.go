@@ -62,7 +62,15 @@ func infer(n *Node, op *Op, version int, f facts) error {
 	if op.Late {
 		return ErrNeedsData
 	}
-	return op.Infer(&Infer{Node: n, Version: version, facts: f})
+	if err := op.Infer(&Infer{Node: n, Version: version, facts: f}); err != nil {
+		return err
+	}
+	for i, v := range n.Outputs {
+		if v != nil && !f.typeOf(v).Known() {
+			return fmt.Errorf("the operator has no output %d", i)
+		}
+	}
+	return nil
 }
 
 // Has reports whether the optional input i is there.

@@ -126,6 +126,10 @@ type Call struct {
 // Context ends when the run is to stop: for kernels that run long by themselves.
 func (c *Call) Context() context.Context { return c.frame.ctx }
 
+// MemoryLimitBytes bounds the working memory of the run, for kernels whose results
+// grow while they run; 0 is no limit.
+func (c *Call) MemoryLimitBytes() int { return c.frame.p.opt.MemoryLimitBytes }
+
 // Make allocates output i of a Late operator; nil if the node does not have it.
 func (c *Call) Make(i int, d tensor.DType, shape ...int) *tensor.Tensor {
 	if i >= len(c.Out) || c.Out[i] == nil {

@@ -22,6 +22,9 @@ type grammar struct {
 	Predict predictCmd `cmd:"" group:"models" help:"Run a model on pictures or tensors."`
 	Import  importCmd  `cmd:"" group:"models" help:"Send a model to the server as a new version."`
 	Export  exportCmd  `cmd:"" group:"models" help:"Write a model as an ONNX file."`
+	Inspect inspectCmd `cmd:"" group:"models" help:"Show what a model takes, gives and consists of."`
+
+	Conformance conformanceCmd `cmd:"" group:"models" help:"Run the published test cases of a format."`
 
 	Models      modelsCmd      `cmd:"" group:"server" help:"List, show and delete models on the server."`
 	Deploy      deployCmd      `cmd:"" group:"server" help:"Let a version of a model serve."`
@@ -70,6 +73,9 @@ func examples(verb string) []string {
 		"predict":            {"tandem predict runs/first --input seven.png", "tandem predict mnist:2 --input request.json --output answer.json", "cat seven.png | tandem predict mnist --input -"},
 		"import":             {"tandem import runs/first --name mnist", "tandem import model.onnx --name resnet --batch", "tandem import runs/first --name mnist --deploy"},
 		"export":             {"tandem export mnist:1 mnist.onnx", "tandem export runs/first mnist.onnx"},
+		"inspect":            {"tandem inspect model.onnx", "tandem inspect runs/first --json"},
+		"conformance":        {"tandem conformance onnx onnx/backend/test/data"},
+		"conformance onnx":   {"tandem conformance onnx onnx/backend/test/data", "tandem conformance onnx onnx/backend/test/data --match ^test_conv --json"},
 		"models":             {"tandem models list", "tandem models show mnist"},
 		"models list":        {"tandem models list --json"},
 		"models show":        {"tandem models show mnist", "tandem models show mnist:2"},

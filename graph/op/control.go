@@ -62,29 +62,51 @@ func bodyOf(c *graph.Call) (*graph.Graph, error) {
 	return body, nil
 }
 
-// collector gathers an output of a body over the iterations, within the memory
-// limit of the run.
+// collector gathers an output of a body over the iterations.
 type collector struct {
 	like  *graph.Value // the body's output: its type stands in where nothing was gathered
 	items []*tensor.Tensor
 }
 
-// maxCollectedBytes bounds what a loop gathers over its iterations.
-const maxCollectedBytes = 1 << 34
+// maxLoopBytes bounds what a loop holds where the run has no limit of its own.
+const maxLoopBytes = 1 << 36
 
-// collect adds the outputs of an iteration and keeps account of their bytes.
-func collect(list []collector, out []*tensor.Tensor, bytes *int) error {
+// collect adds the outputs of an iteration and returns their bytes.
+func collect(list []collector, out []*tensor.Tensor) (int, error) {
+	bytes := 0
 	for i, x := range out {
 		if isList(x) {
-			return fmt.Errorf("output %s of the body is a %v: only tensors can be gathered over iterations", list[i].like.Name, x.DType())
+			return 0, fmt.Errorf("output %s of the body is a %v: only tensors can be gathered over iterations", list[i].like.Name, x.DType())
 		}
-		if *bytes += x.DType().ByteLen(x.Len()); *bytes > maxCollectedBytes {
-			return fault.New("graph.run", fault.TooLarge, "its iterations give more than %d MiB", maxCollectedBytes>>20).
-				Try("run fewer iterations")
-		}
+		bytes += bytesIn(x)
 		list[i].items = append(list[i].items, x)
 	}
+	return bytes, nil
+}
+
+// checkLoop refuses to go on with a loop that holds so many bytes.
+func checkLoop(c *graph.Call, bytes int) error {
+	limit := c.MemoryLimitBytes()
+	if limit == 0 {
+		limit = maxLoopBytes
+	}
+	if bytes > limit {
+		return fault.New("graph.run", fault.TooLarge, "its iterations give more than %d MiB", limit>>20).Try("run fewer iterations, or with a higher memory limit")
+	}
 	return nil
+}
+
+// bytesIn is the memory of a value's elements; an entry of a list counts, too.
+func bytesIn(x *tensor.Tensor) int {
+	const entry = 64 // bytes
+	n := x.DType().ByteLen(x.Len())
+	for _, s := range x.Strings() {
+		n += entry + len(s)
+	}
+	for _, item := range x.Items() {
+		n += entry + bytesIn(item)
+	}
+	return n
 }
 
 // stacked joins what was gathered along a new axis.

@@ -66,7 +66,16 @@ func (l *loop) run() error {
 		}
 		n := len(l.carried)
 		l.carried = out[1 : n+1]
-		if err := collect(l.scans, out[n+1:], &l.bytes); err != nil {
+		more, err := collect(l.scans, out[n+1:])
+		if err != nil {
+			return err
+		}
+		l.bytes += more
+		held := l.bytes
+		for _, x := range l.carried {
+			held += bytesIn(x)
+		}
+		if err := checkLoop(l.c, held); err != nil {
 			return err
 		}
 	}

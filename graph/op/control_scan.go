@@ -134,7 +134,12 @@ func (s *scan) run(state, inputs []*tensor.Tensor, length int) ([]*tensor.Tensor
 			return nil, fmt.Errorf("slice %d: %w", at, err)
 		}
 		state = out[:s.states]
-		if err := collect(gathered, out[s.states:], &s.bytes); err != nil {
+		more, err := collect(gathered, out[s.states:])
+		if err != nil {
+			return nil, err
+		}
+		s.bytes += more
+		if err := checkLoop(s.c, s.bytes); err != nil {
 			return nil, err
 		}
 	}

@@ -92,6 +92,27 @@ func TestLoopEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// TestLoopStaysWithinMemory: a loop that gathers or carries more and more.
+func TestLoopStaysWithinMemory(t *testing.T) {
+	big := tensor.New(tensor.Float32, 1<<10)
+	gather := inner(t, 3, func(b *graph.Builder, in []*graph.Value) []*graph.Value {
+		return []*graph.Value{in[1], in[2], b.Const("big", big)}
+	})
+	grow := inner(t, 3, func(b *graph.Builder, in []*graph.Value) []*graph.Value {
+		return []*graph.Value{in[1], b.Op("ConcatFromSequence", graph.Attrs{"axis": int64(0)}, b.Op("SequenceConstruct", nil, in[2], in[2]))}
+	})
+	for name, body := range map[string]*graph.Graph{"gathered": gather, "carried": grow} {
+		b := graph.NewBuilder("", op.Default())
+		b.Output(b.Op("Loop", graph.Attrs{"body": body}, nil, nil, b.Const("start", big)))
+		if b.Err() != nil {
+			t.Fatal(b.Err())
+		}
+		if _, err := session(t, b.G, pool(t, 1), 1<<20).Run(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), "more than 1 MiB") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // sumScan is a Scan body: the sum so far, which is state, and twice each slice.
 func sumScan(t *testing.T) *graph.Graph {
 	return inner(t, 2, func(b *graph.Builder, in []*graph.Value) []*graph.Value {

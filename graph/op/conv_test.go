@@ -280,3 +280,35 @@ func TestConvolutionErrors(t *testing.T) {
 func saturated(v, zero, least, most float64) float64 {
 	return min(max(math.RoundToEven(v)+zero, least), most)
 }
+
+// An empty batch is a batch.
+func TestEmptyBatches(t *testing.T) {
+	x, w := []int{0, 2, 4, 4}, []int{2, 2, 3, 3}
+	window := attrs("kernel_shape", longs(3, 3))
+	for _, tc := range []struct {
+		name   string
+		attrs  graph.Attrs
+		shapes [][]int
+		want   string
+	}{
+		{"Conv", nil, [][]int{x, w}, "0x2x2x2"}, {"ConvTranspose", nil, [][]int{x, w}, "0x2x6x6"}, {"Conv", nil, [][]int{{0, 2, 4, 4, 4}, {2, 2, 3, 3, 3}}, "0x2x2x2x2"},
+		{"MaxPool", window, [][]int{x}, "0x2x2x2"}, {"AveragePool", window, [][]int{x}, "0x2x2x2"}, {"GlobalAveragePool", nil, [][]int{x}, "0x2x1x1"},
+		{"Gemm", nil, [][]int{{0, 3}, {3, 2}}, "0x2"}, {"RNN", nil, [][]int{{3, 0, 2}, {1, 4, 2}, {1, 4, 4}}, "3x1x0x4"}, {"RNN", nil, [][]int{{0, 3, 2}, {1, 4, 2}, {1, 4, 4}}, "0x1x3x4"},
+		{"Det", nil, [][]int{{0, 3, 3}}, "0"}, {"DFT", nil, [][]int{{0, 4, 1}}, "0x4x2"}, {"Einsum", attrs("equation", "bij,bjk->bik"), [][]int{{0, 2, 3}, {0, 3, 4}}, "0x2x4"},
+	} {
+		for _, d := range floatTypes {
+			var in []*tensor.Tensor
+			for _, s := range tc.shapes {
+				in = append(in, tensor.New(d, s...))
+			}
+			got, err := apply(t, 20, graph.OpID{Name: tc.name}, tc.attrs, in...)
+			if err != nil {
+				t.Errorf("%s of %v: %v", tc.name, in, err)
+				continue
+			}
+			if got.Shape().String() != tc.want {
+				t.Errorf("%s of %v: %v, want %s", tc.name, in, got, tc.want)
+			}
+		}
+	}
+}

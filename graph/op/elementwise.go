@@ -89,29 +89,42 @@ func inferArithmetic(c *graph.Infer) error {
 func divDims(a, b graph.Dim) (graph.Dim, bool) {
 	n, ok := a.Value()
 	m, known := b.Value()
-	if known && m <= 0 || !known && b.Equal(graph.Dim{}) || ok && n < 0 {
+	if known && m <= 0 || ok && n < 0 {
 		return graph.Dim{}, false
 	}
 	return a.Div(b), true
 }
 
-// followBoth records the elements of an integer result whose operands' elements
-// are known as dimensions.
+// followBoth records the elements of the result of two integer operands whose
+// elements are known as dimensions. (Where they are numbers, as all are during a
+// run, shapes that come of them need no look at the operands' memory.)
 func followBoth(c *graph.Infer, f func(a, b graph.Dim) (graph.Dim, bool)) {
-	if d := c.In(0).DType; d != tensor.Int64 && d != tensor.Int32 || len(c.In(0).Shape) > 1 || len(c.In(1).Shape) > 1 {
+	if d := c.In(0).DType; d != tensor.Int64 && d != tensor.Int32 {
 		return
 	}
-	a, ok := c.Follow(0)
-	if !ok {
-		return
+	follow(c, 2, func(x []graph.Dim) (graph.Dim, bool) { return f(x[0], x[1]) })
+}
+
+// follow records the elements of the result of n scalars or vectors.
+func follow(c *graph.Infer, n int, f func(x []graph.Dim) (graph.Dim, bool)) {
+	in, size := make([][]graph.Dim, n), 1
+	for i := range in {
+		var ok bool
+		if len(c.In(i).Shape) > 1 {
+			return
+		}
+		if in[i], ok = c.Follow(i); !ok || len(in[i]) == 0 {
+			return
+		}
+		size = max(size, len(in[i]))
 	}
-	b, ok := c.Follow(1)
-	if !ok || len(a) != len(b) && len(a) != 1 && len(b) != 1 || len(a)*len(b) == 0 {
-		return
-	}
-	out := make([]graph.Dim, max(len(a), len(b)))
-	for i := range out {
-		if out[i], ok = f(a[i%len(a)], b[i%len(b)]); !ok {
+	out, x := make([]graph.Dim, size), make([]graph.Dim, n)
+	for k := range out {
+		for i := range in {
+			x[i] = in[i][k%len(in[i])]
+		}
+		var ok bool
+		if out[k], ok = f(x); !ok {
 			return
 		}
 	}

@@ -55,22 +55,6 @@ func (w *walk) offset(row int) int {
 	return off
 }
 
-// row is the operand along an output row: its own elements, or one of them
-// repeated into room.
-func (w *walk) row(row int, x, room []float32) []float32 {
-	off, n := w.offset(row), w.last()
-	if n == 0 {
-		return room[:0]
-	}
-	if len(w.out) > 0 && (w.strides[len(w.out)-1] == 1 || n == 1) {
-		return x[off:][:n]
-	}
-	for i := range room {
-		room[i] = x[off]
-	}
-	return room
-}
-
 // SumTo(x, like) adds x over the dimensions along which like was broadcast. Each
 // sum goes over x in its own order.
 func inferSumTo(c *graph.Infer) error {

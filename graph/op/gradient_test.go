@@ -99,6 +99,9 @@ func gradCases() []gradCase {
 		opCase("Conv", attrs("strides", []int64{2, 1, 1}, "pads", []int64{1, 0, 1, 1, 0, 0}, "group", int64(2)), []int{2, 2, 3, 4, 3}, []int{4, 1, 2, 2, 3}, []int{4}),
 		opCase("Conv", attrs("strides", []int64{2}, "pads", []int64{1, 0}), []int{2, 3, 7}, []int{4, 3, 3}, []int{4}),
 		opCase("MaxPool", attrs("kernel_shape", []int64{3}, "strides", []int64{2}), []int{2, 2, 9}),
+		opCase("MaxPool", attrs("kernel_shape", []int64{2, 2, 1}, "strides", []int64{1, 2, 1}, "pads", []int64{1, 0, 0, 0, 1, 0}), []int{2, 2, 3, 3, 2}),
+		opCase("ConvTranspose", attrs("strides", []int64{2, 1}, "pads", []int64{1, 0, 0, 1}, "output_padding", []int64{1, 0}, "group", int64(2)), []int{2, 4, 3, 4}, []int{4, 3, 2, 3}, []int{6}),
+		opCase("ConvTranspose", attrs("strides", []int64{2, 1, 1}), []int{1, 2, 3, 2, 2}, []int{2, 3, 3, 2, 1}, []int{3}),
 		opCase("AveragePool", attrs("kernel_shape", []int64{3, 2}, "strides", []int64{2, 1}, "pads", []int64{1, 0, 1, 1}), []int{2, 2, 5, 6}),
 		opCase("AveragePool", attrs("kernel_shape", []int64{2, 2, 2}, "count_include_pad", int64(1), "pads", []int64{1, 0, 1, 1, 0, 0}, "ceil_mode", int64(1), "strides", []int64{2, 2, 2}), []int{1, 2, 3, 4, 4}),
 		opCase("GlobalAveragePool", nil, []int{2, 3, 4, 5}),
@@ -134,6 +137,7 @@ func gradCases() []gradCase {
 	}
 	cases = append(cases, moveGradCases()...)
 	cases = append(cases, mathGradCases()...)
+	cases = append(cases, softmaxGradCases()...)
 	for _, name := range []string{"Add", "Sub", "Mul", "Div"} {
 		cases = append(cases, binaryCase(name, []int{3, 4}, []int{3, 4}), binaryCase(name, []int{2, 3, 4}, []int{4}),
 			binaryCase(name, []int{1, 3, 1}, []int{2, 1, 4}), binaryCase(name, []int{3, 4}, []int{}))

@@ -2,6 +2,7 @@ package op
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -154,7 +155,10 @@ func decodeJPEG(data []byte) (*picture, error) {
 	if err != nil {
 		return nil, err
 	}
-	img, err := jpeg.Decode(bytes.NewReader(data))
+	img, err := decodeBaseline(data)
+	if errors.Is(err, errOtherJPEG) {
+		img, err = jpeg.Decode(bytes.NewReader(data))
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -79,8 +79,28 @@ func inferCompare(check func(c *graph.Infer, inputs ...int) error) func(*graph.I
 		}
 		shape, err := graph.Broadcast(c.In(0).Shape, c.In(1).Shape)
 		c.Out(0, tensor.Bool, shape)
+		followBoth(c, func(a, b graph.Dim) (graph.Dim, bool) { return compareDims(c.Node.Op.Name, a, b) })
 		return err
 	}
+}
+
+// compareDims is the truth of a relation between dimensions as 0 or 1, where it is
+// known: exporters write shapes as Where(Equal(shape, -1), …).
+func compareDims(name string, a, b graph.Dim) (graph.Dim, bool) {
+	m, ok := a.Value()
+	n, ok2 := b.Value()
+	if !ok || !ok2 {
+		return graph.Const(1), name == "Equal" && a.Equal(b)
+	}
+	switch name {
+	case "Equal":
+		return graph.Const(btoi(m == n)), true
+	case "Greater":
+		return graph.Const(btoi(m > n)), true
+	case "Less":
+		return graph.Const(btoi(m < n)), true
+	}
+	return graph.Dim{}, false
 }
 
 type compareOp uint8

@@ -93,6 +93,15 @@ func inferWhere(c *graph.Infer) error {
 		return err
 	}
 	c.Out(0, c.In(1).DType, shape)
+	if d := c.In(1).DType; d == tensor.Int64 || d == tensor.Int32 {
+		follow(c, 3, func(x []graph.Dim) (graph.Dim, bool) {
+			n, ok := x[0].Value()
+			if n != 0 {
+				return x[1], ok
+			}
+			return x[2], ok
+		})
+	}
 	return nil
 }
 
@@ -111,7 +120,7 @@ func kernelWhere(c *graph.Call) (func() error, error) {
 	case 64:
 		return where[uint64](c)
 	}
-	return nil, fmt.Errorf("Where does not move elements of type %v", c.In[1].DType())
+	return nil, fmt.Errorf("elements of type %v cannot be chosen", c.In[1].DType())
 }
 
 func where[T tensor.Element](c *graph.Call) (func() error, error) {

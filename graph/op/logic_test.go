@@ -91,3 +91,18 @@ func TestShapesAreFollowedThroughArithmetic(t *testing.T) {
 		t.Fatalf("%v %v", y.Type, b.Err())
 	}
 }
+
+// Exporters give Expand its shape as Where(Equal(shape, -1), ones, shape). During a
+// run these are numbers that rules see without a look at memory, so that the frame
+// is kept: what is known of a shape before the run is its numbers.
+func TestChoicesBetweenShapesAreFollowed(t *testing.T) {
+	b := testBuilder()
+	x := b.Input("x", tensor.Float32, graph.Const(2), graph.Const(6))
+	shape := b.Op("Sub", nil, b.Op("Shape", nil, x), b.Const("three", tensor.Of([]int64{3, 0}, 2))) // -1, 6
+	ones := b.Const("ones", tensor.Of([]int64{2}, 1))
+	is := b.Op("Equal", nil, shape, b.Const("minus", tensor.Scalar(int64(-1))))
+	y := b.Op("Reshape", nil, x, b.Op("Where", nil, is, ones, shape))
+	if b.Err() != nil || !y.Type.Shape.Equal(graph.Dims(2, 6)) {
+		t.Fatalf("%v %v", y.Type, b.Err())
+	}
+}

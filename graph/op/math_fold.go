@@ -121,7 +121,7 @@ func inferClip(c *graph.Infer) error {
 	}
 	for i := 1; i < 3; i++ {
 		if c.Has(i) {
-			if n := c.In(i).Shape.Len(); !n.Is(1) {
+			if n, ok := c.In(i).Shape.Len().Value(); ok && n != 1 {
 				return fmt.Errorf("input %d (%s) has shape %v, expected a scalar", i, c.Node.Inputs[i].Name, c.In(i).Shape)
 			}
 		}
@@ -154,7 +154,7 @@ func kernelClip(c *graph.Call) (func() error, error) {
 		case tensor.Uint64:
 			return clip[uint64](c)
 		}
-		return nil, fmt.Errorf("Clip does not calculate with %v", c.In[0].DType())
+		return nil, fmt.Errorf("%v does not calculate with %v", c.Node.Op, c.In[0].DType())
 	})(c)
 }
 

@@ -93,6 +93,9 @@ func blockOf(c *graph.Infer) (int, error) {
 	if b < 1 || b > 1<<15 {
 		return 0, fmt.Errorf("blocksize %d is outside [1, %d]", b, 1<<15)
 	}
+	if mode := c.Node.Attrs.String("mode", "DCR"); mode != "DCR" && mode != "CRD" {
+		return 0, fmt.Errorf("mode %q is neither DCR nor CRD", mode)
+	}
 	return b, nil
 }
 
@@ -108,9 +111,6 @@ func inferDepthToSpace(c *graph.Infer) error {
 	b, err := blockOf(c)
 	if err != nil {
 		return err
-	}
-	if mode := c.Node.Attrs.String("mode", "DCR"); mode != "DCR" && mode != "CRD" {
-		return fmt.Errorf("mode %q is neither DCR nor CRD", mode)
 	}
 	in := c.In(0)
 	depth, err := divide(c, in.Shape[1], b*b, "channels")
@@ -154,11 +154,18 @@ func inferSpaceToDepth(c *graph.Infer) error {
 	return nil
 }
 
+// planSpaceToDepth is the inverse of planDepthToSpace; version 28 brings the mode.
 func planSpaceToDepth(c *graph.Call) (*strides, error) {
 	in, b := c.In[0].Shape(), c.Node.Attrs.Int("blocksize", 1)
 	n, depth, h, w := in[0], in[1], in[2]/b, in[3]/b
+	area, row := in[2]*in[3], in[3]
+	if c.Node.Attrs.String("mode", "DCR") == "CRD" {
+		s := box([]int{n, depth, b, b, h, w})
+		s.from = []int{depth * area, area, row, 1, b * row, b}
+		return s, nil
+	}
 	s := box([]int{n, b, b, depth, h, w})
-	s.from = []int{depth * in[2] * in[3], in[3], 1, in[2] * in[3], b * in[3], b}
+	s.from = []int{depth * area, row, 1, area, b * row, b}
 	return s, nil
 }
 

@@ -155,7 +155,54 @@ func TestMovers(t *testing.T) {
 		{name: "far wrap", op: "Pad", version: 19, attrs: attrs("mode", "wrap"), in: in(ramp(2), vector(3, 2)), want: []string{"int32[7] [1 0 1 0 1 0 1]"}},
 		{name: "odd", op: "CenterCropPad", version: 18, in: in(ramp(4, 1), vector(1, 4)), want: []string{"int32[1x4] [0 1 0 0]"}},
 		{name: "", op: "SpaceToDepth", version: 13, attrs: attrs("blocksize", int64(2)), in: in(ramp(1, 1, 2, 4)), want: []string{"int32[1x4x1x2] [0 2 1 3 4 6 5 7]"}},
+		{name: "depth last", op: "SpaceToDepth", version: 28, attrs: attrs("blocksize", int64(2), "mode", "CRD"), in: in(ramp(1, 2, 2, 2)), want: []string{"int32[1x8x1x1] [0 1 2 3 4 5 6 7]"}},
 	})
+}
+
+// TestMoversRefuseNonsense: whatever a model gives an operator, it answers with an
+// error or a result.
+func TestMoversRefuseNonsense(t *testing.T) {
+	names := strings.Fields(`Shape Size Reshape Flatten Squeeze Unsqueeze Transpose Concat Split Slice Gather GatherElements
+		GatherND Scatter ScatterElements ScatterND TensorScatter Expand Tile Pad DepthToSpace SpaceToDepth OneHot Range Unique
+		NonZero Compress ReverseSequence Trilu EyeLike ConstantOfShape CenterCropPad Identity NonMaxSuppression Upsample Resize
+		GridSample AffineGrid RoiAlign MaxRoiPool Col2Im ImageDecoder StringConcat StringSplit StringNormalizer RegexFullMatch TfIdfVectorizer`)
+	things := []*tensor.Tensor{
+		nil, tensor.Scalar(int64(1)), tensor.Scalar(int64(-3)), vector(), vector(0), vector(1, 1), vector(2, -1), vector(1, 2, 3, 4), vector(-1, 0, 0, 0), ramp(0), ramp(2, 0, 1), ramp(2, 3),
+		tensor.Scalar(float32(2)), floatsIn([]int{4}, 1, 1, 2, 0.5), floatsIn([]int{1, 1, 2, 2}, 1, 2, 3, 4), floatsIn([]int{1, 4}, 0, 0, 1, 1), floatsIn([]int{1, 1, 0, 2}),
+		tensor.New(tensor.Float32, 1, 2, 3), tensor.New(tensor.Float32, 1, 2, 2, 2), tensor.New(tensor.Bool, 3), words("a", "b"), tensor.New(tensor.Complex64, 2), tensor.New(tensor.Int4, 3),
+		intsFrom([]int{1, 2}, 0, 5), intsFrom([]int{2, 1}, 1, 0), tensor.New(tensor.Float16, 2, 2),
+	}
+	choices := graph.Attrs{"axis": int64(-7), "axes": []int64{1}, "perm": []int64{0, 0}, "blocksize": int64(2), "mode": "linear", "batch_dims": int64(1),
+		"pads": []int64{1, 2}, "start": int64(-9), "scales": []float32{2}, "pooled_shape": []int64{1, 1}, "reduction": "add", "split": []int64{-1, 3},
+		"ngram_counts": []int64{0}, "ngram_indexes": []int64{3}, "pool_strings": []string{"a"}, "num_outputs": int64(1), "starts": []int64{-1}, "ends": []int64{-1}}
+	rng := rand.New(rand.NewPCG(5, 6))
+	const repeats = 60
+	for _, name := range names {
+		for range repeats {
+			a := graph.Attrs{}
+			for k, v := range choices {
+				if rng.IntN(4) == 0 {
+					a[k] = v
+				}
+			}
+			if rng.IntN(2) == 0 {
+				a["axis"] = int64(rng.IntN(3))
+			}
+			in := make([]*tensor.Tensor, rng.IntN(5))
+			for i := range in {
+				in[i] = things[rng.IntN(len(things))]
+			}
+			version := []int{9, 13, 24}[rng.IntN(3)]
+			func() {
+				defer func() {
+					if r := recover(); r != nil {
+						t.Errorf("%s-%d of %v with %v: panic: %v", name, version, in, a, r)
+					}
+				}()
+				_, _ = runNode(t, name, version, 1, a, in...)
+			}()
+		}
+	}
 }
 
 // TestTransposeMovesEveryType compares with moving the elements one by one.

@@ -24,12 +24,6 @@ func narrow(d tensor.DType) bool {
 // types then. The kernel of a Late operator cannot be widened.
 func widened(kernel preparer) preparer { return through(tensor.Float32, kernel, narrow) }
 
-// in32 is widened for kernels that are also to serve float64 by computing in
-// float32.
-func in32(kernel preparer) preparer {
-	return through(tensor.Float32, kernel, func(d tensor.DType) bool { return d.Float() && d != tensor.Float32 })
-}
-
 // carried pairs a tensor of the graph with the wide tensor that the kernel sees.
 type carried struct{ graph, wide *tensor.Tensor }
 

@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"math"
 
 	"tandem/graph"
 	"tandem/kernel"
@@ -122,7 +123,6 @@ func maxPoolOf(a graph.Attrs, x, y *tensor.Tensor) (*kernel.MaxPool, error) {
 }
 
 // eachWindow calls f for every plane and every output of it, planes in parallel.
-// The list of what the window covers is never empty: padding is smaller than it.
 func eachWindow(c *graph.Call, f func(plane, o int, window []int)) (func(), error) {
 	a, x, y := c.Node.Attrs, c.In[0], c.Out[0]
 	w, err := readWindow(a, a.Ints("kernel_shape"))
@@ -156,11 +156,11 @@ func kernelMaxPoolND[T float32 | float64 | int8 | uint8](c *graph.Call) (func() 
 	in, out := x.Shape()[2:].Len(), y.Shape()[2:].Len()
 	column := c.Node.Attrs.Int("storage_order", 0) != 0
 	run, err := eachWindow(c, func(plane, o int, window []int) {
-		from, best := tensor.Data[T](x)[plane*in:][:in], -1
-		for _, at := range window {
-			if best < 0 || from[at] > from[best] || from[at] != from[at] && from[best] == from[best] {
-				best = at
-			}
+		from := tensor.Data[T](x)[plane*in:][:in]
+		best := greatestAt(from, window)
+		if best < 0 {
+			tensor.Data[T](y)[plane*out+o] = lowestOf[T]()
+			return // its index stays 0
 		}
 		tensor.Data[T](y)[plane*out+o] = from[best]
 		if indices == nil {
@@ -171,7 +171,39 @@ func kernelMaxPoolND[T float32 | float64 | int8 | uint8](c *graph.Call) (func() 
 		}
 		indices.I64()[plane*out+o] = int64(plane*in + best)
 	})
-	return func() error { run(); return nil }, err
+	return func() error {
+		if indices != nil {
+			clear(indices.I64())
+		}
+		run()
+		return nil
+	}, err
+}
+
+// lowestOf is what every other number wins against.
+func lowestOf[T float32 | float64 | int8 | uint8]() T {
+	var v T
+	switch p := any(&v).(type) {
+	case *float32:
+		*p = float32(math.Inf(-1))
+	case *float64:
+		*p = math.Inf(-1)
+	case *int8:
+		*p = math.MinInt8
+	}
+	return v
+}
+
+// greatestAt is where the first greatest element of a window lies; -1 if a dilated
+// window covers padding alone.
+func greatestAt[T float32 | float64 | int8 | uint8](x []T, window []int) int {
+	best := -1
+	for _, at := range window {
+		if best < 0 || x[at] > x[best] || x[at] != x[at] && x[best] == x[best] {
+			best = at
+		}
+	}
+	return best
 }
 
 // columnMajor numbers an element with the first dimension the fastest.
@@ -197,7 +229,7 @@ func gradMaxPool(g *graph.Gradient) error {
 
 func kernelMaxPoolGrad(c *graph.Call) (func() error, error) {
 	if c.In[1].Rank() > 4 {
-		return nil, fmt.Errorf("the gradient of MaxPool in %d dimensions is not supported", c.In[1].Rank()-2)
+		return kernelMaxPoolGradND(c)
 	}
 	k, err := maxPoolOf(c.Node.Attrs, c.In[1], c.In[0])
 	if err != nil {
@@ -206,6 +238,32 @@ func kernelMaxPoolGrad(c *graph.Call) (func() error, error) {
 	return func() error {
 		k.DY, k.X, k.Y, k.DX = c.F32(0), c.F32(1), c.F32(2), c.Out[0].F32()
 		k.Grad(c.Pool)
+		return nil
+	}, nil
+}
+
+// kernelMaxPoolGradND: the first greatest element of each window gets its gradient.
+func kernelMaxPoolGradND(c *graph.Call) (func() error, error) {
+	dy, x := c.In[0], c.In[1]
+	w, err := readWindow(c.Node.Attrs, c.Node.Attrs.Ints("kernel_shape"))
+	if err != nil {
+		return nil, err
+	}
+	in, out := x.Shape()[2:].Len(), dy.Shape()[2:].Len()
+	t, planes := w.taps(x.Shape()[2:], dy.Shape()[2:]), x.Shape()[:2].Len()
+	return func() error {
+		clear(c.Out[0].F32())
+		c.Pool.For(planes, max(1, (1<<14)/max(1, in)), func(lo, hi, _ int) {
+			own := t.clone()
+			for p := lo; p < hi; p++ {
+				from, to := c.F32(1)[p*in:][:in], c.Out[0].F32()[p*in:][:in]
+				for o, d := range c.F32(0)[p*out:][:out] {
+					if best := greatestAt(from, own.at(o)); best >= 0 {
+						to[best] += d
+					}
+				}
+			}
+		})
 		return nil
 	}, nil
 }

@@ -24,7 +24,7 @@ func newDivisor(c *graph.Call, in, out tensor.Shape) (divisor, error) {
 
 func (d divisor) of(o int, window []int) int {
 	if !d.padded {
-		return len(window)
+		return max(len(window), 1) // a dilated window may cover padding alone
 	}
 	n := 1
 	for axis := len(d.out) - 1; axis >= 0; axis-- {

@@ -99,6 +99,25 @@ func TestMaxPoolIndices(t *testing.T) {
 	}
 }
 
+// A dilated window may step over the whole input.
+func TestPoolOfPaddingAlone(t *testing.T) {
+	a := attrs("kernel_shape", longs(2), "dilations", longs(3), "pads", longs(1, 1))
+	for _, d := range []tensor.DType{tensor.Float32, tensor.Float64, tensor.Float16, tensor.Int8} {
+		want := math.Inf(-1)
+		if d == tensor.Int8 {
+			want = -128
+		}
+		got, err := apply(t, 22, graph.OpID{Name: "MaxPool"}, a, of(t, d, []float64{1, 2}, 1, 1, 2))
+		if err != nil || !sameNumbers(numbersOf(got), []float64{want}, 0) {
+			t.Errorf("MaxPool of %v: %v %v", d, got, err)
+		}
+	}
+	got, err := apply(t, 22, graph.OpID{Name: "AveragePool"}, a, of(t, tensor.Float32, []float64{1, 2}, 1, 1, 2))
+	if err != nil || !sameNumbers(numbersOf(got), []float64{0}, 0) {
+		t.Errorf("AveragePool: %v %v", got, err)
+	}
+}
+
 func TestMaxUnpoolChecksIndices(t *testing.T) {
 	a := attrs("kernel_shape", longs(2), "strides", longs(2))
 	x := tensor.Of([]float32{1, 2}, 1, 1, 2)

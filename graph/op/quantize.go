@@ -257,6 +257,9 @@ func inferDequantize(c *graph.Infer) error {
 	if d := c.In(0).DType; !isQuantType(d) {
 		return fmt.Errorf("input 0 (%s) is %v, expected a quantized type", c.Node.Inputs[0].Name, d)
 	}
+	if d := c.In(1).DType; !d.Float() {
+		return fmt.Errorf("input 1 (%s) is %v, expected a floating-point type", c.Node.Inputs[1].Name, d)
+	}
 	d, err := typeAttr(c.Node.Attrs, "output_dtype")
 	if err != nil {
 		return err

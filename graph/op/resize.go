@@ -212,7 +212,7 @@ func (s resizing) scalesOf(c *graph.Call, m resizeMode) ([]float64, error) {
 		return scales, err
 	}
 	list, _ := c.Node.Attrs["scales"].([]float32)
-	if s.scales > 0 && c.Has(s.scales) {
+	if s.scales > 0 && c.Has(s.scales) && c.In[s.scales].Len() > 0 {
 		list = c.F32(s.scales)
 	}
 	for i, a := range m.axes {
@@ -274,7 +274,7 @@ func (s resizing) kernel(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	compute, err := resizeKernel(c, m)
+	prepare, err := resizeKernel(c, m)
 	if err != nil {
 		return nil, err
 	}
@@ -282,20 +282,22 @@ func (s resizing) kernel(c *graph.Call) (func() error, error) {
 	for _, v := range c.Node.Inputs[1:] {
 		fixed = fixed && (v == nil || v.Const != nil)
 	}
-	var plan []*axisTaps
+	var run func()
 	return func() error {
-		if plan == nil || !fixed {
-			if plan, err = s.plan(c, m); err != nil {
+		if run == nil || !fixed {
+			plan, err := s.plan(c, m)
+			if err != nil {
 				return err
 			}
+			run = prepare(plan)
 		}
-		compute(plan)
+		run()
 		return nil
 	}, nil
 }
 
-// resizeKernel is what applies the taps of all axes.
-func resizeKernel(c *graph.Call, m resizeMode) (func([]*axisTaps), error) {
+// resizeKernel prepares what applies the taps of all axes.
+func resizeKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) func(), error) {
 	if m.mode == "nearest" {
 		return nearestKernel(c, m)
 	}

@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -146,7 +147,7 @@ func cubicKernel(a, x float64) float64 {
 }
 
 // nearestKernel moves elements, of whatever type.
-func nearestKernel(c *graph.Call, m resizeMode) (func([]*axisTaps), error) {
+func nearestKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) func(), error) {
 	move, err := moverOf(c.In[0].DType())
 	if err != nil {
 		return nil, err
@@ -159,8 +160,8 @@ func nearestKernel(c *graph.Call, m resizeMode) (func([]*axisTaps), error) {
 		}
 	}
 	in, out := c.In[0].Shape(), c.Out[0].Shape()
-	return func(plan []*axisTaps) {
-		t := tables{in: in, out: out, from: make([][]int, len(in)), holes: m.coordinate == "tf_crop_and_resize"}
+	return func(plan []*axisTaps) func() {
+		t := &tables{in: in, out: out, from: make([][]int, len(in)), holes: m.coordinate == "tf_crop_and_resize"}
 		for d, p := range plan {
 			t.from[d] = count(in[d])
 			if p == nil {
@@ -173,32 +174,61 @@ func nearestKernel(c *graph.Call, m resizeMode) (func([]*axisTaps), error) {
 				}
 			}
 		}
-		t.run(move, c.Out[0], c.In[0], value)
+		return func() { t.run(move, c.Out[0], c.In[0], value) }
 	}, nil
 }
 
 // interpolation resizes one axis after the other, the last first.
-func interpolation[T float32 | float64](c *graph.Call, m resizeMode) func([]*axisTaps) {
+func interpolation[T float32 | float64](c *graph.Call, m resizeMode) func([]*axisTaps) func() {
 	in, out := c.In[0].Shape(), c.Out[0].Shape()
-	return func(plan []*axisTaps) {
-		src, shape := tensor.Data[T](c.In[0]), append([]int{}, in...)
+	return func(plan []*axisTaps) func() {
+		var passes []resizePass[T]
+		shape := append([]int{}, in...)
 		for d := len(plan) - 1; d >= 0; d-- {
-			p := plan[d]
-			if p == nil {
+			if plan[d] == nil {
 				continue
 			}
-			outer, dim, inner := around(shape, d)
+			p := resizePass[T]{taps: plan[d], to: out[d], extrapolation: T(m.extrapolation)}
+			p.outer, p.from, p.inner = around(shape, d)
 			shape[d] = out[d]
-			dst := make([]T, outer*out[d]*inner)
-			c.Pool.For(outer, 1+4096/(1+out[d]*inner*p.n), func(lo, hi, _ int) {
-				for o := lo; o < hi; o++ {
-					applyTaps(p, dst[o*out[d]*inner:][:out[d]*inner], src[o*dim*inner:][:dim*inner], inner, T(m.extrapolation))
-				}
-			})
-			src = dst
+			p.dst = make([]T, p.outer*p.to*p.inner)
+			passes = append(passes, p)
 		}
-		copy(tensor.Data[T](c.Out[0]), src)
+		if len(passes) > 0 {
+			passes[len(passes)-1].dst = nil // the output, which is known when it runs
+		}
+		return func() {
+			src, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
+			for i := range passes {
+				dst := passes[i].dst
+				if dst == nil {
+					dst = y
+				}
+				passes[i].run(c.Pool, dst, src)
+				src = dst
+			}
+			if len(passes) == 0 {
+				copy(y, src)
+			}
+		}
 	}
+}
+
+// resizePass resizes one axis of a tensor that is seen as outer × from × inner.
+type resizePass[T float32 | float64] struct {
+	taps                   *axisTaps
+	outer, from, to, inner int
+	extrapolation          T
+	dst                    []T
+}
+
+func (p *resizePass[T]) run(pool *kernel.Pool, dst, src []T) {
+	in, out := p.from*p.inner, p.to*p.inner
+	pool.For(p.outer, 1+4096/(1+out*p.taps.n), func(lo, hi, _ int) {
+		for o := lo; o < hi; o++ {
+			applyTaps(p.taps, dst[o*out:][:out], src[o*in:][:in], p.inner, p.extrapolation)
+		}
+	})
 }
 
 // applyTaps computes one slice of an axis.

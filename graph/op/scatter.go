@@ -14,7 +14,7 @@ func scatterOps() []graph.Op {
 		{ID: onnx("Scatter"), Since: 9, Infer: inferScatterElements, Kernel: kernelScatterElements, InPlace: first},
 		{ID: onnx("ScatterElements"), Since: 11, Infer: inferScatterElements, Kernel: widenedReduction(kernelScatterElements), InPlace: first},
 		{ID: onnx("ScatterND"), Since: 11, Infer: inferScatterND, Kernel: widenedReduction(kernelScatterND), InPlace: first},
-		{ID: onnx("TensorScatter"), Since: 24, Infer: inferTensorScatter, Kernel: kernelTensorScatter, InPlace: first},
+		{ID: onnx("TensorScatter"), Since: 24, Infer: inferTensorScatter, Kernel: unpacked(kernelTensorScatter), InPlace: first},
 	}
 }
 

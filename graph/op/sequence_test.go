@@ -72,8 +72,8 @@ func shown(list ...*tensor.Tensor) string {
 }
 
 func floats1(v ...float32) *tensor.Tensor { return tensor.Of(v, len(v)) }
-func longs1(v ...int64) *tensor.Tensor   { return tensor.Of(v, len(v)) }
-func long(v int64) *tensor.Tensor       { return tensor.Scalar(v) }
+func longs1(v ...int64) *tensor.Tensor    { return tensor.Of(v, len(v)) }
+func long(v int64) *tensor.Tensor         { return tensor.Scalar(v) }
 func sequence(x ...*tensor.Tensor) *tensor.Tensor {
 	return tensor.OfTensors(tensor.Sequence, x)
 }

@@ -38,7 +38,7 @@ func inferConstantOfShape(c *graph.Infer) error {
 	}
 	c.Out(0, value.DType(), shape)
 	n, ok := graph.Shape(shape).Len().Value()
-	if v := intsIn(value); v != nil && ok && n <= 64 {
+	if v := intsIn(value); v != nil && ok && n >= 0 && n <= 64 { // the product may have overflown
 		content := make([]graph.Dim, n)
 		for i := range content {
 			content[i] = graph.Const(v[0])

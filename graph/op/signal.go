@@ -225,7 +225,7 @@ func inferSTFT(c *graph.Infer) error {
 	if err != nil {
 		return err
 	}
-	length := x[1]
+	var length graph.Dim
 	switch {
 	case c.Has(3):
 		n, err := scalarInt(c, 3, 1)

@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"tandem/graph"
@@ -12,7 +13,7 @@ import (
 // transposeConvOps: the map whose matrix is a convolution's, transposed.
 func transposeConvOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("ConvTranspose"), Since: 1, Infer: inferConvTranspose, Kernel: floating(kernelConvTransposeF32, kernelConvTransposeND[float64])},
+		{ID: onnx("ConvTranspose"), Since: 1, Infer: inferConvTranspose, Kernel: floating(kernelConvTransposeF32, kernelConvTransposeND[float64]), Grad: gradConvTranspose},
 	}
 }
 
@@ -193,4 +194,27 @@ func kernelConvTransposeND[T float32 | float64](c *graph.Call) (func() error, er
 		}
 		return nil
 	}, nil
+}
+
+// gradConvTranspose: the transposed map's transpose is the convolution itself.
+func gradConvTranspose(g *graph.Gradient) error {
+	x, weight, dy := g.In(0), g.In(1), g.Out(0)
+	if x.Type.DType != tensor.Float32 {
+		return fmt.Errorf("only float32 has a gradient, not %v", x.Type.DType)
+	}
+	attrs := maps.Clone(g.Node.Attrs)
+	if pad := attrs.String("auto_pad", "NOTSET"); attrs.Ints("output_shape") != nil || pad != "NOTSET" && pad != "VALID" {
+		return fmt.Errorf("a gradient needs explicit pads, not output_shape or auto_pad %q", pad)
+	}
+	delete(attrs, "output_padding") // of less than a stride: no window begins there
+	if g.Needs(0) {
+		g.Set(0, g.Op("Conv", attrs, dy, weight))
+	}
+	if g.Needs(1) {
+		g.Set(1, g.Private("ConvGradWeight", attrs, dy, x, weight))
+	}
+	if g.Needs(2) {
+		g.Set(2, g.Private("SumChannels", nil, dy))
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/tensor"
 )
 
 // window are the attributes that convolution and pooling share, one number for
@@ -78,6 +79,14 @@ func perAxis(a graph.Attrs, name string, n, least int) ([]int, error) {
 // extent is what a window covers along a spatial dimension.
 func (w window) extent(axis int) int { return w.dilation[axis]*(w.kernel[axis]-1) + 1 }
 
+func (w window) extents() tensor.Shape {
+	s := make(tensor.Shape, len(w.kernel))
+	for axis := range s {
+		s[axis] = w.extent(axis)
+	}
+	return s
+}
+
 // out is the output's size along a spatial dimension (ONNX, Conv and MaxPool).
 func (w window) out(axis int, in graph.Dim) graph.Dim {
 	stride := graph.Const(w.stride[axis])
@@ -124,7 +133,7 @@ func (w window) outShape(in graph.Shape, channels graph.Dim) (graph.Shape, error
 	for axis := range w.kernel {
 		d := w.out(axis, in[axis+2])
 		if n, ok := d.Value(); ok && n < 1 {
-			return nil, fmt.Errorf("window %v with dilations %v is larger than the input of shape %v", w.kernel, w.dilation, in)
+			return nil, fmt.Errorf("a window of %v is larger than the input of shape %v", w.extents(), in)
 		}
 		out = append(out, d)
 	}

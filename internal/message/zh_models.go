@@ -78,4 +78,17 @@ var zhModels = [...]entry{
 	{"send a smaller one, or raise the limit", "使用更小的图片，或提高上限"},
 	{"the picture of %dx%d pixels, width by height, has more than %d", "图片为 %dx%d 像素（宽×高），超过 %d"},
 	{"the picture has %dx%d pixels, width by height, not %dx%d", "图片为 %dx%d 像素（宽×高），应为 %dx%d"},
+
+	{"Graph", "计算图"},
+	{"Opset", "算子集版本"},
+	{"Parameters", "参数"},
+	{"%d, %s", "%d 个，%s"},
+	{"Nodes", "节点"},
+	{"OUTPUT", "输出"},
+	{"TYPE", "类型"},
+	{"SHAPE", "形状"},
+	{"OPERATOR", "算子"},
+	{"NODES", "节点数"},
+	{"%s has no graph", "%s 中没有计算图"},
+	{"--match: %v", "--match：%v"},
 }

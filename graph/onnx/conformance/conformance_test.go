@@ -13,6 +13,7 @@ import (
 	"tandem/graph/onnx"
 	"tandem/graph/onnx/conformance"
 	"tandem/graph/op"
+	"tandem/graph/pass"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -38,14 +39,21 @@ func TestSuite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var run []conformance.Result
-	total, err := conformance.Run(context.Background(), dir, options(t), func(r conformance.Result) { run = append(run, r) })
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Log(total)
-	for _, d := range conformance.Differences(known, run) {
-		t.Error(d)
+	opt := options(t)
+	for name, passes := range map[string][]graph.Pass{"as it is": nil, "with passes": pass.Inference(opt.Pool)} {
+		t.Run(name, func(t *testing.T) {
+			opt := opt
+			opt.Passes = passes
+			var run []conformance.Result
+			total, err := conformance.Run(context.Background(), dir, opt, func(r conformance.Result) { run = append(run, r) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Log(total)
+			for _, d := range conformance.Differences(known, run) {
+				t.Error(d)
+			}
+		})
 	}
 }
 

@@ -26,13 +26,37 @@ func (r *Report) Add(result Result) {
 	}
 	r.sets[result.Set].add(result.Status)
 	if result.Status != Passed {
+		for _, e := range explanations() {
+			if e.cases.MatchString(result.Name) {
+				result.Reason = e.why + " (" + result.Reason + ")"
+			}
+		}
 		r.not = append(r.not, result)
 	}
 }
 
+type explanation struct {
+	cases *regexp.Regexp
+	why   string
+}
+
+// explanations are what people should know of cases that do not pass, beside what
+// the run says.
+func explanations() []explanation {
+	list := []explanation{}
+	for _, e := range [][2]string{
+		{"^test_dft_inverse", "the stored result has the rounding error of a float32 transform where 0 is exact"},
+		{"^test_image_decoder_decode_(jpeg2k|webp)_", "this picture format is not read"},
+		{"^test_gradient_of_", "a node that differentiates the graph around it: Tandem makes gradients before it runs a graph"},
+	} {
+		list = append(list, explanation{regexp.MustCompile(e[0]), e[1]})
+	}
+	return list
+}
+
 const reportHead = `# Conformance with ONNX
 
-This file is written by a run of the ONNX backend test suite (folder ` + "`onnx/backend/test/data`" + ` of the onnx package), and read by a test: with ` + "`ONNX_CASES`" + ` naming that folder, ` + "`go test ./graph/onnx/conformance`" + ` fails when a case that passed before fails, and when a case listed here passes. To write it again:
+This file is written by a run of the ONNX backend test suite (folder ` + "`onnx/backend/test/data`" + ` of onnx 1.22.0), and read by a test: with ` + "`ONNX_CASES`" + ` naming that folder, ` + "`go test ./graph/onnx/conformance`" + ` fails when a case that passed before fails, and when a case listed here passes. To write it again:
 
     go run ./graph/onnx/conformance/run -report docs/conformance.md DIR
 

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tandem/fault"
+	"tandem/graph"
+	"tandem/graph/onnx"
+	"tandem/graph/op"
+	"tandem/model"
+	"tandem/tensor"
+)
+
+// inspectCmd is `tandem inspect`.
+type inspectCmd struct {
+	Path string `arg:"" name:"PATH" help:"An .onnx file, or the directory of a run or of a model."`
+}
+
+// inspection is what there is to know of a graph without running it.
+type inspection struct {
+	Name       string            `json:"name,omitempty"`
+	Opset      map[string]int    `json:"opset"`
+	Inputs     []described       `json:"inputs"`
+	Outputs    []described       `json:"outputs"`
+	Nodes      int               `json:"nodes"`
+	Operators  map[string]int    `json:"operators"`
+	Parameters int               `json:"parameters"`
+	Bytes      int               `json:"parameter_bytes"`
+	Meta       map[string]string `json:"metadata,omitempty"`
+}
+
+type described struct {
+	Name  string `json:"name"`
+	DType string `json:"dtype"`
+	Shape string `json:"shape"`
+}
+
+// Run shows the graph.
+func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
+	path := c.Path
+	if !strings.HasSuffix(strings.ToLower(path), ".onnx") {
+		m, src, err := localArtifact(path)
+		if err != nil {
+			return err
+		}
+		if err := model.Verify(ctx, m, src); err != nil {
+			return err
+		}
+		f, ok := m.File(model.GraphFile)
+		if !ok {
+			return fault.New("tandem.inspect", fault.Unsupported, "%s has no graph", path)
+		}
+		if path, err = src(f); err != nil {
+			return err
+		}
+	}
+	g, mapping, err := onnx.Load(path, onnx.LoadOptions{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, mapping.Close()) }()
+	if err := graph.InferTypes(g, op.Default()); err != nil {
+		return fault.Wrap(err, "tandem.inspect", fault.Unsupported, "%s uses what Tandem does not compute", path)
+	}
+	i := inspect(g)
+	if a.json {
+		return a.emit(i)
+	}
+	return i.show(a)
+}
+
+func inspect(g *graph.Graph) inspection {
+	i := inspection{Name: g.Name, Opset: g.Opset, Inputs: describeAll(g.Inputs), Outputs: describeAll(g.Outputs), Operators: map[string]int{}, Meta: g.Meta}
+	i.count(g)
+	return i
+}
+
+// count adds up a graph and those inside its nodes.
+func (i *inspection) count(g *graph.Graph) {
+	for _, v := range g.Constants() {
+		i.Parameters += v.Const.Shape.Len()
+		i.Bytes += len(v.Const.Data)
+	}
+	for _, n := range g.Nodes {
+		i.Nodes++
+		i.Operators[n.Op.String()]++
+		for _, b := range n.Bodies() {
+			i.count(b.Graph)
+		}
+	}
+}
+
+func describeAll(values []*graph.Value) []described {
+	list := make([]described, len(values))
+	for i, v := range values {
+		list[i] = described{v.Name, "unknown", "unknown"}
+		if v.Type.Known() {
+			list[i].DType = v.Type.DType.String()
+		}
+		if v.Type.Known() && v.Type.DType != tensor.Sequence && v.Type.DType != tensor.Optional {
+			list[i].Shape = v.Type.Shape.String()
+		}
+	}
+	return list
+}
+
+func (i inspection) show(a *app) error {
+	var opsets []string
+	for _, domain := range slices.Sorted(maps.Keys(i.Opset)) {
+		name := domain
+		if name == "" {
+			name = "ai.onnx"
+		}
+		opsets = append(opsets, name+" "+strconv.Itoa(i.Opset[domain]))
+	}
+	rows := [][]string{
+		{a.msg.Sprintf("Graph"), i.Name},
+		{a.msg.Sprintf("Opset"), strings.Join(opsets, ", ")},
+		{a.msg.Sprintf("Parameters"), a.msg.Sprintf("%d, %s", i.Parameters, size(int64(i.Bytes)))},
+		{a.msg.Sprintf("Nodes"), strconv.Itoa(i.Nodes)},
+	}
+	if err := a.table(nil, rows); err != nil {
+		return err
+	}
+	for _, side := range []struct {
+		title  string
+		values []described
+	}{{"INPUT", i.Inputs}, {"OUTPUT", i.Outputs}} {
+		fmt.Fprintln(a.out)
+		var lines [][]string
+		for _, d := range side.values {
+			lines = append(lines, []string{d.Name, d.DType, d.Shape})
+		}
+		if err := a.table([]string{side.title, "TYPE", "SHAPE"}, lines); err != nil {
+			return err
+		}
+	}
+	fmt.Fprintln(a.out)
+	names := slices.SortedFunc(maps.Keys(i.Operators), func(x, y string) int {
+		if i.Operators[x] != i.Operators[y] {
+			return i.Operators[y] - i.Operators[x]
+		}
+		return strings.Compare(x, y)
+	})
+	var lines [][]string
+	for _, name := range names {
+		lines = append(lines, []string{name, strconv.Itoa(i.Operators[name])})
+	}
+	return a.table([]string{"OPERATOR", "NODES"}, lines)
+}
