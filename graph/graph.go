@@ -112,7 +112,7 @@ type Node struct {
 }
 
 // Attrs hold int64, float32, string, *tensor.Tensor, *Graph, or slices of the
-// first three.
+// first four. An importer may keep other values that no kernel reads.
 type Attrs map[string]any
 
 func (a Attrs) Int(name string, def int) int {

@@ -58,7 +58,7 @@ const reportHead = `# Conformance with ONNX
 
 This file is written by a run of the ONNX backend test suite (folder ` + "`onnx/backend/test/data`" + ` of onnx 1.22.0), and read by a test: with ` + "`ONNX_CASES`" + ` naming that folder, ` + "`go test ./graph/onnx/conformance`" + ` fails when a case that passed before fails, and when a case listed here passes. To write it again:
 
-    go run ./graph/onnx/conformance/run -report docs/conformance.md DIR
+    tandem conformance onnx DIR --report docs/conformance.md
 
 A case passes when each output has the type and shape that the suite expects, floats within its tolerance (0.1% and 1e-7; two units in the last place for bfloat16), everything else to the bit.
 
