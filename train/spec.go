@@ -97,17 +97,13 @@ func (s Spec) Encode() ([]byte, error) { return yaml.Marshal(s) }
 func (s *Spec) FillDefaults() {
 	t := &s.Train
 	setDefault(&t.Epochs, 3)
-	setDefault(&t.BatchRows, 128)
+	setDefault(&t.BatchRows, 64)
 	setDefault(&t.CheckpointSteps, 200)
 	setDefault(&t.Optimizer.Name, "adam")
 	setDefault(&t.Schedule.Name, "cosine")
 	switch t.Optimizer.Name {
 	case "adam", "adamw":
-		rate := float32(1e-3)
-		if t.Schedule.Name == "cosine" {
-			rate = 2e-3 // the mean over the schedule is half of the peak
-		}
-		setDefault(&t.Optimizer.LearningRate, rate)
+		setDefault(&t.Optimizer.LearningRate, 1e-3)
 		setDefault(&t.Optimizer.Beta1, 0.9)
 		setDefault(&t.Optimizer.Beta2, 0.999)
 		setDefault(&t.Optimizer.Epsilon, 1e-8)

@@ -21,7 +21,7 @@ func spec() train.Spec {
 	return s
 }
 
-// TestMNISTBegins: after 24 steps on 3,000 real images far more than one in ten of
+// TestMNISTBegins: after 47 steps on 3,000 real images far more than one in ten of
 // the test images is right, and the weights do not depend on the threads. The
 // accuracy of whole runs is measured by bench/mnist.py.
 func TestMNISTBegins(t *testing.T) {
