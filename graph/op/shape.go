@@ -36,7 +36,7 @@ func passContent(c *graph.Infer) {
 	if d := c.In(0).DType; d != tensor.Int64 && d != tensor.Int32 {
 		return
 	}
-	if content, ok := c.Content(0); ok {
+	if content, ok := c.Follow(0); ok {
 		c.SetContent(0, content)
 	}
 }
