@@ -2,13 +2,41 @@ package kernel
 
 import "fmt"
 
-// Activation is the function applied to a product before it is stored.
+// Activation is the function applied to a product: ReLU in registers, others while
+// a strip of the result is in the L1 cache.
 type Activation uint8
 
 const (
 	ActNone Activation = iota
 	ActReLU
+	ActTanh
+	ActSigmoid
+	ActReLU6
+	ActHardSigmoid
+	ActHardSwish
+	ActSiLU
 )
+
+// unary is the element-wise operation that an activation is.
+func (a Activation) unary() UnaryOp {
+	switch a {
+	case ActReLU:
+		return OpReLU
+	case ActTanh:
+		return OpTanh
+	case ActSigmoid:
+		return OpSigmoid
+	case ActReLU6:
+		return OpReLU6
+	case ActHardSigmoid:
+		return OpHardSigmoid
+	case ActHardSwish:
+		return OpHardSwish
+	case ActSiLU:
+		return OpSiLU
+	}
+	panic("kernel: unknown Activation")
+}
 
 // BiasAxis says along which axis of C a bias runs.
 type BiasAxis uint8
@@ -132,11 +160,11 @@ func (g *Gemm) Run(p *Pool, scratch []float32) {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
+	g.isa, g.plan = p.isa, g.makePlan(p)
 	if g.K == 0 {
 		g.runEmpty()
 		return
 	}
-	g.isa, g.plan = p.isa, g.makePlan(p)
 	g.shared, g.scratch = scratch[:g.plan.sharedLen], scratch[g.plan.sharedLen:]
 	if g.Packed != nil {
 		g.shared = g.Packed
@@ -211,10 +239,11 @@ func (g *Gemm) runEmpty() {
 			case !g.Accumulate:
 				row[j] = 0
 			}
-			if g.Act == ActReLU && row[j] < 0 {
-				row[j] = 0
-			}
 		}
+		if g.Act == ActReLU {
+			unary(g.isa, OpReLU, row, row, 0)
+		}
+		finish(g.isa, g.Act, row, nil)
 	}
 }
 

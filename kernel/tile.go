@@ -26,6 +26,7 @@ const (
 	startC
 	startColumnBias
 	startRowBias
+	startFrom // elements laid out like C, plus a column bias if there is one
 )
 
 // tileArgs is the one argument of the assembly tile kernels, which compute
@@ -43,6 +44,7 @@ type tileArgs struct {
 	start          uint32
 	relu           uint32
 	_              uint32
+	from           unsafe.Pointer // for startFrom
 }
 
 // tileRun goes over one block of A and one of B in tiles.
@@ -57,9 +59,11 @@ type tileRun struct {
 	c         []float32 // element (i,j) at i*cs + j
 	cs        int
 	bias      []float32 // of the block's columns or rows
+	from      []float32 // like c
 	start     uint32
-	last      bool // the activation is due
+	last      bool // the activation and what is added after it are due
 	act       Activation
+	add       []float32 // like c, or nil
 }
 
 // run computes the m×n block. The strip of A is the outer loop, so it stays in
@@ -77,8 +81,10 @@ func (t *tileRun) run(m, n int) {
 	if relu {
 		args.relu = 1
 	}
-	for i := 0; i < m; i += t.rows {
-		args.rows = min(t.rows, m-i)
+	// Strips of equal height: a low one at the end would wait for the additions.
+	rows := ceilDiv(m, max(1, ceilDiv(m, t.rows)))
+	for i := 0; i < m; i += rows {
+		args.rows = min(rows, m-i)
 		args.a = unsafe.Pointer(&t.a[i*t.rs])
 		if t.start == startRowBias {
 			args.bias = unsafe.Pointer(&t.bias[i])
@@ -87,11 +93,39 @@ func (t *tileRun) run(m, n int) {
 			args.mask = 1<<min(t.cols, n-j) - 1
 			args.b = unsafe.Pointer(&t.b[j/t.cols*t.panel])
 			args.c = unsafe.Pointer(&t.c[i*t.cs+j])
-			if t.start == startColumnBias {
+			if t.start == startFrom {
+				args.from = unsafe.Pointer(&t.from[i*t.cs+j])
+			}
+			if t.start == startColumnBias || t.start == startFrom && t.bias != nil {
 				args.bias = unsafe.Pointer(&t.bias[j])
 			}
 			runTile(t.isa, &args)
 		}
+		t.finish(i, min(i+rows, m), n)
+	}
+}
+
+// finish completes rows [i,end) of C: they are still in L1.
+func (t *tileRun) finish(i, end, n int) {
+	if !t.last || t.act <= ActReLU && t.add == nil {
+		return
+	}
+	for r := i; r < end; r++ {
+		add := t.add
+		if add != nil {
+			add = add[r*t.cs:]
+		}
+		finish(t.isa, t.act, t.c[r*t.cs:][:n], add)
+	}
+}
+
+// finish applies the activation to a row, unless the tile has done so, and adds to it.
+func finish(isa ISA, act Activation, c, add []float32) {
+	if act > ActReLU {
+		unary(isa, act.unary(), c, c, 0)
+	}
+	if add != nil {
+		binary(isa, OpAdd, c, c, add[:len(c)], 0)
 	}
 }
 
@@ -110,8 +144,14 @@ func (t *tileRun) runGeneric(m, n int, relu bool) {
 				s.ColumnBias = t.bias[j:]
 			case startRowBias:
 				s.RowBias = t.bias[i:]
+			case startFrom:
+				s.From = t.from[i*t.cs+j:]
+				if t.bias != nil {
+					s.ColumnBias = t.bias[j:]
+				}
 			}
 			s.Run()
 		}
+		t.finish(i, min(i+t.rows, m), n)
 	}
 }

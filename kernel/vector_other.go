@@ -18,3 +18,5 @@ func dropoutAsm(ISA, *dropoutArgs) { panic(noAssembly) }
 
 func maxPoolAsm(*float32, *float32, int, int, int)                         { panic(noAssembly) }
 func maxPoolGradAsm(*float32, *float32, *float32, *float32, int, int, int) { panic(noAssembly) }
+
+func slideAsm(ISA, ref.SlideOp, *slideArgs) { panic(noAssembly) }
