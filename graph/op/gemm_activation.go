@@ -33,18 +33,28 @@ func activation(n *graph.Node) (activationFunc, error) {
 	case "Relu":
 		return activationFunc{fused: true, act: kernel.ActReLU, apply: relu}, nil
 	case "Tanh":
-		f = math.Tanh
+		return activationFunc{fused: true, act: kernel.ActTanh, apply: math.Tanh}, nil
 	case "Sigmoid":
-		f = sigmoid
+		return activationFunc{fused: true, act: kernel.ActSigmoid, apply: sigmoid}, nil
+	case "HardSwish": // not Microsoft's
+		return activationFunc{fused: true, act: kernel.ActHardSwish, apply: func(x float64) float64 { return x * hardSigmoid(1./6, 0.5, x) }}, nil
+	case "Swish": // not Microsoft's
+		return activationFunc{fused: true, act: kernel.ActSiLU, apply: func(x float64) float64 { return x * sigmoid(x) }}, nil
 	case "LeakyRelu":
 		alpha := param(0, "activation_alpha", 0.01)
 		f = func(x float64) float64 { return leaky(x, alpha) }
 	case "Clip":
 		lo, hi := param(0, "activation_alpha", -math.MaxFloat32), param(1, "activation_beta", math.MaxFloat32)
 		f = func(x float64) float64 { return min(max(x, lo), hi) }
+		if lo == 0 && hi == 6 {
+			return activationFunc{fused: true, act: kernel.ActReLU6, apply: f}, nil
+		}
 	case "HardSigmoid":
 		alpha, beta := param(0, "activation_alpha", 0.2), param(1, "activation_beta", 0.5)
 		f = func(x float64) float64 { return min(max(alpha*x+beta, 0), 1) }
+		if float32(alpha) == float32(1.0/6) && beta == 0.5 {
+			return activationFunc{fused: true, act: kernel.ActHardSigmoid, apply: f}, nil
+		}
 	default:
 		return activationFunc{}, fmt.Errorf("activation %q is not supported", name)
 	}

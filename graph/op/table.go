@@ -16,6 +16,7 @@ func Lists() [][]graph.Op {
 		gemmOps(),
 		convOps(),
 		poolOps(),
+		channelsLastOps(),
 		matmulOps(),
 		integerConvOps(),
 		transposeConvOps(),

@@ -13,7 +13,7 @@ import (
 
 // Inference are the passes for a program whose weights are constants.
 func Inference(p *kernel.Pool) []graph.Pass {
-	return append(Evaluation(), Pack(p))
+	return []graph.Pass{Views(), FoldBatchNorm(), ChannelsLast(p), FuseConvLast(), FuseActivation(), Dead(), Pack(p)}
 }
 
 // Evaluation are the passes for a program that reads weights which another one
