@@ -180,7 +180,9 @@ func unaryNames() []string {
 }
 
 // binaryNames are functions of elements with broadcasting.
-func binaryNames() []string { return []string{"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu"} }
+func binaryNames() []string {
+	return []string{"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu"}
+}
 
 func (l *lowering) conv(n *graph.Node) error {
 	w := n.Inputs[1]
