@@ -27,12 +27,12 @@ type frame struct {
 	running int // bytes that kernels have allocated in this run
 	// building: what is allocated now stays for as long as the frame.
 	building bool
-	state   []memory
-	bodies  map[*Node]map[string]*Session
-	steps   []step
-	next    int                // the first node that is not prepared
-	inputs  [][]*tensor.Tensor // each input, and its views
-	outputs []*tensor.Tensor
+	state    []memory
+	bodies   map[*Node]map[string]*Session
+	steps    []step
+	next     int                // the first node that is not prepared
+	inputs   [][]*tensor.Tensor // each input, and its views
+	outputs  []*tensor.Tensor
 	// dynamic: elements decided a shape, so that the frame serves this run only.
 	dynamic bool
 }

@@ -37,9 +37,18 @@ type Value struct {
 	// Content, if known, are the elements of an integer vector or scalar as
 	// dimensions: how a shape computed by nodes is seen by shape rules.
 	Content []Dim
-	// Elements is what the file that a list comes from declares of its elements: a
-	// list carries its elements' types with it, so that only Save looks at it.
+	// Declared is what a file says of an output whose type depends on data, and Elements
+	// of the elements of a list: for people and for Save, as no shape rule trusts it.
+	Declared Type
 	Elements *ListType
+}
+
+// Described is the value's type, or else what is declared of it.
+func (v *Value) Described() Type {
+	if v.Type.Known() {
+		return v.Type
+	}
+	return v.Declared
 }
 
 // ListType is the type of a sequence, an optional or a map, as files declare it.

@@ -198,10 +198,10 @@ func (r *reader) outputs(g *graph.Graph, p *rawGraph, sc *scope) error {
 		}
 		// The shape may be unknown: it is what Save writes until types are inferred.
 		if v.Def != nil && out.kind.isTensor() && out.typ.DType.Valid() {
-			v.Type = out.typ
+			v.Type, v.Declared = out.typ, out.typ
 		}
 		if v.Def != nil && out.list != nil {
-			v.Type, v.Elements = out.typ, out.list
+			v.Type, v.Declared, v.Elements = out.typ, out.typ, out.list
 		}
 		g.Outputs = append(g.Outputs, v)
 	}

@@ -54,10 +54,11 @@ func (w *writer) free(name string) string {
 // Constants of inner graphs are written here too: they are read from there.
 func (w *writer) model() (*message, error) {
 	for _, v := range slices.Concat(w.g.Inputs, w.g.Outputs) {
-		if v.Type.DType.List() && v.Elements == nil {
-			return nil, unsupported("%.200q is a %v, and what its elements are is not known", v.Name, v.Type.DType)
+		d := v.Described().DType
+		if d.List() && v.Elements == nil {
+			return nil, unsupported("%.200q is a %v, and what its elements are is not known", v.Name, d)
 		}
-		if !v.Type.DType.Valid() && v.Elements == nil {
+		if !d.Valid() && !d.List() {
 			return nil, invalid("the type of %.200q is not known", v.Name).Try("infer the types of the graph first")
 		}
 		w.name(v)
@@ -130,7 +131,7 @@ func (w *writer) graph(g *graph.Graph, outer *defined, depth int) (*message, err
 	here := &defined{map[*graph.Value]bool{}, outer}
 	for _, v := range g.Inputs {
 		here.values[v] = true
-		m.sub(graphInput, w.info(v, v.Type, true))
+		m.sub(graphInput, w.info(v, v.Described(), true))
 	}
 	for _, n := range g.Nodes {
 		node, err := w.node(n, here, depth)
@@ -152,7 +153,7 @@ func (w *writer) outputs(m *message, g *graph.Graph, here *defined) error {
 		}
 		out := v
 		if seen[v] || here.outer != nil && !here.values[v] {
-			out = &graph.Value{Name: v.Name, Type: v.Type}
+			out = &graph.Value{Name: v.Name, Type: v.Type, Declared: v.Declared, Elements: v.Elements}
 			node, err := w.node(&graph.Node{Op: graph.OpID{Name: "Identity"}, Inputs: []*graph.Value{v}, Outputs: []*graph.Value{out}}, here, 0)
 			if err != nil {
 				return err
@@ -160,7 +161,7 @@ func (w *writer) outputs(m *message, g *graph.Graph, here *defined) error {
 			m.sub(graphNode, node)
 		}
 		seen[v] = true
-		m.sub(graphOutput, w.info(out, out.Type, false))
+		m.sub(graphOutput, w.info(out, out.Described(), false))
 	}
 	return nil
 }
