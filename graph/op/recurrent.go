@@ -14,9 +14,9 @@ import (
 func rnnOps() []graph.Op {
 	define := func(name string, kind recurrentKind) []graph.Op {
 		return []graph.Op{
-			{ID: onnx(name), Since: 1, Infer: inferRecurrent(kind), Kernel: kernelRecurrent(kind), Grad: gradRecurrent(name, kind)},
+			{ID: onnx(name), Since: 1, Infer: inferRecurrent(kind), Kernel: kernelRecurrent(kind), Grad: gradRecurrent(name, kind), Work: workRecurrent},
 			// As ONNX's; further results: gates of every step, cell states or inner products.
-			{ID: private(name), Infer: inferRecurrentSaved(kind), Kernel: kernelFast(kind)},
+			{ID: private(name), Infer: inferRecurrentSaved(kind), Kernel: kernelFast(kind), Work: workRecurrent},
 		}
 	}
 	list := slices.Concat(define("RNN", kindRNN()), define("GRU", kindGRU()), define("LSTM", kindLSTM()))

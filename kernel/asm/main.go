@@ -22,6 +22,7 @@ var families = []struct {
 	{"cell", writeCells},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
+	{"rows", writeRows},
 	{"optimize", writeOptimizers},
 	{"dropout", writeDropout},
 	{"maxpool", writeMaxPool},
