@@ -19,6 +19,7 @@ var families = []struct {
 }{
 	{"tile", writeTiles},
 	{"patches", writePatches},
+	{"cell", writeCells},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
 	{"rows", writeRows},
