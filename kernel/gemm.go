@@ -15,6 +15,7 @@ const (
 	ActHardSigmoid
 	ActHardSwish
 	ActSiLU
+	ActGELUErf
 )
 
 // unary is the element-wise operation that an activation is.
@@ -34,6 +35,8 @@ func (a Activation) unary() UnaryOp {
 		return OpHardSwish
 	case ActSiLU:
 		return OpSiLU
+	case ActGELUErf:
+		return OpGELUErf
 	}
 	panic("kernel: unknown Activation")
 }
@@ -47,7 +50,7 @@ const (
 	BiasRow             // len M, one for each row
 )
 
-// Gemm computes C = act(A·B + bias), or C += A·B, on row-major matrices.
+// Gemm computes C = act(A·B + bias) + Add, or C += A·B, on row-major matrices.
 //
 // Each element is one chain of multiply-adds over k, started from the bias (or
 // from C, or from zero): its bits depend on K and on the operands only.
@@ -61,6 +64,7 @@ type Gemm struct {
 	BiasAxis       BiasAxis
 	Accumulate     bool // C += A·B; then there must be no bias
 	Act            Activation
+	Add            []float32 // rows as in C; or nil
 
 	gemmRun
 }
@@ -206,6 +210,9 @@ func (g *Gemm) check(p *Pool, scratch int) {
 	if g.Accumulate && g.BiasAxis != BiasNone {
 		panic("kernel: Gemm accumulates and has a bias")
 	}
+	if g.Add != nil {
+		checkMatrix("Add", g.Add, g.M, g.N, g.ldc)
+	}
 	checkLen("Gemm", "scratch", scratch, g.ScratchLen(p))
 }
 
@@ -243,7 +250,7 @@ func (g *Gemm) runEmpty() {
 		if g.Act == ActReLU {
 			unary(g.isa, OpReLU, row, row, 0)
 		}
-		finish(g.isa, g.Act, row, nil)
+		finish(g.isa, g.Act, row, g.addAt(i*g.ldc))
 	}
 }
 
@@ -308,12 +315,20 @@ func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 			t.a, t.rs, t.ks = scratch, kBlock+16, 1
 			copyRows(t.a, t.rs, g.A[m*g.lda+k0:], g.lda, mEnd-m, k1-k0)
 		}
-		t.c = g.C[m*g.ldc+n0:]
+		t.c, t.add = g.C[m*g.ldc+n0:], g.addAt(m*g.ldc+n0)
 		if t.start == startRowBias {
 			t.bias = g.Bias[m:]
 		}
 		t.run(mEnd-m, n1-n0)
 	}
+}
+
+// addAt is Add from an element on, or nil.
+func (g *Gemm) addAt(i int) []float32 {
+	if g.Add == nil {
+		return nil
+	}
+	return g.Add[i:]
 }
 
 // copyRows copies a matrix between row strides.

@@ -27,19 +27,21 @@ func activation(n *graph.Node) (activationFunc, error) {
 		return float64(n.Attrs.Float(name, def))
 	}
 	var f func(float64) float64
+	fused, ok := fusedActivation(n.Attrs.String("activation", ""))
 	switch name := n.Attrs.String("activation", ""); name {
 	case "":
-		return activationFunc{fused: true, act: kernel.ActNone}, nil
 	case "Relu":
-		return activationFunc{fused: true, act: kernel.ActReLU, apply: relu}, nil
+		f = relu
+	case "Gelu":
+		f = gelu
 	case "Tanh":
-		return activationFunc{fused: true, act: kernel.ActTanh, apply: math.Tanh}, nil
+		f = math.Tanh
 	case "Sigmoid":
-		return activationFunc{fused: true, act: kernel.ActSigmoid, apply: sigmoid}, nil
-	case "HardSwish": // not Microsoft's
-		return activationFunc{fused: true, act: kernel.ActHardSwish, apply: func(x float64) float64 { return x * hardSigmoid(1./6, 0.5, x) }}, nil
-	case "Swish": // not Microsoft's
-		return activationFunc{fused: true, act: kernel.ActSiLU, apply: func(x float64) float64 { return x * sigmoid(x) }}, nil
+		f = sigmoid
+	case "HardSwish": // the passes' own, like the next
+		f = func(x float64) float64 { return x * hardSigmoid(1./6, 0.5, x) }
+	case "Swish":
+		f = func(x float64) float64 { return x * sigmoid(x) }
 	case "LeakyRelu":
 		alpha := param(0, "activation_alpha", 0.01)
 		f = func(x float64) float64 { return leaky(x, alpha) }
@@ -47,18 +49,18 @@ func activation(n *graph.Node) (activationFunc, error) {
 		lo, hi := param(0, "activation_alpha", -math.MaxFloat32), param(1, "activation_beta", math.MaxFloat32)
 		f = func(x float64) float64 { return min(max(x, lo), hi) }
 		if lo == 0 && hi == 6 {
-			return activationFunc{fused: true, act: kernel.ActReLU6, apply: f}, nil
+			fused, ok = kernel.ActReLU6, true
 		}
 	case "HardSigmoid":
 		alpha, beta := param(0, "activation_alpha", 0.2), param(1, "activation_beta", 0.5)
 		f = func(x float64) float64 { return min(max(alpha*x+beta, 0), 1) }
 		if float32(alpha) == float32(1.0/6) && beta == 0.5 {
-			return activationFunc{fused: true, act: kernel.ActHardSigmoid, apply: f}, nil
+			fused, ok = kernel.ActHardSigmoid, true
 		}
 	default:
 		return activationFunc{}, fmt.Errorf("activation %q is not supported", name)
 	}
-	return activationFunc{apply: f}, nil
+	return activationFunc{fused: ok, act: fused, apply: f}, nil
 }
 
 func relu(x float64) float64    { return max(x, 0) }

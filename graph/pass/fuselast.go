@@ -123,6 +123,8 @@ func activationOf(n *graph.Node) (name string, params []float32, ok bool) {
 	switch name = n.Op.Name; name {
 	case "Relu", "Sigmoid", "Tanh", "HardSwish":
 		return name, nil, true
+	case "Gelu":
+		return name, nil, n.Attrs.String("approximate", "none") == "none"
 	case "Swish":
 		return name, nil, n.Attrs.Float("alpha", 1) == 1
 	case "HardSigmoid":

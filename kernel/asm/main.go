@@ -19,8 +19,10 @@ var families = []struct {
 }{
 	{"tile", writeTiles},
 	{"patches", writePatches},
+	{"cell", writeCells},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
+	{"rows", writeRows},
 	{"optimize", writeOptimizers},
 	{"dropout", writeDropout},
 	{"maxpool", writeMaxPool},

@@ -192,6 +192,8 @@ var unaryOps = []struct {
 		w.do(x86.VMULPS(w.v(6), w.v(0), w.v(0)))
 	}},
 	{"tanh", 1, (*vectorWriter).tanh},
+	{"erf", 1, (*vectorWriter).erf},
+	{"geluErf", 1, (*vectorWriter).geluErf},
 }
 
 func (w *vectorWriter) unary(name string, unroll int, body func(*vectorWriter)) {
