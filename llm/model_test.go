@@ -20,7 +20,9 @@ func (letters) Flush() string       { return "" }
 
 type letterTokenizer struct{}
 
-func (letterTokenizer) NewDecoder() decoding { return letters{} }
+func (letterTokenizer) NewDecoder() decoding      { return letters{} }
+func (letterTokenizer) Encode(string, bool) []int { return nil }
+func (letterTokenizer) Bytes(int) []byte          { return nil }
 
 // small opens a recorded model.
 func small(t *testing.T, name string, o Options) *Model {

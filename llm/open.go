@@ -51,28 +51,26 @@ type Model struct {
 // safetensors, tokenizer.json. Errors: Unsupported for another architecture, NoSpace
 // for a model that is larger than the memory allowed, Invalid for damaged files.
 func Open(path string, o Options) (*Model, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fault.Wrap(err, "llm.open", fault.KindOf(err), "%s", path)
+	}
+	if info.IsDir() {
+		return open(func(m *Model) (*weights, error) { return m.readFolder(folder(path), o) }, o)
+	}
+	return open(func(m *Model) (*weights, error) { return m.readFile(path, o) }, o)
+}
+
+func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
 	m := &Model{}
-	if err := m.open(path, o); err != nil {
+	w, err := read(m)
+	if err == nil {
+		err = m.start(w, o)
+	}
+	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
-}
-
-func (m *Model) open(path string, o Options) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fault.Wrap(err, "llm.open", fault.KindOf(err), "%s", path)
-	}
-	var w *weights
-	if info.IsDir() {
-		w, err = m.readFolder(path, o)
-	} else {
-		w, err = m.readFile(path, o)
-	}
-	if err != nil {
-		return err
-	}
-	return m.start(w, o)
 }
 
 // readFile reads a GGUF file.
@@ -90,21 +88,25 @@ func (m *Model) readFile(path string, o Options) (*weights, error) {
 }
 
 // readFolder reads a Hugging Face folder.
-func (m *Model) readFolder(dir string, o Options) (*weights, error) {
-	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+func (m *Model) readFolder(find finder, o Options) (*weights, error) {
+	text, err := read(find, configFile)
 	if err != nil {
-		return nil, fault.Wrap(err, "llm.open", fault.KindOf(err), "%s is not a model's folder", dir)
+		return nil, err
 	}
 	if m.config, err = parseHF(text, o.Context); err != nil {
 		return nil, err
 	}
-	shards, err := shardsOf(dir)
+	shards, err := shardsOf(find)
 	if err != nil {
 		return nil, err
 	}
 	w := newWeights()
 	for _, name := range shards {
-		s, err := model.ReadSafetensors(filepath.Join(dir, name))
+		path, err := find(name)
+		if err != nil {
+			return nil, err
+		}
+		s, err := model.ReadSafetensors(path)
 		if err != nil {
 			return nil, err
 		}
@@ -118,26 +120,29 @@ func (m *Model) readFolder(dir string, o Options) (*weights, error) {
 	return w, nil
 }
 
-// shardsOf lists the folder's files of weights, sorted.
-func shardsOf(dir string) ([]string, error) {
-	const op, index = "llm.open", "model.safetensors.index.json"
-	text, err := os.ReadFile(filepath.Join(dir, index))
-	if errors.Is(err, os.ErrNotExist) {
+// shardIndex lists the files of weights where there are several.
+const shardIndex = "model.safetensors.index.json"
+
+// shardsOf lists the files of weights, sorted.
+func shardsOf(find finder) ([]string, error) {
+	text, err := read(find, shardIndex)
+	if fault.KindOf(err) == fault.NotFound {
 		return []string{"model.safetensors"}, nil
 	}
 	if err != nil {
-		return nil, fault.From(err, op)
+		return nil, err
 	}
+	const op = "llm.open"
 	var list struct {
 		Files map[string]string `json:"weight_map"`
 	}
 	if err := json.Unmarshal(text, &list); err != nil {
-		return nil, fault.Wrap(err, op, fault.Invalid, "%s cannot be read", index)
+		return nil, fault.Wrap(err, op, fault.Invalid, "%s cannot be read", shardIndex)
 	}
 	names := slices.Sorted(maps.Values(list.Files))
 	for _, n := range names {
 		if !filepath.IsLocal(n) || filepath.Base(n) != n {
-			return nil, fault.New(op, fault.Invalid, "%s names the file %.200q, which is not a plain name", index, n)
+			return nil, fault.New(op, fault.Invalid, "%s names the file %.200q, which is not a plain name", shardIndex, n)
 		}
 	}
 	return slices.Compact(names), nil
