@@ -69,6 +69,8 @@ const (
 	OpExp                     // within 2 ulp
 	OpTanh                    // within 4 ulp
 	OpSigmoid                 // within 4 ulp
+	OpSiLU                    // x·sigmoid(x)
+	OpGELU                    // x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2
 	opScale                   // s·x
 	opExpShift                // exp(x - s)
 )
@@ -190,6 +192,10 @@ func unaryGeneric(op UnaryOp, y, x []float32, s float32) {
 		ref.Tanh(y, x)
 	case OpSigmoid:
 		ref.Sigmoid(y, x)
+	case OpSiLU:
+		ref.SiLU(y, x)
+	case OpGELU:
+		ref.GELU(y, x)
 	case opScale:
 		ref.Scale(y, x, s)
 	case opExpShift:
