@@ -117,7 +117,7 @@ func (l *Linear) recordBytes() int {
 }
 
 func (l *Linear) normedBytes() int {
-	if !l.floats || l.Norm == nil {
+	if !l.floats { // with or without a norm, which need not be there yet
 		return 0
 	}
 	return l.M * l.K * 4

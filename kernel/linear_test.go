@@ -204,14 +204,16 @@ func BenchmarkLinear(b *testing.B) {
 					x, y := random(r, m*k, 0), make([]float32, m*n)
 					l := &Linear{M: m, K: k, X: x, Weights: ws[:1], Y: y}
 					scratch := make([]byte, l.ScratchLen(p))
-					i := 0
+					i, start := 0, cpuSeconds()
 					for b.Loop() {
 						i++
 						l.Weights = ws[i%len(ws):][:1]
 						l.Run(p, scratch)
 					}
 					s := b.Elapsed().Seconds() / float64(b.N)
+					used := (cpuSeconds() - start) / float64(b.N)
 					b.ReportMetric(float64(len(ws[0].Data))/s/1e9, "GB/s")
+					b.ReportMetric(2*float64(m)*n*k/used/1e9, "GOP/cpu-s")
 					b.ReportMetric(2*float64(m)*n*k/s/1e9, "GOP/s")
 				})
 			}

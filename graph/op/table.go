@@ -17,6 +17,7 @@ func Lists() [][]graph.Op {
 		convOps(),
 		poolOps(),
 		matmulOps(),
+		linearOps(), pagedOps(),
 		integerConvOps(),
 		transposeConvOps(),
 		deformOps(),
