@@ -57,9 +57,9 @@ def architectures():
                   original_max_position_embeddings=64)
     plain = lambda theta: dict(rope_type="default", rope_theta=theta)
     long = dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0 + 0.1 * i for i in range(8)],
-                long_factor=[1.0 + i for i in range(8)], original_max_position_embeddings=CONTEXT)
+                long_factor=[1.0 + i for i in range(8)], original_max_position_embeddings=64)
     tied = dict(base, tie_word_embeddings=True)
-    gemma3 = dict(tied, num_hidden_layers=7, head_dim=32, sliding_window=8, query_pre_attn_scalar=24,
+    gemma3 = dict(tied, num_hidden_layers=7, head_dim=32, sliding_window=8, query_pre_attn_scalar=32,
                   rope_parameters=dict(full_attention=plain(1e6), sliding_attention=plain(1e4)))
     gemma4 = dict(tied, num_hidden_layers=12, head_dim=16, global_head_dim=32, sliding_window=8, num_kv_shared_layers=6,
                   hidden_size_per_layer_input=16, vocab_size_per_layer_input=VOCAB, use_double_wide_mlp=True,
@@ -77,10 +77,11 @@ def architectures():
         "qwen3": t.Qwen3Config(**dict(tied, head_dim=32, rope_parameters=plain(1e6))),
         "smollm3": t.SmolLM3Config(**dict(tied, num_hidden_layers=5, rope_parameters=plain(2e6))),
         "phi3": t.Phi3Config(**dict(base, sliding_window=8)),
-        "phi3-long": t.Phi3Config(**dict(base, original_max_position_embeddings=CONTEXT, rope_parameters=long)),
-        "gpt2": t.GPT2Config(vocab_size=VOCAB, n_embd=WIDTH, n_layer=3, n_head=4, n_positions=CONTEXT,
+        "phi3-long": t.Phi3Config(**dict(base, original_max_position_embeddings=64, rope_parameters=long)),
+        "gpt2": t.GPT2Config(vocab_size=VOCAB, n_embd=WIDTH, n_layer=3, n_head=4, n_positions=CONTEXT, n_ctx=CONTEXT,
                              bos_token_id=1, eos_token_id=2),
         "gemma3": t.Gemma3TextConfig(**gemma3),
+        "gemma3-scale": t.Gemma3TextConfig(**dict(gemma3, query_pre_attn_scalar=24)),
         "gemma4": t.Gemma4TextConfig(**gemma4),
         "gemma4-wide": t.Gemma4TextConfig(**wide),
     }
@@ -130,6 +131,8 @@ def main():
         (folder / (f"{name}.json" if args.record else "expected.json")).write_text(json.dumps(record) + "\n")
         if not args.record:
             model.save_pretrained(folder)
+            # Of no use, but llama.cpp's converter counts what is in it.
+            (folder / "tokenizer.json").write_text(json.dumps(dict(model=dict(vocab={str(i): i for i in range(VOCAB)}), added_tokens=[])))
         print(name, sum(p.numel() for p in model.parameters()), "parameters, logits from", round(logits.min(), 3), "to", round(logits.max(), 3))
 
 

@@ -36,6 +36,7 @@ type frame struct {
 
 type step struct {
 	node *Node
+	op   *Op
 	run  func() error
 }
 
@@ -104,7 +105,7 @@ func (f *frame) run(ctx context.Context, in []*tensor.Tensor) error {
 			if err := ctx.Err(); err != nil {
 				return fault.From(err, "graph.run")
 			}
-			if err := f.steps[done].run(); err != nil {
+			if err := f.do(f.steps[done]); err != nil {
 				return fault.Wrap(err, "graph.run", kindOf(err), "node %v", f.steps[done].node)
 			}
 		}
@@ -122,6 +123,13 @@ func (f *frame) run(ctx context.Context, in []*tensor.Tensor) error {
 		}
 	}
 	return nil
+}
+
+func (f *frame) do(s step) error {
+	if p := f.p.opt.Profile; p != nil {
+		return p.time(s, f.tensors)
+	}
+	return s.run()
 }
 
 // kindOf is that of a kernel's error: its input was wrong unless it says otherwise.
@@ -185,7 +193,7 @@ func (f *frame) prepareLate(at int) error {
 			f.tensors[o] = c.Out[j]
 		}
 	}
-	f.steps = append(f.steps, step{n, func() error {
+	f.steps = append(f.steps, step{n, f.p.ops[at], func() error {
 		run, err := f.p.ops[at].Kernel(c)
 		if err == nil {
 			err = run()
@@ -231,7 +239,7 @@ func (f *frame) prepare(lo, hi int) error {
 		}
 		if op.View {
 			if l.stores[l.of[n.Outputs[0]]].place == onHeap {
-				f.steps = append(f.steps, step{n, func() error { c.Out[0].Alias(c.In[0]); return nil }})
+				f.steps = append(f.steps, step{n, op, func() error { c.Out[0].Alias(c.In[0]); return nil }})
 			}
 			continue
 		}
@@ -240,7 +248,7 @@ func (f *frame) prepare(lo, hi int) error {
 			return fault.Wrap(err, "graph.run", kindOf(err), "node %v", n)
 		}
 		calls[i] = c
-		f.steps = append(f.steps, step{n, run})
+		f.steps = append(f.steps, step{n, op, run})
 	}
 	return f.place(l, calls, lo, sizes)
 }

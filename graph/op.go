@@ -41,6 +41,10 @@ type Op struct {
 	Encoded bool
 	// Random: the result depends on more than the inputs' values; never folded.
 	Random bool
+	// Work is how many arithmetic operations a node takes, a multiplication and an
+	// addition counted as two; the shape of what is absent is nil. Nil: one for each
+	// element of the outputs.
+	Work func(n *Node, in, out []tensor.Shape) float64
 }
 
 // Alias pairs an input with the output that may take its memory.

@@ -22,6 +22,8 @@ type Options struct {
 	Passes []Pass
 	// MemoryLimitBytes bounds the working memory of one run; 0 is no limit.
 	MemoryLimitBytes int
+	// Profile, if there is one, measures every run.
+	Profile *Profile
 }
 
 // Program is a graph made ready to run. It is immutable; any number of sessions
@@ -33,6 +35,7 @@ type Program struct {
 	lastRead map[*Value]int
 	bodies   map[*Node]map[string]*Program
 	opt      Options
+	inner    bool // of a body of another program's node
 }
 
 // Compile copies g, infers its types, applies the passes in order and checks that
@@ -116,6 +119,7 @@ func (p *Program) compileBodies(n *Node) error {
 		if err != nil {
 			return fault.Wrap(err, "graph.compile", fault.KindOf(err), "inner graph %s of node %v", b.Attr, n)
 		}
+		prog.inner = true
 		if p.bodies[n] == nil {
 			p.bodies[n] = map[string]*Program{}
 		}

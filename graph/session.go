@@ -91,6 +91,9 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) ([]*tensor.
 		s.turn.Lock()
 		defer s.turn.Unlock()
 	}
+	if p := s.p.opt.Profile; p != nil && !s.p.inner {
+		defer p.begin()()
+	}
 	f, err := s.acquire(in)
 	if err != nil {
 		return nil, err
@@ -113,11 +116,9 @@ func (s *Session) copyOutputs(f *frame, out []*tensor.Tensor) ([]*tensor.Tensor,
 			out[i] = t.Clone()
 			continue
 		}
-		if out[i].DType() != t.DType() || !out[i].Shape().Equal(t.Shape()) || t.DType().Bits() == 0 && t.DType() != tensor.String {
-			return nil, fault.New("graph.run", fault.Invalid, "output %q is %v, the buffer given for it is %v", s.p.g.Outputs[i].Name, t, out[i])
+		if err := out[i].CopyFrom(t); err != nil {
+			return nil, fault.Wrap(err, "graph.run", fault.Invalid, "the buffer for output %q", s.p.g.Outputs[i].Name)
 		}
-		copy(out[i].Bytes(), t.Bytes())
-		copy(out[i].Strings(), t.Strings())
 	}
 	return out, nil
 }

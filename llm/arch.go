@@ -17,6 +17,9 @@ type arch struct {
 	embedScale bool
 	// unitScale: scores are not divided by the root of a head's size.
 	unitScale bool
+	// meanScaleLayers: a GGUF file with so many layers means a model that divides
+	// scores by the root of width/heads and not of a head's size; 0: none.
+	meanScaleLayers int
 	// valueNorm: values are normalised too, without weights.
 	valueNorm bool
 	// windowEvery: of so many layers all but the last see a window, unless the file
@@ -64,7 +67,7 @@ func archs() []arch {
 		{name: "phi3", hf: []string{"phi3"}, names: phiNames()},
 		{name: "gpt2", hf: []string{"gpt2"}, norm: layerNorm, act: geluTanh, columns: true, names: gptNames()},
 		{name: "gemma3", hf: []string{"gemma3_text", "gemma3"}, act: geluTanh, normOffset: true, embedScale: true,
-			windowEvery: 6, localBase: 10_000, names: gemma},
+			windowEvery: 6, localBase: 10_000, meanScaleLayers: 62, names: gemma},
 		{name: "gemma4", hf: []string{"gemma4_text", "gemma4"}, act: geluTanh, embedScale: true, unitScale: true,
 			valueNorm: true, windowEvery: 6, localBase: 10_000, names: gemma},
 	}

@@ -29,13 +29,10 @@ type decoder struct {
 	context int
 
 	positions, past, total *graph.Value
-	caches                 []cache              // by layer
-	turns                  map[*Rope]rotation   // tables that are written already
-	matrices               map[string]*constant // by name of the weight
+	caches                 []cache                 // by layer
+	turns                  map[*Rope]rotation      // tables that are written already
+	constants              map[string]*graph.Value // weights that are, by name
 }
-
-// constant is a value that several nodes read.
-type constant = graph.Value
 
 // cache holds the keys and values of a layer, the new ones included.
 type cache struct{ keys, values *graph.Value }
@@ -47,7 +44,7 @@ type rotation struct{ cos, sin *graph.Value }
 func buildDecoder(c *Config, w *weights, ops *graph.Table, batch, context int) (*graph.Graph, error) {
 	d := &decoder{
 		Builder: graph.NewBuilder(c.Arch, ops), c: c, w: w, batch: batch, context: context,
-		caches: make([]cache, len(c.Layers)), turns: map[*Rope]rotation{}, matrices: map[string]*constant{},
+		caches: make([]cache, len(c.Layers)), turns: map[*Rope]rotation{}, constants: map[string]*graph.Value{},
 	}
 	d.G.Opset[""] = 24
 	ids := d.Input(InputIDs, tensor.Int64, graph.Const(batch), graph.Sym("sequence"))
@@ -88,7 +85,7 @@ func (d *decoder) scalar(v float64) *graph.Value {
 
 // weight is a constant as it lies in the file. A failure is recorded.
 func (d *decoder) weight(name string, shape ...int) *graph.Value {
-	if v := d.matrices[name]; v != nil {
+	if v := d.constants[name]; v != nil {
 		return v
 	}
 	c, err := d.w.take(name, shape...)
@@ -97,13 +94,13 @@ func (d *decoder) weight(name string, shape ...int) *graph.Value {
 		return d.ints(name, 0)
 	}
 	v := &graph.Value{Name: name, Type: graph.Type{DType: c.DType, Shape: graph.Dims(c.Shape...)}, Const: c}
-	d.matrices[name] = v
+	d.constants[name] = v
 	return v
 }
 
 // matrix is the weight [outputs, inputs] as the right operand of MatMul.
 func (d *decoder) matrix(name string, outputs, inputs int) *graph.Value {
-	if v := d.matrices[name+".T"]; v != nil {
+	if v := d.constants[name+".T"]; v != nil {
 		return v
 	}
 	c, err := d.w.take(name, outputs, inputs)
@@ -117,7 +114,7 @@ func (d *decoder) matrix(name string, outputs, inputs int) *graph.Value {
 		return d.ints(name, 0)
 	}
 	v := d.Const(name+".T", transposed(t))
-	d.matrices[name+".T"] = v
+	d.constants[name+".T"] = v
 	return v
 }
 

@@ -73,17 +73,22 @@ func (r recorded) build(t *testing.T, context int) (*Config, *graph.Graph) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	g, err := buildDecoder(c, r.weights(t, c), op.Default(), 1, context)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c, g
+}
+
+func (r recorded) weights(t *testing.T, c *Config) *weights {
+	t.Helper()
 	w := newWeights()
 	for name, shape := range r.Tensors {
 		if err := w.addHF(c.arch, name, formula(name, shape, c.arch.normOffset)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	g, err := buildDecoder(c, w, op.Default(), 1, context)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c, g
+	return w
 }
 
 // feed runs tokens through a session, a few at a time, and returns the logits after each.

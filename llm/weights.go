@@ -1,8 +1,6 @@
 package llm
 
 import (
-	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
@@ -153,18 +151,4 @@ func transposed(t *tensor.Tensor) *tensor.Tensor {
 		}
 	}
 	return out
-}
-
-// vocab is the number of rows of the table of embeddings, which may be more than
-// there are tokens.
-func (w *weights) vocab(said int) int {
-	if c := w.byName["token_embd.weight"]; c != nil && len(c.Shape) == 2 {
-		return c.Shape[0]
-	}
-	return said
-}
-
-// names lists the tensors, sorted, for tests.
-func (w *weights) names() []string {
-	return slices.SortedFunc(maps.Keys(w.byName), cmp.Compare[string])
 }

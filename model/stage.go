@@ -89,7 +89,7 @@ func openGraph(f StageFiles) (*Stage, error) {
 	}
 	program, err := graph.Compile(g, graph.Options{
 		Ops: f.Options.Ops, Pool: f.Options.Pool, Passes: f.Options.Passes,
-		MemoryLimitBytes: int(f.Options.MemoryLimitBytes),
+		MemoryLimitBytes: int(f.Options.MemoryLimitBytes), Profile: f.Options.Profile,
 	})
 	if err != nil {
 		return nil, err

@@ -207,6 +207,17 @@ func (t *Tensor) Clone() *Tensor {
 	return c
 }
 
+// CopyFrom overwrites the elements of t with those of x, whose type and shape must be
+// the same. Lists cannot be overwritten.
+func (t *Tensor) CopyFrom(x *Tensor) error {
+	if t.dtype != x.dtype || !t.shape.Equal(x.shape) || t.dtype.Bits() == 0 && t.dtype != String {
+		return fmt.Errorf("%v cannot take the elements of %v", t, x)
+	}
+	copy(t.data, x.data)
+	copy(t.strings, x.strings)
+	return nil
+}
+
 // Become makes t describe the same elements as x, for executors.
 func (t *Tensor) Become(x *Tensor) { *t = *x }
 

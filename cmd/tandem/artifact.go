@@ -63,16 +63,13 @@ func (c *importCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	path := c.Path
-	if strings.HasSuffix(strings.ToLower(path), ".onnx") {
-		tmp, err := os.MkdirTemp("", "tandem-import-")
+	if isONNX(path) {
+		made, remove, err := temporaryArtifact(path, c.Batch)
 		if err != nil {
-			return fault.From(err, "tandem.import")
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-		path = filepath.Join(tmp, "model")
-		if err := artifactOfONNX(c.Path, path, c.Batch); err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, remove()) }()
+		path = made
 	}
 	m, src, err := localArtifact(path)
 	if err != nil {
@@ -92,6 +89,20 @@ func (c *importCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	d, err := server.Deploy(ctx, v.Model, v.Number)
 	return a.deployed(server, d, err)
+}
+
+// temporaryArtifact is artifactOfONNX in a folder that remove removes.
+func temporaryArtifact(path string, batch bool) (dir string, remove func() error, err error) {
+	tmp, err := os.MkdirTemp("", "tandem-onnx-")
+	if err != nil {
+		return "", nil, fault.From(err, "tandem.import")
+	}
+	remove = func() error { return os.RemoveAll(tmp) }
+	dir = filepath.Join(tmp, "model")
+	if err := artifactOfONNX(path, dir, batch); err != nil {
+		return "", nil, errors.Join(err, remove())
+	}
+	return dir, remove, nil
 }
 
 // artifactOfONNX makes an artifact of a file: its signature is what the graph says of

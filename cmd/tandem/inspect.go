@@ -44,7 +44,7 @@ type described struct {
 // Run shows the graph.
 func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 	path := c.Path
-	if !strings.HasSuffix(strings.ToLower(path), ".onnx") {
+	if !isONNX(path) {
 		m, src, err := localArtifact(path)
 		if err != nil {
 			return err

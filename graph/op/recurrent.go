@@ -12,9 +12,9 @@ import (
 // layout 1, batch is the first dimension of x, the states and the results.
 func rnnOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("RNN"), Since: 1, Infer: inferRecurrent(kindRNN()), Kernel: kernelRecurrent(kindRNN())},
-		{ID: onnx("GRU"), Since: 1, Infer: inferRecurrent(kindGRU()), Kernel: kernelRecurrent(kindGRU())},
-		{ID: onnx("LSTM"), Since: 1, Infer: inferRecurrent(kindLSTM()), Kernel: kernelRecurrent(kindLSTM())},
+		{ID: onnx("RNN"), Since: 1, Infer: inferRecurrent(kindRNN()), Kernel: kernelRecurrent(kindRNN()), Work: workRecurrent},
+		{ID: onnx("GRU"), Since: 1, Infer: inferRecurrent(kindGRU()), Kernel: kernelRecurrent(kindGRU()), Work: workRecurrent},
+		{ID: onnx("LSTM"), Since: 1, Infer: inferRecurrent(kindLSTM()), Kernel: kernelRecurrent(kindLSTM()), Work: workRecurrent},
 	}
 }
 

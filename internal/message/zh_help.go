@@ -101,9 +101,15 @@ var zhHelp = [...]entry{
 	{"ID of the run, or its directory.", "训练的 ID 或目录。"},
 	{"IDs of runs, or their directories.", "多次训练的 ID 或目录。"},
 
-	{"Model that serves, or directory of a run or of a model.", "已部署的模型，或者训练目录、模型目录。"},
-	{"Pictures (PNG, JPEG, GIF), or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once.", "图片（PNG、JPEG、GIF），或一个 JSON 格式的 Open Inference Protocol 请求；- 表示标准输入。可重复给出。"},
-	{"File for the answer. Without it: standard output.", "保存结果的文件。缺省：标准输出。"},
+	{"Model that serves, directory of a run or of a model, or an .onnx file.", "已部署的模型，或者训练目录、模型目录、.onnx 文件。"},
+	{"Pictures (PNG, JPEG, GIF), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once.", "图片（PNG、JPEG、GIF）、NumPy .npz 格式的具名张量，或一个 JSON 格式的 Open Inference Protocol 请求；- 表示标准输入。可重复给出。"},
+	{"Measure how fast a model runs, and where its time goes.", "测量模型的运行速度与耗时分布。"},
+	{"Size of the first dimension of inputs where the model leaves it open.", "模型未固定输入的第一维时，该维的大小。"},
+	{"Shape of an input, such as pixels=1x3x224x224, or size of an open dimension, such as length=128. May be given more than once.", "输入的形状，如 pixels=1x3x224x224；或未固定维度的大小，如 length=128。可重复给出。"},
+	{"Arrays by the names of the inputs, in NumPy's format. Without it: random numbers, and ones for integers.", "按输入名称存放数组的 NumPy 文件。缺省：随机数，整数输入为 1。"},
+	{"How long to measure.", "测量时长（秒）。"},
+	{"Show where the time goes, by operator and shapes. Measuring each operator takes time too.", "按算子与形状显示耗时分布。逐算子计时本身也耗时。"},
+	{"File for the answer; .npz if the input is. Without it: standard output.", "保存结果的文件；输入为 .npz 时可为 .npz。缺省：标准输出。"},
 	{"How many labels to show for a picture.", "每张图片显示的标签数。"},
 	{"Threads that compute, for a model on this machine. Without it: all processors.", "本机模型的计算线程数。缺省：全部处理器。"},
 
