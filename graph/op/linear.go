@@ -8,86 +8,110 @@ import (
 	"tandem/tensor"
 )
 
-// linearOps are what passes lower the products of a decoder to.
-//
-// Linear(x [..., K], scale, addend, weight, bias, weight, bias …) multiplies with
-// constant weights [K, N] in panels, one beside another, and adds their biases and
-// the addend. With a scale [K], rows of x are RMS-normalised first (attribute
-// epsilon). With the attribute gate, "silu" or "gelu", there are two weights, and
-// the activation of the first product times the second comes out. Scale, addend and
-// biases are optional.
+// linearOps are products with one matrix of weights, joined with what follows them.
 func linearOps() []graph.Op {
 	return []graph.Op{
-		{ID: private("Linear"), Infer: inferLinear, Kernel: kernelLinear, Encoded: true, InPlace: []graph.Alias{{In: 2, Out: 0}}},
+		// (x, w, bias, add) -> act(x·w + bias) + add, over the last dimension of x;
+		// attributes activation, transB
+		{ID: private("Linear"), Infer: inferLinear, Kernel: kernelLinear, Work: workProduct},
 	}
 }
 
-const linearWeights = 3 // the first input that is a weight
-
-var gates = map[string]kernel.Gate{"": kernel.GateNone, "silu": kernel.GateSiLU, "gelu": kernel.GateGELU}
-
+// inferLinear: x [..., k], w [k,n] or transposed, bias [n] in any number of
+// dimensions, add as the result.
 func inferLinear(c *graph.Infer) error {
-	n := len(c.Node.Inputs)
-	if n <= linearWeights || (n-linearWeights)%2 != 0 {
-		return fmt.Errorf("%d inputs: weights and biases come in pairs after the first %d", n, linearWeights)
-	}
-	if err := c.Floats(0, 1, 2); err != nil {
+	if err := c.Require(2, 4); err != nil {
 		return err
 	}
-	x := c.In(0).Shape
-	if len(x) == 0 {
-		return fmt.Errorf("the input is a scalar")
+	if err := c.Floats(0, 1, 2, 3); err != nil {
+		return err
 	}
-	columns := graph.Const(0)
-	for i := linearWeights; i < n; i += 2 {
-		if !c.Has(i) || c.Node.Inputs[i].Const == nil || len(c.In(i).Shape) != 2 {
-			return fmt.Errorf("input %d must be a constant matrix", i)
-		}
-		if err := c.Same(x[len(x)-1], c.In(i).Shape[0], "columns of the input and rows of a weight"); err != nil {
+	if err := c.Rank(1, 2); err != nil {
+		return err
+	}
+	if _, err := activation(c.Node); err != nil {
+		return err
+	}
+	x, w := c.In(0).Shape, c.In(1).Shape
+	if len(x) == 0 {
+		return fmt.Errorf("input 0 (%s) is a scalar", c.Node.Inputs[0].Name)
+	}
+	k, n := w[0], w[1]
+	if c.Node.Attrs.Int("transB", 0) != 0 {
+		k, n = n, k
+	}
+	if err := c.Same(x[len(x)-1], k, fmt.Sprintf("inner dimensions of %v and %v", x, w)); err != nil {
+		return err
+	}
+	if c.Has(2) {
+		if err := c.Same(c.In(2).Shape.Len(), n, "elements of the bias and columns"); err != nil {
 			return err
 		}
-		columns = columns.Add(c.In(i).Shape[1])
 	}
-	gate, ok := gates[c.Node.Attrs.String("gate", "")]
-	if !ok {
-		return fmt.Errorf("gate %q is not known", c.Node.Attrs.String("gate", ""))
-	}
-	if gate != kernel.GateNone {
-		if n != linearWeights+4 {
-			return fmt.Errorf("a gate joins two weights, there are %d", (n-linearWeights)/2)
-		}
-		columns = c.In(linearWeights).Shape[1]
-	}
-	shape := append(append(graph.Shape{}, x[:len(x)-1]...), columns)
-	c.Out(0, tensor.Float32, shape)
+	c.Out(0, c.In(0).DType, append(append(graph.Shape{}, x[:len(x)-1]...), n))
 	return nil
 }
 
 func kernelLinear(c *graph.Call) (func() error, error) {
-	x := c.In[0]
-	k := x.Dim(x.Rank() - 1)
-	l := &kernel.Linear{M: x.Len() / max(1, k), K: k, Epsilon: c.Node.Attrs.Float("epsilon", 1e-5), Gate: gates[c.Node.Attrs.String("gate", "")]}
-	for i := linearWeights; i < len(c.In); i += 2 {
-		f, ok := c.Node.Inputs[i].Const.Encoding.InPanels()
-		if !ok {
-			return nil, fmt.Errorf("the weight %s is in encoding %q, not in panels", c.Node.Inputs[i].Name, c.Node.Inputs[i].Const.Encoding)
-		}
-		w := kernel.Weight{Format: f, N: c.In[i].Dim(1), Data: c.In[i].Bytes()}
-		if c.Has(i+1) && c.In[i+1].Len() != w.N {
-			return nil, fmt.Errorf("a bias of %d elements for %d columns", c.In[i+1].Len(), w.N)
-		}
-		l.Weights = append(l.Weights, w)
+	act, err := activation(c.Node)
+	if err != nil {
+		return nil, err
 	}
-	if c.Has(2) && !c.In[2].Shape().Equal(c.Out[0].Shape()) {
-		return nil, fmt.Errorf("an addend of shape %v for %v", c.In[2].Shape(), c.Out[0].Shape())
+	if !act.fused {
+		return nil, fmt.Errorf("activation %q cannot be joined with a product", c.Node.Attrs.String("activation", ""))
 	}
-	c.Reserve(l.ScratchLen(c.Pool))
+	x, w, y := c.In[0], c.In[1], c.Out[0]
+	k := &kernel.Gemm{M: y.Shape()[:y.Rank()-1].Len(), N: y.Dim(y.Rank() - 1), K: x.Dim(x.Rank() - 1), Act: act.act}
+	k.TransB = c.Node.Attrs.Int("transB", 0) != 0
+	rows := w.Dim(0)
+	if k.TransB {
+		rows = w.Dim(1)
+	}
+	if rows != k.K || c.Has(3) && !c.In[3].Shape().Equal(y.Shape()) {
+		return nil, fmt.Errorf("shapes %v, %v and %v do not fit", x.Shape(), w.Shape(), y.Shape())
+	}
+	if c.Has(2) {
+		k.BiasAxis = kernel.BiasColumn
+	}
+	packed := c.Node.Inputs[1].Const != nil && c.Node.Inputs[1].Const.Encoding == graph.PanelB
+	c.Reserve(4 * k.ScratchLen(c.Pool))
 	return func() error {
-		l.X, l.Norm, l.Add, l.Y = x.F32(), c.F32(1), c.F32(2), c.Out[0].F32()
-		for i := range l.Weights {
-			l.Weights[i].Bias = c.F32(linearWeights + 2*i + 1)
+		k.A, k.C, k.Bias, k.Add = x.F32(), y.F32(), c.F32(2), c.F32(3)
+		if packed {
+			k.Packed = w.F32()
+		} else {
+			k.B = w.F32()
 		}
-		l.Run(c.Pool, c.Scratch())
+		k.Run(c.Pool, c.ScratchF32())
 		return nil
 	}, nil
+}
+
+// fusedActivation is the matrix kernels' own form of an operator of ai.onnx.
+func fusedActivation(name string) (kernel.Activation, bool) {
+	switch name {
+	case "":
+		return kernel.ActNone, true
+	case "Relu":
+		return kernel.ActReLU, true
+	case "Tanh":
+		return kernel.ActTanh, true
+	case "Sigmoid":
+		return kernel.ActSigmoid, true
+	case "Gelu":
+		return kernel.ActGELUErf, true
+	}
+	return 0, false
+}
+
+// float32Values are the operands that only float32 has kernels for.
+func float32Values(c *graph.Call) bool {
+	for _, list := range [][]*tensor.Tensor{c.In, c.Out} {
+		for _, x := range list {
+			if x != nil && x.DType() != tensor.Float32 {
+				return false
+			}
+		}
+	}
+	return true
 }

@@ -12,17 +12,17 @@ import (
 // serves many sequences: attention over pages, weights packed, and a layer in five
 // nodes. packing may be nil.
 func Decoder(p *kernel.Pool, pages int, packing Packing) []graph.Pass {
-	return []graph.Pass{Views(), Paged(pages), Linear(p, packing), FuseDecoder(), Dead()}
+	return []graph.Pass{Views(), Paged(pages), Projections(p, packing), FuseDecoder(), Dead()}
 }
 
 // FuseDecoder joins what surrounds the products and attentions of a decoder with
 // them, so that a layer passes over its rows five times:
 //
-//	queries, keys and values, normalised before: one Linear
+//	queries, keys and values, normalised before: one Projection
 //	norms of heads, rotary positions, cache, attention: one PagedAttention
-//	the projection and the residual: one Linear
-//	gate and up, normalised before, and their product: one Linear
-//	down and the residual: one Linear
+//	the projection and the residual: one Projection
+//	gate and up, normalised before, and their product: one Projection
+//	down and the residual: one Projection
 //
 // Each step is a pattern of its own; where a model differs, the others hold.
 func FuseDecoder() graph.Pass {
@@ -53,10 +53,10 @@ func (f *fusion) def(v *graph.Value, op graph.OpID) *graph.Node {
 	return v.Def
 }
 
-// plain is the Linear of one weight, without norm, addend or gate, that alone
+// plain is the Projection of one weight, without norm, addend or gate, that alone
 // gives v.
 func (f *fusion) plain(v *graph.Value) *graph.Node {
-	n := f.def(v, linear)
+	n := f.def(v, projection)
 	if n == nil || len(n.Inputs) != 5 || n.Inputs[1] != nil || n.Inputs[2] != nil || n.Attrs.String("gate", "") != "" {
 		return nil
 	}
@@ -82,7 +82,7 @@ func (f *fusion) gates() {
 			if gate == nil || gate.Inputs[0] != up.Inputs[0] || !alike(gate.Inputs[3], up.Inputs[3]) {
 				continue
 			}
-			to := &graph.Node{Name: n.Name, Op: linear, Attrs: graph.Attrs{"gate": kind}, Outputs: n.Outputs}
+			to := &graph.Node{Name: n.Name, Op: projection, Attrs: graph.Attrs{"gate": kind}, Outputs: n.Outputs}
 			to.Inputs = append(slices.Clone(gate.Inputs), up.Inputs[3:]...)
 			n.Outputs[0].Def = to
 			f.g.Nodes[i] = to
@@ -169,7 +169,7 @@ func (f *fusion) headOf(n *graph.Node, v *graph.Value) head {
 		return h
 	}
 	norm := f.def(join.Inputs[0], graph.OpID{Name: "RMSNormalization"})
-	if norm == nil || !lastAxis(norm) || norm.Inputs[1].Const == nil || norm.Inputs[1].Const.Shape.Len() != size {
+	if norm == nil || !normOfRows(norm) || norm.Inputs[1].Const == nil || norm.Inputs[1].Const.Shape.Len() != size {
 		return h
 	}
 	cut := f.def(norm.Inputs[0], graph.OpID{Name: "Reshape"})
@@ -181,8 +181,8 @@ func (f *fusion) headOf(n *graph.Node, v *graph.Value) head {
 	return h
 }
 
-// lastAxis reports whether a norm is over the last dimension, in float32.
-func lastAxis(n *graph.Node) bool {
+// normOfRows reports whether a norm is over the last dimension, in float32.
+func normOfRows(n *graph.Node) bool {
 	axis := n.Attrs.Int("axis", -1)
 	return (axis == -1 || axis == len(n.Inputs[0].Type.Shape)-1) && n.Inputs[0].Type.DType == tensor.Float32 && n.Inputs[1].Type.DType == tensor.Float32
 }
@@ -213,11 +213,11 @@ func (f *fusion) joins() {
 // norms: an RMS norm that only products read, each of which then does it itself.
 func (f *fusion) norms() {
 	for _, n := range f.g.Nodes {
-		if n.Op != (graph.OpID{Name: "RMSNormalization"}) || !lastAxis(n) || len(n.Inputs) != 2 || len(n.Inputs[1].Type.Shape) != 1 || f.g.Kept(n.Outputs[0]) {
+		if n.Op != (graph.OpID{Name: "RMSNormalization"}) || !normOfRows(n) || len(n.Inputs) != 2 || len(n.Inputs[1].Type.Shape) != 1 || f.g.Kept(n.Outputs[0]) {
 			continue
 		}
 		readers := f.uses[n.Outputs[0]]
-		if len(readers) == 0 || slices.ContainsFunc(readers, func(u *graph.Node) bool { return u.Op != linear || u.Inputs[1] != nil }) {
+		if len(readers) == 0 || slices.ContainsFunc(readers, func(u *graph.Node) bool { return u.Op != projection || u.Inputs[1] != nil }) {
 			continue
 		}
 		for _, u := range readers {
@@ -234,7 +234,7 @@ func (f *fusion) norms() {
 // residuals: what alone is added to a product.
 func (f *fusion) residuals() {
 	for _, n := range f.g.Nodes {
-		if n.Op != linear || n.Inputs[2] != nil || f.gone[n] {
+		if n.Op != projection || n.Inputs[2] != nil || f.gone[n] {
 			continue
 		}
 		add := onlyUse(f.g, f.uses, n, "Add")

@@ -1,145 +1,120 @@
 package pass
 
 import (
-	"fmt"
+	"maps"
 	"slices"
 
 	"tandem/graph"
-	"tandem/kernel"
 	"tandem/tensor"
-	"tandem/tensor/block"
 )
 
-// Packing returns the bytes of a packed weight of that name and size: those that
-// were kept from an earlier start, or new ones (zero) that fill has written.
-type Packing func(name string, size int, fill func(dst []byte)) ([]byte, error)
+var linear = graph.OpID{Domain: graph.Private, Name: "Linear"}
 
-// inMemory packs anew at every start.
-func inMemory(_ string, size int, fill func([]byte)) ([]byte, error) {
-	data := tensor.AlignedBytes(size)
-	fill(data)
-	return data, nil
-}
-
-var (
-	linear    = graph.OpID{Domain: graph.Private, Name: "Linear"}
-	pagedNode = graph.OpID{Domain: graph.Private, Name: "PagedAttention"}
-)
-
-// Linear lowers products with constant matrices of float32, dense or in blocks, to
-// Linear on packed weights, with the bias that follows.
-func Linear(p *kernel.Pool, packing Packing) graph.Pass {
-	if packing == nil {
-		packing = inMemory
-	}
-	return graph.Pass{Name: "linear", Run: func(g *graph.Graph, _ *graph.Table) error {
-		packed := map[*graph.Value]*graph.Value{}
+// FuseLinear joins a product with one matrix of weights and what follows it: the
+// bias, then an activation or a summand of the same shape (a residual connection).
+// They are applied while a strip of the result is in the cache.
+func FuseLinear() graph.Pass {
+	return graph.Pass{Name: "fuse-linear", Run: func(g *graph.Graph, _ *graph.Table) error {
+		uses := g.Uses()
+		gone := map[*graph.Node]bool{}
 		for _, n := range g.Nodes {
-			if n.Op != (graph.OpID{Name: "MatMul"}) || !linearWeight(n.Inputs[1]) || n.Inputs[0].Type.DType != tensor.Float32 || len(n.Inputs[0].Type.Shape) < 2 {
+			if toLinear(n) {
 				continue
 			}
-			w := n.Inputs[1]
-			if packed[w] == nil {
-				v, err := packWeight(p, w, packing)
-				if err != nil {
-					return err
+			for i, v := range n.Inputs {
+				if v == nil || v.Def == nil || v.Def.Op != linear || len(uses[v]) != 1 || g.Kept(v) {
+					continue
 				}
-				packed[w] = v
+				before := v.Def
+				if follows(before, n, i) {
+					gone[before] = true
+					break
+				}
 			}
-			n.Op, n.Attrs = linear, nil
-			n.Inputs = []*graph.Value{n.Inputs[0], nil, nil, packed[w], nil}
 		}
-		return fuseBias(g)
+		g.Nodes = slices.DeleteFunc(g.Nodes, func(n *graph.Node) bool { return gone[n] })
+		return nil
 	}}
 }
 
-// linearWeight reports whether w is a constant that Linear has a form for.
-func linearWeight(w *graph.Value) bool {
-	if w.Const == nil || w.Const.DType != tensor.Float32 || len(w.Const.Shape) != 2 {
+// toLinear rewrites a product with a matrix on the right, if n is one.
+func toLinear(n *graph.Node) bool {
+	a := n.Attrs
+	switch n.Op {
+	case graph.OpID{Name: "MatMul"}:
+	case graph.OpID{Name: "Gemm"}:
+		if a.Float("alpha", 1) != 1 || a.Float("beta", 1) != 1 || a.Int("transA", 0) != 0 {
+			return false
+		}
+		if b := n.Input(2); b != nil && !isBias(b, n.Outputs[0]) {
+			return false
+		}
+	default:
 		return false
 	}
-	f, ok := w.Const.Encoding.InColumns()
-	return w.Const.Encoding == graph.Dense || ok && kernel.CanPack(f)
+	x, w := n.Inputs[0], n.Inputs[1]
+	if !isFloat32(x) || !isFloat32(w) || len(x.Type.Shape) < 2 || len(w.Type.Shape) != 2 {
+		return false
+	}
+	n.Op, n.Attrs = linear, graph.Attrs{}
+	if t := a.Int("transB", 0); t != 0 {
+		n.Attrs["transB"] = int64(t)
+	}
+	return true
 }
 
-func packWeight(p *kernel.Pool, w *graph.Value, packing Packing) (*graph.Value, error) {
-	in, out := w.Const.Shape[0], w.Const.Shape[1]
-	f, columns := w.Const.Encoding.InColumns()
-	src := w.Const.Data
-	if !columns {
-		f = block.F32
+func isFloat32(v *graph.Value) bool { return v.Type.Known() && v.Type.DType == tensor.Float32 }
+
+// isBias reports whether v is a vector along the last dimension of y.
+func isBias(v, y *graph.Value) bool {
+	if !isFloat32(v) || len(v.Type.Shape) == 0 || len(v.Type.Shape) > len(y.Type.Shape) {
+		return false
 	}
-	if in%f.Elements() != 0 || columns && len(src) != f.Size(in*out) {
-		return nil, fmt.Errorf("weight %s of shape %v in encoding %q has %d bytes", w.Name, w.Const.Shape, w.Const.Encoding, len(src))
-	}
-	data, err := packing(w.Name, kernel.PackedBytes(f, out, in, p.ISA()), func(dst []byte) {
-		if !columns {
-			src = transposedBytes(src, in, out)
+	last := y.Type.Shape[len(y.Type.Shape)-1]
+	return v.Type.Shape[len(v.Type.Shape)-1].Equal(last) && v.Type.Shape.Len().Equal(last)
+}
+
+// follows rewrites n, which reads the product of the node before as its input i,
+// into that product joined with what n computes, if that can be.
+func follows(before, n *graph.Node, i int) bool {
+	inputs := append(slices.Clone(before.Inputs), nil, nil)[:4]
+	attrs := maps.Clone(before.Attrs)
+	plain := attrs.String("activation", "") == "" && inputs[3] == nil
+	y := before.Outputs[0]
+	switch n.Op {
+	case graph.OpID{Name: "Add"}:
+		other := n.Inputs[1-i]
+		switch {
+		case other == y || !isFloat32(other):
+			return false
+		case plain && inputs[2] == nil && isBias(other, y):
+			inputs[2] = other
+		case inputs[3] == nil && other.Const == nil && sameShape(other, y) && sameShape(n.Outputs[0], y):
+			inputs[3] = other
+		default:
+			return false
 		}
-		kernel.PackRows(p, f, dst, src, out, in)
-	})
-	if err != nil {
-		return nil, err
-	}
-	c := &graph.Constant{DType: tensor.Float32, Shape: w.Const.Shape, Encoding: graph.Panels(f), Data: data}
-	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
-}
-
-// transposedBytes are the columns of a dense float32 matrix, one after another.
-func transposedBytes(src []byte, rows, cols int) []byte {
-	dst := tensor.AlignedBytes(len(src))
-	for i := range rows {
-		for j := range cols {
-			copy(dst[4*(j*rows+i):][:4], src[4*(i*cols+j):])
+	case graph.OpID{Name: "Gelu"}, graph.OpID{Domain: "com.microsoft", Name: "Gelu"}:
+		if !plain || n.Attrs.String("approximate", "none") != "none" {
+			return false
 		}
-	}
-	return dst
-}
-
-// fuseBias gives a Linear the constant row that alone is added to its result.
-func fuseBias(g *graph.Graph) error {
-	uses := g.Uses()
-	gone := map[*graph.Node]bool{}
-	for _, n := range g.Nodes {
-		if n.Op != linear {
-			continue
+		attrs["activation"] = "Gelu"
+	case graph.OpID{Name: "Relu"}, graph.OpID{Name: "Tanh"}, graph.OpID{Name: "Sigmoid"}:
+		if !plain {
+			return false
 		}
-		add := onlyUse(g, uses, n, "Add")
-		if add == nil {
-			continue
-		}
-		bias := other(add, n.Outputs[0])
-		w := n.Inputs[3].Const.Shape[1]
-		if bias.Const == nil || bias.Const.Encoding != graph.Dense || bias.Const.DType != tensor.Float32 || bias.Const.Shape.Len() != w || len(bias.Const.Shape) != 1 {
-			continue
-		}
-		n.Inputs[4] = bias
-		become(n, add)
-		gone[add] = true
+		attrs["activation"] = n.Op.Name
+	default:
+		return false
 	}
-	g.Nodes = slices.DeleteFunc(g.Nodes, func(n *graph.Node) bool { return gone[n] })
-	return nil
+	for len(inputs) > 2 && inputs[len(inputs)-1] == nil {
+		inputs = inputs[:len(inputs)-1]
+	}
+	n.Op, n.Inputs, n.Attrs = linear, inputs, attrs
+	return true
 }
 
-// onlyUse is the one node that reads n's result, if it is of the named operator.
-func onlyUse(g *graph.Graph, uses map[*graph.Value][]*graph.Node, n *graph.Node, op string) *graph.Node {
-	y := n.Outputs[0]
-	if u := uses[y]; len(u) == 1 && !g.Kept(y) && u[0].Op == (graph.OpID{Name: op}) {
-		return u[0]
-	}
-	return nil
-}
-
-// other is the operand of a binary node that is not v.
-func other(n *graph.Node, v *graph.Value) *graph.Value {
-	if n.Inputs[0] == v {
-		return n.Inputs[1]
-	}
-	return n.Inputs[0]
-}
-
-// become lets n compute what the node after it did.
-func become(n, after *graph.Node) {
-	n.Outputs = []*graph.Value{after.Outputs[0]}
-	after.Outputs[0].Def = n
+// sameShape reports whether two values certainly have one shape.
+func sameShape(a, b *graph.Value) bool {
+	return a.Type.Known() && b.Type.Known() && a.Type.Shape.Equal(b.Type.Shape)
 }
