@@ -18,9 +18,14 @@ var families = []struct {
 	write func(*writer)
 }{
 	{"tile", writeTiles},
+	{"halftile", writeHalfTiles},
+	{"panel", writePanels},
+	{"quantize", writeQuantize},
+	{"gate", writeGates},
 	{"patches", writePatches},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
+	{"rows", writeRows},
 	{"optimize", writeOptimizers},
 	{"dropout", writeDropout},
 	{"maxpool", writeMaxPool},
