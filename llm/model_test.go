@@ -87,7 +87,7 @@ func TestAnswersDoNotDependOnCompany(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			busy := small(t, name, Options{Context: 64, pageTokens: 8, Limits: Limits{MaxSequences: 7, MaxStepTokens: 13, CacheTokens: 96}})
+			busy := small(t, name, Options{Context: 64, Limits: Limits{MaxSequences: 7, MaxStepTokens: 13, CacheTokens: 96}})
 			var all sync.WaitGroup
 			for i, r := range requests {
 				all.Go(func() {
