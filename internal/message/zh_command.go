@@ -15,6 +15,8 @@ var zhCommand = [...]entry{
 	{"COMPUTE", "计算时间"}, {"STATUS", "状态"}, {"STEPS", "步数"}, {"ACCURACY", "准确率"}, {"TIME", "用时"},
 	{"EPOCH", "轮次"}, {"STEP", "步"}, {"TEST LOSS", "测试损失"}, {"TEST ACCURACY", "测试准确率"},
 	{"INPUT", "输入"}, {"LABEL", "标签"}, {"PROBABILITY", "概率"},
+	{"A run", "单次运行"}, {"%.3f GFLOP, %s of working memory, for %s", "%.3f GFLOP，工作内存 %s，输入为 %s"},
+	{"without %d nodes whose shapes depend on data, or that are inside others", "不含 %d 个形状取决于数据或位于其他节点之内的节点"},
 	{"VALUES", "数值"}, {"SHARE", "占比"}, {"MS A RUN", "毫秒/次"}, {"CALLS A RUN", "调用/次"}, {"GFLOP/S", "GFLOP/S"}, {"SHAPES", "形状"},
 	{"Samples/s", "样本/秒"}, {"Time of a run", "单次耗时"}, {"%.3f ms (median), %.3f ms (99th percentile)", "%.3f 毫秒（中位数），%.3f 毫秒（第 99 百分位）"},
 	{"Runs", "运行次数"}, {"%d, batch %d, %d threads", "%d，批大小 %d，%d 线程"},

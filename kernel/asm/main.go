@@ -23,6 +23,7 @@ var families = []struct {
 	{"quantize", writeQuantize},
 	{"gate", writeGates},
 	{"patches", writePatches},
+	{"cell", writeCells},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
 	{"rows", writeRows},
