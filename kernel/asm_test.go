@@ -43,6 +43,7 @@ func TestArgumentLayouts(t *testing.T) {
 	var pack packArgs
 	var drop dropoutArgs
 	var slide slideArgs
+	var panel panelArgs
 	for _, c := range []struct {
 		name      string
 		got, want uintptr
@@ -54,6 +55,8 @@ func TestArgumentLayouts(t *testing.T) {
 		{"slideArgs.outPixel", unsafe.Offsetof(slide.outPixel), 104},
 		{"tileArgs.mask", unsafe.Offsetof(tile.mask), 80}, {"tileArgs.relu", unsafe.Offsetof(tile.relu), 88},
 		{"packArgs.ds", unsafe.Offsetof(pack.ds), 24}, {"packArgs.pieces", unsafe.Offsetof(pack.pieces), 56},
+		{"panelArgs.groups", unsafe.Offsetof(panel.groups), 40}, {"panelArgs.ahead", unsafe.Offsetof(panel.ahead), 56},
+		{"panelArgs.mask", unsafe.Offsetof(panel.mask), 88}, {"panelArgs.mul", unsafe.Offsetof(panel.mul), 96},
 		{"packArgs.ahead", unsafe.Offsetof(pack.ahead), 64},
 		{"piece", unsafe.Sizeof(piece{}), 16}, {"piece.mask", unsafe.Offsetof(piece{}.mask), 8},
 		{"dropoutArgs.threshold", unsafe.Offsetof(drop.threshold), 40}, {"dropoutArgs.keys", unsafe.Offsetof(drop.keys), 48},
@@ -129,7 +132,7 @@ func TestKernelsStayInside(t *testing.T) {
 			for op := OpAdd; op <= OpSigmoidGrad; op++ {
 				(&Binary{Op: op, Y: f(e), A: f(e), B: f(e)}).Run(p)
 			}
-			for op := OpReLU; op <= OpSiLU; op++ {
+			for op := OpReLU; op <= OpGELUErf; op++ {
 				(&Unary{Op: op, Y: f(e), X: f(e)}).Run(p)
 			}
 			(&Softmax{Y: f(m * n), X: f(m * n), Rows: m, Cols: n}).Run(p)

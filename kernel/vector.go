@@ -69,12 +69,13 @@ const (
 	OpExp                        // within 2 ulp
 	OpTanh                       // within 4 ulp
 	OpSigmoid                    // within 4 ulp
-	OpErf                        // within 4 ulp
-	OpGELUErf                    // x·(1 + erf(x/√2))/2, within 5 ulp for x > -1 and 2e-7·|x| for all
+	OpSiLU                       // x·sigmoid(x)
+	OpGELU                       // x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2
 	OpReLU6                      // min(max(x, 0), 6)
 	OpHardSigmoid                // min(max(x/6 + 1/2, 0), 1)
 	OpHardSwish                  // x times its hard sigmoid
-	OpSiLU                       // x times its sigmoid, within 5 ulp
+	OpErf                        // within 4 ulp
+	OpGELUErf                    // x·(1 + erf(x/√2))/2, within 5 ulp for x > -1 and 2e-7·|x| for all
 	opScale                      // s·x
 	opExpShift                   // exp(x - s)
 )
@@ -204,6 +205,8 @@ func unaryGeneric(op UnaryOp, y, x []float32, s float32) {
 		ref.HardSwish(y, x)
 	case OpSiLU:
 		ref.SiLU(y, x)
+	case OpGELU:
+		ref.GELU(y, x)
 	case OpErf:
 		ref.Erf(y, x)
 	case OpGELUErf:

@@ -82,6 +82,8 @@ func unaryAsm(isa ISA, op UnaryOp, y, x *float32, n int, s float32) {
 		hardSwishAVX2(y, x, n, s)
 	case OpSiLU:
 		siluAVX2(y, x, n, s)
+	case OpGELU:
+		geluAVX2(y, x, n, s)
 	case OpErf:
 		erfAVX2(y, x, n, s)
 	case OpGELUErf:
@@ -111,6 +113,8 @@ func unaryAVX512(op UnaryOp, y, x *float32, n int, s float32) {
 		hardSwishAVX512(y, x, n, s)
 	case OpSiLU:
 		siluAVX512(y, x, n, s)
+	case OpGELU:
+		geluAVX512(y, x, n, s)
 	case OpErf:
 		erfAVX512(y, x, n, s)
 	case OpGELUErf:

@@ -79,11 +79,6 @@ func hardSigmoidAVX512(y *float32, x *float32, n int, s float32)
 //go:noescape
 func hardSwishAVX512(y *float32, x *float32, n int, s float32)
 
-// siluAVX512 is an element-wise kernel; see UnaryOp.
-//
-//go:noescape
-func siluAVX512(y *float32, x *float32, n int, s float32)
-
 // tanhAVX512 is an element-wise kernel; see UnaryOp.
 //
 //go:noescape
@@ -188,11 +183,6 @@ func hardSigmoidAVX2(y *float32, x *float32, n int, s float32)
 //
 //go:noescape
 func hardSwishAVX2(y *float32, x *float32, n int, s float32)
-
-// siluAVX2 is an element-wise kernel; see UnaryOp.
-//
-//go:noescape
-func siluAVX2(y *float32, x *float32, n int, s float32)
 
 // tanhAVX2 is an element-wise kernel; see UnaryOp.
 //

@@ -18,6 +18,7 @@ func Lists() [][]graph.Op {
 		poolOps(),
 		channelsLastOps(),
 		matmulOps(),
+		projectionOps(), pagedOps(),
 		integerConvOps(),
 		transposeConvOps(),
 		deformOps(),

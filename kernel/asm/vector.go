@@ -187,10 +187,6 @@ var unaryOps = []struct {
 		w.hardSigmoid()
 		w.do(x86.VMULPS(w.v(2), w.v(0), w.v(0)))
 	}},
-	{"silu", 1, func(w *vectorWriter) {
-		w.sigmoid() // leaves x in vector 6
-		w.do(x86.VMULPS(w.v(6), w.v(0), w.v(0)))
-	}},
 	{"tanh", 1, (*vectorWriter).tanh},
 	{"erf", 1, (*vectorWriter).erf},
 	{"geluErf", 1, (*vectorWriter).geluErf},
