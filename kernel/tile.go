@@ -53,7 +53,7 @@ type tileArgs struct {
 	mask           uint32 // columns of C that exist
 	start          uint32
 	relu           uint32
-	_              uint32
+	bounded        uint32         // B is not to be read behind the columns that exist
 	from           unsafe.Pointer // for startFrom
 	// A may be several lines of k elements: lineStep is from one past the end of a
 	// line to the next. 0 lines are one.
@@ -72,6 +72,7 @@ type tileRun struct {
 	line      int       // and the step between them
 	b         []float32 // element (k,j) of panel q at q*panel + k*bs + j
 	bs, panel int
+	bounded   bool      // b may end with the last column, if it is not that of a whole panel
 	c         []float32 // element (i,j) at i*cs + j
 	cs        int
 	bias      []float32 // of the block's columns or rows
@@ -107,6 +108,10 @@ func (t *tileRun) run(m, n int) {
 		}
 		for j := 0; j < n; j += t.cols {
 			args.mask = 1<<min(t.cols, n-j) - 1
+			args.bounded = 0
+			if t.bounded && n-j < t.cols {
+				args.bounded = 1
+			}
 			args.b = unsafe.Pointer(&t.b[j/t.cols*t.panel])
 			args.c = unsafe.Pointer(&t.c[i*t.cs+j])
 			if t.start == startFrom {
