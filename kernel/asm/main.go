@@ -20,6 +20,7 @@ var families = []struct {
 	{"tile", writeTiles},
 	{"patches", writePatches},
 	{"cell", writeCells},
+	{"gradient", writeGradients},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
 	{"rows", writeRows},
