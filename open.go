@@ -93,7 +93,7 @@ func (m *Model) openONNX(path string, pool *kernel.Pool, opt Options) error {
 func portsOf(values []*graph.Value) []Port {
 	list := make([]Port, len(values))
 	for i, v := range values {
-		list[i] = Port{v.Name, v.Type.DType, slices.Clone(v.Type.Shape)}
+		list[i] = Port{v.Name, v.Described().DType, slices.Clone(v.Described().Shape)}
 	}
 	return list
 }

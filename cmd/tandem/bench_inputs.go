@@ -1,12 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
 	"tandem"
 	"tandem/fault"
+	"tandem/graph"
 	"tandem/tensor"
 )
 
@@ -26,10 +26,10 @@ func (c *benchCmd) inputs(m *tandem.Model) ([]*tensor.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	used := map[string]bool{}
+	sizes := openSizes{given: given, used: map[string]bool{}, batch: c.Batch}
 	var list []*tensor.Tensor
 	for i, p := range m.Inputs() {
-		shape, err := c.shapeOf(p, given, used)
+		shape, err := sizes.shapeOf(p.Name, p.Shape)
 		if err != nil {
 			return nil, err
 		}
@@ -39,12 +39,7 @@ func (c *benchCmd) inputs(m *tandem.Model) ([]*tensor.Tensor, error) {
 		}
 		list = append(list, t)
 	}
-	for name := range given {
-		if !used[name] {
-			return nil, usage("%s: the model has neither an input nor an open dimension %q", "--shape", name)
-		}
-	}
-	return list, nil
+	return list, sizes.checkUsed()
 }
 
 // parseShapes reads NAME=2x3 and NAME=128.
@@ -68,32 +63,52 @@ func parseShapes(args []string) (map[string][]int, error) {
 	return given, nil
 }
 
+// openSizes are the numbers for dimensions that a model leaves open.
+type openSizes struct {
+	given map[string][]int // by the name of an input or of a dimension
+	used  map[string]bool
+	batch int // where the first dimension is open
+	rest  int // for what nothing is said of; 0 is an error
+}
+
 // shapeOf gives every dimension of an input a number.
-func (c *benchCmd) shapeOf(p tandem.Port, given map[string][]int, used map[string]bool) (tensor.Shape, error) {
-	if dims, ok := given[p.Name]; ok {
-		used[p.Name] = true
+func (o openSizes) shapeOf(name string, declared graph.Shape) (tensor.Shape, error) {
+	if dims, ok := o.given[name]; ok {
+		o.used[name] = true
 		return dims, nil
 	}
-	shape := make(tensor.Shape, len(p.Shape))
-	for j, d := range p.Shape {
+	shape := make(tensor.Shape, len(declared))
+	for j, d := range declared {
 		if n, ok := d.Value(); ok {
 			shape[j] = n
 			continue
 		}
-		name := d.String()
-		dims, ok := given[name]
+		symbol := d.String()
+		dims, ok := o.given[symbol]
 		switch {
 		case ok && len(dims) == 1:
-			used[name] = true
+			o.used[symbol] = true
 			shape[j] = dims[0]
 		case j == 0:
-			shape[j] = c.Batch
+			shape[j] = o.batch
+		case o.rest > 0:
+			shape[j] = o.rest
 		default:
-			return nil, usage("input %q has shape %s, whose dimension %q is open", p.Name, p.Shape, name).
-				with(fmt.Sprintf("tandem bench %s --shape %s=N", c.Path, name))
+			return nil, usage("input %q has shape %s, whose dimension %q is open", name, declared, symbol).
+				with("tandem bench MODEL.onnx --shape " + symbol + "=N")
 		}
 	}
 	return shape, nil
+}
+
+// checkUsed refuses what is said of something that is not there.
+func (o openSizes) checkUsed() error {
+	for name := range o.given {
+		if !o.used[name] {
+			return usage("%s: the model has neither an input nor an open dimension %q", "--shape", name)
+		}
+	}
+	return nil
 }
 
 // example makes an input: floats between -1 and 1, the same in every run; ones, which

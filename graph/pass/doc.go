@@ -13,7 +13,7 @@ import (
 
 // Inference are the passes for a program whose weights are constants.
 func Inference(p *kernel.Pool) []graph.Pass {
-	return append(Evaluation(), Pack(p))
+	return append(append([]graph.Pass{Fold(p)}, Evaluation()...), Pack(p))
 }
 
 // Evaluation are the passes for a program that reads weights which another one

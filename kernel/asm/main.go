@@ -18,6 +18,10 @@ var families = []struct {
 	write func(*writer)
 }{
 	{"tile", writeTiles},
+	{"halftile", writeHalfTiles},
+	{"panel", writePanels},
+	{"quantize", writeQuantize},
+	{"gate", writeGates},
 	{"patches", writePatches},
 	{"cell", writeCells},
 	{"gradient", writeGradients},
