@@ -172,3 +172,32 @@ func TestSoftmaxGradRows(t *testing.T) {
 		}
 	}
 }
+
+// TestCausalAttentionBits: leaving out what a causal mask hides changes no bits.
+func TestCausalAttentionBits(t *testing.T) {
+	r := rand.New(rand.NewPCG(47, 48))
+	for _, p := range testPools(t) {
+		for _, n := range []int{1, 12, 49, 130} {
+			a := &Attention{Batch: 2, Heads: 3, KVHeads: 3, Rows: n, Keys: n, Size: 20, ValueSize: 24, Scale: 0.4, ZeroHidden: true}
+			a.QS, a.VS = Strides{n * 60, 20, 60}, Strides{n * 72, 24, 72}
+			a.KS, a.YS = a.QS, a.VS
+			a.Q, a.K, a.V = random(r, 2*n*60, 1), random(r, 2*n*60, 2), random(r, 2*n*72, 3)
+			a.Bias = func(_, _, row int, bias []float32) {
+				clear(bias)
+				for j := row + 1; j < len(bias); j++ {
+					bias[j] = float32(math.Inf(-1))
+				}
+			}
+			var got [2][]float32
+			for i := range got {
+				a.Causal, a.Y = i == 1, guarded(2*n*72)
+				a.Run(p, make([]float32, a.ScratchLen(p)))
+				checkGuard(t, a.Y)
+				got[i] = a.Y
+			}
+			if !slices.Equal(got[0], got[1]) {
+				t.Fatalf("%v: %d rows give other bits", p.ISA(), n)
+			}
+		}
+	}
+}

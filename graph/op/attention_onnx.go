@@ -190,6 +190,7 @@ func kernelAttention[T wide](c *graph.Call) (func() error, error) {
 	left, right := attrs.Int("left_window_size", -1), attrs.Int("right_window_size", -1)
 	if attrs.Int("is_causal", 0) != 0 {
 		right = 0
+		a.causal = past == 0 && !c.Has(6)
 	}
 	var mask *addMask[T]
 	if c.Has(3) {
