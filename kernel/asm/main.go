@@ -31,6 +31,7 @@ var families = []struct {
 	{"optimize", writeOptimizers},
 	{"dropout", writeDropout},
 	{"maxpool", writeMaxPool},
+	{"slide", writeSlides},
 	{"pause", writePause},
 }
 
