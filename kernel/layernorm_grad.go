@@ -53,19 +53,12 @@ func (v *LayerNormGrad) chunk(lo, hi, _ int) {
 	for i := lo; i < hi; i++ {
 		x, dy, dx := v.X[i*v.Cols:][:v.Cols], v.DY[i*v.Cols:][:v.Cols], v.DX[i*v.Cols:][:v.Cols]
 		s := v.statistics(x)
-		n := vectors(v.isa, v.Cols)
-		if n > 0 {
-			s.MeanG, s.MeanGX = normGradSumsAsm(v.isa, &x[0], &dy[0], &v.Scale[0], n, &s)
-		}
-		g, gx := s.Sums(x[n:], dy[n:], v.Scale[n:])
-		s.MeanG, s.MeanGX = (s.MeanG+g)/float32(v.Cols), (s.MeanGX+gx)/float32(v.Cols)
+		g, gx := normGradSums(v.isa, &s, x, dy, v.Scale)
+		s.MeanG, s.MeanGX = g/float32(v.Cols), gx/float32(v.Cols)
 		if v.RMS {
 			s.MeanG = 0
 		}
-		if n > 0 {
-			normGradAsm(v.isa, &dx[0], &x[0], &dy[0], &v.Scale[0], n, &s)
-		}
-		s.Grad(dx[n:], x[n:], dy[n:], v.Scale[n:])
+		normGrad(v.isa, &s, dx, x, dy, v.Scale)
 		v.Stats[4*i], v.Stats[4*i+1] = s.Mean, s.Inverse
 	}
 }

@@ -15,6 +15,10 @@ func networkGradCases() []gradCase {
 		}})
 	}
 	return []gradCase{
+		{name: "BatchNorm", inputs: [][]int{{3, 2, 3, 2}, {2}, {2}}, build: func(b *graph.Builder, in []*graph.Value) *graph.Value {
+			zero := b.Const("zero", tensor.New(tensor.Float32, 2))
+			return b.Node(graph.OpID{Domain: graph.Private, Name: "BatchNorm"}, 5, attrs("epsilon", float32(0.1)), in[0], in[1], in[2], zero, zero)[0]
+		}},
 		norm("LayerNormalization", "", []int{3, 20}, []int{20}, []int{20}), norm("LayerNormalization", "", []int{2, 2, 7}, []int{7}),
 		laterOpset(opCase("LayerNormalization", attrs("axis", int64(1), "epsilon", float32(0.1)), []int{2, 3, 5}, []int{3, 5}, []int{3, 5})),
 		norm("RMSNormalization", "", []int{3, 20}, []int{20}),
