@@ -59,7 +59,12 @@ type tileArgs struct {
 	// line to the next. 0 lines are one.
 	lines    int
 	lineStep uintptr
+	ahead    uintptr // how far before its use a row of B is fetched
 }
+
+// aheadRows is the number of rows of B by which fetching precedes multiplying: what
+// twelve rows of A take with so many is more than the latency of memory.
+const aheadRows = 32
 
 // tileRun goes over one block of A and one of B in tiles.
 type tileRun struct {
@@ -93,7 +98,7 @@ func (t *tileRun) run(m, n int) {
 	}
 	args := tileArgs{
 		rs: uintptr(t.rs) * 4, ks: uintptr(t.ks) * 4, bs: uintptr(t.bs) * 4, cs: uintptr(t.cs) * 4,
-		k: t.k, start: t.start, lineStep: uintptr(t.line-t.k*t.ks) * 4,
+		k: t.k, start: t.start, lineStep: uintptr(t.line-t.k*t.ks) * 4, ahead: uintptr(t.bs) * 4 * aheadRows,
 	}
 	if relu {
 		args.relu = 1
@@ -130,6 +135,10 @@ func (t *tileRun) run(m, n int) {
 // finish completes rows [i,end) of C: they are still in L1.
 func (t *tileRun) finish(i, end, n int) {
 	if !t.last || t.act <= ActReLU && t.add == nil {
+		return
+	}
+	if t.cs == n && t.add == nil { // the rows follow each other
+		finish(t.isa, t.act, t.c[i*n:end*n], nil)
 		return
 	}
 	for r := i; r < end; r++ {

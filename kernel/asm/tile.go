@@ -15,7 +15,7 @@ const (
 	argK, argRows, argMask        = 64, 72, 80
 	argStart, argReLU, argFrom    = 84, 88, 96
 	argLines, argLineStep         = 104, 112
-	argBounded                    = 92
+	argBounded, argAhead          = 92, 120
 	startC, startColumn, startRow = 1, 2, 3
 )
 
@@ -62,6 +62,7 @@ var (
 	regB, regBS, regC, regCS = reg.RSI, reg.RDX, reg.RDI, reg.RBX
 	regRS, regKS, regK       = reg.R12, reg.R13, reg.RCX
 	regArgs, regTmp          = reg.RAX, reg.R15
+	regAhead                 = reg.R14 // free in functions of ABI0
 	regA                     = []reg.Register{reg.R8, reg.R9, reg.R10, reg.R11}
 )
 
@@ -104,6 +105,9 @@ func (t *tileWriter) write() {
 		r      reg.Register
 	}{{argA, regA[0]}, {argB, regB}, {argC, regC}, {argRS, regRS}, {argKS, regKS}, {argBS, regBS}, {argCS, regCS}, {argK, regK}} {
 		t.do(x86.MOVQ(t.arg(p.offset), p.r))
+	}
+	if t.lanes == 16 && t.b2 == notHalf {
+		t.do(x86.MOVQ(t.arg(argAhead), regAhead))
 	}
 	if t.lanes == 16 {
 		t.do(x86.MOVL(t.arg(argMask), regTmp.As32()))
@@ -316,9 +320,10 @@ func (t *tileWriter) step(rows int) {
 	for h := range t.halves {
 		t.loadB(h)
 	}
-	if t.lanes == 16 && rows >= 8 && t.b2 == notHalf {
-		t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regBS, Scale: 8}))
-		t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regBS, Scale: 8, Disp: 64}))
+	if t.lanes == 16 && t.b2 == notHalf {
+		for h := range t.halves {
+			t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regAhead, Scale: 1, Disp: 64 * h}))
+		}
 	}
 	for i := range rows {
 		m := mem(regA[i/3], 0)
