@@ -112,7 +112,7 @@ func (c *ConvLast) makePlan(w *window, p *Pool) lastPlan {
 		total, least = panels, 1
 	}
 	chunks = max(chunks, p.threads)
-	flops := 2 * pl.k * w.oc * pl.pixels / max(total, 1)
+	flops := 2 * pl.k * w.oc * max(pl.pixels, pl.rows) / max(total, 1) // fewer pixels wait for memory
 	pl.chunk = max(ceilDiv(total, chunks), least, ceilDiv(chunkFlops/4, max(flops, 1)))
 	pl.units = ceilDiv(total, pl.chunk)
 	return pl

@@ -146,7 +146,7 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		perUnit *= pl.rows * g.N
 	} else {
 		pl.units = panels
-		perUnit *= pl.cols * g.M
+		perUnit *= pl.cols * max(g.M, pl.rows) // fewer rows wait for memory
 	}
 	pl.grain = max(ceilDiv(chunkFlops, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8))
 	return pl
