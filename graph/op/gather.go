@@ -49,11 +49,11 @@ func inferGather(c *graph.Infer) error {
 }
 
 func gatherContent(c *graph.Infer) {
-	content, ok := c.Content(0)
+	content, ok := c.Follow(0)
 	if !ok {
 		return
 	}
-	at, ok := c.Content(1)
+	at, ok := c.Follow(1)
 	if !ok {
 		return
 	}

@@ -113,7 +113,7 @@ func reducedAxes(axes []int, rank int, a graph.Attrs) ([]bool, error) {
 
 // followReduce follows the elements of a shape that is multiplied up or the like.
 func followReduce(c *graph.Infer, reduced []bool) {
-	elements, ok := c.Content(0)
+	elements, ok := c.Follow(0)
 	if !ok || len(elements) == 0 || len(reduced) != 1 || !reduced[0] {
 		return
 	}
