@@ -58,8 +58,9 @@ type tileRun struct {
 	cs        int
 	bias      []float32 // of the block's columns or rows
 	start     uint32
-	last      bool // the activation is due
+	last      bool // the activation and what is added after it are due
 	act       Activation
+	add       []float32 // like c, or nil
 }
 
 // run computes the m×n block. The strip of A is the outer loop, so it stays in
@@ -92,6 +93,31 @@ func (t *tileRun) run(m, n int) {
 			}
 			runTile(t.isa, &args)
 		}
+		t.finish(i, m, n)
+	}
+}
+
+// finish completes the strip of C that begins at row i: it is still in L1.
+func (t *tileRun) finish(i, m, n int) {
+	if !t.last || t.act <= ActReLU && t.add == nil {
+		return
+	}
+	for r := i; r < min(i+t.rows, m); r++ {
+		add := t.add
+		if add != nil {
+			add = add[r*t.cs:]
+		}
+		finish(t.isa, t.act, t.c[r*t.cs:][:n], add)
+	}
+}
+
+// finish applies the activation to a row, unless the tile has done so, and adds to it.
+func finish(isa ISA, act Activation, c, add []float32) {
+	if act > ActReLU {
+		unary(isa, act.unary(), c, c, 0)
+	}
+	if add != nil {
+		binary(isa, OpAdd, c, c, add[:len(c)], 0)
 	}
 }
 
@@ -113,5 +139,6 @@ func (t *tileRun) runGeneric(m, n int, relu bool) {
 			}
 			s.Run()
 		}
+		t.finish(i, m, n)
 	}
 }

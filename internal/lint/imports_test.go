@@ -31,6 +31,7 @@ func rooms() []room {
 		{"model", append(network, "data", "processor", "internal/blob")},
 		{"train", append(artifact, "nn")},
 		{"family", append(artifact, "nn", "train")},
+		{"llm", append(artifact, "nn")},
 		{"internal/store", []string{"fault"}},
 		{"internal/tenant", []string{"fault", "internal/store"}},
 		{"internal/registry", []string{"fault", "model", "internal/blob", "internal/store", "internal/tenant"}},

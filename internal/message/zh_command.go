@@ -79,7 +79,7 @@ var zhCommand = [...]entry{
 	{"Model: %s", "模型：%s"},
 	{"Next: tandem predict %s --input PICTURE, or tandem import %s --name %s --deploy", "下一步：tandem predict %s --input 图片，或 tandem import %s --name %s --deploy"},
 	{"# A spec with its defaults. Family %s has these tasks: %s", "# 带默认值的训练配置。模型家族 %s 支持的任务：%s"},
-	{"use only the first examples; 0: all", "只用前若干个样本；0 表示全部"},
+	{"use only the first examples of the training and of the test set; 0: all", "训练集和测试集都只用前若干个样本；0 表示全部"},
 	{"1 to 1000000", "1 到 1000000"},
 	{"1 to 1048576", "1 到 1048576"},
 	{"any whole number; the same one gives the same weights", "任意整数；种子相同，权重就相同"},

@@ -67,7 +67,7 @@ var zhHelp = [...]entry{
 
 	{"Passes over the training set.", "训练轮次（遍历训练集的次数）。"},
 	{"Seed: the same one gives the same weights.", "随机种子：种子相同，权重就相同。"},
-	{"Use only the first N training examples: for a quick look.", "只用前 N 个训练样本，便于快速试用。"},
+	{"Use only the first N examples for training and for testing: for a quick look.", "训练和测试都只用前 N 个样本，便于快速试用。"},
 	{"Threads that compute. Without it: all processors.", "计算线程数。缺省：全部处理器。"},
 	{"Leave data, run, exported model and a request in this directory.", "把数据、训练记录、导出的模型和请求示例保留在该目录。"},
 

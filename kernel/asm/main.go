@@ -21,6 +21,7 @@ var families = []struct {
 	{"patches", writePatches},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
+	{"rows", writeRows},
 	{"optimize", writeOptimizers},
 	{"dropout", writeDropout},
 	{"maxpool", writeMaxPool},

@@ -58,8 +58,15 @@ func (t *tileWriter) vec(i int) reg.VecPhysical {
 func (t *tileWriter) acc(row, half int) reg.VecPhysical { return t.vec(2*row + half) }
 func (t *tileWriter) b(half int) reg.VecPhysical        { return t.vec(2*t.rows + half) }
 
-// spare vectors: one on AVX2 beside the next, six on AVX-512.
 func (t *tileWriter) spare(i int) reg.VecPhysical { return t.vec(2*t.rows + 2 + i) }
+
+// spares is the number of vectors that take an element of A in turn.
+func (t *tileWriter) spares() int {
+	if t.lanes == 16 {
+		return 6
+	}
+	return 2
+}
 
 func (t *tileWriter) arg(offset int) operand.Mem { return mem(regArgs, offset) }
 
@@ -190,7 +197,10 @@ func (t *tileWriter) zero(v reg.VecPhysical) {
 	t.do(x86.VXORPS(v, v, v))
 }
 
-// step adds the products of one k.
+// step adds the products of one k. An element of A is loaded once for both halves:
+// as operands of the multiply-adds (embedded broadcast) the loads would outnumber
+// these, which costs a sixth of the rate where two loads and two multiply-adds
+// issue in a cycle.
 func (t *tileWriter) step(rows int) {
 	t.loadHalf(regB, 0, t.b(0))
 	t.loadHalf(regB, 1, t.b(1))
@@ -203,12 +213,7 @@ func (t *tileWriter) step(rows int) {
 		if i%3 > 0 {
 			m.Index, m.Scale = regRS, uint8(i%3)
 		}
-		if t.lanes == 16 && !explicitBroadcast {
-			t.do(x86.VFMADD231PS_BCST(m, t.b(0), t.acc(i, 0)))
-			t.do(x86.VFMADD231PS_BCST(m, t.b(1), t.acc(i, 1)))
-			continue
-		}
-		a := t.spare(i % 2)
+		a := t.spare(i % t.spares())
 		t.do(x86.VBROADCASTSS(m, a))
 		t.do(x86.VFMADD231PS(a, t.b(0), t.acc(i, 0)))
 		t.do(x86.VFMADD231PS(a, t.b(1), t.acc(i, 1)))
@@ -218,8 +223,6 @@ func (t *tileWriter) step(rows int) {
 		t.do(x86.ADDQ(regKS, regA[i]))
 	}
 }
-
-const explicitBroadcast = false
 
 // finish applies the activation and stores. The accumulator is the second
 // source of VMAXPS, the one it returns when there is a NaN.

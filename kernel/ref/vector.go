@@ -102,6 +102,20 @@ func Sigmoid(y, x []float32) {
 	}
 }
 
+// Erf computes y = erf(x).
+func Erf(y, x []float32) {
+	for i, v := range x[:len(y)] {
+		y[i] = float32(math.Erf(float64(v)))
+	}
+}
+
+// GELUErf computes y = x·(1 + erf(x/√2))/2.
+func GELUErf(y, x []float32) {
+	for i, v := range x[:len(y)] {
+		y[i] = float32(float64(v) * math.Erfc(-float64(v)/math.Sqrt2) / 2)
+	}
+}
+
 // Sum returns the sum of x, in order.
 func Sum(x []float32) float32 {
 	s := float32(0)
