@@ -51,7 +51,7 @@ func inside(pkg, folder string) bool { return pkg == folder || strings.HasPrefix
 // where everything is wired, and sees all. Tests are free but for what follows.
 func TestImportDirection(t *testing.T) {
 	for _, s := range sources(t) {
-		if s.test() || inside(s.pkg, "cmd") || s.pkg == "" {
+		if s.test() || inside(s.pkg, "cmd") || inside(s.pkg, "bench") || s.pkg == "" {
 			continue
 		}
 		i := slices.IndexFunc(rooms(), func(r room) bool { return inside(s.pkg, r.folder) })
