@@ -32,7 +32,7 @@ func allocating() map[string]string {
 		"ConstantOfShape": shape, "Range": shape, "BlackmanWindow": shape, "HammingWindow": shape, "HannWindow": shape, "MelWeightMatrix": shape,
 		"StringConcat": text, "TfIdfVectorizer": text,
 		"ai.onnx.preview.FlexAttention": bodies,
-		"Bernoulli": draws, "Dropout": draws, "RandomUniformLike": draws,
+		"Bernoulli":                     draws, "Dropout": draws, "RandomUniformLike": draws,
 		"MatMulInteger": widens, "ConvInteger": widens, "QLinearMatMul": widens, "QLinearConv": widens,
 		"Attention": plain, "LinearAttention": plain,
 		"Col2Im": "the sizes of the block are read in every run", "TensorScatter": "the places are read in every run",
