@@ -14,7 +14,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist onnx-cases clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-onnx onnx-cases clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 	$(PYTHON) bench/mnist.py parity
 	$(PYTHON) bench/mnist.py accuracy
 	$(PYTHON) bench/mnist.py speed
+
+bench-onnx: build models ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
+	$(PYTHON) bench/onnx.py
 
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:
