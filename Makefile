@@ -14,7 +14,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-onnx onnx-cases clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ fuzz: ## every fuzz target for FUZZTIME
 	    echo "$$dir $$f"; $(GO) test ./$$dir -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; \
 	  done; done
 
+bin/tandem-train-bench: FORCE
+	$(GO) build -o $@ ./bench/train
+
+bench-train: bin/tandem-train-bench $(VENV)/bench ## training steps beside PyTorch; QUICK=1 for a quick look
+	$(PYTHON) bench/train.py
+
 bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch and onnxruntime
 	$(PYTHON) bench/mnist.py parity
 	$(PYTHON) bench/mnist.py accuracy
@@ -74,6 +80,7 @@ $(VENV)/test: bench/requirements-test.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+.PHONY: onnx-cases
 onnx-cases: $(CASES)/version ## the node cases of the newest onnx, as folders
 
 $(CASES)/version: bench/requirements-cases.txt bench/onnx_cases.py
