@@ -59,10 +59,12 @@ func (m *Model) Generate(ctx context.Context, r Request) iter.Seq2[Piece, error]
 	}
 }
 
-// Check refuses what Generate would refuse, without computing.
+// Check refuses what Generate would refuse now, without computing.
 func (m *Model) Check(r Request) error {
-	_, err := m.sequenceOf(&r)
-	return err
+	if _, err := m.sequenceOf(&r); err != nil {
+		return err
+	}
+	return m.engine.room()
 }
 
 func (m *Model) sequenceOf(r *Request) (*sequence, error) {

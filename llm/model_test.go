@@ -20,7 +20,9 @@ func (letters) Flush() string       { return "" }
 
 type letterTokenizer struct{}
 
-func (letterTokenizer) NewDecoder() decoding { return letters{} }
+func (letterTokenizer) NewDecoder() decoding      { return letters{} }
+func (letterTokenizer) Encode(string, bool) []int { return nil }
+func (letterTokenizer) Bytes(int) []byte          { return nil }
 
 // small opens a recorded model.
 func small(t *testing.T, name string, o Options) *Model {
@@ -85,7 +87,7 @@ func TestAnswersDoNotDependOnCompany(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			busy := small(t, name, Options{Context: 64, pageTokens: 8, Limits: Limits{MaxSequences: 7, MaxStepTokens: 13, CacheTokens: 96}})
+			busy := small(t, name, Options{Context: 64, Limits: Limits{MaxSequences: 7, MaxStepTokens: 13, CacheTokens: 96}})
 			var all sync.WaitGroup
 			for i, r := range requests {
 				all.Go(func() {

@@ -18,7 +18,7 @@ func rooms() []room {
 	engine := []string{"fault", "tensor"}
 	network := append(engine, "kernel", "graph")
 	artifact := append(network, "data", "processor", "internal/blob", "model")
-	metadata := append(artifact, "internal/store", "internal/tenant", "internal/registry")
+	metadata := append(artifact, "llm", "internal/store", "internal/tenant", "internal/registry")
 	return []room{
 		{"fault", nil},
 		{"tensor", []string{"fault"}},
@@ -35,7 +35,7 @@ func rooms() []room {
 		{"internal/store", []string{"fault"}},
 		{"internal/tenant", []string{"fault", "internal/store"}},
 		{"internal/registry", []string{"fault", "model", "internal/blob", "internal/store", "internal/tenant"}},
-		{"internal/serve", []string{"fault", "tensor", "model", "internal/blob", "internal/tenant", "internal/registry"}},
+		{"internal/serve", []string{"fault", "tensor", "model", "llm", "internal/blob", "internal/tenant", "internal/registry"}},
 		{"internal/api", append(metadata, "internal/serve")},
 		{"internal/gateway", append(metadata, "internal/serve", "internal/api")},
 		{"internal/message", []string{"fault"}},
