@@ -16,6 +16,7 @@ import (
 	"tandem/kernel"
 	"tandem/model"
 	"tandem/model/gguf"
+	"tandem/processor/tokenizer"
 )
 
 // Options are what Open may be told. Zero fields take the defaults.
@@ -33,7 +34,7 @@ const defaultContext = 4096
 type Model struct {
 	config    *Config
 	context   int
-	tokenizer Tokenizer
+	tokenizer *tokenizer.Tokenizer
 	ends      []int // tokens that end an answer
 	room      *samplerRoom
 	engine    *engine
@@ -77,6 +78,9 @@ func (m *Model) readFile(path string, o Options) (*weights, error) {
 	if m.config, err = parseGGUF(f, o.Context); err != nil {
 		return nil, err
 	}
+	if err := m.ggufText(f); err != nil {
+		return nil, err
+	}
 	w := newWeights()
 	return w, w.addGGUF(f)
 }
@@ -88,6 +92,9 @@ func (m *Model) readFolder(find finder, o Options) (*weights, error) {
 		return nil, err
 	}
 	if m.config, err = parseHF(text, o.Context); err != nil {
+		return nil, err
+	}
+	if err := m.folderText(find); err != nil {
 		return nil, err
 	}
 	shards, err := shardsOf(find)

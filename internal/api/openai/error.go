@@ -51,7 +51,9 @@ func describe(err error, requestID string) (int, wireError) {
 	case http.StatusForbidden:
 		e.Type = "permission_error"
 	case http.StatusNotFound:
-		code = "model_not_found"
+		if _, path := errors.AsType[*reply.HTTPError](err); !path {
+			code = "model_not_found"
+		}
 	case http.StatusTooManyRequests:
 		e.Type, code = "rate_limit_error", "rate_limit_exceeded"
 	default:
