@@ -338,7 +338,7 @@ func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
 			args.mul = unsafe.Pointer(&to.mul[(i-lo)*part.wide])
 			args.mulstep = uintptr(hi-lo) * uintptr(part.wide) * 4
 		}
-		args.ahead = l.prefetched(args.w, next, (i-lo)/height, bytes, hi-lo)
+		args.ahead = prefetched(args.w, next, (i-lo)/height, bytes, hi-lo, pair)
 		if pair {
 			pairAsm(&args)
 		} else {
@@ -350,15 +350,19 @@ func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
 // pairHeight is the number of rows in a call of the kernels of two panels.
 const pairHeight = 6
 
-// prefetched is where call i on a panel, for rows rows in all, prefetches. Weights
-// that are read once stream; else the first two calls bring half of the next panel
-// each.
-func (l *Linear) prefetched(w, next unsafe.Pointer, i, size, rows int) unsafe.Pointer {
+// prefetched is where call i on a panel, or a pair, for rows rows in all prefetches.
+// Weights that are read once stream; else the first two calls (three on pairs) bring
+// a part each of what comes next.
+func prefetched(w, next unsafe.Pointer, i, size, rows int, pair bool) unsafe.Pointer {
+	calls := 2
+	if pair {
+		calls = 3
+	}
 	switch {
 	case rows <= 4:
 		return unsafe.Add(w, streamAhead)
-	case i < 2:
-		return unsafe.Add(next, i*size/2)
+	case i < calls:
+		return unsafe.Add(next, i*size/calls)
 	}
 	return w
 }
