@@ -51,7 +51,12 @@ func (t *trainer) save(path string) error {
 	if err != nil {
 		return err
 	}
-	meta := map[string]string{"step": strconv.Itoa(t.done), "spec": string(t.record.Spec), "epoch": string(sums), "tests": string(tests)}
+	// The record is written after the checkpoint, and may be one behind it.
+	metrics, err := json.Marshal(t.record.Metrics)
+	if err != nil {
+		return err
+	}
+	meta := map[string]string{"step": strconv.Itoa(t.done), "spec": string(t.record.Spec), "epoch": string(sums), "tests": string(tests), "metrics": string(metrics)}
 	return writeDurably(path, func(f *os.File) error { return model.WriteSafetensors(f, tensors, meta) })
 }
 
@@ -132,7 +137,8 @@ func (t *trainer) load(path string) error {
 		return fault.Wrap(err, op, fault.Corrupt, "%s", path)
 	}
 	var tests []float64
-	if err := json.Unmarshal([]byte(saved.Metadata["tests"]), &tests); err != nil {
+	var metrics map[string]float64
+	if err := errors.Join(json.Unmarshal([]byte(saved.Metadata["tests"]), &tests), json.Unmarshal([]byte(saved.Metadata["metrics"]), &metrics)); err != nil {
 		return fault.Wrap(err, op, fault.Corrupt, "%s", path)
 	}
 	if len(saved.Tensors) != len(t.step.names) {
@@ -147,7 +153,7 @@ func (t *trainer) load(path string) error {
 	for _, s := range saved.Tensors {
 		copy(t.step.state[s.Name].Bytes(), s.Tensor.Bytes())
 	}
-	t.done, t.epoch, t.tests = step, sums, tests
+	t.done, t.epoch, t.tests, t.record.Metrics = step, sums, tests, metrics
 	return nil
 }
 

@@ -381,10 +381,13 @@ func (t *trainer) endEpoch(ctx context.Context, epoch int) error {
 		t.show(Progress{Phase: Evaluating, Epoch: epoch + 1, Step: i + 1, Steps: steps, Loss: sum.Loss / float64(sum.Rows)}, &sum)
 	}
 	m := sum.metric("test", epoch+1, t.done)
-	t.record.Metrics = map[string]float64{"test_loss": m.Loss, "test_accuracy": m.Accuracy}
 	t.epoch = tally{since: time.Now()}
 	t.tests = append(t.tests, m.Loss)
-	if t.spec.Train.KeepBest && isBest(t.tests) {
+	keep := t.spec.Train.KeepBest
+	if !keep || isBest(t.tests) {
+		t.record.Metrics = map[string]float64{"test_loss": m.Loss, "test_accuracy": m.Accuracy}
+	}
+	if keep && isBest(t.tests) {
 		if err := t.saveBest(); err != nil {
 			return err
 		}
