@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/goccy/go-yaml"
 
@@ -35,14 +36,38 @@ type TrainSpec struct {
 	Seed      uint64        `yaml:"seed"`
 	Optimizer OptimizerSpec `yaml:"optimizer"`
 	Schedule  ScheduleSpec  `yaml:"schedule"`
+	// ClipNorm bounds the common norm of all gradients; 0: no bound.
+	ClipNorm float32 `yaml:"clip_norm,omitempty"`
+	// AccumulateSteps is how many batches' gradients make one update; 0 means 1.
+	AccumulateSteps int `yaml:"accumulate_steps,omitempty"`
+	// AverageDecay keeps a moving average of the weights, which is what is evaluated
+	// and written; 0: none.
+	AverageDecay float32 `yaml:"average_decay,omitempty"`
+	// StopPatience ends training after so many epochs without a lower test loss; 0:
+	// never.
+	StopPatience int `yaml:"stop_patience,omitempty"`
+	// KeepBest writes the weights of the epoch with the lowest test loss.
+	KeepBest bool `yaml:"keep_best,omitempty"`
+	// Freeze lists patterns of parameters that stay as they are.
+	Freeze []string `yaml:"freeze,omitempty"`
+	// Rates are factors on the learning rate by patterns of parameters; the first
+	// that matches counts.
+	Rates []RateSpec `yaml:"rates,omitempty"`
 	// CheckpointSteps is how many steps lie between checkpoints, besides one at
 	// the end of each epoch.
 	CheckpointSteps int `yaml:"checkpoint_steps"`
 }
 
+// RateSpec is a factor on the learning rate of the parameters whose names match a
+// pattern, as path.Match has it.
+type RateSpec struct {
+	Pattern string  `yaml:"pattern"`
+	Factor  float32 `yaml:"factor"`
+}
+
 // OptimizerSpec names the rule that updates weights.
 type OptimizerSpec struct {
-	Name         string  `yaml:"name"` // adam, adamw, sgd
+	Name         string  `yaml:"name"` // adam, adamw, sgd, lion, adafactor, muon
 	LearningRate float32 `yaml:"learning_rate"`
 	Beta1        float32 `yaml:"beta1,omitempty"`
 	Beta2        float32 `yaml:"beta2,omitempty"`
@@ -54,8 +79,12 @@ type OptimizerSpec struct {
 
 // ScheduleSpec says how the learning rate changes.
 type ScheduleSpec struct {
-	Name        string `yaml:"name"` // constant, cosine
+	Name        string `yaml:"name"` // constant, linear, cosine, one_cycle, plateau
 	WarmupSteps int    `yaml:"warmup_steps,omitempty"`
+	// Of plateau: epochs without a lower test loss after which the rate is
+	// multiplied by Factor.
+	Patience int     `yaml:"patience,omitempty"`
+	Factor   float32 `yaml:"factor,omitempty"`
 }
 
 // maxSpecBytes bounds a spec file.
@@ -102,14 +131,10 @@ func (s *Spec) FillDefaults() {
 	setDefault(&t.CheckpointSteps, 200)
 	setDefault(&t.Optimizer.Name, "adam")
 	setDefault(&t.Schedule.Name, "cosine")
-	switch t.Optimizer.Name {
-	case "adam", "adamw":
-		setDefault(&t.Optimizer.LearningRate, 1e-3)
-		setDefault(&t.Optimizer.Beta1, 0.9)
-		setDefault(&t.Optimizer.Beta2, 0.999)
-		setDefault(&t.Optimizer.Epsilon, 1e-8)
-	case "sgd":
-		setDefault(&t.Optimizer.LearningRate, 0.1)
+	t.Optimizer.setDefaults()
+	if t.Schedule.Name == "plateau" {
+		setDefault(&t.Schedule.Patience, 2)
+		setDefault(&t.Schedule.Factor, 0.1)
 	}
 }
 
@@ -139,16 +164,24 @@ func (s Spec) Validate() error {
 		return bad("train.batch_rows is %d, it must be from 1 to %d", t.BatchRows, 1<<20)
 	case t.CheckpointSteps < 1:
 		return bad("train.checkpoint_steps is %d, it must be at least 1", t.CheckpointSteps)
-	case o.Name != "adam" && o.Name != "adamw" && o.Name != "sgd":
-		return bad("train.optimizer.name is %q, it must be adam, adamw or sgd", o.Name)
+	case optimizers()[o.Name].op == "":
+		return bad("train.optimizer.name is %q, it must be adam, adamw, sgd, lion, adafactor or muon", o.Name)
+	case !(t.ClipNorm >= 0) || t.AccumulateSteps < 0:
+		return bad("train.clip_norm and train.accumulate_steps must not be negative")
+	case !(t.AverageDecay >= 0 && t.AverageDecay < 1):
+		return bad("train.average_decay is %v, it must be in [0,1)", t.AverageDecay)
 	case !(o.LearningRate > 0 && o.LearningRate <= 100):
 		return bad("train.optimizer.learning_rate is %v, it must be above 0 and at most 100", o.LearningRate)
 	case !(o.Beta1 >= 0 && o.Beta1 < 1) || !(o.Beta2 >= 0 && o.Beta2 < 1) || !(o.Momentum >= 0 && o.Momentum < 1):
 		return bad("train.optimizer: beta1, beta2 and momentum must be in [0,1)")
 	case !(o.WeightDecay >= 0) || !(o.Epsilon >= 0):
 		return bad("train.optimizer: weight_decay and epsilon must not be negative")
-	case t.Schedule.Name != "constant" && t.Schedule.Name != "cosine":
-		return bad("train.schedule.name is %q, it must be constant or cosine", t.Schedule.Name)
+	case !slices.Contains([]string{"constant", "linear", "cosine", "one_cycle", "plateau"}, t.Schedule.Name):
+		return bad("train.schedule.name is %q, it must be constant, linear, cosine, one_cycle or plateau", t.Schedule.Name)
+	case t.Schedule.Name == "plateau" && (t.Schedule.Patience < 1 || !(t.Schedule.Factor > 0 && t.Schedule.Factor < 1)):
+		return bad("train.schedule: patience must be at least 1 and factor in (0,1)")
+	case t.StopPatience < 0:
+		return bad("train.stop_patience is %d, it must not be negative", t.StopPatience)
 	case t.Schedule.WarmupSteps < 0:
 		return bad("train.schedule.warmup_steps is %d, it must not be negative", t.Schedule.WarmupSteps)
 	}
