@@ -14,7 +14,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm bench-train bench-onnx clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 bench-onnx: build models ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
 	$(PYTHON) bench/onnx.py
 
+bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them
+	$(PYTHON) bench/llm.py
+
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
@@ -92,6 +95,10 @@ $(CASES)/version: bench/requirements-cases.txt bench/onnx_cases.py
 $(VENV)/bench: bench/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@ $(VENV)/test
+
+$(VENV)/llm: bench/requirements-llm.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 clean: ## remove what was built
 	rm -rf bin $(VENV) bench/.venv-cases $(CASES) data/mnist/embedded/*.gz
