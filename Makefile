@@ -12,7 +12,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 	$(PYTHON) bench/mnist.py accuracy
 	$(PYTHON) bench/mnist.py speed
 
+models: $(VENV)/export ## ONNX files of real exporters in bench/.models (MODELS="resnet50 minilm": only these)
+	$(PYTHON) bench/export.py $(MODELS)
+
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
@@ -73,7 +76,12 @@ $(VENV)/bench: bench/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@ $(VENV)/test
 
+$(VENV)/export: bench/requirements-export.txt $(VENV)/bench
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.29.2
+	@touch $@
+
 clean: ## remove what was built
-	rm -rf bin $(VENV) data/mnist/embedded/*.gz
+	rm -rf bin $(VENV) bench/.models data/mnist/embedded/*.gz
 
 FORCE:

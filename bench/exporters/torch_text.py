@@ -55,7 +55,7 @@ def encoder(make, dynamo, mean=False, tolerance=1e-4, weights="random"):
         mask[1, 7:] = 0
         shape = ["batch", "length"]
         export(Encoder(net, mean), (ids, mask), path, dynamo, {"input_ids": shape, "attention_mask": shape},
-               ["states", "embedding"] if mean else ["states"])
+               ["states", "sentence"] if mean else ["states"])
         return about(
             dynamo, weights=weights, tolerance=tolerance, sizes={"length": LENGTHS},
             inputs={"input_ids": {"dtype": "int64", "shape": shape, "fill": "ids", "low": 1000, "high": 20000},

@@ -25,7 +25,7 @@ def run(table):
     """Exports the models of the table that are named on the command line and not there
     yet. A maker gets the path to write to, and returns the manifest."""
     p = argparse.ArgumentParser()
-    p.add_argument("names", nargs="*", help="models; without them, all of this script")
+    p.add_argument("names", nargs="*", help="models, those of other scripts are passed over; without any: all of this script")
     p.add_argument("--force", action="store_true", help="write again what is there")
     p.add_argument("--list", action="store_true")
     a = p.parse_args()
@@ -34,7 +34,7 @@ def run(table):
         return
     MODELS.mkdir(exist_ok=True)
     failed = 0
-    for name in a.names or table:
+    for name in [n for n in table if n in a.names] if a.names else table:
         path = MODELS / f"{name}.onnx"
         if (MODELS / f"{name}.json").exists() and path.exists() and not a.force:
             continue
