@@ -19,6 +19,8 @@ HERE = Path(__file__).resolve().parent
 SCRIPTS = {
     "torch_vision.py": Path(sys.executable),
     "torch_text.py": Path(sys.executable),
+    "torch_signal.py": Path(sys.executable),
+    "sklearn_models.py": Path(sys.executable),
 }
 
 
