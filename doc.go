@@ -1,13 +1,20 @@
 // Package tandem is the root of a program, and of a library, with which models are
 // trained and served in Go alone.
 //
-// The program is cmd/tandem. The library is every package outside internal:
+// The program is cmd/tandem. The library begins here: Open opens a model, Run runs it.
+//
+//	m, err := tandem.Open("model.onnx", tandem.Options{})
+//	…
+//	defer m.Close()
+//	out, err := m.Run(ctx, map[string]*tensor.Tensor{"x": tensor.Of(pixels, 1, 3, 224, 224)})
+//
+// What lies beneath is every package outside internal:
 //
 //	tensor     element types, shapes, buffers
 //	kernel     compute on float32 slices, in assembly with a plain-Go reference
 //	graph      networks as graphs of ONNX operators: gradients, passes, programs
 //	nn         layers that write graphs
-//	data       datasets
+//	data       datasets; data/npz, the files of NumPy
 //	processor  images (and later text, rows, interactions) to tensors
 //	model      artifacts: complete, content-addressed models
 //	train      training jobs

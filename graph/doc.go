@@ -15,6 +15,8 @@
 //	program.go  Compile: a graph made ready to run
 //	frame.go    what one run uses: segments, prepared for shapes in numbers
 //	session.go  Run: frames kept by shape, state, cancellation
+//	profile.go  where the time of runs goes
+//	estimate.go what a run is expected to take
 //
 // Operators live in graph/op, a file per family; the file format in graph/onnx.
 //

@@ -23,19 +23,23 @@ type frame struct {
 	content map[*Value][]Dim
 	tensors map[*Value]*tensor.Tensor
 	arenas  []memory
-	bytes   int // of arenas
-	state   []memory
-	bodies  map[*Node]map[string]*Session
-	steps   []step
-	next    int                // the first node that is not prepared
-	inputs  [][]*tensor.Tensor // each input, and its views
-	outputs []*tensor.Tensor
+	bytes   int // of arenas, and of what kernels keep
+	running int // bytes that kernels have allocated in this run
+	// building: what is allocated now stays for as long as the frame.
+	building bool
+	state    []memory
+	bodies   map[*Node]map[string]*Session
+	steps    []step
+	next     int                // the first node that is not prepared
+	inputs   [][]*tensor.Tensor // each input, and its views
+	outputs  []*tensor.Tensor
 	// dynamic: elements decided a shape, so that the frame serves this run only.
 	dynamic bool
 }
 
 type step struct {
 	node *Node
+	op   *Op
 	run  func() error
 }
 
@@ -52,7 +56,7 @@ func (p *Program) newFrame(in []*tensor.Tensor, state []memory, bodies map[*Node
 	}
 	for i, s := range p.g.State {
 		x := new(tensor.Tensor)
-		x.Set(s.Init.DType, s.Init.Shape, state[i][:len(s.Init.Data)])
+		x.Set(s.Init.DType, s.Init.Shape, state[i][:s.Init.byteLen()])
 		f.give(s.Current, x)
 	}
 	for _, v := range p.g.Constants() {
@@ -93,7 +97,7 @@ func (f *frame) elements(v *Value) *tensor.Tensor {
 
 // run executes the frame, building what is not built yet.
 func (f *frame) run(ctx context.Context, in []*tensor.Tensor) error {
-	f.ctx = ctx
+	f.ctx, f.running = ctx, 0
 	for i, x := range in {
 		for _, t := range f.inputs[i] {
 			t.Alias(x)
@@ -104,7 +108,7 @@ func (f *frame) run(ctx context.Context, in []*tensor.Tensor) error {
 			if err := ctx.Err(); err != nil {
 				return fault.From(err, "graph.run")
 			}
-			if err := f.steps[done].run(); err != nil {
+			if err := f.do(f.steps[done]); err != nil {
 				return fault.Wrap(err, "graph.run", kindOf(err), "node %v", f.steps[done].node)
 			}
 		}
@@ -122,6 +126,13 @@ func (f *frame) run(ctx context.Context, in []*tensor.Tensor) error {
 		}
 	}
 	return nil
+}
+
+func (f *frame) do(s step) error {
+	if p := f.p.opt.Profile; p != nil {
+		return p.time(s, f.tensors)
+	}
+	return s.run()
 }
 
 // kindOf is that of a kernel's error: its input was wrong unless it says otherwise.
@@ -151,6 +162,8 @@ func (f *frame) free() {
 
 // extend prepares the next segment.
 func (f *frame) extend() error {
+	f.building = true
+	defer func() { f.building = false }()
 	nodes, lo, hi := f.p.g.Nodes, f.next, f.next
 	for ; hi < len(nodes); hi++ {
 		n := nodes[hi]
@@ -185,7 +198,7 @@ func (f *frame) prepareLate(at int) error {
 			f.tensors[o] = c.Out[j]
 		}
 	}
-	f.steps = append(f.steps, step{n, func() error {
+	f.steps = append(f.steps, step{n, f.p.ops[at], func() error {
 		run, err := f.p.ops[at].Kernel(c)
 		if err == nil {
 			err = run()
@@ -231,7 +244,7 @@ func (f *frame) prepare(lo, hi int) error {
 		}
 		if op.View {
 			if l.stores[l.of[n.Outputs[0]]].place == onHeap {
-				f.steps = append(f.steps, step{n, func() error { c.Out[0].Alias(c.In[0]); return nil }})
+				f.steps = append(f.steps, step{n, op, func() error { c.Out[0].Alias(c.In[0]); return nil }})
 			}
 			continue
 		}
@@ -240,7 +253,7 @@ func (f *frame) prepare(lo, hi int) error {
 			return fault.Wrap(err, "graph.run", kindOf(err), "node %v", n)
 		}
 		calls[i] = c
-		f.steps = append(f.steps, step{n, run})
+		f.steps = append(f.steps, step{n, op, run})
 	}
 	return f.place(l, calls, lo, sizes)
 }
@@ -258,13 +271,9 @@ func (f *frame) describe(l *layout) ([]int, error) {
 		if !ok {
 			return nil, fault.New("graph.run", fault.Internal, "shape %v of %s has symbols at run time", t.Shape, v.Name)
 		}
-		n, err := shape.CheckedLen(1 << 46)
+		size, err := sizeOf(t.DType, shape)
 		if err != nil {
 			return nil, fault.Wrap(err, "graph.run", fault.Invalid, "shape of %s", v.Name)
-		}
-		size := t.DType.ByteLen(n)
-		if t.DType == tensor.String {
-			size = n * stringBytes
 		}
 		// Before kernels are prepared: those of rare types allocate by shape themselves.
 		if limit := f.p.opt.MemoryLimitBytes; limit > 0 && size > limit {
@@ -272,14 +281,44 @@ func (f *frame) describe(l *layout) ([]int, error) {
 		}
 		x := new(tensor.Tensor)
 		x.Set(t.DType, shape, nil)
-		if t.DType == tensor.String {
-			x = tensor.New(tensor.String, shape...)
-		}
 		f.tensors[v] = x
+		if t.DType == tensor.String {
+			if err := f.count(size); err != nil {
+				return nil, err
+			}
+			x.Become(tensor.New(tensor.String, shape...))
+			continue
+		}
 		s := l.of[v]
-		sizes[s] = max(sizes[s], t.DType.ByteLen(n))
+		sizes[s] = max(sizes[s], size)
 	}
 	return sizes, nil
+}
+
+// sizeOf is the memory of a tensor in bytes; an error for shapes that cannot be.
+func sizeOf(d tensor.DType, shape tensor.Shape) (int, error) {
+	n, err := shape.CheckedLen(1 << 46)
+	if d == tensor.String {
+		return n * stringBytes, err
+	}
+	return d.ByteLen(n), err
+}
+
+// count adds memory to what the run takes, before it is allocated.
+func (f *frame) count(bytes int) error {
+	if f.building {
+		f.bytes += bytes
+	} else {
+		f.running += bytes
+	}
+	return f.checkLimit()
+}
+
+func (f *frame) checkLimit() error {
+	if limit := f.p.opt.MemoryLimitBytes; limit > 0 && f.bytes+f.running > limit {
+		return f.overLimit(f.bytes + f.running)
+	}
+	return nil
 }
 
 // stringBytes is what a string takes besides its text.
@@ -309,8 +348,8 @@ func (f *frame) place(l *layout, calls []*Call, lo int, sizes []int) error {
 	}
 	total := pack(blocks)
 	f.bytes += total
-	if limit := f.p.opt.MemoryLimitBytes; limit > 0 && f.bytes > limit {
-		return f.overLimit(f.bytes)
+	if err := f.checkLimit(); err != nil {
+		return err
 	}
 	arena, err := allocate(total)
 	if err != nil {

@@ -25,7 +25,7 @@ type Graph struct {
 // Current. A plan that cannot do so is refused.
 type State struct {
 	Current, Next *Value
-	Init          *Constant // dense
+	Init          *Constant // dense or zeros
 }
 
 // Value is an edge: a graph input, a constant, or the output of one node.
@@ -37,6 +37,26 @@ type Value struct {
 	// Content, if known, are the elements of an integer vector or scalar as
 	// dimensions: how a shape computed by nodes is seen by shape rules.
 	Content []Dim
+	// Declared is what a file says of an output whose type depends on data, and Elements
+	// of the elements of a list: for people and for Save, as no shape rule trusts it.
+	Declared Type
+	Elements *ListType
+}
+
+// Described is the value's type, or else what is declared of it.
+func (v *Value) Described() Type {
+	if v.Type.Known() {
+		return v.Type
+	}
+	return v.Declared
+}
+
+// ListType is the type of a sequence, an optional or a map, as files declare it.
+type ListType struct {
+	Kind tensor.DType // Sequence, Optional or Map
+	Key  tensor.DType // of a map's keys
+	Elem Type         // of elements that are tensors, or of a map's values
+	List *ListType    // of elements that are lists
 }
 
 // Type is what is known of a value before it is computed. The zero Type says that
@@ -51,15 +71,20 @@ func (t Type) Known() bool { return t.DType != tensor.Undefined }
 
 func (t Type) String() string { return t.DType.String() + t.Shape.String() }
 
-// Encoding tells how a constant's bytes hold its elements. What a constant means
-// depends on its type and shape; only kernels look at the encoding.
-type Encoding string
-
-const (
-	Dense Encoding = "" // row-major little-endian elements
-	// PanelB is the packed right-hand matrix of kernel.PackB for this processor.
-	PanelB Encoding = "panel-b"
-)
+// String is such as "sequence(map(int64, float32))".
+func (l *ListType) String() string {
+	elem := l.Elem.String()
+	switch {
+	case l.List != nil:
+		elem = l.List.String()
+	case l.Elem.Shape == nil:
+		elem = l.Elem.DType.String()
+	}
+	if l.Kind == tensor.Map {
+		elem = l.Key.String() + ", " + elem
+	}
+	return l.Kind.String() + "(" + elem + ")"
+}
 
 // Constant is a known tensor in some encoding.
 type Constant struct {
@@ -74,6 +99,9 @@ type Constant struct {
 func ConstantOf(t *tensor.Tensor) *Constant {
 	return &Constant{DType: t.DType(), Shape: t.Shape(), Data: t.Bytes(), Strings: t.Strings()}
 }
+
+// byteLen is the size of the elements, dense.
+func (c *Constant) byteLen() int { return c.DType.ByteLen(c.Shape.Len()) }
 
 // Tensor shares the elements of a dense constant.
 func (c *Constant) Tensor() (*tensor.Tensor, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"tandem/kernel"
 	"tandem/tensor"
@@ -36,8 +37,15 @@ type Op struct {
 	// Call.Make, because they depend on more than shapes (NonZero), or because the
 	// outputs are lists. Infer is not called.
 	Late bool
+	// Encoded: the kernel looks at the encoding of its constants; others take dense
+	// ones only.
+	Encoded bool
 	// Random: the result depends on more than the inputs' values; never folded.
 	Random bool
+	// Work is how many arithmetic operations a node takes, a multiplication and an
+	// addition counted as two; the shape of what is absent is nil. Nil: one for each
+	// element of the outputs.
+	Work func(n *Node, in, out []tensor.Shape) float64
 }
 
 // Alias pairs an input with the output that may take its memory.
@@ -130,13 +138,35 @@ func (c *Call) Context() context.Context { return c.frame.ctx }
 // grow while they run; 0 is no limit.
 func (c *Call) MemoryLimitBytes() int { return c.frame.p.opt.MemoryLimitBytes }
 
-// Make allocates output i of a Late operator; nil if the node does not have it.
-func (c *Call) Make(i int, d tensor.DType, shape ...int) *tensor.Tensor {
+// Make allocates output i of a Late operator; nil if the node does not have it. Its
+// memory counts towards the limit of the run.
+func (c *Call) Make(i int, d tensor.DType, shape ...int) (*tensor.Tensor, error) {
 	if i >= len(c.Out) || c.Out[i] == nil {
-		return nil
+		return nil, nil
+	}
+	size, err := sizeOf(d, shape)
+	if err == nil {
+		err = c.Allocates(size)
+	}
+	if err != nil {
+		return nil, err
 	}
 	c.Out[i].Become(tensor.New(d, shape...))
-	return c.Out[i]
+	return c.Out[i], nil
+}
+
+// Allocates counts memory that a kernel is about to allocate itself towards the limit of
+// the run: what it keeps while the frame lasts when it is called before the run, else
+// until the end of the run. An error of kind TooLarge says that the limit is exceeded.
+func (c *Call) Allocates(bytes int) error { return c.frame.count(bytes) }
+
+// Room allocates elements that a kernel keeps beside its outputs, by Allocates.
+func Room[T any](c *Call, n int) ([]T, error) {
+	var zero T
+	if err := c.Allocates(n * int(unsafe.Sizeof(zero))); err != nil {
+		return nil, err
+	}
+	return make([]T, n), nil
 }
 
 // RunBody runs the inner graph of an attribute and returns its outputs, which are

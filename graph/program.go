@@ -22,6 +22,8 @@ type Options struct {
 	Passes []Pass
 	// MemoryLimitBytes bounds the working memory of one run; 0 is no limit.
 	MemoryLimitBytes int
+	// Profile, if there is one, measures every run.
+	Profile *Profile
 }
 
 // Program is a graph made ready to run. It is immutable; any number of sessions
@@ -33,6 +35,7 @@ type Program struct {
 	lastRead map[*Value]int
 	bodies   map[*Node]map[string]*Program
 	opt      Options
+	inner    bool // of a body of another program's node
 }
 
 // Compile copies g, infers its types, applies the passes in order and checks that
@@ -65,6 +68,9 @@ func Compile(g *Graph, opt Options) (*Program, error) {
 		if err != nil {
 			return nil, fault.Wrap(err, "graph.compile", fault.Unsupported, "node %v", n)
 		}
+		if err := checkEncodings(n, op); err != nil {
+			return nil, err
+		}
 		p.ops[i] = op
 		p.reads = append(p.reads, n.Reads())
 		if err := p.compileBodies(n); err != nil {
@@ -75,6 +81,20 @@ func Compile(g *Graph, opt Options) (*Program, error) {
 		return nil, fault.Wrap(err, "graph.compile", fault.Invalid, "")
 	}
 	return p, nil
+}
+
+// checkEncodings refuses constants that the operator would read as dense.
+func checkEncodings(n *Node, op *Op) error {
+	if op.Encoded {
+		return nil
+	}
+	for _, v := range n.Inputs {
+		if v != nil && v.Const != nil && v.Const.Encoding != Dense {
+			return fault.New("graph.compile", fault.Unsupported, "node %v does not read %s, which is in encoding %q", n, v.Name, v.Const.Encoding).
+				Try("compile with the passes for inference")
+		}
+	}
+	return nil
 }
 
 // compileBodies compiles the inner graphs of a node. What a body captures becomes
@@ -99,6 +119,7 @@ func (p *Program) compileBodies(n *Node) error {
 		if err != nil {
 			return fault.Wrap(err, "graph.compile", fault.KindOf(err), "inner graph %s of node %v", b.Attr, n)
 		}
+		prog.inner = true
 		if p.bodies[n] == nil {
 			p.bodies[n] = map[string]*Program{}
 		}

@@ -48,7 +48,7 @@ func (b *binding) fits(in []*tensor.Tensor) bool {
 func (p *Program) NewSession() (*Session, error) {
 	s := &Session{p: p, bodies: map[*Node]map[string]*Session{}}
 	for _, st := range p.g.State {
-		m, err := allocate(max(len(st.Init.Data), 1))
+		m, err := allocate(max(st.Init.byteLen(), 1))
 		if err != nil {
 			s.Close()
 			return nil, err
@@ -78,7 +78,7 @@ func (s *Session) Program() *Program { return s.p }
 func (s *Session) State(i int) *tensor.Tensor {
 	init := s.p.g.State[i].Init
 	t := new(tensor.Tensor)
-	t.Set(init.DType, init.Shape, s.state[i][:len(init.Data)])
+	t.Set(init.DType, init.Shape, s.state[i][:init.byteLen()])
 	return t
 }
 
@@ -90,6 +90,9 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) ([]*tensor.
 	if len(s.state) > 0 {
 		s.turn.Lock()
 		defer s.turn.Unlock()
+	}
+	if p := s.p.opt.Profile; p != nil && !s.p.inner {
+		defer p.begin()()
 	}
 	f, err := s.acquire(in)
 	if err != nil {
@@ -113,11 +116,9 @@ func (s *Session) copyOutputs(f *frame, out []*tensor.Tensor) ([]*tensor.Tensor,
 			out[i] = t.Clone()
 			continue
 		}
-		if out[i].DType() != t.DType() || !out[i].Shape().Equal(t.Shape()) || t.DType().Bits() == 0 && t.DType() != tensor.String {
-			return nil, fault.New("graph.run", fault.Invalid, "output %q is %v, the buffer given for it is %v", s.p.g.Outputs[i].Name, t, out[i])
+		if err := out[i].CopyFrom(t); err != nil {
+			return nil, fault.Wrap(err, "graph.run", fault.Invalid, "the buffer for output %q", s.p.g.Outputs[i].Name)
 		}
-		copy(out[i].Bytes(), t.Bytes())
-		copy(out[i].Strings(), t.Strings())
 	}
 	return out, nil
 }

@@ -14,7 +14,11 @@ func TestRunsDoNotAllocate(t *testing.T) {
 		plain := &Gemm{M: 3, N: 33, K: 300, A: x, B: y, C: z, Bias: x, BiasAxis: BiasColumn}
 		conv := &Conv{N: 2, C: 5, H: 20, W: 20, OC: 7, KH: 3, KW: 3, PadTop: 1, StrideW: 2, X: x, Weight: y, Y: z}
 		pool := &MaxPool{N: 2, C: 3, H: 20, W: 21, KH: 2, KW: 2, StrideH: 2, StrideW: 2, X: x, Y: y, DY: z, DX: w}
-		scratch := make([]float32, max(gemm.ScratchLen(p), plain.ScratchLen(p), conv.ForwardScratchLen(p),
+		norm := &LayerNorm{Y: z, X: x, Skip: y, Rows: 100, Cols: 99}
+		attention := &Attention{Batch: 2, Heads: 2, KVHeads: 2, Rows: 30, Keys: 40, Size: 8, ValueSize: 8, Scale: 1, Q: x, K: y, V: w, Y: z,
+			QS: Strides{960, 8, 16}, KS: Strides{960, 8, 16}, VS: Strides{960, 8, 16}, YS: Strides{960, 8, 16},
+			Bias: func(_, _, _ int, bias []float32) { clear(bias) }}
+		scratch := make([]float32, max(attention.ScratchLen(p), gemm.ScratchLen(p), plain.ScratchLen(p), conv.ForwardScratchLen(p),
 			conv.GradInputScratchLen(p), conv.GradWeightScratchLen(p)))
 		binary, unary := &Binary{Y: z, A: x, B: y}, &Unary{Op: OpTanh, Y: z[:999], X: x}
 		softmax := &Softmax{Y: z, X: x, Rows: 300, Cols: 100, Log: true}
@@ -33,6 +37,7 @@ func TestRunsDoNotAllocate(t *testing.T) {
 			"Binary":          func() { binary.Run(p) }, "Unary": func() { unary.Run(p) },
 			"Softmax": func() { softmax.Run(p) }, "SumRows": func() { rows.Run(p) },
 			"SumChannels": func() { channels.Run(p) }, "Adam": func() { adam.Run(p) },
+			"LayerNorm": func() { norm.Run(p) }, "Attention": func() { attention.Run(p, scratch) },
 			"SGD": func() { sgd.Run(p) }, "Dropout": func() { drop.Run(p) },
 		} {
 			n := 1.0

@@ -37,7 +37,7 @@ func randomConv(r *rand.Rand) *Conv {
 		if r.IntN(2) == 0 {
 			c.Bias = random(r, c.OC, r.IntN(16))
 		}
-		c.Act = Activation(r.IntN(2))
+		c.Act = Activation(r.IntN(int(ActGELUErf) + 1))
 		return c
 	}
 }
@@ -79,6 +79,9 @@ func TestConvAgainstReference(t *testing.T) {
 		dy := append([]float32(nil), c.Y...)
 		y, dx, dw := make([]float32, len(c.Y)), make([]float32, len(c.X)), make([]float32, len(c.Weight))
 		s.Forward(c.X, c.Weight, c.Bias, y, c.Act == ActReLU)
+		if c.Act > ActReLU {
+			unaryGeneric(c.Act.unary(), y, y, 0)
+		}
 		s.GradInput(dy, c.Weight, dx)
 		s.GradWeight(c.X, dy, dw)
 		first := map[ISA][3][]float32{}

@@ -2,13 +2,32 @@ package kernel
 
 import "fmt"
 
-// Activation is the function applied to a product before it is stored.
+// Activation is the function applied to a product: ReLU in registers, others while
+// a strip of the result is in the L1 cache.
 type Activation uint8
 
 const (
 	ActNone Activation = iota
 	ActReLU
+	ActTanh
+	ActSigmoid
+	ActGELUErf
 )
+
+// unary is the element-wise operation that an activation is.
+func (a Activation) unary() UnaryOp {
+	switch a {
+	case ActReLU:
+		return OpReLU
+	case ActTanh:
+		return OpTanh
+	case ActSigmoid:
+		return OpSigmoid
+	case ActGELUErf:
+		return OpGELUErf
+	}
+	panic("kernel: unknown Activation")
+}
 
 // BiasAxis says along which axis of C a bias runs.
 type BiasAxis uint8
@@ -19,7 +38,7 @@ const (
 	BiasRow             // len M, one for each row
 )
 
-// Gemm computes C = act(A·B + bias), or C += A·B, on row-major matrices.
+// Gemm computes C = act(A·B + bias) + Add, or C += A·B, on row-major matrices.
 //
 // Each element is one chain of multiply-adds over k, started from the bias (or
 // from C, or from zero): its bits depend on K and on the operands only.
@@ -33,6 +52,7 @@ type Gemm struct {
 	BiasAxis       BiasAxis
 	Accumulate     bool // C += A·B; then there must be no bias
 	Act            Activation
+	Add            []float32 // rows as in C; or nil
 
 	gemmRun
 }
@@ -132,11 +152,11 @@ func (g *Gemm) Run(p *Pool, scratch []float32) {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
+	g.isa, g.plan = p.isa, g.makePlan(p)
 	if g.K == 0 {
 		g.runEmpty()
 		return
 	}
-	g.isa, g.plan = p.isa, g.makePlan(p)
 	g.shared, g.scratch = scratch[:g.plan.sharedLen], scratch[g.plan.sharedLen:]
 	if g.Packed != nil {
 		g.shared = g.Packed
@@ -178,6 +198,9 @@ func (g *Gemm) check(p *Pool, scratch int) {
 	if g.Accumulate && g.BiasAxis != BiasNone {
 		panic("kernel: Gemm accumulates and has a bias")
 	}
+	if g.Add != nil {
+		checkMatrix("Add", g.Add, g.M, g.N, g.ldc)
+	}
 	checkLen("Gemm", "scratch", scratch, g.ScratchLen(p))
 }
 
@@ -211,10 +234,11 @@ func (g *Gemm) runEmpty() {
 			case !g.Accumulate:
 				row[j] = 0
 			}
-			if g.Act == ActReLU && row[j] < 0 {
-				row[j] = 0
-			}
 		}
+		if g.Act == ActReLU {
+			unary(g.isa, OpReLU, row, row, 0)
+		}
+		finish(g.isa, g.Act, row, g.addAt(i*g.ldc))
 	}
 }
 
@@ -279,12 +303,20 @@ func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 			t.a, t.rs, t.ks = scratch, kBlock+16, 1
 			copyRows(t.a, t.rs, g.A[m*g.lda+k0:], g.lda, mEnd-m, k1-k0)
 		}
-		t.c = g.C[m*g.ldc+n0:]
+		t.c, t.add = g.C[m*g.ldc+n0:], g.addAt(m*g.ldc+n0)
 		if t.start == startRowBias {
 			t.bias = g.Bias[m:]
 		}
 		t.run(mEnd-m, n1-n0)
 	}
+}
+
+// addAt is Add from an element on, or nil.
+func (g *Gemm) addAt(i int) []float32 {
+	if g.Add == nil {
+		return nil
+	}
+	return g.Add[i:]
 }
 
 // copyRows copies a matrix between row strides.

@@ -41,7 +41,10 @@ func randomGemm(r *rand.Rand, m, n, k int) *Gemm {
 	g.A = random(r, aRows*g.LDA, r.IntN(16))
 	g.B = random(r, bRows*g.LDB, r.IntN(16))
 	g.C = random(r, m*g.LDC, r.IntN(16))
-	g.Act = Activation(r.IntN(2))
+	g.Act = Activation(r.IntN(int(ActGELUErf) + 1))
+	if r.IntN(3) == 0 {
+		g.Add = random(r, m*g.LDC, r.IntN(16))
+	}
 	switch g.BiasAxis = BiasAxis(r.IntN(3)); g.BiasAxis {
 	case BiasColumn:
 		g.Bias = random(r, n, r.IntN(16))
@@ -77,20 +80,21 @@ func (g *Gemm) oracle() []float32 {
 		bks, bcs = 1, g.LDB
 	}
 	ref.Gemm(g.M, g.N, g.K, g.A, ars, aks, g.B, bks, bcs, want, g.LDC, true)
-	if g.Act == ActReLU {
-		for i := range g.M {
-			row := want[i*g.LDC:][:g.N]
-			for j, v := range row {
-				row[j] = max(v, 0)
-			}
+	for i := range g.M {
+		row := want[i*g.LDC:][:g.N]
+		if g.Act != ActNone {
+			unaryGeneric(g.Act.unary(), row, row, 0)
+		}
+		if g.Add != nil {
+			ref.Add(row, row, g.Add[i*g.LDC:])
 		}
 	}
 	return want
 }
 
 func (g *Gemm) String() string {
-	return fmt.Sprintf("%d×%d×%d trans %v %v ld %d %d %d bias %d acc %v act %d packed %v",
-		g.M, g.N, g.K, g.TransA, g.TransB, g.LDA, g.LDB, g.LDC, g.BiasAxis, g.Accumulate, g.Act, g.Packed != nil)
+	return fmt.Sprintf("%d×%d×%d trans %v %v ld %d %d %d bias %d acc %v act %d add %v packed %v",
+		g.M, g.N, g.K, g.TransA, g.TransB, g.LDA, g.LDB, g.LDC, g.BiasAxis, g.Accumulate, g.Act, g.Add != nil, g.Packed != nil)
 }
 
 func close32(a, b, tolerance float32) bool {

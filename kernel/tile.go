@@ -28,6 +28,16 @@ const (
 	startRowBias
 )
 
+// storage is how the right-hand matrix of a tile is stored. In 16 bits it has
+// whole rows of tileShape.cols.
+type storage uint8
+
+const (
+	asFloat32 storage = iota
+	asFloat16
+	asBFloat16
+)
+
 // tileArgs is the one argument of the assembly tile kernels, which compute
 //
 //	C[i,j] = act(start[i,j] + Σ_k A[i,k]·B[k,j])
@@ -58,8 +68,9 @@ type tileRun struct {
 	cs        int
 	bias      []float32 // of the block's columns or rows
 	start     uint32
-	last      bool // the activation is due
+	last      bool // the activation and what is added after it are due
 	act       Activation
+	add       []float32 // like c, or nil
 }
 
 // run computes the m×n block. The strip of A is the outer loop, so it stays in
@@ -90,8 +101,33 @@ func (t *tileRun) run(m, n int) {
 			if t.start == startColumnBias {
 				args.bias = unsafe.Pointer(&t.bias[j])
 			}
-			runTile(t.isa, &args)
+			runTile(t.isa, asFloat32, &args)
 		}
+		t.finish(i, m, n)
+	}
+}
+
+// finish completes the strip of C that begins at row i: it is still in L1.
+func (t *tileRun) finish(i, m, n int) {
+	if !t.last || t.act <= ActReLU && t.add == nil {
+		return
+	}
+	for r := i; r < min(i+t.rows, m); r++ {
+		add := t.add
+		if add != nil {
+			add = add[r*t.cs:]
+		}
+		finish(t.isa, t.act, t.c[r*t.cs:][:n], add)
+	}
+}
+
+// finish applies the activation to a row, unless the tile has done so, and adds to it.
+func finish(isa ISA, act Activation, c, add []float32) {
+	if act > ActReLU {
+		unary(isa, act.unary(), c, c, 0)
+	}
+	if add != nil {
+		binary(isa, OpAdd, c, c, add[:len(c)], 0)
 	}
 }
 
@@ -113,5 +149,6 @@ func (t *tileRun) runGeneric(m, n int, relu bool) {
 			}
 			s.Run()
 		}
+		t.finish(i, m, n)
 	}
 }

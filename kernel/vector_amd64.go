@@ -74,6 +74,14 @@ func unaryAsm(isa ISA, op UnaryOp, y, x *float32, n int, s float32) {
 		tanhAVX2(y, x, n, s)
 	case OpSigmoid:
 		sigmoidAVX2(y, x, n, s)
+	case OpSiLU:
+		siluAVX2(y, x, n, s)
+	case OpGELU:
+		geluAVX2(y, x, n, s)
+	case OpErf:
+		erfAVX2(y, x, n, s)
+	case OpGELUErf:
+		geluErfAVX2(y, x, n, s)
 	case opScale:
 		scaleAVX2(y, x, n, s)
 	default:
@@ -91,6 +99,14 @@ func unaryAVX512(op UnaryOp, y, x *float32, n int, s float32) {
 		tanhAVX512(y, x, n, s)
 	case OpSigmoid:
 		sigmoidAVX512(y, x, n, s)
+	case OpSiLU:
+		siluAVX512(y, x, n, s)
+	case OpGELU:
+		geluAVX512(y, x, n, s)
+	case OpErf:
+		erfAVX512(y, x, n, s)
+	case OpGELUErf:
+		geluErfAVX512(y, x, n, s)
 	case opScale:
 		scaleAVX512(y, x, n, s)
 	default:
@@ -148,4 +164,43 @@ func maxPoolAsm(y, x *float32, oh, ow, w int) { maxPool2AVX512(y, x, oh, ow, w) 
 
 func maxPoolGradAsm(dx, x, y, dy *float32, oh, ow, w int) {
 	maxPool2GradAVX512(dx, x, y, dy, oh, ow, w)
+}
+
+// deviationsAsm sums (x-mean)², n a multiple of 64.
+func deviationsAsm(isa ISA, x *float32, n int, mean float32) float32 {
+	var lanes [16]float32
+	if isa == AVX512 {
+		deviationsAVX512(&lanes[0], x, n, mean)
+	} else {
+		deviationsAVX2(&lanes[0], x, n, mean)
+	}
+	return ref.Sum(lanes[:isa.lanes()])
+}
+
+func standardizeAsm(isa ISA, y, x, scale, bias *float32, n int, mean, inverse float32) {
+	if isa == AVX512 {
+		standardizeAVX512(y, x, scale, bias, n, mean, inverse)
+	} else {
+		standardizeAVX2(y, x, scale, bias, n, mean, inverse)
+	}
+}
+
+func scoresAsm(isa ISA, s, bias *float32, n int, scale float32) float32 {
+	var lanes [16]float32
+	if isa == AVX512 {
+		scoresAVX512(&lanes[0], s, bias, n, scale)
+	} else {
+		scoresAVX2(&lanes[0], s, bias, n, scale)
+	}
+	return ref.Max(lanes[:isa.lanes()])
+}
+
+func weightsAsm(isa ISA, s *float32, n int, top float32) float32 {
+	var lanes [16]float32
+	if isa == AVX512 {
+		weightsAVX512(&lanes[0], s, n, top)
+	} else {
+		weightsAVX2(&lanes[0], s, n, top)
+	}
+	return ref.Sum(lanes[:isa.lanes()])
 }

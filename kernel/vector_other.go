@@ -18,3 +18,13 @@ func dropoutAsm(ISA, *dropoutArgs) { panic(noAssembly) }
 
 func maxPoolAsm(*float32, *float32, int, int, int)                         { panic(noAssembly) }
 func maxPoolGradAsm(*float32, *float32, *float32, *float32, int, int, int) { panic(noAssembly) }
+
+func deviationsAsm(ISA, *float32, int, float32) float32 { panic(noAssembly) }
+
+func standardizeAsm(ISA, *float32, *float32, *float32, *float32, int, float32, float32) {
+	panic(noAssembly)
+}
+
+func scoresAsm(ISA, *float32, *float32, int, float32) float32 { panic(noAssembly) }
+
+func weightsAsm(ISA, *float32, int, float32) float32 { panic(noAssembly) }

@@ -98,7 +98,7 @@ func TestUnaryUlps(t *testing.T) {
 		exact func(float64) float64
 		ulps  float64
 	}{
-		{OpExp, math.Exp, 2}, {OpTanh, math.Tanh, 3}, {OpSigmoid, sigmoid, 3},
+		{OpExp, math.Exp, 2}, {OpTanh, math.Tanh, 3}, {OpSigmoid, sigmoid, 3}, {OpErf, math.Erf, 4},
 		{OpReLU, func(x float64) float64 {
 			if x < 0 {
 				return 0
@@ -130,6 +130,34 @@ func TestUnaryUlps(t *testing.T) {
 			(&Unary{Op: c.op, X: x[:1], Y: x[:1]}).Run(p)
 			same(t, "alone and in place", x[:1], y[:1])
 		}
+	}
+}
+
+// TestGELUErf: within 5 ulp where the result does not vanish, and 2e-7·|x|, as no
+// multiple of a unit in the last place bounds the relative error of erfc's tail.
+func TestGELUErf(t *testing.T) {
+	r := rand.New(rand.NewPCG(23, 24))
+	for _, p := range testPools(t) {
+		x := append(mixed(r, 30000), specials...)
+		for i := range 20000 {
+			x[i] = float32(r.NormFloat64() * 2)
+		}
+		y := guarded(len(x))
+		(&Unary{Op: OpGELUErf, X: x, Y: y}).Run(p)
+		worst := 0.0
+		for i, v := range x {
+			exact := float64(v) * math.Erfc(-float64(v)/math.Sqrt2) / 2
+			if !close32(y[i], float32(exact), 2e-7*float32(math.Abs(float64(v)))) {
+				t.Errorf("%v: gelu(%v) is %v, want %v", p.ISA(), v, y[i], exact)
+			}
+			if v > -1 {
+				worst = max(worst, ulps(y[i], exact))
+			}
+		}
+		if worst > 5 {
+			t.Errorf("%v: %.2f ulp for x > -1", p.ISA(), worst)
+		}
+		checkGuard(t, y)
 	}
 }
 

@@ -69,6 +69,16 @@ func sigmoidAVX512(y *float32, x *float32, n int, s float32)
 //go:noescape
 func tanhAVX512(y *float32, x *float32, n int, s float32)
 
+// erfAVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func erfAVX512(y *float32, x *float32, n int, s float32)
+
+// geluErfAVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func geluErfAVX512(y *float32, x *float32, n int, s float32)
+
 // sumAVX512 sums x into lanes; n is a multiple of 64.
 //
 //go:noescape
@@ -148,6 +158,16 @@ func sigmoidAVX2(y *float32, x *float32, n int, s float32)
 //
 //go:noescape
 func tanhAVX2(y *float32, x *float32, n int, s float32)
+
+// erfAVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func erfAVX2(y *float32, x *float32, n int, s float32)
+
+// geluErfAVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func geluErfAVX2(y *float32, x *float32, n int, s float32)
 
 // sumAVX2 sums x into lanes; n is a multiple of 64.
 //

@@ -19,6 +19,8 @@ type Options struct {
 	Passes []graph.Pass
 	// MemoryLimitBytes bounds the working memory of each graph; 0 is no limit.
 	MemoryLimitBytes int64
+	// Profile, if there is one, measures every run of a graph.
+	Profile *graph.Profile
 	// Stages are the kinds of stages that may occur; nil means Stages().
 	Stages []StageKind
 }

@@ -44,6 +44,9 @@ type StageFiles struct {
 const (
 	KindImage = "image" // processor.Image: pixels to floats
 	KindGraph = "graph" // an ONNX graph
+	// KindLanguage is a model that generates text, a stage on its own: its file is a
+	// GGUF file or a config.json. Package llm opens it; Open does not.
+	KindLanguage = "language"
 )
 
 // ImageInput is the name of the pixels that an image stage takes, and ImageOutput
@@ -89,7 +92,7 @@ func openGraph(f StageFiles) (*Stage, error) {
 	}
 	program, err := graph.Compile(g, graph.Options{
 		Ops: f.Options.Ops, Pool: f.Options.Pool, Passes: f.Options.Passes,
-		MemoryLimitBytes: int(f.Options.MemoryLimitBytes),
+		MemoryLimitBytes: int(f.Options.MemoryLimitBytes), Profile: f.Options.Profile,
 	})
 	if err != nil {
 		return nil, err
@@ -115,8 +118,9 @@ func graphStage(g *graph.Graph) *Stage {
 func specsOf(values []*graph.Value) []TensorSpec {
 	specs := make([]TensorSpec, len(values))
 	for i, v := range values {
-		specs[i] = TensorSpec{Name: v.Name, DType: v.Type.DType.String(), Shape: make([]int, len(v.Type.Shape))}
-		for j, d := range v.Type.Shape {
+		t := v.Described()
+		specs[i] = TensorSpec{Name: v.Name, DType: t.DType.String(), Shape: make([]int, len(t.Shape))}
+		for j, d := range t.Shape {
 			specs[i].Shape[j] = -1
 			if n, ok := d.Value(); ok {
 				specs[i].Shape[j] = n

@@ -127,6 +127,15 @@ func fromFloat16(h uint16) float32 {
 	return math.Float32frombits(sign | math.Float32bits(float32(magnitude)*(1.0/(1<<24))))
 }
 
+// Float16From is the number whose binary16 code is h.
+func Float16From(h uint16) float32 { return fromFloat16(h) }
+
+// Float16Bits is the binary16 code nearest to v, to even.
+func Float16Bits(v float32) uint16 { return toFloat16(v) }
+
+// BFloat16Bits is the bfloat16 code nearest to v, to even.
+func BFloat16Bits(v float32) uint16 { return toBFloat16(v) }
+
 // toFloat16 rounds a float32 by its bits; other types, which may have more, in float64.
 func toFloat16[C carried](v C) uint16 {
 	f, ok := any(v).(float32)

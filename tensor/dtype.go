@@ -35,10 +35,12 @@ const (
 	Int2           DType = 26
 
 	// Sequence is a one-dimensional list of tensors, Optional one that is empty or
-	// holds one. They are not element types of ONNX but kinds of values; here they
-	// are tensors whose elements are tensors, so that one type carries all values.
+	// holds one; Map a pair of one-dimensional tensors, keys and values. They are not
+	// element types of ONNX but kinds of values; here they are tensors whose elements
+	// are tensors, so that one type carries all values.
 	Sequence DType = 100
 	Optional DType = 101
+	Map      DType = 102
 )
 
 var dtypes = [...]struct {
@@ -60,6 +62,8 @@ func (d DType) String() string {
 		return "sequence"
 	case Optional:
 		return "optional"
+	case Map:
+		return "map"
 	}
 	if int(d) < len(dtypes) {
 		return dtypes[d].name
@@ -79,6 +83,9 @@ func ParseDType(name string) (DType, error) {
 
 // Valid reports whether d is a type of ONNX's list, Undefined excluded.
 func (d DType) Valid() bool { return d != Undefined && int(d) < len(dtypes) }
+
+// List reports whether elements of type d are tensors.
+func (d DType) List() bool { return d == Sequence || d == Optional || d == Map }
 
 // Bits is the size of an element in bits; 0 for strings and Undefined.
 func (d DType) Bits() int {

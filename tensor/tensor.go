@@ -62,7 +62,7 @@ type Tensor struct {
 	shape   Shape
 	data    []byte    // little-endian; nil for strings and lists
 	strings []string  // for String only
-	items   []*Tensor // for Sequence and Optional only
+	items   []*Tensor // for lists only
 }
 
 // alignment of the first element, in bytes: a cache line and an AVX-512 register.
@@ -106,9 +106,9 @@ func OfStrings(elements []string, shape ...int) *Tensor {
 	return &Tensor{dtype: String, shape: s, strings: elements}
 }
 
-// OfTensors borrows tensors as the elements of a Sequence or an Optional.
+// OfTensors borrows tensors as the elements of a list: of a Map, its keys and values.
 func OfTensors(d DType, items []*Tensor) *Tensor {
-	if d != Sequence && d != Optional || d == Optional && len(items) > 1 {
+	if !d.List() || d == Optional && len(items) > 1 || d == Map && (len(items) != 2 || items[0].Len() != items[1].Len()) {
 		panic(fmt.Sprintf("tensor.OfTensors: %d items for %v", len(items), d))
 	}
 	return &Tensor{dtype: d, shape: Shape{len(items)}, items: items}
@@ -151,7 +151,7 @@ func (t *Tensor) Bytes() []byte { return t.data }
 // Strings are the elements of a String tensor, shared.
 func (t *Tensor) Strings() []string { return t.strings }
 
-// Items are the elements of a Sequence or an Optional, shared.
+// Items are the elements of a list, shared.
 func (t *Tensor) Items() []*Tensor { return t.items }
 
 // Data are the elements, shared. It panics if T is not how the tensor's type is
@@ -194,7 +194,7 @@ func (t *Tensor) Rows(lo, hi int) *Tensor {
 
 // Clone copies the elements.
 func (t *Tensor) Clone() *Tensor {
-	if t.items != nil || t.dtype == Sequence || t.dtype == Optional {
+	if t.dtype.List() {
 		items := make([]*Tensor, len(t.items))
 		for i, x := range t.items {
 			items[i] = x.Clone()
@@ -205,6 +205,17 @@ func (t *Tensor) Clone() *Tensor {
 	copy(c.data, t.data)
 	copy(c.strings, t.strings)
 	return c
+}
+
+// CopyFrom overwrites the elements of t with those of x, whose type and shape must be
+// the same. Lists cannot be overwritten.
+func (t *Tensor) CopyFrom(x *Tensor) error {
+	if t.dtype != x.dtype || !t.shape.Equal(x.shape) || t.dtype.Bits() == 0 && t.dtype != String {
+		return fmt.Errorf("%v cannot take the elements of %v", t, x)
+	}
+	copy(t.data, x.data)
+	copy(t.strings, x.strings)
+	return nil
 }
 
 // Become makes t describe the same elements as x, for executors.

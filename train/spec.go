@@ -23,7 +23,8 @@ type Spec struct {
 // DataSpec says where the examples are.
 type DataSpec struct {
 	Path string `yaml:"path"` // a folder, or the name of a built-in set
-	// LimitRows uses only the first examples of the training set; 0 is all.
+	// LimitRows uses only the first examples of the training set, and of the test set;
+	// 0 is all.
 	LimitRows int `yaml:"limit_rows,omitempty"`
 }
 

@@ -13,6 +13,7 @@ import (
 	"tandem/graph/onnx"
 	"tandem/graph/op"
 	"tandem/internal/client"
+	"tandem/llm"
 	"tandem/model"
 	"tandem/train"
 )
@@ -39,7 +40,13 @@ func localArtifact(path string) (*model.Manifest, model.Source, error) {
 			Try("finish it with tandem train --out " + path + " --resume")
 	}
 	return nil, nil, fault.New("tandem.artifact", fault.NotFound, "%s is neither a model nor a run", path).
-		Try("give the directory of a run, or of a model, or an .onnx file")
+		Try("give the directory of a run, or of a model, an .onnx or .gguf file, or a Hugging Face folder")
+}
+
+// languageAt tells whether a path is that of a model that generates text: a GGUF file or
+// a Hugging Face folder.
+func languageAt(path string) bool {
+	return strings.HasSuffix(strings.ToLower(path), ".gguf") || artifactAt(path) == "" && exists(filepath.Join(path, "config.json"))
 }
 
 // isPath tells a path from the name of a model on the server: names have no separators,
@@ -50,7 +57,7 @@ func isPath(text string) bool {
 
 // importCmd is `tandem import`.
 type importCmd struct {
-	Path   string `arg:"" placeholder:"PATH" help:"Directory of a run or of a model, or an .onnx file."`
+	Path   string `arg:"" placeholder:"PATH" help:"Directory of a run or of a model, an .onnx or .gguf file, or a Hugging Face folder."`
 	Name   string `help:"Name of the model on the server: a-z, 0-9, dot, underscore, hyphen." placeholder:"NAME" required:""`
 	Batch  bool   `help:"Rows of an .onnx file's inputs are independent, so that requests can be joined."`
 	Deploy bool   `help:"Let the new version serve at once."`
@@ -63,18 +70,18 @@ func (c *importCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	path := c.Path
-	if strings.HasSuffix(strings.ToLower(path), ".onnx") {
-		tmp, err := os.MkdirTemp("", "tandem-import-")
+	if isONNX(path) {
+		made, remove, err := temporaryArtifact(path, c.Batch)
 		if err != nil {
-			return fault.From(err, "tandem.import")
-		}
-		defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-		path = filepath.Join(tmp, "model")
-		if err := artifactOfONNX(c.Path, path, c.Batch); err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, remove()) }()
+		path = made
 	}
 	m, src, err := localArtifact(path)
+	if languageAt(c.Path) {
+		m, src, err = llm.Artifact(ctx, c.Path)
+	}
 	if err != nil {
 		return err
 	}
@@ -92,6 +99,20 @@ func (c *importCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	d, err := server.Deploy(ctx, v.Model, v.Number)
 	return a.deployed(server, d, err)
+}
+
+// temporaryArtifact is artifactOfONNX in a folder that remove removes.
+func temporaryArtifact(path string, batch bool) (dir string, remove func() error, err error) {
+	tmp, err := os.MkdirTemp("", "tandem-onnx-")
+	if err != nil {
+		return "", nil, fault.From(err, "tandem.import")
+	}
+	remove = func() error { return os.RemoveAll(tmp) }
+	dir = filepath.Join(tmp, "model")
+	if err := artifactOfONNX(path, dir, batch); err != nil {
+		return "", nil, errors.Join(err, remove())
+	}
+	return dir, remove, nil
 }
 
 // artifactOfONNX makes an artifact of a file: its signature is what the graph says of

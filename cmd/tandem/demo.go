@@ -29,7 +29,7 @@ import (
 type demoCmd struct {
 	Epochs       int     `help:"Passes over the training set." placeholder:"N" default:"3"`
 	Seed         uint64  `help:"Seed: the same one gives the same weights." placeholder:"N" default:"1"`
-	LimitRows    int     `help:"Use only the first N training examples: for a quick look." placeholder:"N"`
+	LimitRows    int     `help:"Use only the first N examples for training and for testing: for a quick look." placeholder:"N"`
 	Threads      int     `help:"Threads that compute. Without it: all processors." placeholder:"N"`
 	Keep         string  `help:"Leave data, run, exported model and a request in this directory." placeholder:"DIR"`
 	BuildSeconds float64 `help:"How long the program took to compile, for the report." hidden:""`
@@ -209,11 +209,14 @@ func (d *demo) serve(ctx context.Context) (err error) {
 	return d.keep(ctx, m, src, s)
 }
 
-// call sends every test image and counts the right answers.
+// call sends every test image within the limit and counts the right answers.
 func (d *demo) call(ctx context.Context, c *client.Client) error {
 	_, test, _, err := mnist.Open(ctx, mnist.Options{})
 	if err != nil {
 		return err
+	}
+	if d.LimitRows > 0 {
+		test = test.Slice(0, min(d.LimitRows, test.Len()))
 	}
 	images, labels := columns(test)
 	ctx, cancel := context.WithCancelCause(ctx)

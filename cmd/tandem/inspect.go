@@ -13,13 +13,17 @@ import (
 	"tandem/graph"
 	"tandem/graph/onnx"
 	"tandem/graph/op"
+	"tandem/graph/pass"
+	"tandem/kernel"
 	"tandem/model"
 	"tandem/tensor"
 )
 
 // inspectCmd is `tandem inspect`.
 type inspectCmd struct {
-	Path string `arg:"" name:"PATH" help:"An .onnx file, or the directory of a run or of a model."`
+	Path  string   `arg:"" name:"PATH" help:"An .onnx file, or the directory of a run or of a model."`
+	Batch int      `help:"Size of the first dimension of inputs where the model leaves it open." placeholder:"N" default:"1"`
+	Shape []string `help:"Shape of an input, such as pixels=1x3x224x224, or size of an open dimension, such as length=128. May be given more than once." placeholder:"NAME=SHAPE" sep:"none"`
 }
 
 // inspection is what there is to know of a graph without running it.
@@ -32,6 +36,10 @@ type inspection struct {
 	Operators  map[string]int    `json:"operators"`
 	Parameters int               `json:"parameters"`
 	Bytes      int               `json:"parameter_bytes"`
+	Sizes      string            `json:"estimated_for"` // shapes of the inputs
+	Work       float64           `json:"estimated_gflop"`
+	Memory     int               `json:"estimated_working_bytes"`
+	Unknown    int               `json:"nodes_not_estimated,omitempty"`
 	Meta       map[string]string `json:"metadata,omitempty"`
 }
 
@@ -44,7 +52,7 @@ type described struct {
 // Run shows the graph.
 func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 	path := c.Path
-	if !strings.HasSuffix(strings.ToLower(path), ".onnx") {
+	if !isONNX(path) {
 		m, src, err := localArtifact(path)
 		if err != nil {
 			return err
@@ -69,6 +77,9 @@ func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 		return fault.Wrap(err, "tandem.inspect", fault.Unsupported, "%s uses what Tandem does not compute", path)
 	}
 	i := inspect(g)
+	if err := i.estimate(g, c); err != nil {
+		return err
+	}
 	if a.json {
 		return a.emit(i)
 	}
@@ -79,6 +90,36 @@ func inspect(g *graph.Graph) inspection {
 	i := inspection{Name: g.Name, Opset: g.Opset, Inputs: describeAll(g.Inputs), Outputs: describeAll(g.Outputs), Operators: map[string]int{}, Meta: g.Meta}
 	i.count(g)
 	return i
+}
+
+// estimate finds what a run takes. Open dimensions that nothing is said of are 1.
+func (i *inspection) estimate(g *graph.Graph, c *inspectCmd) error {
+	given, err := parseShapes(c.Shape)
+	if err != nil {
+		return err
+	}
+	sizes := openSizes{given: given, used: map[string]bool{}, batch: c.Batch, rest: 1}
+	var shapes []tensor.Shape
+	var parts []string
+	for _, v := range g.Inputs {
+		shape, err := sizes.shapeOf(v.Name, v.Type.Shape)
+		if err != nil {
+			return err
+		}
+		shapes = append(shapes, shape)
+		parts = append(parts, v.Name+"="+shape.String())
+	}
+	if err := sizes.checkUsed(); err != nil {
+		return err
+	}
+	pool := kernel.NewPool(1, kernel.Detect())
+	defer pool.Close()
+	e, err := graph.EstimateRun(g, graph.Options{Ops: op.Default(), Pool: pool, Passes: pass.Inference(pool)}, shapes)
+	if err != nil {
+		return err
+	}
+	i.Sizes, i.Work, i.Memory, i.Unknown = strings.Join(parts, ", "), e.Work/1e9, e.WorkingBytes, e.Unknown
+	return nil
 }
 
 // count adds up a graph and those inside its nodes.
@@ -100,11 +141,11 @@ func describeAll(values []*graph.Value) []described {
 	list := make([]described, len(values))
 	for i, v := range values {
 		list[i] = described{v.Name, "unknown", "unknown"}
-		if v.Type.Known() {
-			list[i].DType = v.Type.DType.String()
-		}
-		if v.Type.Known() && v.Type.DType != tensor.Sequence && v.Type.DType != tensor.Optional {
-			list[i].Shape = v.Type.Shape.String()
+		switch t := v.Described(); {
+		case v.Elements != nil:
+			list[i].DType, list[i].Shape = v.Elements.String(), "list"
+		case t.Known():
+			list[i].DType, list[i].Shape = t.DType.String(), t.Shape.String()
 		}
 	}
 	return list
@@ -124,6 +165,13 @@ func (i inspection) show(a *app) error {
 		{a.msg.Sprintf("Opset"), strings.Join(opsets, ", ")},
 		{a.msg.Sprintf("Parameters"), a.msg.Sprintf("%d, %s", i.Parameters, size(int64(i.Bytes)))},
 		{a.msg.Sprintf("Nodes"), strconv.Itoa(i.Nodes)},
+		{a.msg.Sprintf("A run"), a.msg.Sprintf("%.3f GFLOP, %s of working memory, for %s", i.Work, size(int64(i.Memory)), i.Sizes)},
+	}
+	if i.Unknown > 0 {
+		rows = append(rows, []string{"", a.msg.Sprintf("without %d nodes whose shapes depend on data, or that are inside others", i.Unknown)})
+	}
+	for _, key := range slices.Sorted(maps.Keys(i.Meta)) {
+		rows = append(rows, []string{key, i.Meta[key]})
 	}
 	if err := a.table(nil, rows); err != nil {
 		return err

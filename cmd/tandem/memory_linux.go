@@ -8,6 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// peakMemoryBytes is the most memory that this process has had at once, mapped files
+// that were read included. 0 is unknown.
+func peakMemoryBytes() int64 {
+	var usage unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+		return 0
+	}
+	return usage.Maxrss << 10
+}
+
 // machineMemoryBytes is what this process may use: of the machine, or of its control
 // group if that allows less. 0 is unknown.
 func machineMemoryBytes() int64 {

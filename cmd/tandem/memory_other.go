@@ -4,3 +4,6 @@ package main
 
 // machineMemoryBytes is not known: --memory-limit says it.
 func machineMemoryBytes() int64 { return 0 }
+
+// peakMemoryBytes is unknown here.
+func peakMemoryBytes() int64 { return 0 }

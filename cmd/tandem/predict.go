@@ -24,9 +24,9 @@ const maxInputBytes = 1 << 30
 
 // predictCmd is `tandem predict`.
 type predictCmd struct {
-	Model   string   `arg:"" placeholder:"NAME[:VERSION]|PATH" help:"Model that serves, or directory of a run or of a model."`
-	Input   []string `help:"Pictures (PNG, JPEG, GIF), or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
-	Output  string   `help:"File for the answer. Without it: standard output." placeholder:"FILE"`
+	Model   string   `arg:"" placeholder:"NAME[:VERSION]|PATH" help:"Model that serves, directory of a run or of a model, or an .onnx file."`
+	Input   []string `help:"Pictures (PNG, JPEG, GIF), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
+	Output  string   `help:"File for the answer; .npz if the input is. Without it: standard output." placeholder:"FILE"`
 	Top     int      `help:"How many labels to show for a picture." placeholder:"N" default:"3"`
 	Threads int      `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
 }
@@ -48,6 +48,12 @@ func (c *predictCmd) Run(ctx context.Context, a *app) (err error) {
 	if len(c.Input) == 1 && c.Input[0] == "-" && terminal(a.in) {
 		return usage("there is no input").with("tandem predict " + c.Model + " --input FILE")
 	}
+	if isNPZ(c.Input[0]) {
+		return c.arrays(ctx, a)
+	}
+	if isNPZ(c.Output) {
+		return usage("an answer in %s is given to an input in %s", npzSuffix, npzSuffix)
+	}
 	var inputs [][]byte
 	for _, path := range c.Input {
 		data, err := a.read(path, maxInputBytes)
@@ -61,20 +67,30 @@ func (c *predictCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeTarget()) }()
-	if c.Output != "" {
-		f, err := os.Create(c.Output)
-		if err != nil {
-			return fault.From(err, "tandem.predict")
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		to := *a
-		to.out = f
-		a = &to
+	return c.to(a, func(a *app) error { return c.answer(ctx, a, t, inputs) })
+}
+
+// to calls print with the output that was asked for.
+func (c *predictCmd) to(a *app, print func(*app) error) (err error) {
+	if c.Output == "" {
+		return print(a)
 	}
+	f, err := os.Create(c.Output)
+	if err != nil {
+		return fault.From(err, "tandem.predict")
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	to := *a
+	to.out = f
+	return print(&to)
+}
+
+// answer runs the model on a request or on pictures.
+func (c *predictCmd) answer(ctx context.Context, a *app, t target, inputs [][]byte) error {
 	if trimmed := bytes.TrimLeft(inputs[0], " \t\r\n"); len(inputs) == 1 && bytes.HasPrefix(trimmed, []byte("{")) {
 		return t.requestJSON(ctx, a, inputs[0])
 	}
-	err = c.pictures(ctx, a, t, inputs)
+	err := c.pictures(ctx, a, t, inputs)
 	if t.local {
 		err = ownFault(err)
 	}
@@ -84,23 +100,30 @@ func (c *predictCmd) Run(ctx context.Context, a *app) (err error) {
 // open finds the model: on this machine if the argument is a path, else on the server.
 func (c *predictCmd) open(ctx context.Context, a *app) (target, func() error, error) {
 	if isPath(c.Model) {
-		m, src, err := localArtifact(c.Model)
+		path, remove := c.Model, func() error { return nil }
+		if isONNX(path) {
+			var err error
+			if path, remove, err = temporaryArtifact(path, false); err != nil {
+				return target{}, nil, err
+			}
+		}
+		m, src, err := localArtifact(path)
 		if err != nil {
-			return target{}, nil, err
+			return target{}, nil, errors.Join(err, remove())
 		}
 		threads, err := threadsOr(c.Threads)
 		if err != nil {
-			return target{}, nil, err
+			return target{}, nil, errors.Join(err, remove())
 		}
 		l, local, err := openLocal(ctx, m, src, threads)
 		if err != nil {
-			return target{}, nil, err
+			return target{}, nil, errors.Join(err, remove())
 		}
 		return target{
 			client: local, ref: modelRef{name: localName}, local: true,
 			manifest: func() (*model.Manifest, error) { return m, nil },
 			image:    func(m *model.Manifest) (*processor.Image, error) { return imageOf(m, src) },
-		}, func() error { return l.close(ctx) }, nil
+		}, func() error { return errors.Join(l.close(ctx), remove()) }, nil
 	}
 	r, err := parseRef(c.Model)
 	if err != nil {

@@ -22,6 +22,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"tandem/data/mnist"
+	"tandem/data/npz"
+	"tandem/tensor"
 )
 
 // asProgram makes the test's own binary the program, for tests that are not scripts.
@@ -71,7 +73,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": s.start, "end": s.end, "mode": mode, "field": field, "digit": digit, "taken": taken, "unwritable": unwritable,
-			"http": status, "nokey": noKey, "empty": empty, "await": await,
+			"http": status, "nokey": noKey, "empty": empty, "await": await, "npz": arrays,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -184,6 +186,24 @@ func digit(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer f.Close()
 	ts.Check(png.Encode(f, picture))
+}
+
+// arrays is "npz FILE NAME 2x3": an array of float32 between 0 and 1.
+func arrays(ts *testscript.TestScript, neg bool, args []string) {
+	var shape []int
+	for _, d := range strings.Split(args[2], "x") {
+		n, err := strconv.Atoi(d)
+		ts.Check(err)
+		shape = append(shape, n)
+	}
+	x := tensor.New(tensor.Float32, shape...)
+	for i := range x.F32() {
+		x.F32()[i] = float32(i%97) / 97
+	}
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	defer f.Close()
+	ts.Check(npz.Write(f, []npz.Array{{Name: args[1], Tensor: x}}))
 }
 
 // taken is "taken URL VARIABLE": host and port of a URL.

@@ -28,7 +28,7 @@ type trainCmd struct {
 	Seed         *uint64  `help:"Seed: the same one gives the same weights." placeholder:"N"`
 	Optimizer    string   `help:"adam, adamw or sgd." placeholder:"NAME"`
 	LearningRate *float32 `help:"Learning rate." placeholder:"X"`
-	LimitRows    *int     `help:"Use only the first N training examples: for a quick look." placeholder:"N"`
+	LimitRows    *int     `help:"Use only the first N examples for training and for testing: for a quick look." placeholder:"N"`
 
 	Out     string `help:"Directory of the run. Without it: runs/NAME-TIME." placeholder:"DIR"`
 	Resume  bool   `help:"Go on with the run in --out, from its last checkpoint."`
@@ -223,7 +223,7 @@ func (c *trainCmd) explain(a *app) error {
 func specRanges(a *app) string {
 	var b strings.Builder
 	for _, l := range []struct{ key, text string }{
-		{"data.limit_rows", a.msg.Sprintf("use only the first examples; 0: all")},
+		{"data.limit_rows", a.msg.Sprintf("use only the first examples of the training and of the test set; 0: all")},
 		{"train.epochs", a.msg.Sprintf("1 to 1000000")},
 		{"train.batch_rows", a.msg.Sprintf("1 to 1048576")},
 		{"train.seed", a.msg.Sprintf("any whole number; the same one gives the same weights")},

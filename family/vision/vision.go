@@ -39,6 +39,8 @@ func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Pro
 	if err != nil {
 		return nil, err
 	}
+	// What describes the whole set does not change with the limit.
+	trainSet, testSet = first(trainSet, spec.Data.LimitRows), first(testSet, spec.Data.LimitRows)
 	b, err := build(m, image, classes, spec.Train.Seed, ops)
 	if err != nil {
 		return nil, err
@@ -71,10 +73,15 @@ func open(ctx context.Context, d train.DataSpec) (trainSet, testSet *data.Datase
 	if err != nil {
 		return nil, nil, err
 	}
-	if n := d.LimitRows; n > 0 && n < trainSet.Len() {
-		trainSet = trainSet.Slice(0, n)
-	}
 	return trainSet, testSet, nil
+}
+
+// first is the set, or its first n examples if n is above 0.
+func first(set *data.Dataset, n int) *data.Dataset {
+	if n < 1 || n >= set.Len() {
+		return set
+	}
+	return set.Slice(0, n)
 }
 
 // describe finds size, classes and the mean and deviation of the pixels, which the

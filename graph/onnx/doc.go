@@ -23,9 +23,7 @@
 // Documentation strings, producer, value information of inner values where it is
 // incomplete, quantization annotations and training information are dropped. An
 // initializer that is also an input is a constant: its default cannot be
-// overridden. Constant nodes become constants, sparse ones dense. Of sequences and
-// optionals only the kind is kept, not the type of their elements: a graph that has
-// them as inputs or outputs can be run, and not be saved.
+// overridden. Constant nodes become constants, sparse ones dense.
 //
 // # Bad input
 //

@@ -155,14 +155,14 @@ func (r *reader) inputs(g *graph.Graph, p *rawGraph, sc *scope) error {
 			switch {
 			case in.kind.dtype() != tensor.Undefined:
 			case !in.kind.isTensor():
-				return unsupported("input %.200q is no tensor, sequence or optional", in.name).Try("export the model with tensors as inputs")
+				return unsupported("input %.200q is no tensor, sequence, optional or map", in.name).Try("export the model with tensors as inputs")
 			case !in.typ.DType.Valid():
 				return unsupported("input %.200q has no element type", in.name).Try(remedyExport)
 			case !in.hasShape: // of any rank: what is computed from it is known at run time
 				in.typ = graph.Type{}
 			}
 		}
-		v := &graph.Value{Name: in.name, Type: in.typ}
+		v := &graph.Value{Name: in.name, Type: in.typ, Elements: in.list}
 		if err := sc.define(in.name, v); err != nil {
 			return err
 		}
@@ -198,7 +198,10 @@ func (r *reader) outputs(g *graph.Graph, p *rawGraph, sc *scope) error {
 		}
 		// The shape may be unknown: it is what Save writes until types are inferred.
 		if v.Def != nil && out.kind.isTensor() && out.typ.DType.Valid() {
-			v.Type = out.typ
+			v.Type, v.Declared = out.typ, out.typ
+		}
+		if v.Def != nil && out.list != nil {
+			v.Type, v.Declared, v.Elements = out.typ, out.typ, out.list
 		}
 		g.Outputs = append(g.Outputs, v)
 	}

@@ -237,7 +237,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"no opset", model(sub(graphNode, str(nodeOp, "Foo"), str(nodeDomain, "other"))), fault.Invalid, `domain "other"`},
 		{"private", model(sub(graphNode, str(nodeOp, "Foo"), str(nodeDomain, "tandem"))), fault.Unsupported, `domain "tandem"`},
 		{"missing output", model(sub(graphOutput, str(infoName, "y"))), fault.Invalid, `output "y" is not computed`},
-		{"map input", model(sub(graphInput, str(infoName, "s"), sub(infoType, sub(typeMap)))), fault.Unsupported, `input "s" is no tensor`},
+		{"opaque input", model(sub(graphInput, str(infoName, "s"), sub(infoType, sub(typeOpaque)))), fault.Unsupported, `input "s" is no tensor`},
 		{"input of no type", model(sub(graphInput, str(infoName, "s"), sub(infoType, sub(typeTensor)))), fault.Unsupported, `input "s" has no element type`},
 		{"negative dimension of input", model(input("x", sub(shapeDim, num(dimValue, -2)))), fault.Invalid, "dimension 0 is -2"},
 		{"length", model(tensorOf(f32, dims(2), dims(3), str(tensorRaw, "12345678"))), fault.Invalid, `tensor "w": float32 tensor of shape 2x3 takes 24 bytes, not 8`},

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"tandem/graph"
 	"tandem/tensor"
 )
@@ -52,7 +54,11 @@ func (w *writer) free(name string) string {
 // Constants of inner graphs are written here too: they are read from there.
 func (w *writer) model() (*message, error) {
 	for _, v := range slices.Concat(w.g.Inputs, w.g.Outputs) {
-		if !v.Type.DType.Valid() {
+		d := v.Described().DType
+		if d.List() && v.Elements == nil {
+			return nil, unsupported("%.200q is a %v, and what its elements are is not known", v.Name, d)
+		}
+		if !d.Valid() && !d.List() {
 			return nil, invalid("the type of %.200q is not known", v.Name).Try("infer the types of the graph first")
 		}
 		w.name(v)
@@ -125,7 +131,7 @@ func (w *writer) graph(g *graph.Graph, outer *defined, depth int) (*message, err
 	here := &defined{map[*graph.Value]bool{}, outer}
 	for _, v := range g.Inputs {
 		here.values[v] = true
-		m.sub(graphInput, w.info(v, v.Type, true))
+		m.sub(graphInput, w.info(v, v.Described(), true))
 	}
 	for _, n := range g.Nodes {
 		node, err := w.node(n, here, depth)
@@ -147,7 +153,7 @@ func (w *writer) outputs(m *message, g *graph.Graph, here *defined) error {
 		}
 		out := v
 		if seen[v] || here.outer != nil && !here.values[v] {
-			out = &graph.Value{Name: v.Name, Type: v.Type}
+			out = &graph.Value{Name: v.Name, Type: v.Type, Declared: v.Declared, Elements: v.Elements}
 			node, err := w.node(&graph.Node{Op: graph.OpID{Name: "Identity"}, Inputs: []*graph.Value{v}, Outputs: []*graph.Value{out}}, here, 0)
 			if err != nil {
 				return err
@@ -155,7 +161,7 @@ func (w *writer) outputs(m *message, g *graph.Graph, here *defined) error {
 			m.sub(graphNode, node)
 		}
 		seen[v] = true
-		m.sub(graphOutput, w.info(out, out.Type, false))
+		m.sub(graphOutput, w.info(out, out.Described(), false))
 	}
 	return nil
 }
@@ -165,9 +171,38 @@ func (w *writer) outputs(m *message, g *graph.Graph, here *defined) error {
 func (w *writer) info(v *graph.Value, t graph.Type, input bool) *message {
 	var m message
 	m.text(infoName, w.name(v))
-	if !t.DType.Valid() {
-		return &m // within a node, where it is known from outside
+	if v.Elements != nil {
+		m.sub(infoType, w.listType(v.Elements))
+	} else if t.DType.Valid() { // or within a node, where it is known from outside
+		m.sub(infoType, w.tensorType(t, input))
 	}
+	return &m
+}
+
+// listType makes the TypeProto of a list.
+func (w *writer) listType(l *graph.ListType) *message {
+	var inner, typ message
+	var elem *message
+	if l.List != nil {
+		elem = w.listType(l.List)
+	} else {
+		elem = w.tensorType(l.Elem, false)
+	}
+	kind, at := protowire.Number(typeSequence), protowire.Number(typeListElem)
+	switch l.Kind {
+	case tensor.Optional:
+		kind = typeOptional
+	case tensor.Map:
+		kind, at = typeMap, typeMapValue
+		inner.int(typeMapKey, int64(l.Key))
+	}
+	inner.sub(at, elem)
+	typ.sub(kind, &inner)
+	return &typ
+}
+
+// tensorType makes the TypeProto of a tensor; of an input with its shape in any case.
+func (w *writer) tensorType(t graph.Type, input bool) *message {
 	w.ir = max(w.ir, irOf(t.DType))
 	var tt, typ message
 	tt.int(typeTensorElem, int64(t.DType))
@@ -185,8 +220,7 @@ func (w *writer) info(v *graph.Value, t graph.Type, input bool) *message {
 		tt.sub(typeTensorShape, &shape)
 	}
 	typ.sub(typeTensor, &tt)
-	m.sub(infoType, &typ)
-	return &m
+	return &typ
 }
 
 func (w *writer) node(n *graph.Node, here *defined, depth int) (*message, error) {

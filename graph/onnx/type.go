@@ -13,6 +13,7 @@ type info struct {
 	typ      graph.Type
 	kind     typeKind
 	hasShape bool // otherwise the rank is unknown
+	list     *graph.ListType
 }
 
 // typeKind is the field of a TypeProto that is there: what kind of value it is.
@@ -27,6 +28,8 @@ func (k typeKind) dtype() tensor.DType {
 		return tensor.Sequence
 	case typeOptional:
 		return tensor.Optional
+	case typeMap:
+		return tensor.Map
 	}
 	return tensor.Undefined
 }
@@ -41,7 +44,7 @@ func (r *reader) info(msg []byte) (info, error) {
 		case infoName:
 			v.name, err = f.text()
 		case infoType:
-			err = r.typeOf(f, &v)
+			err = r.typeOf(f, &v, 0)
 		}
 		if err != nil {
 			return v, within(err, "value %.200q", v.name)
@@ -50,9 +53,11 @@ func (r *reader) info(msg []byte) (info, error) {
 	return v, nil
 }
 
-// typeOf reads a TypeProto. What the elements of lists are is not kept: lists carry
-// their elements' types with them. Other kinds are left for the caller to refuse.
-func (r *reader) typeOf(f field, v *info) error {
+// typeOf reads a TypeProto. Kinds that are not known are left for the caller to refuse.
+func (r *reader) typeOf(f field, v *info, depth int) error {
+	if depth > maxDepth {
+		return unsupported("lists are nested more than %d deep", maxDepth)
+	}
 	msg, err := f.message()
 	if err != nil {
 		return err
@@ -70,9 +75,44 @@ func (r *reader) typeOf(f field, v *info) error {
 		case typeSequence, typeOptional, typeMap, typeSparse, typeOpaque:
 			v.kind = typeKind(f.num)
 			v.typ = graph.Type{DType: v.kind.dtype()}
+			if v.typ.Known() {
+				v.list, err = r.listType(f, v.typ.DType, v.name, depth)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// listType reads what the elements of a list are.
+func (r *reader) listType(f field, kind tensor.DType, name string, depth int) (*graph.ListType, error) {
+	msg, err := f.message()
+	if err != nil {
+		return nil, err
+	}
+	list := &graph.ListType{Kind: kind}
+	elem := info{name: name}
+	for f, err := range fields(msg) {
+		switch {
+		case err != nil:
+		case kind == tensor.Map && f.num == typeMapKey:
+			var n int64
+			if n, err = f.int(); err == nil {
+				list.Key, err = dtype(n)
+			}
+		case kind == tensor.Map && f.num == typeMapValue, kind != tensor.Map && f.num == typeListElem:
+			err = r.typeOf(f, &elem, depth+1)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if list.List = elem.list; list.List == nil {
+		list.Elem = elem.typ
+	}
+	return list, nil
 }
 
 func (r *reader) tensorType(f field, v *info) error {

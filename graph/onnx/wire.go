@@ -83,6 +83,9 @@ const (
 	typeOptional    = 9
 	typeTensorElem  = 1 // TypeProto.Tensor
 	typeTensorShape = 2
+	typeListElem    = 1 // of TypeProto.Sequence and TypeProto.Optional
+	typeMapKey      = 1
+	typeMapValue    = 2
 	shapeDim        = 1
 	dimValue        = 1
 	dimParam        = 2

@@ -24,8 +24,8 @@ func activationOps() []graph.Op {
 		{ID: private("TanhGrad"), Infer: floatLike(0, 2), Kernel: binary(kernel.OpTanhGrad), InPlace: self},
 		{ID: private("SigmoidGrad"), Infer: floatLike(0, 2), Kernel: binary(kernel.OpSigmoidGrad), InPlace: self},
 
-		{ID: onnx("Gelu"), Since: 20, Infer: inferGelu, Kernel: kernelCurve(geluOf), Grad: gradCurve("GeluGrad"), InPlace: self},
-		{ID: microsoft("Gelu"), Since: 1, Infer: inferCurve, Kernel: kernelCurve(fixed(gelu)), Grad: gradCurve("GeluGrad"), InPlace: self},
+		{ID: onnx("Gelu"), Since: 20, Infer: inferGelu, Kernel: kernelGelu, Grad: gradCurve("GeluGrad"), InPlace: self},
+		{ID: microsoft("Gelu"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpGELUErf, gelu), Grad: gradCurve("GeluGrad"), InPlace: self},
 		{ID: private("GeluGrad"), Infer: floatLike(0, 2), Kernel: kernelSlope(geluSlopeOf), InPlace: self},
 		{ID: microsoft("BiasGelu"), Since: 1, Infer: inferBiasGelu(2), Kernel: kernelBiasGelu(gelu)},
 		{ID: microsoft("FastGelu"), Since: 1, Infer: inferBiasGelu(1), Kernel: kernelBiasGelu(tanhGelu)},
@@ -183,6 +183,13 @@ func inferGelu(c *graph.Infer) error {
 		return fmt.Errorf("approximate is %q, expected none or tanh", a)
 	}
 	return inferCurve(c)
+}
+
+func kernelGelu(c *graph.Call) (func() error, error) {
+	if c.Node.Attrs.String("approximate", "none") == "tanh" {
+		return kernelCurve(geluOf)(c)
+	}
+	return fast(kernel.OpGELUErf, gelu)(c)
 }
 
 // inferBiasGelu: (x, bias), the bias as long as the last dimension.

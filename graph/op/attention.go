@@ -47,7 +47,9 @@ type attention[T wide] struct {
 	trace []T
 	stage traceStage
 
-	rooms [][]T // per worker: scores and bias
+	rooms  [][]T // per worker: scores and bias
+	blocks kernel.Attention
+	room   []float32
 }
 
 // traceStage is the attribute qk_matmul_output_mode.
@@ -61,6 +63,10 @@ const (
 )
 
 func (a *attention[T]) run(pool *kernel.Pool) {
+	if k, ok := any(a).(*attention[float32]); ok && a.trace == nil && a.sink == nil && a.softcap == 0 {
+		k.runBlocks(pool)
+		return
+	}
 	if a.rooms == nil {
 		a.rooms = make([][]T, pool.Threads())
 	}
@@ -74,6 +80,23 @@ func (a *attention[T]) run(pool *kernel.Pool) {
 			a.one(i/(a.rows*a.heads), i/a.rows%a.heads, i%a.rows, room[:a.keys], room[a.keys:][:a.keys])
 		}
 	})
+}
+
+// runBlocks leaves the work to the matrix kernels.
+func (a *attention[T]) runBlocks(pool *kernel.Pool) {
+	strides := func(h heads[T]) kernel.Strides { return kernel.Strides{Batch: h.batch, Head: h.head, Row: h.row} }
+	k := &a.blocks
+	k.Batch, k.Heads, k.KVHeads, k.Rows, k.Keys, k.Size, k.ValueSize = a.batch, a.heads, a.kvHeads, a.rows, a.keys, a.size, a.valueSize
+	k.Scale, k.ZeroHidden = float32(a.scale), true
+	k.Q, k.K, k.V, k.Y = any(a.q.data).([]float32), any(a.k.data).([]float32), any(a.v.data).([]float32), any(a.y.data).([]float32)
+	k.QS, k.KS, k.VS, k.YS = strides(a.q), strides(a.k), strides(a.v), strides(a.y)
+	if a.bias != nil {
+		k.Bias = any(a.bias).(func(b, head, row int, bias []float32))
+	}
+	if n := k.ScratchLen(pool); len(a.room) < n {
+		a.room = make([]float32, n)
+	}
+	k.Run(pool, a.room)
 }
 
 // one computes a row of a head.

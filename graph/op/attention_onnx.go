@@ -11,7 +11,7 @@ import (
 // attentionOps are scaled dot-product attention in ONNX's forms.
 func attentionOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Attention"), Since: 23, Infer: inferAttention, Kernel: floating(kernelAttention[float32], kernelAttention[float64])},
+		{ID: onnx("Attention"), Since: 23, Infer: inferAttention, Kernel: floating(kernelAttention[float32], kernelAttention[float64]), Work: workAttention},
 		{ID: graph.OpID{Domain: "ai.onnx.preview", Name: "FlexAttention"}, Since: 1, Infer: inferFlexAttention,
 			Kernel: floating(kernelFlexAttention[float32], kernelFlexAttention[float64])},
 	}

@@ -10,8 +10,8 @@ import (
 // integerConvOps are convolutions of bytes.
 func integerConvOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("ConvInteger"), Since: 10, Infer: inferConvInteger, Kernel: kernelConvInteger},
-		{ID: onnx("QLinearConv"), Since: 10, Infer: inferQLinearConv, Kernel: kernelQLinearConv},
+		{ID: onnx("ConvInteger"), Since: 10, Infer: inferConvInteger, Kernel: kernelConvInteger, Work: workConv(1)},
+		{ID: onnx("QLinearConv"), Since: 10, Infer: inferQLinearConv, Kernel: kernelQLinearConv, Work: workConv(3)},
 	}
 }
 

@@ -89,7 +89,11 @@ func kernelNonMaxSuppression(c *graph.Call) (func() error, error) {
 				}
 			}
 		}
-		copy(made(c, tensor.Int64, len(found)/3, 3).I64(), found)
+		y, err := made(c, tensor.Int64, len(found)/3, 3)
+		if err != nil {
+			return err
+		}
+		copy(y.I64(), found)
 		return nil
 	}, nil
 }

@@ -25,8 +25,11 @@ func outsideOps() []graph.Op {
 						found = append(found, v)
 					}
 				}
-				copy(c.Make(0, tensor.Float32, len(found)).F32(), found)
-				return nil
+				y, err := c.Make(0, tensor.Float32, len(found))
+				if err == nil {
+					copy(y.F32(), found)
+				}
+				return err
 			}, nil
 		}},
 		// Repeat(x, n) applies its body n times; the shape may change on the way.

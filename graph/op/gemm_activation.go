@@ -27,11 +27,13 @@ func activation(n *graph.Node) (activationFunc, error) {
 		return float64(n.Attrs.Float(name, def))
 	}
 	var f func(float64) float64
+	fused, ok := fusedActivation(n.Attrs.String("activation", ""))
 	switch name := n.Attrs.String("activation", ""); name {
 	case "":
-		return activationFunc{fused: true, act: kernel.ActNone}, nil
 	case "Relu":
-		return activationFunc{fused: true, act: kernel.ActReLU, apply: relu}, nil
+		f = relu
+	case "Gelu":
+		f = gelu
 	case "Tanh":
 		f = math.Tanh
 	case "Sigmoid":
@@ -48,7 +50,7 @@ func activation(n *graph.Node) (activationFunc, error) {
 	default:
 		return activationFunc{}, fmt.Errorf("activation %q is not supported", name)
 	}
-	return activationFunc{apply: f}, nil
+	return activationFunc{fused: ok, act: fused, apply: f}, nil
 }
 
 func relu(x float64) float64    { return max(x, 0) }

@@ -88,7 +88,11 @@ func kernelImageDecoder(c *graph.Call) (func() error, error) {
 		if err != nil {
 			return err
 		}
-		p.write(made(c, tensor.Uint8, p.height, p.width, channels).Bytes(), format)
+		y, err := made(c, tensor.Uint8, p.height, p.width, channels)
+		if err != nil {
+			return err
+		}
+		p.write(y.Bytes(), format)
 		return nil
 	}, nil
 }

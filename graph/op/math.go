@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -85,7 +86,13 @@ func mathOps() []graph.Op {
 		{ID: onnx("Abs"), Since: 1, Infer: inferSigned(numbers), Kernel: signed(opAbs), Grad: gradAbs, InPlace: self},
 		{ID: onnx("Sign"), Since: 9, Infer: inferSigned(numbers), Kernel: signed(opSign), InPlace: self},
 	}
-	return append(ops, curveOps(mathCurves(), onnx)...)
+	erf := curveOps([]curve{{"Erf", 9, fixed(math.Erf), fixed(func(x float64) float64 { return 2 / math.Sqrt(math.Pi) * math.Exp(-x*x) })}}, onnx)
+	for i := range erf {
+		if erf[i].ID == onnx("Erf") {
+			erf[i].Kernel = fast(kernel.OpErf, math.Erf)
+		}
+	}
+	return append(append(ops, erf...), curveOps(mathCurves(), onnx)...)
 }
 
 func mathCurves() []curve {
@@ -107,7 +114,6 @@ func mathCurves() []curve {
 		{"Asinh", 9, fixed(math.Asinh), fixed(func(x float64) float64 { return 1 / math.Sqrt(1+x*x) })},
 		{"Acosh", 9, fixed(math.Acosh), nil},
 		{"Atanh", 9, fixed(math.Atanh), nil},
-		{"Erf", 9, fixed(math.Erf), fixed(func(x float64) float64 { return 2 / math.Sqrt(math.Pi) * math.Exp(-x*x) })},
 	}
 }
 

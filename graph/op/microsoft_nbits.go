@@ -10,7 +10,7 @@ import (
 // nbitsOps multiply by a matrix whose elements have a few bits.
 func nbitsOps() []graph.Op {
 	return []graph.Op{
-		{ID: microsoft("MatMulNBits"), Since: 1, Infer: inferNBits, Kernel: floating(kernelNBits[float32], kernelNBits[float64])},
+		{ID: microsoft("MatMulNBits"), Since: 1, Infer: inferNBits, Kernel: floating(kernelNBits[float32], kernelNBits[float64]), Work: workProduct},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -73,6 +74,9 @@ func kernelSkipNorm[T wide](rms bool) preparer {
 		if rms {
 			n.epsilon = float64(c.Node.Attrs.Float("epsilon", 1e-6))
 		}
+		if !rms && skip == rows*cols && !c.Has(bias) && float32Values(c) {
+			return vectorSkipNorm(c, rows, cols), nil
+		}
 		keep := len(c.Out) > 3 && c.Out[3] != nil
 		return func() error {
 			x, skips, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.In[1]), tensor.Data[T](c.Out[0])
@@ -103,6 +107,17 @@ func kernelSkipNorm[T wide](rms bool) preparer {
 			})
 			return nil
 		}, nil
+	}
+}
+
+// vectorSkipNorm is for a skip of the shape of x, in float32.
+func vectorSkipNorm(c *graph.Call, rows, cols int) func() error {
+	k := &kernel.LayerNorm{Rows: rows, Cols: cols, Epsilon: c.Node.Attrs.Float("epsilon", 1e-12)}
+	return func() error {
+		k.X, k.Skip, k.Y, k.Scale, k.Bias = c.F32(0), c.F32(1), c.Out[0].F32(), c.F32(2), c.F32(3)
+		k.Mean, k.Inverse, k.Sum = outputF32(c, 1), outputF32(c, 2), outputF32(c, 3)
+		k.Run(c.Pool)
+		return nil
 	}
 }
 

@@ -3,7 +3,6 @@ package op
 import (
 	"fmt"
 
-	"tandem/fault"
 	"tandem/graph"
 	"tandem/tensor"
 )
@@ -30,19 +29,13 @@ func mlOps() []graph.Op {
 		{ID: ml("OneHotEncoder"), Since: 1, Infer: inferOneHotEncoder, Kernel: kernelOneHotEncoder},
 		{ID: ml("LabelEncoder"), Since: 1, Infer: inferLabelEncoder, Kernel: kernelLabelEncoder},
 		{ID: ml("CategoryMapper"), Since: 1, Infer: inferLabelEncoder, Kernel: kernelLabelEncoder},
-		{ID: ml("ZipMap"), Since: 1, Infer: refuseMaps("leave ZipMap out when exporting (skl2onnx: options={'zipmap': False}): its input holds the probabilities")},
-		{ID: ml("DictVectorizer"), Since: 1, Infer: refuseMaps("export the model with tensors as inputs")},
-		{ID: ml("CastMap"), Since: 1, Infer: refuseMaps("export the model with tensors as inputs")},
+		{ID: ml("ZipMap"), Since: 1, Late: true, Kernel: kernelZipMap},
+		{ID: ml("DictVectorizer"), Since: 1, Late: true, Kernel: kernelDictVectorizer},
+		{ID: ml("CastMap"), Since: 1, Late: true, Kernel: kernelCastMap},
 	}
 }
 
 func ml(name string) graph.OpID { return graph.OpID{Domain: "ai.onnx.ml", Name: name} }
-
-func refuseMaps(remedy string) func(*graph.Infer) error {
-	return func(*graph.Infer) error {
-		return fault.New("op.ml", fault.Unsupported, "maps from keys to numbers are not supported").Try(remedy)
-	}
-}
 
 // wantNumbers checks that an input is of one of the types that these operators take.
 func wantNumbers(c *graph.Infer, i int) error {

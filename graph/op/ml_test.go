@@ -124,7 +124,6 @@ func TestFeaturesAndLabels(t *testing.T) {
 		{"LabelEncoder", graph.Attrs{"keys_strings": []string{"a", "a"}, "values_floats": []float32{1, 2}}, in(words), "3 [0 2 0]"},
 		{"LabelEncoder", graph.Attrs{"keys_strings": []string{"a"}, "values_floats": []float32{1, 2}}, in(words), "1 keys for 2 values"},
 		{"LabelEncoder", graph.Attrs{"keys_int64s": []int64{1}, "values_floats": []float32{1}}, in(words), "the keys are int64, the input is string"},
-		{"ZipMap", nil, in(x), "maps from keys to numbers are not supported"},
 	})
 }
 

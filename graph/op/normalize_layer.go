@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -158,6 +159,9 @@ func kernelLayerNorm[T wide](rms bool) preparer {
 			return rowsFull(c, n, s[:axis].Len(), s[axis:].Len()), nil
 		}
 		rows, cols := s[:axis].Len(), s[axis:].Len()
+		if !rms && n.scaleAt == nil && n.biasAt == nil && float32Values(c) {
+			return vectorNorm(c, rows, cols), nil
+		}
 		return func() error {
 			x, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
 			n.scale = tensor.Data[T](c.In[1])
@@ -173,6 +177,25 @@ func kernelLayerNorm[T wide](rms bool) preparer {
 			return nil
 		}, nil
 	}
+}
+
+// vectorNorm is for one scale and bias of float32.
+func vectorNorm(c *graph.Call, rows, cols int) func() error {
+	k := &kernel.LayerNorm{Rows: rows, Cols: cols, Epsilon: c.Node.Attrs.Float("epsilon", 1e-5)}
+	return func() error {
+		k.X, k.Y, k.Scale, k.Bias = c.F32(0), c.Out[0].F32(), c.F32(1), c.F32(2)
+		k.Mean, k.Inverse = outputF32(c, 1), outputF32(c, 2)
+		k.Run(c.Pool)
+		return nil
+	}
+}
+
+// outputF32 are the elements of output i; nil if the node does not have it.
+func outputF32(c *graph.Call, i int) []float32 {
+	if i >= len(c.Out) || c.Out[i] == nil {
+		return nil
+	}
+	return c.Out[i].F32()
 }
 
 // rowsFull is for a scale or bias that differs from row to row.

@@ -26,7 +26,7 @@ func applyNode(t *testing.T, id graph.OpID, outputs int, a graph.Attrs, in ...*t
 			continue
 		}
 		v := b.Input(fmt.Sprint("x", i), x.DType(), graph.Dims(x.Shape()...)...)
-		if x.Items() != nil || x.DType() == tensor.Sequence || x.DType() == tensor.Optional {
+		if x.DType().List() {
 			v.Type = graph.Type{DType: x.DType()}
 		}
 		values, given = append(values, v), append(given, x)

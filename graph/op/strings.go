@@ -94,12 +94,20 @@ func kernelStringSplit(c *graph.Call) (func() error, error) {
 		if _, err := tensor.Shape(shape).CheckedLen(1 << 28); err != nil {
 			return err
 		}
-		if y := c.Make(0, tensor.String, shape...); y != nil {
+		y, err := c.Make(0, tensor.String, shape...)
+		if err != nil {
+			return err
+		}
+		if y != nil {
 			for i, list := range parts {
 				copy(y.Strings()[i*width:], list)
 			}
 		}
-		if z := c.Make(1, tensor.Int64, x.Shape()...); z != nil {
+		z, err := c.Make(1, tensor.Int64, x.Shape()...)
+		if err != nil {
+			return err
+		}
+		if z != nil {
 			for i, list := range parts {
 				z.I64()[i] = int64(len(list))
 			}
@@ -175,7 +183,11 @@ func kernelStringNormalizer(c *graph.Call) (func() error, error) {
 		}
 		shape := slices.Clone(x.Shape())
 		shape[len(shape)-1] = len(kept)
-		copy(made(c, tensor.String, shape...).Strings(), kept)
+		y, err := made(c, tensor.String, shape...)
+		if err != nil {
+			return err
+		}
+		copy(y.Strings(), kept)
 		return nil
 	}, nil
 }

@@ -13,7 +13,7 @@ import (
 // transposeConvOps: the map whose matrix is a convolution's, transposed.
 func transposeConvOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("ConvTranspose"), Since: 1, Infer: inferConvTranspose, Kernel: floating(kernelConvTransposeF32, kernelConvTransposeND[float64]), Grad: gradConvTranspose},
+		{ID: onnx("ConvTranspose"), Since: 1, Infer: inferConvTranspose, Kernel: floating(kernelConvTransposeF32, kernelConvTransposeND[float64]), Grad: gradConvTranspose, Work: workConvTranspose},
 	}
 }
 

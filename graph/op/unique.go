@@ -21,11 +21,12 @@ func uniqueOps() []graph.Op {
 }
 
 // made is output 0 of a Late operator; what goes nowhere if the node does not have it.
-func made(c *graph.Call, d tensor.DType, shape ...int) *tensor.Tensor {
-	if y := c.Make(0, d, shape...); y != nil {
-		return y
+func made(c *graph.Call, d tensor.DType, shape ...int) (*tensor.Tensor, error) {
+	y, err := c.Make(0, d, shape...)
+	if y == nil && err == nil {
+		y = tensor.New(d, shape...)
 	}
-	return tensor.New(d, shape...)
+	return y, err
 }
 
 func kernelNonZero(c *graph.Call) (func() error, error) {
@@ -38,17 +39,25 @@ func kernelNonZero(c *graph.Call) (func() error, error) {
 		if err != nil {
 			return err
 		}
-		var found []int
+		count := 0
 		for i := range x.Len() {
 			if there(i) {
-				found = append(found, i)
+				count++
 			}
 		}
-		y := made(c, tensor.Int64, x.Rank(), len(found)).I64()
-		for d, stride := range dense(x.Shape()) {
-			for i, at := range found {
-				y[d*len(found)+i] = int64(at / stride % x.Dim(d))
+		y, err := made(c, tensor.Int64, x.Rank(), count)
+		if err != nil {
+			return err
+		}
+		strides, found := dense(x.Shape()), 0
+		for i := range x.Len() {
+			if !there(i) {
+				continue
 			}
+			for d, stride := range strides {
+				y.I64()[d*count+found] = int64(i / stride % x.Dim(d))
+			}
+			found++
 		}
 		return nil
 	}, nil
@@ -132,13 +141,21 @@ func kernelUnique(c *graph.Call) (func() error, error) {
 		for i, at := range u.first {
 			from[i] = at * inner
 		}
-		if y := c.Make(0, x.DType(), shape...); y != nil {
+		y, err := c.Make(0, x.DType(), shape...)
+		if err != nil {
+			return err
+		}
+		if y != nil {
 			for o := range outer {
 				m.pick(y, o*len(from)*inner, x, o*dim*inner, from, inner)
 			}
 		}
 		for i, list := range [][]int{u.first, u.inverse, u.counts} {
-			if y := c.Make(i+1, tensor.Int64, len(list)); y != nil {
+			y, err := c.Make(i+1, tensor.Int64, len(list))
+			if err != nil {
+				return err
+			}
+			if y != nil {
 				for j, n := range list {
 					y.I64()[j] = int64(n)
 				}

@@ -14,7 +14,7 @@ func Pack(p *kernel.Pool) graph.Pass {
 	return graph.Pass{Name: "pack", Run: func(g *graph.Graph, _ *graph.Table) error {
 		packed := map[packing]*graph.Value{}
 		for _, n := range g.Nodes {
-			if n.Op.Name != "Gemm" && n.Op.Name != "FusedGemm" {
+			if n.Op.Name != "Gemm" && n.Op.Name != "FusedGemm" && n.Op != linear {
 				continue
 			}
 			w := n.Inputs[1]

@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -31,6 +32,7 @@ var datatypes = [...]struct {
 	{"BOOL", tensor.Bool}, {"UINT8", tensor.Uint8}, {"UINT16", tensor.Uint16}, {"UINT32", tensor.Uint32}, {"UINT64", tensor.Uint64},
 	{"INT8", tensor.Int8}, {"INT16", tensor.Int16}, {"INT32", tensor.Int32}, {"INT64", tensor.Int64},
 	{"FP16", tensor.Float16}, {"BF16", tensor.BFloat16}, {"FP32", tensor.Float32}, {"FP64", tensor.Float64},
+	{"BYTES", tensor.String},
 }
 
 type wireTensor struct {
@@ -76,6 +78,9 @@ func (c *Client) Infer(ctx context.Context, name string, version int, inputs []N
 			return nil, fault.New(op, fault.Unsupported, "input %q: tensors of %v cannot be sent", in.Name, in.Tensor.DType())
 		}
 		b := in.Tensor.Bytes()
+		for _, s := range in.Tensor.Strings() {
+			b = append(binary.LittleEndian.AppendUint32(b, uint32(len(s))), s...)
+		}
 		q.Inputs = append(q.Inputs, wireTensor{in.Name, datatype, in.Tensor.Shape(), map[string]any{"binary_data_size": len(b)}})
 		data = append(data, b...)
 	}
@@ -122,16 +127,37 @@ func parseAnswer(answer []byte, length string) ([]Named, error) {
 		if !ok || size == nil || *size < 0 || *size > len(data) {
 			return nil, fmt.Errorf("output %q of datatype %q has no binary data", o.Name, o.Datatype)
 		}
-		aligned := tensor.AlignedBytes(*size)
-		copy(aligned, data)
-		t, err := tensor.FromBytes(d, aligned, o.Shape...)
+		t, err := tensorOf(d, data[:*size], o.Shape)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("output %q: %w", o.Name, err)
 		}
 		data = data[*size:]
 		out = append(out, Named{o.Name, t})
 	}
 	return out, nil
+}
+
+// tensorOf copies elements out of an answer. Strings each follow their length, in four
+// bytes.
+func tensorOf(d tensor.DType, data []byte, shape tensor.Shape) (*tensor.Tensor, error) {
+	if d != tensor.String {
+		aligned := tensor.AlignedBytes(len(data))
+		copy(aligned, data)
+		return tensor.FromBytes(d, aligned, shape...)
+	}
+	n, err := shape.CheckedLen(len(data) / 4)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]string, n)
+	for i := range list {
+		if len(data) < 4 || uint64(binary.LittleEndian.Uint32(data)) > uint64(len(data)-4) {
+			return nil, fmt.Errorf("string %d is longer than the data", i)
+		}
+		end := 4 + int(binary.LittleEndian.Uint32(data))
+		list[i], data = string(data[4:end]), data[end:]
+	}
+	return tensor.OfStrings(list, shape...), nil
 }
 
 // InferJSON sends a request of the protocol as it is, and gives the answer as it is.

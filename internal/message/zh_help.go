@@ -3,7 +3,7 @@ package message
 // entries is the whole catalogue.
 func entries() []entry {
 	var all []entry
-	for _, part := range [][]entry{zhHelp[:], zhCommand[:], zhParser[:], zhModels[:], zhServer[:]} {
+	for _, part := range [][]entry{zhHelp[:], zhCommand[:], zhParser[:], zhModels[:], zhServer[:], zhLanguage[:]} {
 		all = append(all, part...)
 	}
 	return all
@@ -35,6 +35,7 @@ var zhHelp = [...]entry{
 	{"List, show and delete models on the server.", "列出、查看和删除服务器上的模型。"},
 	{"Show what a model takes, gives and consists of.", "显示模型的输入、输出和组成。"},
 	{"An .onnx file, or the directory of a run or of a model.", ".onnx 文件，或训练、模型的目录。"},
+	{"An .onnx or .gguf file, a Hugging Face folder, or the directory of a run or of a model.", ".onnx 或 .gguf 文件、Hugging Face 目录，或训练、模型的目录。"},
 	{"Run the published test cases of a format.", "运行某种格式的公开测试用例。"},
 	{"Run the cases of the ONNX backend test suite beneath a folder.", "运行文件夹中的 ONNX 后端测试用例。"},
 	{"Folder of cases, such as onnx/backend/test/data of the Python package onnx.", "测试用例的文件夹，例如 Python 包 onnx 中的 onnx/backend/test/data。"},
@@ -67,7 +68,7 @@ var zhHelp = [...]entry{
 
 	{"Passes over the training set.", "训练轮次（遍历训练集的次数）。"},
 	{"Seed: the same one gives the same weights.", "随机种子：种子相同，权重就相同。"},
-	{"Use only the first N training examples: for a quick look.", "只用前 N 个训练样本，便于快速试用。"},
+	{"Use only the first N examples for training and for testing: for a quick look.", "训练和测试都只用前 N 个样本，便于快速试用。"},
 	{"Threads that compute. Without it: all processors.", "计算线程数。缺省：全部处理器。"},
 	{"Leave data, run, exported model and a request in this directory.", "把数据、训练记录、导出的模型和请求示例保留在该目录。"},
 
@@ -101,13 +102,19 @@ var zhHelp = [...]entry{
 	{"ID of the run, or its directory.", "训练的 ID 或目录。"},
 	{"IDs of runs, or their directories.", "多次训练的 ID 或目录。"},
 
-	{"Model that serves, or directory of a run or of a model.", "已部署的模型，或者训练目录、模型目录。"},
-	{"Pictures (PNG, JPEG, GIF), or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once.", "图片（PNG、JPEG、GIF），或一个 JSON 格式的 Open Inference Protocol 请求；- 表示标准输入。可重复给出。"},
-	{"File for the answer. Without it: standard output.", "保存结果的文件。缺省：标准输出。"},
+	{"Model that serves, directory of a run or of a model, or an .onnx file.", "已部署的模型，或者训练目录、模型目录、.onnx 文件。"},
+	{"Pictures (PNG, JPEG, GIF), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once.", "图片（PNG、JPEG、GIF）、NumPy .npz 格式的具名张量，或一个 JSON 格式的 Open Inference Protocol 请求；- 表示标准输入。可重复给出。"},
+	{"Measure how fast a model runs, and where its time goes.", "测量模型的运行速度与耗时分布。"},
+	{"Size of the first dimension of inputs where the model leaves it open.", "模型未固定输入的第一维时，该维的大小。"},
+	{"Shape of an input, such as pixels=1x3x224x224, or size of an open dimension, such as length=128. May be given more than once.", "输入的形状，如 pixels=1x3x224x224；或未固定维度的大小，如 length=128。可重复给出。"},
+	{"Arrays by the names of the inputs, in NumPy's format. Without it: random numbers, and ones for integers.", "按输入名称存放数组的 NumPy 文件。缺省：随机数，整数输入为 1。"},
+	{"How long to measure.", "测量时长（秒）。"},
+	{"Show where the time goes, by operator and shapes. Measuring each operator takes time too.", "按算子与形状显示耗时分布。逐算子计时本身也耗时。"},
+	{"File for the answer; .npz if the input is. Without it: standard output.", "保存结果的文件；输入为 .npz 时可为 .npz。缺省：标准输出。"},
 	{"How many labels to show for a picture.", "每张图片显示的标签数。"},
 	{"Threads that compute, for a model on this machine. Without it: all processors.", "本机模型的计算线程数。缺省：全部处理器。"},
 
-	{"Directory of a run or of a model, or an .onnx file.", "训练目录、模型目录或 .onnx 文件。"},
+	{"Directory of a run or of a model, an .onnx or .gguf file, or a Hugging Face folder.", "训练目录、模型目录、.onnx 或 .gguf 文件，或 Hugging Face 目录。"},
 	{"Name of the model on the server: a-z, 0-9, dot, underscore, hyphen.", "模型在服务器上的名称：a-z、0-9、点、下划线、连字符。"},
 	{"Rows of an .onnx file's inputs are independent, so that requests can be joined.", "声明 .onnx 模型输入的各行相互独立，因而可以合并请求。"},
 	{"Let the new version serve at once.", "立即部署新版本。"},

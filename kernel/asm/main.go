@@ -18,9 +18,15 @@ var families = []struct {
 	write func(*writer)
 }{
 	{"tile", writeTiles},
+	{"halftile", writeHalfTiles},
+	{"panel", writePanels},
+	{"quantize", writeQuantize},
+	{"gate", writeGates},
 	{"patches", writePatches},
+	{"cell", writeCells},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
+	{"rows", writeRows},
 	{"optimize", writeOptimizers},
 	{"dropout", writeDropout},
 	{"maxpool", writeMaxPool},

@@ -181,6 +181,8 @@ var unaryOps = []struct {
 	}},
 	{"sigmoid", 1, (*vectorWriter).sigmoid},
 	{"tanh", 1, (*vectorWriter).tanh},
+	{"erf", 1, (*vectorWriter).erf},
+	{"geluErf", 1, (*vectorWriter).geluErf},
 }
 
 func (w *vectorWriter) unary(name string, unroll int, body func(*vectorWriter)) {

@@ -18,7 +18,7 @@ func (c testCase) compare(got, want *tensor.Tensor) error {
 		return fmt.Errorf("%v, expected %v", got, want)
 	}
 	switch d := want.DType(); d {
-	case tensor.Sequence, tensor.Optional:
+	case tensor.Sequence, tensor.Optional, tensor.Map:
 		for i, w := range want.Items() {
 			if err := c.compare(got.Items()[i], w); err != nil {
 				return fmt.Errorf("element %d: %w", i, err)

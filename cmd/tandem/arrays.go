@@ -1,0 +1,201 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"tandem"
+	"tandem/data/npz"
+	"tandem/fault"
+	"tandem/tensor"
+)
+
+const (
+	npzSuffix  = ".npz"
+	onnxSuffix = ".onnx"
+)
+
+func isNPZ(path string) bool  { return strings.HasSuffix(strings.ToLower(path), npzSuffix) }
+func isONNX(path string) bool { return strings.HasSuffix(strings.ToLower(path), onnxSuffix) }
+
+// readArrays reads a file of NumPy's.
+func readArrays(path string) (_ []npz.Array, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fault.From(err, "tandem.read")
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fault.From(err, "tandem.read")
+	}
+	return npz.Read(f, info.Size(), path, npz.DefaultLimits())
+}
+
+// bindArrays puts arrays in the order of the model's inputs. Types that NumPy does not
+// have are converted to from those that it has.
+func bindArrays(m *tandem.Model, path string, arrays []npz.Array) ([]*tensor.Tensor, error) {
+	var list []*tensor.Tensor
+	for _, p := range m.Inputs() {
+		i := slices.IndexFunc(arrays, func(a npz.Array) bool { return a.Name == p.Name })
+		if i < 0 {
+			return nil, fault.New("tandem.read", fault.Invalid, "%s has no array %q, which the model takes", path, p.Name)
+		}
+		t, err := foreign(arrays[i].Tensor, p.DType)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, t)
+	}
+	for _, a := range arrays {
+		if !slices.ContainsFunc(m.Inputs(), func(p tandem.Port) bool { return p.Name == a.Name }) {
+			return nil, fault.New("tandem.read", fault.Invalid, "%s has an array %q, which the model does not take", path, a.Name)
+		}
+	}
+	return list, nil
+}
+
+// foreign converts to a type that NumPy does not have: a file can hold such elements
+// only as another type.
+func foreign(t *tensor.Tensor, want tensor.DType) (*tensor.Tensor, error) {
+	if npz.Holds(want) || !want.Numeric() || !t.DType().Numeric() {
+		return t, nil
+	}
+	converted := tensor.New(want, t.Shape()...)
+	return converted, tensor.Convert(converted, t, true)
+}
+
+// writeArrays writes a file of NumPy's. Lists and types that NumPy does not have are
+// written in a form that it has: the elements of list y as y.0, y.1, …, and narrow
+// floats and integers as float32 and int32, which hold them exactly.
+func writeArrays(path string, arrays []npz.Array) (err error) {
+	var flat []npz.Array
+	for _, x := range arrays {
+		if flat, err = flatten(flat, x); err != nil {
+			return err
+		}
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return fault.From(err, "tandem.predict")
+	}
+	err = errors.Join(npz.Write(f, flat), f.Close())
+	if err != nil {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
+}
+
+func flatten(list []npz.Array, x npz.Array) ([]npz.Array, error) {
+	d := x.Tensor.DType()
+	switch {
+	case d == tensor.Sequence || d == tensor.Optional:
+		var err error
+		for i, item := range x.Tensor.Items() {
+			if list, err = flatten(list, npz.Array{Name: fmt.Sprintf("%s.%d", x.Name, i), Tensor: item}); err != nil {
+				return nil, err
+			}
+		}
+		return list, nil
+	case !npz.Holds(d) && d.Numeric():
+		wide := tensor.Int32
+		if d.Float() {
+			wide = tensor.Float32
+		}
+		t := tensor.New(wide, x.Tensor.Shape()...)
+		if err := tensor.Convert(t, x.Tensor, true); err != nil {
+			return nil, fault.From(err, "tandem.predict")
+		}
+		x.Tensor = t
+	}
+	return append(list, x), nil
+}
+
+// printArrays shows the beginning of each output, or with --json all of it.
+func printArrays(a *app, arrays []npz.Array) error {
+	const shown = 6
+	var rows [][]string
+	for _, x := range arrays {
+		var flat []npz.Array
+		flat, err := flatten(flat, x)
+		if err != nil {
+			return err
+		}
+		for _, y := range flat {
+			values := elementsOf(y.Tensor)
+			if a.json {
+				if err := a.emit(struct {
+					Name  string `json:"name"`
+					DType string `json:"dtype"`
+					Shape []int  `json:"shape"`
+					Data  []any  `json:"data"`
+				}{y.Name, y.Tensor.DType().String(), append([]int{}, y.Tensor.Shape()...), values}); err != nil {
+					return err
+				}
+				continue
+			}
+			text := strings.Trim(fmt.Sprintf("%v", values[:min(shown, len(values))]), "[]")
+			if len(values) > shown {
+				text += " …"
+			}
+			rows = append(rows, []string{y.Name, y.Tensor.DType().String(), y.Tensor.Shape().String(), text})
+		}
+	}
+	if a.json {
+		return nil
+	}
+	return a.table([]string{"OUTPUT", "TYPE", "SHAPE", "VALUES"}, rows)
+}
+
+// elementsOf are the elements in a form that JSON has; NaN and infinities are strings.
+func elementsOf(t *tensor.Tensor) []any {
+	values := make([]any, t.Len())
+	switch d := t.DType(); {
+	case d == tensor.String:
+		for i, s := range t.Strings() {
+			values[i] = s
+		}
+	case d == tensor.Bool:
+		for i, b := range tensor.Data[bool](t) {
+			values[i] = b
+		}
+	case d == tensor.Uint64:
+		for i, n := range tensor.Data[uint64](t) {
+			values[i] = n
+		}
+	case d == tensor.Float64:
+		for i, f := range tensor.Data[float64](t) {
+			values[i] = jsonFloat(f, 64)
+		}
+	case d.Float():
+		floats := make([]float32, len(values))
+		tensor.Float32s(floats, t)
+		for i, f := range floats {
+			values[i] = jsonFloat(float64(f), 32)
+		}
+	default:
+		wide := tensor.New(tensor.Int64, t.Shape()...)
+		if err := tensor.Convert(wide, t, true); err != nil {
+			return nil
+		}
+		for i, n := range wide.I64() {
+			values[i] = n
+		}
+	}
+	return values
+}
+
+// jsonFloat writes as many digits as the type needs.
+func jsonFloat(f float64, bits int) any {
+	text := strconv.FormatFloat(f, 'g', -1, bits)
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return text
+	}
+	return json.Number(text)
+}

@@ -1,0 +1,117 @@
+package op
+
+import (
+	"fmt"
+
+	"tandem/graph"
+	"tandem/kernel"
+	"tandem/tensor"
+)
+
+// linearOps are products with one matrix of weights, joined with what follows them.
+func linearOps() []graph.Op {
+	return []graph.Op{
+		// (x, w, bias, add) -> act(x·w + bias) + add, over the last dimension of x;
+		// attributes activation, transB
+		{ID: private("Linear"), Infer: inferLinear, Kernel: kernelLinear, Work: workProduct, Encoded: true},
+	}
+}
+
+// inferLinear: x [..., k], w [k,n] or transposed, bias [n] in any number of
+// dimensions, add as the result.
+func inferLinear(c *graph.Infer) error {
+	if err := c.Require(2, 4); err != nil {
+		return err
+	}
+	if err := c.Floats(0, 1, 2, 3); err != nil {
+		return err
+	}
+	if err := c.Rank(1, 2); err != nil {
+		return err
+	}
+	if _, err := activation(c.Node); err != nil {
+		return err
+	}
+	x, w := c.In(0).Shape, c.In(1).Shape
+	if len(x) == 0 {
+		return fmt.Errorf("input 0 (%s) is a scalar", c.Node.Inputs[0].Name)
+	}
+	k, n := w[0], w[1]
+	if c.Node.Attrs.Int("transB", 0) != 0 {
+		k, n = n, k
+	}
+	if err := c.Same(x[len(x)-1], k, fmt.Sprintf("inner dimensions of %v and %v", x, w)); err != nil {
+		return err
+	}
+	if c.Has(2) {
+		if err := c.Same(c.In(2).Shape.Len(), n, "elements of the bias and columns"); err != nil {
+			return err
+		}
+	}
+	c.Out(0, c.In(0).DType, append(append(graph.Shape{}, x[:len(x)-1]...), n))
+	return nil
+}
+
+func kernelLinear(c *graph.Call) (func() error, error) {
+	act, err := activation(c.Node)
+	if err != nil {
+		return nil, err
+	}
+	if !act.fused {
+		return nil, fmt.Errorf("activation %q cannot be joined with a product", c.Node.Attrs.String("activation", ""))
+	}
+	x, w, y := c.In[0], c.In[1], c.Out[0]
+	k := &kernel.Gemm{M: y.Shape()[:y.Rank()-1].Len(), N: y.Dim(y.Rank() - 1), K: x.Dim(x.Rank() - 1), Act: act.act}
+	k.TransB = c.Node.Attrs.Int("transB", 0) != 0
+	rows := w.Dim(0)
+	if k.TransB {
+		rows = w.Dim(1)
+	}
+	if rows != k.K || c.Has(3) && !c.In[3].Shape().Equal(y.Shape()) {
+		return nil, fmt.Errorf("shapes %v, %v and %v do not fit", x.Shape(), w.Shape(), y.Shape())
+	}
+	if c.Has(2) {
+		k.BiasAxis = kernel.BiasColumn
+	}
+	packed := c.Node.Inputs[1].Const != nil && c.Node.Inputs[1].Const.Encoding == graph.PanelB
+	c.Reserve(4 * k.ScratchLen(c.Pool))
+	return func() error {
+		k.A, k.C, k.Bias, k.Add = x.F32(), y.F32(), c.F32(2), c.F32(3)
+		if packed {
+			k.Packed = w.F32()
+		} else {
+			k.B = w.F32()
+		}
+		k.Run(c.Pool, c.ScratchF32())
+		return nil
+	}, nil
+}
+
+// fusedActivation is the matrix kernels' own form of an operator of ai.onnx.
+func fusedActivation(name string) (kernel.Activation, bool) {
+	switch name {
+	case "":
+		return kernel.ActNone, true
+	case "Relu":
+		return kernel.ActReLU, true
+	case "Tanh":
+		return kernel.ActTanh, true
+	case "Sigmoid":
+		return kernel.ActSigmoid, true
+	case "Gelu":
+		return kernel.ActGELUErf, true
+	}
+	return 0, false
+}
+
+// float32Values are the operands that only float32 has kernels for.
+func float32Values(c *graph.Call) bool {
+	for _, list := range [][]*tensor.Tensor{c.In, c.Out} {
+		for _, x := range list {
+			if x != nil && x.DType() != tensor.Float32 {
+				return false
+			}
+		}
+	}
+	return true
+}

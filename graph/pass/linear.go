@@ -1,0 +1,120 @@
+package pass
+
+import (
+	"maps"
+	"slices"
+
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+var linear = graph.OpID{Domain: graph.Private, Name: "Linear"}
+
+// FuseLinear joins a product with one matrix of weights and what follows it: the
+// bias, then an activation or a summand of the same shape (a residual connection).
+// They are applied while a strip of the result is in the cache.
+func FuseLinear() graph.Pass {
+	return graph.Pass{Name: "fuse-linear", Run: func(g *graph.Graph, _ *graph.Table) error {
+		uses := g.Uses()
+		gone := map[*graph.Node]bool{}
+		for _, n := range g.Nodes {
+			if toLinear(n) {
+				continue
+			}
+			for i, v := range n.Inputs {
+				if v == nil || v.Def == nil || v.Def.Op != linear || len(uses[v]) != 1 || g.Kept(v) {
+					continue
+				}
+				before := v.Def
+				if follows(before, n, i) {
+					gone[before] = true
+					break
+				}
+			}
+		}
+		g.Nodes = slices.DeleteFunc(g.Nodes, func(n *graph.Node) bool { return gone[n] })
+		return nil
+	}}
+}
+
+// toLinear rewrites a product with a matrix on the right, if n is one.
+func toLinear(n *graph.Node) bool {
+	a := n.Attrs
+	switch n.Op {
+	case graph.OpID{Name: "MatMul"}:
+	case graph.OpID{Name: "Gemm"}:
+		if a.Float("alpha", 1) != 1 || a.Float("beta", 1) != 1 || a.Int("transA", 0) != 0 {
+			return false
+		}
+		if b := n.Input(2); b != nil && !isBias(b, n.Outputs[0]) {
+			return false
+		}
+	default:
+		return false
+	}
+	x, w := n.Inputs[0], n.Inputs[1]
+	if !isFloat32(x) || !isFloat32(w) || len(x.Type.Shape) < 2 || len(w.Type.Shape) != 2 {
+		return false
+	}
+	n.Op, n.Attrs = linear, graph.Attrs{}
+	if t := a.Int("transB", 0); t != 0 {
+		n.Attrs["transB"] = int64(t)
+	}
+	return true
+}
+
+func isFloat32(v *graph.Value) bool { return v.Type.Known() && v.Type.DType == tensor.Float32 }
+
+// isBias reports whether v is a vector along the last dimension of y.
+func isBias(v, y *graph.Value) bool {
+	if !isFloat32(v) || len(v.Type.Shape) == 0 || len(v.Type.Shape) > len(y.Type.Shape) {
+		return false
+	}
+	last := y.Type.Shape[len(y.Type.Shape)-1]
+	return v.Type.Shape[len(v.Type.Shape)-1].Equal(last) && v.Type.Shape.Len().Equal(last)
+}
+
+// follows rewrites n, which reads the product of the node before as its input i,
+// into that product joined with what n computes, if that can be.
+func follows(before, n *graph.Node, i int) bool {
+	inputs := append(slices.Clone(before.Inputs), nil, nil)[:4]
+	attrs := maps.Clone(before.Attrs)
+	plain := attrs.String("activation", "") == "" && inputs[3] == nil
+	y := before.Outputs[0]
+	switch n.Op {
+	case graph.OpID{Name: "Add"}:
+		other := n.Inputs[1-i]
+		switch {
+		case other == y || !isFloat32(other):
+			return false
+		case plain && inputs[2] == nil && isBias(other, y):
+			inputs[2] = other
+		case inputs[3] == nil && other.Const == nil && sameShape(other, y) && sameShape(n.Outputs[0], y):
+			inputs[3] = other
+		default:
+			return false
+		}
+	case graph.OpID{Name: "Gelu"}, graph.OpID{Domain: "com.microsoft", Name: "Gelu"}:
+		if !plain || n.Attrs.String("approximate", "none") != "none" {
+			return false
+		}
+		attrs["activation"] = "Gelu"
+	case graph.OpID{Name: "Relu"}, graph.OpID{Name: "Tanh"}, graph.OpID{Name: "Sigmoid"}:
+		if !plain {
+			return false
+		}
+		attrs["activation"] = n.Op.Name
+	default:
+		return false
+	}
+	for len(inputs) > 2 && inputs[len(inputs)-1] == nil {
+		inputs = inputs[:len(inputs)-1]
+	}
+	n.Op, n.Inputs, n.Attrs = linear, inputs, attrs
+	return true
+}
+
+// sameShape reports whether two values certainly have one shape.
+func sameShape(a, b *graph.Value) bool {
+	return a.Type.Known() && b.Type.Known() && a.Type.Shape.Equal(b.Type.Shape)
+}

@@ -1,0 +1,135 @@
+package llm
+
+import (
+	"fmt"
+	"math"
+
+	"tandem/fault"
+)
+
+// Config is what the graph of one decoder depends on, whichever file it came from.
+type Config struct {
+	Arch    string // as GGUF names it
+	Vocab   int    // tokens
+	Width   int    // of the residual stream
+	Context int    // positions that the model was made for
+	Epsilon float32
+	Layers  []Layer
+
+	LogitCap      float32 // soft bound of logits; 0: none
+	PerLayerWidth int     // of Gemma 4's embedding for each layer; 0: none
+	arch          arch
+}
+
+// Layer is one block: attention, then the feed-forward network.
+type Layer struct {
+	Heads, KVHeads int
+	HeadSize       int
+	FeedForward    int
+	Scale          float32 // of scores
+	ScoreCap       float32 // soft bound of scores; 0: none
+	Window         int     // keys that a query sees, its own among them; 0: all before it
+	Rope           *Rope   // nil: no positions
+	// Shares is the layer whose keys and values this one reads; -1: its own.
+	Shares int
+}
+
+// Rope turns pairs of a head's elements by position · Frequencies[pair].
+type Rope struct {
+	Frequencies []float64 // radians a position
+	Scale       float64   // of cosine and sine
+	// Interleaved: pairs are neighbours; else pair i is elements i and i + len(Frequencies).
+	Interleaved bool
+}
+
+// Limits on what a foreign file may say of a model.
+const (
+	maxLayers  = 1024
+	maxVocab   = 1 << 22
+	maxWidth   = 1 << 17
+	maxContext = 1 << 24
+)
+
+// check refuses sizes that make no sense together, before anything is made of them.
+func (c *Config) check() error {
+	bad := func(format string, args ...any) error {
+		return fault.New("llm.config", fault.Invalid, format, args...)
+	}
+	for _, f := range []struct {
+		what   string
+		n, max int
+	}{{"vocabulary", c.Vocab, maxVocab}, {"width", c.Width, maxWidth}, {"context", c.Context, maxContext}, {"number of layers", len(c.Layers), maxLayers}} {
+		if f.n < 1 || f.n > f.max {
+			return bad("the model's %s is %d, expected 1 to %d", f.what, f.n, f.max)
+		}
+	}
+	if !(c.Epsilon > 0 && c.Epsilon < 1) {
+		return bad("the norms' epsilon is %g", c.Epsilon)
+	}
+	for i, l := range c.Layers {
+		switch {
+		case l.Heads < 1 || l.KVHeads < 1 || l.Heads > maxWidth || l.Heads%l.KVHeads != 0:
+			return bad("layer %d has %d heads of queries and %d of keys", i, l.Heads, l.KVHeads)
+		case l.HeadSize < 1 || l.HeadSize > maxWidth/l.Heads:
+			return bad("layer %d has %d heads of size %d", i, l.Heads, l.HeadSize)
+		case l.FeedForward < 1 || l.FeedForward > 4*maxWidth:
+			return bad("layer %d has a feed-forward network of %d", i, l.FeedForward)
+		case l.Window < 0:
+			return bad("layer %d has a window of %d", i, l.Window)
+		case l.Rope != nil && (len(l.Rope.Frequencies) < 1 || 2*len(l.Rope.Frequencies) > l.HeadSize):
+			return bad("layer %d turns %d elements of a head of %d", i, 2*len(l.Rope.Frequencies), l.HeadSize)
+		case l.Shares >= i || l.Shares >= 0 && c.Layers[l.Shares].Shares >= 0:
+			return bad("layer %d reads the keys of layer %d", i, l.Shares)
+		}
+	}
+	return nil
+}
+
+// powers are the frequencies base^(-2i/size) of rotary positions (Su et al.,
+// "RoFormer", 2021), for the first turned elements.
+func powers(base float64, size, turned int) []float64 {
+	f := make([]float64, turned/2)
+	for i := range f {
+		f[i] = math.Pow(base, -2*float64(i)/float64(size))
+	}
+	return f
+}
+
+// divided divides frequencies by factors, as many.
+func divided[T float32 | float64](f []float64, by []T) ([]float64, error) {
+	if len(by) != len(f) {
+		return nil, fmt.Errorf("%d factors for %d frequencies of rotary positions", len(by), len(f))
+	}
+	out := make([]float64, len(f))
+	for i := range f {
+		out[i] = f[i] / float64(by[i])
+	}
+	return out, nil
+}
+
+// stretch is Llama 3's scaling: long waves are slowed by factor, short ones stay, and
+// those between are interpolated. original is the context of the first training.
+func stretch(f []float64, factor, low, high, original float64) []float64 {
+	out := make([]float64, len(f))
+	for i, v := range f {
+		switch wave := 2 * math.Pi / v; {
+		case wave < original/high:
+			out[i] = v
+		case wave > original/low:
+			out[i] = v / factor
+		default:
+			smooth := (original/wave - low) / (high - low)
+			out[i] = (1-smooth)*v/factor + smooth*v
+		}
+	}
+	return out
+}
+
+// longScale is what LongRoPE multiplies cosine and sine by when a context is
+// stretched by factor (Ding et al., 2024).
+func longScale(factor, original float64) float64 {
+	if factor <= 1 {
+		return 1
+	}
+	return math.Sqrt(1 + math.Log(factor)/math.Log(original))
+}

@@ -1,0 +1,216 @@
+package llm
+
+import (
+	"context"
+	"sync"
+
+	"tandem/fault"
+)
+
+// runner computes a step: it adds the parts' tokens to what their sequences have in
+// the cache, and gives the logits after each part that is last, in order.
+type runner interface {
+	run(ctx context.Context, step []part) ([][]float32, error)
+	close()
+}
+
+// engine computes the answers of all requests of one model. One goroutine plans a
+// step, runs it and hands out what it gave; the others only add and cancel.
+type engine struct {
+	runner runner
+	limits Limits
+	stats  Stats
+
+	mu        sync.Mutex
+	scheduler *scheduler
+	canceled  map[*sequence]bool
+	step      []part             // that runs
+	stop      context.CancelFunc // of that step
+	closed    bool
+	wake      chan struct{}
+	idle      chan struct{} // closed when the goroutine has ended
+}
+
+// Stats count what an engine has done, and what it has to do.
+type Stats struct {
+	Steps          int
+	ComputedTokens int // of prompts and answers
+	PickedTokens   int // of answers
+	LargestStep    int // most sequences in one step
+	PutBack        int // sequences that had to make room, and were computed anew
+
+	Waiting, Running int // sequences now
+	FreeCacheTokens  int // positions now
+}
+
+func newEngine(r runner, s *scheduler) *engine {
+	e := &engine{
+		runner: r, limits: s.limits, scheduler: s, canceled: map[*sequence]bool{},
+		wake: make(chan struct{}, 1), idle: make(chan struct{}),
+	}
+	go e.work()
+	return e
+}
+
+// submit queues a sequence.
+func (e *engine) submit(q *sequence) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.full(); err != nil {
+		return err
+	}
+	e.scheduler.add(q)
+	e.signal()
+	return nil
+}
+
+// room is nil if a sequence would be let in now.
+func (e *engine) room() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.full()
+}
+
+func (e *engine) full() error {
+	n := len(e.scheduler.waiting)
+	switch {
+	case e.closed:
+		return errClosed
+	case n >= e.limits.MaxQueued:
+		return fault.New("llm.generate", fault.Exhausted, "%d requests wait: the limit MaxQueued is %d", n, e.limits.MaxQueued).Try("try again later")
+	}
+	return nil
+}
+
+var errClosed = fault.New("llm.generate", fault.Unavailable, "the model is closed")
+
+func (e *engine) signal() {
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// cancel forgets a sequence that nobody reads any more. A step that runs for nobody
+// else ends at once.
+func (e *engine) cancel(q *sequence) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.canceled[q] = true
+	for _, p := range e.step {
+		if !e.canceled[p.sequence] {
+			e.signal()
+			return
+		}
+	}
+	if e.stop != nil {
+		e.stop()
+	}
+	e.signal()
+}
+
+// work runs steps until the engine is closed.
+func (e *engine) work() {
+	defer close(e.idle)
+	for {
+		ctx, step, closed := e.plan()
+		if closed {
+			return
+		}
+		if step == nil {
+			<-e.wake
+			continue
+		}
+		logits, err := e.runner.run(ctx, step)
+		e.finish(step, logits, err)
+	}
+}
+
+// plan takes canceled sequences out and chooses the next step; nil: nothing to do.
+func (e *engine) plan() (ctx context.Context, step []part, closed bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for q := range e.canceled {
+		e.scheduler.remove(q)
+		delete(e.canceled, q)
+	}
+	if e.closed {
+		for _, q := range append(e.scheduler.running, e.scheduler.waiting...) {
+			q.stream.fail(errClosed)
+		}
+		return nil, nil, true
+	}
+	e.step = e.scheduler.next()
+	if e.step == nil {
+		return nil, nil, false
+	}
+	ctx, e.stop = context.WithCancel(context.Background())
+	return ctx, e.step, false
+}
+
+// finish hands out what a step gave. Only this goroutine writes to sequences that run.
+func (e *engine) finish(step []part, logits [][]float32, err error) {
+	var over []*sequence
+	picked := 0
+	for _, p := range step {
+		if err != nil {
+			p.stream.fail(fault.From(err, "llm.step"))
+			over = append(over, p.sequence)
+			continue
+		}
+		last := p.last()
+		p.done += p.count
+		if !last {
+			continue
+		}
+		piece := p.answer.next(logits[0])
+		logits = logits[1:]
+		picked++
+		if piece.Finish != FinishNone {
+			over = append(over, p.sequence)
+		} else {
+			p.tokens = append(p.tokens, piece.ID)
+		}
+		p.stream.put(piece)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stop()
+	e.step, e.stop = nil, nil
+	e.count(step, picked)
+	for _, q := range over {
+		e.scheduler.remove(q)
+		delete(e.canceled, q)
+	}
+}
+
+// count notes a step that has run; picked is how many tokens it gave.
+func (e *engine) count(step []part, picked int) {
+	e.stats.Steps++
+	e.stats.PickedTokens += picked
+	e.stats.LargestStep = max(e.stats.LargestStep, len(step))
+	for _, p := range step {
+		e.stats.ComputedTokens += p.count
+	}
+}
+
+func (e *engine) counts() Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s, q := e.stats, e.scheduler
+	s.PutBack, s.Waiting, s.Running, s.FreeCacheTokens = q.moved, len(q.waiting), len(q.running), len(q.freePages)*q.pageSize
+	return s
+}
+
+// close ends every sequence and the goroutine.
+func (e *engine) close() {
+	e.mu.Lock()
+	e.closed = true
+	if e.stop != nil {
+		e.stop()
+	}
+	e.signal()
+	e.mu.Unlock()
+	<-e.idle
+	e.runner.close()
+}

@@ -1,0 +1,227 @@
+package llm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tandem/fault"
+	"tandem/kernel"
+	"tandem/processor/tokenizer"
+)
+
+// letters is a tokenizer of 96 tokens that spell themselves.
+func letters(t *testing.T) *tokenizer.Tokenizer {
+	t.Helper()
+	tokens, kinds := []string{"<unk>", "<s>", "</s>"}, []int32{2, 3, 3}
+	for i := len(tokens); i < 96; i++ {
+		tokens, kinds = append(tokens, fmt.Sprintf("t%d.", i)), append(kinds, 1)
+	}
+	values := map[string]any{
+		"model": "llama", "tokens": tokens, "token_type": kinds, "scores": make([]float32, len(tokens)),
+		"bos_token_id": uint32(1), "eos_token_id": uint32(2), "unknown_token_id": uint32(0),
+	}
+	z, err := tokenizer.FromGGUF(func(key string) any { return values[strings.TrimPrefix(key, "tokenizer.ggml.")] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
+}
+
+// small opens a recorded model.
+func small(t *testing.T, name string, o Options) *Model {
+	t.Helper()
+	r := readRecorded(t, "testdata/transformers/"+name+".json")
+	c, err := parseHF(r.Config, o.Context)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Pool = kernel.NewPool(2, kernel.Detect())
+	t.Cleanup(o.Pool.Close)
+	m := &Model{config: c, tokenizer: letters(t), ends: []int{2}}
+	if err := m.start(r.weights(t, c), o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// ask collects an answer.
+func ask(m *Model, r Request) (ids []int, text string, finish Finish, err error) {
+	for p, err := range m.Generate(context.Background(), r) {
+		if err != nil {
+			return ids, text, finish, err
+		}
+		ids, text, finish = append(ids, p.ID), text+p.Text, p.Finish
+	}
+	return ids, text, finish, nil
+}
+
+// questions are requests of all kinds.
+func questions(n int) []Request {
+	list := make([]Request, n)
+	for i := range list {
+		prompt := make([]int, 1+i*7%30)
+		for j := range prompt {
+			prompt[j] = 3 + (i*31+j*17)%90
+		}
+		list[i] = Request{Prompt: prompt, MaxTokens: 5 + i*5%23, IgnoreEnd: i%2 == 0, Sampling: Sampling{Logprobs: i%4 - 1}}
+		if i%3 > 0 {
+			list[i].Sampling = Sampling{Temperature: 1, TopP: 0.9, Seed: uint64(i), Repetition: 1.2, Logprobs: -1}
+		}
+	}
+	return list
+}
+
+// TestAnswersDoNotDependOnCompany: each request alone, then all at once, with a step so
+// short and a cache so small that prompts are cut and sequences are put back.
+func TestAnswersDoNotDependOnCompany(t *testing.T) {
+	for _, name := range []string{"llama2", "gemma3"} {
+		t.Run(name, func(t *testing.T) {
+			requests := questions(24)
+			alone := make([][]int, len(requests))
+			quiet := small(t, name, Options{Context: 64})
+			for i, r := range requests {
+				var err error
+				if alone[i], _, _, err = ask(quiet, r); err != nil {
+					t.Fatal(err)
+				}
+			}
+			busy := small(t, name, Options{Context: 64, Limits: Limits{MaxSequences: 7, MaxStepTokens: 13, CacheTokens: 96}})
+			var all sync.WaitGroup
+			for i, r := range requests {
+				all.Go(func() {
+					if got, _, _, err := ask(busy, r); err != nil || !slices.Equal(got, alone[i]) {
+						t.Errorf("request %d: alone %v, among others %v %v", i, alone[i], got, err)
+					}
+				})
+			}
+			all.Wait()
+			if s := busy.Stats(); s.LargestStep < 2 || s.PutBack == 0 {
+				t.Errorf("the test shows nothing: %+v", s)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeAsked(t *testing.T) {
+	m := small(t, "llama2", Options{Context: 32})
+	for _, tc := range []struct {
+		name string
+		r    Request
+		kind fault.Kind
+	}{
+		{"no prompt", Request{}, fault.Invalid},
+		{"a prompt as long as the context", Request{Prompt: make([]int, 32)}, fault.TooLarge},
+		{"prompt and answer together", Request{Prompt: make([]int, 20), MaxTokens: 13}, fault.TooLarge},
+		{"no such token", Request{Prompt: []int{96}}, fault.Invalid},
+		{"a negative token", Request{Prompt: []int{-1}}, fault.Invalid},
+		{"an empty stop string", Request{Prompt: []int{1}, Stop: []string{""}}, fault.Invalid},
+		{"sampling", Request{Prompt: []int{1}, Sampling: Sampling{Temperature: -1}}, fault.Invalid},
+	} {
+		if _, _, _, err := ask(m, tc.r); fault.KindOf(err) != tc.kind {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+	}
+	ids, _, finish, err := ask(m, Request{Prompt: make([]int, 20), IgnoreEnd: true})
+	if len(ids) != 12 || finish != FinishLength || err != nil {
+		t.Errorf("an answer without a limit has %d tokens, finish %q, %v", len(ids), finish, err)
+	}
+}
+
+// TestGoingAwayStopsTheWork: by leaving the loop, and by a context that ends; waiting
+// requests too.
+func TestGoingAwayStopsTheWork(t *testing.T) {
+	m := small(t, "llama2", Options{Context: 128, Limits: Limits{MaxSequences: 1, MaxQueued: 1}})
+	for range m.Generate(context.Background(), Request{Prompt: []int{5}, IgnoreEnd: true}) {
+		break
+	}
+	m.awaitIdle(t)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	reason, n := errors.New("gone"), 0
+	defer cancel(nil)
+	for _, err := range m.Generate(ctx, Request{Prompt: []int{5}, IgnoreEnd: true}) {
+		if cancel(reason); err != nil && !errors.Is(err, reason) {
+			t.Error(err)
+		}
+		n++
+	}
+	m.awaitIdle(t)
+	if n == 0 {
+		t.Error("nothing came")
+	}
+	if s := m.Stats(); s.Steps > 200 {
+		t.Errorf("%d steps for answers that nobody read", s.Steps)
+	}
+}
+
+func (m *Model) awaitIdle(t *testing.T) {
+	t.Helper()
+	for range 1000 {
+		if s := m.Stats(); s.Running+s.Waiting == 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Error("sequences are still there after a second")
+}
+
+func TestTooManyWait(t *testing.T) {
+	m := small(t, "llama2", Options{Context: 128, Limits: Limits{MaxSequences: 1, MaxQueued: 1}})
+	q := func() *sequence {
+		s, err := m.sequenceOf(&Request{Prompt: []int{5}, IgnoreEnd: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	m.engine.mu.Lock() // the engine cannot take any out
+	m.engine.scheduler.add(q())
+	m.engine.mu.Unlock()
+	refused := 0
+	for range 50 {
+		if err := m.engine.submit(q()); fault.KindOf(err) == fault.Exhausted {
+			refused++
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if refused == 0 {
+		t.Error("none of fifty requests is refused")
+	}
+}
+
+func TestClosedModel(t *testing.T) {
+	m := small(t, "llama2", Options{Context: 128})
+	done := make(chan error, 1)
+	started := make(chan struct{})
+	go func() {
+		var last error
+		for _, err := range m.Generate(context.Background(), Request{Prompt: []int{5}, IgnoreEnd: true}) {
+			select {
+			case started <- struct{}{}:
+			default:
+			}
+			last = err
+			time.Sleep(time.Millisecond)
+		}
+		done <- last
+	}()
+	<-started
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-done // the answer ends, whole or with an error
+	if _, _, _, err := ask(m, Request{Prompt: []int{5}}); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("a closed model answers %v", err)
+	}
+}

@@ -1,0 +1,240 @@
+package llm
+
+import (
+	"encoding/json"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"tandem/fault"
+	"tandem/graph"
+	"tandem/graph/op"
+	"tandem/graph/pass"
+	"tandem/kernel"
+	"tandem/model"
+	"tandem/model/gguf"
+	"tandem/processor/tokenizer"
+)
+
+// Options are what Open may be told. Zero fields take the defaults.
+type Options struct {
+	Pool    *kernel.Pool // shared with others; nil: one of its own, with all processors
+	Limits  Limits
+	Context int // tokens of prompt and answer together; default: the model's own, at most 4096
+	// MemoryLimitBytes bounds what the model and its cache may take; 0: no limit.
+	MemoryLimitBytes int64
+}
+
+const defaultContext = 4096
+
+// Model is an open model. It is safe for concurrent use.
+type Model struct {
+	config    *Config
+	context   int
+	tokenizer *tokenizer.Tokenizer
+	ends      []int // tokens that end an answer
+	room      *samplerRoom
+	engine    *engine
+	memory    int64
+	closers   []func() error // in the order of opening
+}
+
+// Open opens a GGUF file, or a folder in Hugging Face's form: config.json,
+// safetensors, tokenizer.json. Errors: Unsupported for another architecture, NoSpace
+// for a model that is larger than the memory allowed, Invalid for damaged files.
+func Open(path string, o Options) (*Model, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fault.Wrap(err, "llm.open", fault.KindOf(err), "%s", path)
+	}
+	if info.IsDir() {
+		return open(func(m *Model) (*weights, error) { return m.readFolder(folder(path), o) }, o)
+	}
+	return open(func(m *Model) (*weights, error) { return m.readFile(path, o) }, o)
+}
+
+func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
+	m := &Model{}
+	w, err := read(m)
+	if err == nil {
+		err = m.start(w, o)
+	}
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+// readFile reads a GGUF file.
+func (m *Model) readFile(path string, o Options) (*weights, error) {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	m.closers = append(m.closers, f.Close)
+	if m.config, err = parseGGUF(f, o.Context); err != nil {
+		return nil, err
+	}
+	if err := m.ggufText(f); err != nil {
+		return nil, err
+	}
+	w := newWeights()
+	return w, w.addGGUF(f)
+}
+
+// readFolder reads a Hugging Face folder.
+func (m *Model) readFolder(find finder, o Options) (*weights, error) {
+	text, err := read(find, configFile)
+	if err != nil {
+		return nil, err
+	}
+	if m.config, err = parseHF(text, o.Context); err != nil {
+		return nil, err
+	}
+	if err := m.folderText(find); err != nil {
+		return nil, err
+	}
+	shards, err := shardsOf(find)
+	if err != nil {
+		return nil, err
+	}
+	w := newWeights()
+	for _, name := range shards {
+		path, err := find(name)
+		if err != nil {
+			return nil, err
+		}
+		s, err := model.ReadSafetensors(path)
+		if err != nil {
+			return nil, err
+		}
+		m.closers = append(m.closers, s.Close)
+		for _, t := range s.Tensors {
+			if err := w.addHF(m.config.arch, t.Name, t.Tensor); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return w, nil
+}
+
+// shardIndex lists the files of weights where there are several.
+const shardIndex = "model.safetensors.index.json"
+
+// shardsOf lists the files of weights, sorted.
+func shardsOf(find finder) ([]string, error) {
+	text, err := read(find, shardIndex)
+	if fault.KindOf(err) == fault.NotFound {
+		return []string{"model.safetensors"}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	const op = "llm.open"
+	var list struct {
+		Files map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, fault.Wrap(err, op, fault.Invalid, "%s cannot be read", shardIndex)
+	}
+	names := slices.Sorted(maps.Values(list.Files))
+	for _, n := range names {
+		if !filepath.IsLocal(n) || filepath.Base(n) != n {
+			return nil, fault.New(op, fault.Invalid, "%s names the file %.200q, which is not a plain name", shardIndex, n)
+		}
+	}
+	return slices.Compact(names), nil
+}
+
+// start compiles the graph and begins to take requests.
+func (m *Model) start(w *weights, o Options) error {
+	const opName = "llm.open"
+	if m.context = o.Context; m.context == 0 {
+		m.context = min(m.config.Context, defaultContext)
+	}
+	if m.context < 2 || m.context > m.config.Context {
+		return fault.New(opName, fault.Invalid, "a context of %d tokens is asked for, the model was made for %d", m.context, m.config.Context).
+			Try("ask for a smaller context")
+	}
+	limits := o.Limits.withDefaults(m.context)
+	pages := limits.CacheTokens / kernel.PageTokens
+	if err := m.fits(w, int64(limits.CacheTokens), o.MemoryLimitBytes); err != nil {
+		return err
+	}
+	pool := o.Pool
+	if pool == nil {
+		pool = kernel.NewPool(runtime.GOMAXPROCS(0), kernel.Detect())
+		m.closers = append(m.closers, func() error { pool.Close(); return nil })
+	}
+	ops := op.Default()
+	g, err := buildDecoder(m.config, w, ops, 1, m.context)
+	if err != nil {
+		return err
+	}
+	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, nil)})
+	if err != nil {
+		return err
+	}
+	r, err := newPagedRunner(p, m.config.Vocab)
+	if err != nil {
+		return err
+	}
+	m.memory = int64(p.ConstantBytes()) + int64(limits.CacheTokens)*m.config.CacheBytes()
+	m.room = &samplerRoom{pool: pool}
+	m.engine = newEngine(r, newScheduler(limits, kernel.PageTokens, pages))
+	return nil
+}
+
+// fits refuses a model that is larger than the memory allowed, before anything of it is
+// packed.
+func (m *Model) fits(w *weights, cacheTokens, limit int64) error {
+	need, cache := w.bytes(), cacheTokens*m.config.CacheBytes()
+	if limit <= 0 || need+cache <= limit {
+		return nil
+	}
+	return fault.New("llm.open", fault.NoSpace, "the model takes %d MiB of memory and its cache for %d tokens %d MiB: %d MiB are allowed",
+		need>>20, cacheTokens, cache>>20, limit>>20).Try("use a smaller or quantised model, a smaller context, or allow more memory")
+}
+
+func (l Limits) withDefaults(context int) Limits {
+	for _, f := range []struct {
+		v     *int
+		value int
+	}{{&l.MaxSequences, 16}, {&l.MaxStepTokens, 512}, {&l.MaxQueued, 1024}, {&l.CacheTokens, 4 * context}} {
+		if *f.v == 0 {
+			*f.v = f.value
+		}
+	}
+	// At least one sequence fits.
+	pages := (max(l.CacheTokens, context) + kernel.PageTokens - 1) / kernel.PageTokens
+	l.CacheTokens = pages * kernel.PageTokens
+	return l
+}
+
+// Stats are the engine's counts so far.
+func (m *Model) Stats() Stats { return m.engine.counts() }
+
+// Config describes the model: not to be changed.
+func (m *Model) Config() *Config { return m.config }
+
+// Context is how many tokens prompt and answer may have together.
+func (m *Model) Context() int { return m.context }
+
+// MemoryBytes is what the model holds between requests.
+func (m *Model) MemoryBytes() int64 { return m.memory }
+
+// Close ends the answers under way and frees the model.
+func (m *Model) Close() error {
+	if m.engine != nil {
+		m.engine.close()
+	}
+	var errs []error
+	for _, c := range slices.Backward(m.closers) {
+		errs = append(errs, c())
+	}
+	m.closers = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,292 @@
+package llm
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"tandem/fault"
+	"tandem/kernel"
+	"tandem/kernel/ref"
+)
+
+// Sampling says how the next token is chosen among all. The zero value takes the
+// most probable one.
+//
+// In this order: penalties and Bias change the logits; Temperature divides them;
+// TopK, MinP and TopP leave out the improbable; Seed draws from what is left.
+type Sampling struct {
+	Temperature float64 // 0: the most probable token, the first of equals
+	TopK        int     // so many of the most probable; 0: all
+	TopP        float64 // the most probable that together have this probability; 0 or 1: all
+	MinP        float64 // those at least this part as probable as the best; 0: all
+	// Repetition divides the logits of tokens that have occurred if they are
+	// positive, and multiplies them if not (Keskar et al., "CTRL", 2019); 0 or 1: none.
+	Repetition float64
+	// Frequency is subtracted for each time that a token has been generated,
+	// Presence once if it has been at all.
+	Frequency, Presence float64
+	Bias                map[int]float32 // added to logits, by token
+	Seed                uint64
+	// Logprobs is how many alternatives are reported with each token; -1: not even
+	// the token's own. They are those of the model, before any of the above.
+	Logprobs int
+}
+
+// maxAlternatives bounds Logprobs.
+const maxAlternatives = 20
+
+// check refuses what has no meaning.
+func (s *Sampling) check(vocab int) error {
+	bad := func(format string, args ...any) error {
+		return fault.New("llm.sampling", fault.Invalid, format, args...)
+	}
+	within := func(v, lo, hi float64) bool { return v >= lo && v <= hi } // false for NaN
+	switch {
+	case !within(s.Temperature, 0, 100):
+		return bad("the temperature is %g, expected 0 to 100", s.Temperature)
+	case s.TopK < 0:
+		return bad("top_k is %d, expected 0 or more", s.TopK)
+	case !within(s.TopP, 0, 1):
+		return bad("top_p is %g, expected 0 to 1", s.TopP)
+	case !within(s.MinP, 0, 1):
+		return bad("min_p is %g, expected 0 to 1", s.MinP)
+	case !within(s.Repetition, 0, 100):
+		return bad("the repetition penalty is %g, expected more than 0, up to 100", s.Repetition)
+	case !within(s.Frequency, -2, 2):
+		return bad("the frequency penalty is %g, expected -2 to 2", s.Frequency)
+	case !within(s.Presence, -2, 2):
+		return bad("the presence penalty is %g, expected -2 to 2", s.Presence)
+	case s.Logprobs > maxAlternatives:
+		return bad("%d alternatives are asked for, at most %d are given", s.Logprobs, maxAlternatives)
+	}
+	for id, v := range s.Bias {
+		if id < 0 || id >= vocab || !within(float64(v), -100, 100) {
+			return bad("the bias of token %d is %g: tokens are 0 to %d, biases -100 to 100", id, v, vocab-1)
+		}
+	}
+	return nil
+}
+
+// Alternative is a token that could have come next.
+type Alternative struct {
+	ID      int
+	Logprob float32
+}
+
+// choice is what a sampler picks.
+type choice struct {
+	Alternative
+	top []Alternative // the most probable first
+}
+
+// sampler picks the tokens of one sequence. What it picks depends on the logits, on
+// the tokens so far, and on the seed and the number of the token: not on what else
+// is computed.
+type sampler struct {
+	Sampling
+	seen      map[int]bool // in the prompt or generated
+	generated map[int]int  // how often
+	n         uint64       // tokens picked
+	room      *samplerRoom
+}
+
+// samplerRoom is scratch memory that samplers of one engine share, one at a time.
+type samplerRoom struct {
+	pool   *kernel.Pool
+	p, log []float32 // probabilities with and before the limits: log are logarithms
+	likely []likely
+}
+
+type likely struct {
+	id int
+	p  float32
+}
+
+// byProbability: the most probable first, the first of equals.
+func byProbability(a, b likely) int { return cmp.Or(cmp.Compare(b.p, a.p), cmp.Compare(a.id, b.id)) }
+
+func newSampler(s Sampling, prompt []int, room *samplerRoom) *sampler {
+	z := &sampler{Sampling: s, seen: map[int]bool{}, generated: map[int]int{}, room: room}
+	if z.penalises() {
+		for _, id := range prompt {
+			z.seen[id] = true
+		}
+	}
+	return z
+}
+
+func (z *sampler) penalises() bool { return z.Repetition > 0 && z.Repetition != 1 }
+
+// pick chooses the next token. It may change logits.
+func (z *sampler) pick(logits []float32) choice {
+	var c choice
+	if z.Logprobs >= 0 {
+		z.room.log = z.room.normalise(z.room.log, logits, true)
+		c.top = z.room.best(z.Logprobs)
+	}
+	z.penalise(logits)
+	if z.Temperature == 0 {
+		c.ID = largest(logits)
+	} else {
+		c.ID = z.draw(logits)
+	}
+	if z.Logprobs >= 0 {
+		c.Logprob = z.room.log[c.ID]
+	}
+	z.n++
+	z.generated[c.ID]++
+	z.seen[c.ID] = true
+	return c
+}
+
+// penalise applies penalties and biases.
+func (z *sampler) penalise(logits []float32) {
+	if z.penalises() {
+		for id := range z.seen {
+			if r := float32(z.Repetition); logits[id] > 0 {
+				logits[id] /= r
+			} else {
+				logits[id] *= r
+			}
+		}
+	}
+	if z.Frequency != 0 || z.Presence != 0 {
+		for id, n := range z.generated {
+			logits[id] -= float32(z.Frequency*float64(n) + z.Presence)
+		}
+	}
+	for id, v := range z.Bias {
+		logits[id] += v
+	}
+}
+
+func largest(x []float32) int {
+	best := 0
+	for i, v := range x {
+		if v > x[best] {
+			best = i
+		}
+	}
+	return best
+}
+
+// draw takes one of the tokens that the limits leave, with its probability.
+func (z *sampler) draw(logits []float32) int {
+	t := float32(z.Temperature)
+	for i := range logits {
+		logits[i] /= t
+	}
+	z.room.p = z.room.normalise(z.room.p, logits, false)
+	u := z.uniform()
+	if z.TopK == 0 && z.MinP == 0 && (z.TopP == 0 || z.TopP == 1) {
+		return z.room.at(u)
+	}
+	list := z.room.limited(z.TopK, z.TopP, z.MinP)
+	total := 0.0
+	for _, c := range list {
+		total += float64(c.p)
+	}
+	for _, c := range list {
+		if u -= float64(c.p) / total; u < 0 {
+			return c.id
+		}
+	}
+	return list[len(list)-1].id
+}
+
+// samplingStream keeps these draws apart from those of training under the same seed.
+const samplingStream = 1 << 48
+
+// uniform is in [0,1), by the seed and the number of the token.
+func (z *sampler) uniform() float64 {
+	var bits [ref.GroupLen]uint32
+	stream := ref.NewStream(z.Seed, samplingStream, z.n)
+	stream.Group(&bits, 0)
+	return float64(uint64(bits[0])<<21|uint64(bits[1])>>11) * 0x1p-53
+}
+
+// normalise sets p to the probabilities that logits mean, or to their logarithms.
+func (r *samplerRoom) normalise(p, logits []float32, log bool) []float32 {
+	p = slices.Grow(p[:0], len(logits))[:len(logits)]
+	s := kernel.Softmax{Y: p, X: logits, Rows: 1, Cols: len(logits), Log: log}
+	s.Run(r.pool)
+	return p
+}
+
+// at is the token at which the sum of the probabilities before it passes u.
+func (r *samplerRoom) at(u float64) int {
+	sum, last := 0.0, 0
+	for i, p := range r.p {
+		if p > 0 {
+			last = i
+			if sum += float64(p); sum > u {
+				return i
+			}
+		}
+	}
+	return last
+}
+
+// best are the n tokens of the largest r.log.
+func (r *samplerRoom) best(n int) []Alternative {
+	if n == 0 {
+		return nil
+	}
+	r.keep(r.log, n, float32(math.Inf(-1)))
+	list := make([]Alternative, len(r.likely))
+	for i, c := range r.likely {
+		list[i] = Alternative{c.id, c.p}
+	}
+	return list
+}
+
+// limited are the tokens that the limits leave, the most probable first.
+func (r *samplerRoom) limited(topK int, topP, minP float64) []likely {
+	least := float32(0)
+	if minP > 0 {
+		least = math.Nextafter32(float32(minP)*slices.Max(r.p), 0)
+	}
+	nucleus := topP > 0 && topP < 1
+	if nucleus && topK == 0 {
+		// All tokens under this bound have less than 1-topP together.
+		least = max(least, float32((1-topP)/float64(len(r.p))))
+	}
+	r.keep(r.p, topK, least)
+	if !nucleus {
+		return r.likely
+	}
+	total, sum := 1.0, 0.0
+	if topK > 0 {
+		total = 0
+		for _, c := range r.likely {
+			total += float64(c.p)
+		}
+	}
+	for i, c := range r.likely {
+		if sum += float64(c.p); sum >= topP*total {
+			return r.likely[:i+1]
+		}
+	}
+	return r.likely
+}
+
+// keep sets r.likely to the n largest of p that are more than least, sorted; n = 0: all.
+func (r *samplerRoom) keep(p []float32, n int, least float32) {
+	r.likely = r.likely[:0]
+	for id, v := range p {
+		c := likely{id, v}
+		switch {
+		case v <= least:
+		case n == 0 || len(r.likely) < n:
+			if r.likely = append(r.likely, c); len(r.likely) == n {
+				slices.SortFunc(r.likely, byProbability)
+			}
+		case byProbability(c, r.likely[n-1]) < 0: // goes in, the last goes out
+			i, _ := slices.BinarySearchFunc(r.likely, c, byProbability)
+			copy(r.likely[i+1:], r.likely[i:n-1])
+			r.likely[i] = c
+		}
+	}
+	slices.SortFunc(r.likely, byProbability)
+}

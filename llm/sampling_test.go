@@ -1,0 +1,182 @@
+package llm
+
+import (
+	"cmp"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"tandem/fault"
+	"tandem/kernel"
+)
+
+func testRoom(t *testing.T) *samplerRoom {
+	t.Helper()
+	pool := kernel.NewPool(1, kernel.Detect())
+	t.Cleanup(pool.Close)
+	return &samplerRoom{pool: pool}
+}
+
+func randomLogits(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64() * 3)
+	}
+	return x
+}
+
+// probabilities in float64, and the order from the most probable on.
+func probabilities(logits []float32, temperature float64) (p []float64, order []int) {
+	total := 0.0
+	for i, v := range logits {
+		p = append(p, math.Exp(float64(v)/temperature))
+		total += p[i]
+		order = append(order, i)
+	}
+	for i := range p {
+		p[i] /= total
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(p[b], p[a]) })
+	return p, order
+}
+
+// TestDrawsFollowTheDistribution: what is drawn is what the limits leave, as often as
+// its probability says.
+func TestDrawsFollowTheDistribution(t *testing.T) {
+	room, r := testRoom(t), rand.New(rand.NewPCG(1, 2))
+	for _, tc := range []struct {
+		name string
+		s    Sampling
+		keep func(p []float64, order []int) int // how many of order are left
+	}{
+		{"all", Sampling{Temperature: 0.8}, func(p []float64, order []int) int { return len(order) }},
+		{"top k", Sampling{Temperature: 1.5, TopK: 4}, func(p []float64, order []int) int { return 4 }},
+		{"top p", Sampling{Temperature: 1, TopP: 0.7}, func(p []float64, order []int) int { return nucleus(p, order, 0.7) }},
+		{"top k and p", Sampling{Temperature: 1, TopK: 6, TopP: 0.8}, func(p []float64, order []int) int { return nucleus(p, order[:6], 0.8) }},
+		{"min p", Sampling{Temperature: 1, MinP: 0.2}, func(p []float64, order []int) int {
+			n := 0
+			for _, id := range order {
+				if p[id] >= 0.2*p[order[0]] {
+					n++
+				}
+			}
+			return n
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			logits := randomLogits(r, 24)
+			p, order := probabilities(logits, tc.s.Temperature)
+			left := order[:tc.keep(p, order)]
+			const draws = 20_000
+			tc.s.Seed, tc.s.Logprobs = 5, -1
+			z, counts := newSampler(tc.s, nil, room), map[int]int{}
+			for range draws {
+				counts[z.pick(slices.Clone(logits)).ID]++
+			}
+			mass := 0.0
+			for _, id := range left {
+				mass += p[id]
+			}
+			for id, n := range counts {
+				if !slices.Contains(left, id) {
+					t.Errorf("token %d is drawn %d times and is not among those left", id, n)
+				}
+			}
+			for _, id := range left {
+				want := p[id] / mass
+				if got := float64(counts[id]) / draws; math.Abs(got-want) > 4*math.Sqrt(want/draws)+1e-4 {
+					t.Errorf("token %d is drawn in %.4f of all cases, expected %.4f", id, got, want)
+				}
+			}
+		})
+	}
+}
+
+func nucleus(p []float64, order []int, topP float64) int {
+	total, sum := 0.0, 0.0
+	for _, id := range order {
+		total += p[id]
+	}
+	if len(order) == len(p) {
+		total = 1
+	}
+	for i, id := range order {
+		if sum += p[id]; sum >= topP*total {
+			return i + 1
+		}
+	}
+	return len(order)
+}
+
+func TestGreedyTakesTheFirstOfEquals(t *testing.T) {
+	z := newSampler(Sampling{Logprobs: 2}, nil, testRoom(t))
+	c := z.pick([]float32{1, 3, 3, 0})
+	if c.ID != 1 || c.top[0].ID != 1 || c.top[1].ID != 2 {
+		t.Errorf("picked %d of %v", c.ID, c.top)
+	}
+	want := 3 - math.Log(math.Exp(1)+2*math.Exp(3)+1)
+	if math.Abs(float64(c.Logprob)-want) > 1e-5 {
+		t.Errorf("its logarithmic probability is %g, expected %g", c.Logprob, want)
+	}
+}
+
+// TestPenalties: by hand.
+func TestPenalties(t *testing.T) {
+	room := testRoom(t)
+	for _, tc := range []struct {
+		name   string
+		s      Sampling
+		prompt []int
+		picks  []int // the first picks, from the logits 4 3 2 -1
+	}{
+		{"none", Sampling{}, nil, []int{0, 0, 0}},
+		{"repetition, of the prompt too", Sampling{Repetition: 2.5}, []int{1}, []int{0, 2, 0}}, // 4; 1.6 1.2 2; 1.6 1.2 .8
+		{"frequency", Sampling{Frequency: 0.75}, nil, []int{0, 0, 1, 0}},                       // 4 3; 3.25 3; 2.5 3; 2.5 2.25
+		{"presence", Sampling{Presence: 1.5}, nil, []int{0, 1, 0}},                             // 4 3; 2.5 3; 2.5 1.5 2
+		{"bias", Sampling{Bias: map[int]float32{3: 5.5}}, nil, []int{3, 3}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			tc.s.Logprobs = -1
+			z := newSampler(tc.s, tc.prompt, room)
+			for i, want := range tc.picks {
+				if got := z.pick([]float32{4, 3, 2, -1}).ID; got != want {
+					t.Errorf("pick %d is %d, expected %d", i, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestSeedRepeats(t *testing.T) {
+	room, r := testRoom(t), rand.New(rand.NewPCG(3, 4))
+	logits := randomLogits(r, 1000)
+	draw := func(seed uint64) (ids []int) {
+		z := newSampler(Sampling{Temperature: 1, Seed: seed, Logprobs: -1}, nil, room)
+		for range 50 {
+			ids = append(ids, z.pick(slices.Clone(logits)).ID)
+		}
+		return ids
+	}
+	if a, b := draw(7), draw(7); !slices.Equal(a, b) {
+		t.Errorf("seed 7 gives %v and %v", a, b)
+	}
+	if a, b := draw(7), draw(8); slices.Equal(a, b) {
+		t.Errorf("seeds 7 and 8 give the same tokens")
+	}
+}
+
+func TestSamplingIsChecked(t *testing.T) {
+	nan := math.NaN()
+	for _, s := range []Sampling{
+		{Temperature: -1}, {Temperature: nan}, {TopK: -1}, {TopP: 1.1}, {TopP: nan}, {MinP: -0.1}, {Repetition: -2},
+		{Frequency: 2.5}, {Presence: -3}, {Logprobs: 21}, {Bias: map[int]float32{10: 1}}, {Bias: map[int]float32{1: 101}},
+	} {
+		if err := s.check(10); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%+v gives %v", s, err)
+		}
+	}
+	if err := (&Sampling{Temperature: 2, TopK: 5, TopP: 0.5, MinP: 0.1, Repetition: 1.1, Bias: map[int]float32{9: -100}}).check(10); err != nil {
+		t.Error(err)
+	}
+}

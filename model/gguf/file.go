@@ -1,0 +1,83 @@
+package gguf
+
+import (
+	"tandem/fault"
+	"tandem/graph/onnx/mapped"
+	"tandem/tensor/block"
+)
+
+// File is an open file. Its tensors share the mapped bytes: they are read only, and
+// gone after Close.
+type File struct {
+	Path     string
+	Version  int
+	Metadata *Metadata
+	Tensors  []Tensor // in the order of the file
+	byName   map[string]int
+	file     *mapped.File
+}
+
+// Tensor is a name for encoded numbers.
+type Tensor struct {
+	Name   string
+	Format block.Format
+	// Shape is row-major: [rows, columns] for a matrix, the reverse of the file's
+	// order. A row is a whole number of blocks.
+	Shape []int
+	Data  []byte // Format.Size(Len()) bytes
+}
+
+// Len is the number of elements.
+func (t *Tensor) Len() int {
+	n := 1
+	for _, d := range t.Shape {
+		n *= d
+	}
+	return n
+}
+
+// Float32s decodes all elements. A format without a codec is Unsupported.
+func (t *Tensor) Float32s() ([]float32, error) {
+	if !t.Format.Codec() {
+		return nil, fault.New("gguf.decode", fault.Unsupported, "tensor %.200q is encoded as %v, which Tandem does not read", t.Name, t.Format).
+			Try("use a file in F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K or Q6_K")
+	}
+	x := make([]float32, t.Len())
+	block.Decode(t.Format, x, t.Data)
+	return x, nil
+}
+
+// Open maps the file at path and checks all of it but the tensors' numbers: sizes
+// as types and shapes say, aligned offsets inside the file without overlap, no name
+// or key twice. Errors are of kind Invalid or Unsupported, or that of the file
+// system.
+func Open(path string) (*File, error) {
+	const op = "gguf.open"
+	m, err := mapped.Open(path)
+	if err != nil {
+		return nil, fault.Wrap(err, op, fault.KindOf(err), "%s", path)
+	}
+	f, err := parse(m.Bytes())
+	if err != nil {
+		_ = m.Close() // the error that matters is the first
+		kind := fault.Invalid
+		if fault.KindOf(err) != fault.Internal {
+			kind = fault.KindOf(err)
+		}
+		return nil, fault.Wrap(err, op, kind, "%s", path).Try("the file is damaged, incomplete or not GGUF: fetch or convert it again")
+	}
+	f.Path, f.file = path, m
+	return f, nil
+}
+
+// Close unmaps the file.
+func (f *File) Close() error { return f.file.Close() }
+
+// Tensor finds a tensor by name.
+func (f *File) Tensor(name string) (*Tensor, bool) {
+	i, ok := f.byName[name]
+	if !ok {
+		return nil, false
+	}
+	return &f.Tensors[i], true
+}
