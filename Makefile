@@ -12,7 +12,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-onnx clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-onnx models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,8 +61,12 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 	$(PYTHON) bench/mnist.py accuracy
 	$(PYTHON) bench/mnist.py speed
 
-bench-onnx: build models ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
+bench-onnx: build $(VENV)/export ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
+	$(PYTHON) bench/export.py $(if $(QUICK),$$($(PYTHON) bench/onnx.py --list --quick),$(MODELS))
 	$(PYTHON) bench/onnx.py
+
+models: $(VENV)/export ## ONNX files of real exporters in bench/.models (MODELS="resnet50 minilm": only these)
+	$(PYTHON) bench/export.py $(MODELS)
 
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:
@@ -76,7 +80,12 @@ $(VENV)/bench: bench/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@ $(VENV)/test
 
+$(VENV)/export: bench/requirements-export.txt $(VENV)/bench
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.29.2
+	@touch $@
+
 clean: ## remove what was built
-	rm -rf bin $(VENV) data/mnist/embedded/*.gz
+	rm -rf bin $(VENV) bench/.models data/mnist/embedded/*.gz
 
 FORCE:

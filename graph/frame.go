@@ -56,7 +56,7 @@ func (p *Program) newFrame(in []*tensor.Tensor, state []memory, bodies map[*Node
 	}
 	for i, s := range p.g.State {
 		x := new(tensor.Tensor)
-		x.Set(s.Init.DType, s.Init.Shape, state[i][:len(s.Init.Data)])
+		x.Set(s.Init.DType, s.Init.Shape, state[i][:s.Init.byteLen()])
 		f.give(s.Current, x)
 	}
 	for _, v := range p.g.Constants() {

@@ -18,13 +18,34 @@ type Gradient struct {
 }
 
 // Out is the gradient with respect to output i, or nil.
-func (g *Gradient) Out(i int) *Value { return g.outs[i] }
+func (g *Gradient) Out(i int) *Value {
+	if i >= len(g.outs) {
+		return nil
+	}
+	return g.outs[i]
+}
 
 // In is the node's input i, or nil.
 func (g *Gradient) In(i int) *Value { return g.Node.Input(i) }
 
 // Needs reports whether the gradient of input i is wanted.
 func (g *Gradient) Needs(i int) bool { return g.Node.Input(i) != nil && g.need(g.Node.Input(i)) }
+
+// Keep turns the node into one of operator id, which computes the same and, as
+// further outputs, what the gradient reads; the outputs listed are made if absent.
+func (g *Gradient) Keep(id OpID, outputs ...int) error {
+	n := g.Node
+	n.Op = id
+	for _, i := range outputs {
+		for len(n.Outputs) <= i {
+			n.Outputs = append(n.Outputs, nil)
+		}
+		if n.Outputs[i] == nil {
+			n.Outputs[i] = &Value{Name: g.unique(id.Name), Def: n}
+		}
+	}
+	return inferNode(g.G, g.Ops, n)
+}
 
 // Set gives the gradient of input i.
 func (g *Gradient) Set(i int, d *Value) { g.add(g.Node.Inputs[i], d) }

@@ -25,7 +25,7 @@ type Graph struct {
 // Current. A plan that cannot do so is refused.
 type State struct {
 	Current, Next *Value
-	Init          *Constant // dense
+	Init          *Constant // dense or zeros
 }
 
 // Value is an edge: a graph input, a constant, or the output of one node.
@@ -86,16 +86,6 @@ func (l *ListType) String() string {
 	return l.Kind.String() + "(" + elem + ")"
 }
 
-// Encoding tells how a constant's bytes hold its elements. What a constant means
-// depends on its type and shape; only kernels look at the encoding.
-type Encoding string
-
-const (
-	Dense Encoding = "" // row-major little-endian elements
-	// PanelB is the packed right-hand matrix of kernel.PackB for this processor.
-	PanelB Encoding = "panel-b"
-)
-
 // Constant is a known tensor in some encoding.
 type Constant struct {
 	DType    tensor.DType
@@ -109,6 +99,9 @@ type Constant struct {
 func ConstantOf(t *tensor.Tensor) *Constant {
 	return &Constant{DType: t.DType(), Shape: t.Shape(), Data: t.Bytes(), Strings: t.Strings()}
 }
+
+// byteLen is the size of the elements, dense.
+func (c *Constant) byteLen() int { return c.DType.ByteLen(c.Shape.Len()) }
 
 // Tensor shares the elements of a dense constant.
 func (c *Constant) Tensor() (*tensor.Tensor, error) {

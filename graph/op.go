@@ -37,6 +37,9 @@ type Op struct {
 	// Call.Make, because they depend on more than shapes (NonZero), or because the
 	// outputs are lists. Infer is not called.
 	Late bool
+	// Encoded: the kernel looks at the encoding of its constants; others take dense
+	// ones only.
+	Encoded bool
 	// Random: the result depends on more than the inputs' values; never folded.
 	Random bool
 	// Work is how many arithmetic operations a node takes, a multiplication and an

@@ -68,6 +68,9 @@ func Compile(g *Graph, opt Options) (*Program, error) {
 		if err != nil {
 			return nil, fault.Wrap(err, "graph.compile", fault.Unsupported, "node %v", n)
 		}
+		if err := checkEncodings(n, op); err != nil {
+			return nil, err
+		}
 		p.ops[i] = op
 		p.reads = append(p.reads, n.Reads())
 		if err := p.compileBodies(n); err != nil {
@@ -78,6 +81,20 @@ func Compile(g *Graph, opt Options) (*Program, error) {
 		return nil, fault.Wrap(err, "graph.compile", fault.Invalid, "")
 	}
 	return p, nil
+}
+
+// checkEncodings refuses constants that the operator would read as dense.
+func checkEncodings(n *Node, op *Op) error {
+	if op.Encoded {
+		return nil
+	}
+	for _, v := range n.Inputs {
+		if v != nil && v.Const != nil && v.Const.Encoding != Dense {
+			return fault.New("graph.compile", fault.Unsupported, "node %v does not read %s, which is in encoding %q", n, v.Name, v.Const.Encoding).
+				Try("compile with the passes for inference")
+		}
+	}
+	return nil
 }
 
 // compileBodies compiles the inner graphs of a node. What a body captures becomes

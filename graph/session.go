@@ -48,7 +48,7 @@ func (b *binding) fits(in []*tensor.Tensor) bool {
 func (p *Program) NewSession() (*Session, error) {
 	s := &Session{p: p, bodies: map[*Node]map[string]*Session{}}
 	for _, st := range p.g.State {
-		m, err := allocate(max(len(st.Init.Data), 1))
+		m, err := allocate(max(st.Init.byteLen(), 1))
 		if err != nil {
 			s.Close()
 			return nil, err
@@ -78,7 +78,7 @@ func (s *Session) Program() *Program { return s.p }
 func (s *Session) State(i int) *tensor.Tensor {
 	init := s.p.g.State[i].Init
 	t := new(tensor.Tensor)
-	t.Set(init.DType, init.Shape, s.state[i][:len(init.Data)])
+	t.Set(init.DType, init.Shape, s.state[i][:init.byteLen()])
 	return t
 }
 

@@ -42,6 +42,7 @@ func TestArgumentLayouts(t *testing.T) {
 	var tile tileArgs
 	var pack packArgs
 	var drop dropoutArgs
+	var panel panelArgs
 	for _, c := range []struct {
 		name      string
 		got, want uintptr
@@ -49,6 +50,8 @@ func TestArgumentLayouts(t *testing.T) {
 		{"tileArgs.rs", unsafe.Offsetof(tile.rs), 32}, {"tileArgs.k", unsafe.Offsetof(tile.k), 64},
 		{"tileArgs.mask", unsafe.Offsetof(tile.mask), 80}, {"tileArgs.relu", unsafe.Offsetof(tile.relu), 88},
 		{"packArgs.ds", unsafe.Offsetof(pack.ds), 24}, {"packArgs.pieces", unsafe.Offsetof(pack.pieces), 56},
+		{"panelArgs.groups", unsafe.Offsetof(panel.groups), 40}, {"panelArgs.ahead", unsafe.Offsetof(panel.ahead), 56},
+		{"panelArgs.mask", unsafe.Offsetof(panel.mask), 88}, {"panelArgs.mul", unsafe.Offsetof(panel.mul), 96},
 		{"packArgs.ahead", unsafe.Offsetof(pack.ahead), 64},
 		{"piece", unsafe.Sizeof(piece{}), 16}, {"piece.mask", unsafe.Offsetof(piece{}.mask), 8},
 		{"dropoutArgs.threshold", unsafe.Offsetof(drop.threshold), 40}, {"dropoutArgs.keys", unsafe.Offsetof(drop.keys), 48},

@@ -14,3 +14,6 @@ func detect() ISA {
 	}
 	return Generic
 }
+
+// detectVNNI: the tier AVX512 does not include the dot products of bytes.
+func detectVNNI() bool { return cpu.X86.HasAVX512VNNI }

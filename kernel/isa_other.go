@@ -4,6 +4,8 @@ package kernel
 
 func detect() ISA { return Generic }
 
+func detectVNNI() bool { return false }
+
 // spinPause without a pause instruction: a few loads' worth of time.
 func spinPause() {
 	for i := 0; i < 64; i++ {

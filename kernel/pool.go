@@ -36,6 +36,7 @@ func (f bodyFunc) chunk(lo, hi, worker int) { f(lo, hi, worker) }
 type Pool struct {
 	threads int
 	isa     ISA
+	vnni    bool // dot products of bytes, on AVX-512 only
 
 	mu     sync.Mutex // held by the For (or Close) under way
 	closed bool       // guarded by mu
@@ -82,7 +83,7 @@ func NewPool(threads int, isa ISA) *Pool {
 	if isa > Detect() {
 		panic(fmt.Sprintf("kernel: NewPool with %v on a processor that has %v", isa, Detect()))
 	}
-	p := &Pool{threads: threads, isa: isa, done: make(chan struct{}, 1)}
+	p := &Pool{threads: threads, isa: isa, vnni: isa == AVX512 && detectVNNI(), done: make(chan struct{}, 1)}
 	p.sleepers = make([]sleeper, threads-1)
 	p.exited.Add(threads - 1)
 	for i := range p.sleepers {

@@ -28,6 +28,16 @@ const (
 	startRowBias
 )
 
+// storage is how the right-hand matrix of a tile is stored. In 16 bits it has
+// whole rows of tileShape.cols.
+type storage uint8
+
+const (
+	asFloat32 storage = iota
+	asFloat16
+	asBFloat16
+)
+
 // tileArgs is the one argument of the assembly tile kernels, which compute
 //
 //	C[i,j] = act(start[i,j] + Σ_k A[i,k]·B[k,j])
@@ -91,7 +101,7 @@ func (t *tileRun) run(m, n int) {
 			if t.start == startColumnBias {
 				args.bias = unsafe.Pointer(&t.bias[j])
 			}
-			runTile(t.isa, &args)
+			runTile(t.isa, asFloat32, &args)
 		}
 		t.finish(i, m, n)
 	}

@@ -7,19 +7,39 @@ import "unsafe"
 // runTile computes one tile. The AVX2 kernel always works on whole rows of 16
 // columns: B and a column bias must have them, and a narrower C goes through a
 // tile on the stack.
-func runTile(isa ISA, t *tileArgs) {
+func runTile(isa ISA, b storage, t *tileArgs) {
 	if isa == AVX512 {
-		tileAVX512((*byte)(unsafe.Pointer(t)))
+		args := (*byte)(unsafe.Pointer(t))
+		switch b {
+		case asFloat16:
+			tileF16AVX512(args)
+		case asBFloat16:
+			tileBF16AVX512(args)
+		default:
+			tileAVX512(args)
+		}
 		return
 	}
 	if t.mask == 1<<16-1 {
-		tileAVX2((*byte)(unsafe.Pointer(t)))
+		runWideAVX2(b, t)
 		return
 	}
-	runNarrowAVX2(t)
+	runNarrowAVX2(b, t)
 }
 
-func runNarrowAVX2(t *tileArgs) {
+func runWideAVX2(b storage, t *tileArgs) {
+	args := (*byte)(unsafe.Pointer(t))
+	switch b {
+	case asFloat16:
+		tileF16AVX2(args)
+	case asBFloat16:
+		tileBF16AVX2(args)
+	default:
+		tileAVX2(args)
+	}
+}
+
+func runNarrowAVX2(b storage, t *tileArgs) {
 	const cols = 16
 	var c [6 * cols]float32
 	var bias [cols]float32
@@ -40,7 +60,7 @@ func runNarrowAVX2(t *tileArgs) {
 		copy(bias[:], unsafe.Slice((*float32)(t.bias), width))
 		args.bias = unsafe.Pointer(&bias)
 	}
-	tileAVX2((*byte)(unsafe.Pointer(&args)))
+	runWideAVX2(b, &args)
 	for i := range t.rows {
 		copy(row(i), c[i*cols:])
 	}

@@ -4,7 +4,7 @@ package kernel
 
 const noAssembly = "kernel: no assembly on this processor"
 
-func runTile(ISA, *tileArgs) { panic(noAssembly) }
+func runTile(ISA, storage, *tileArgs) { panic(noAssembly) }
 
 func packAsm(ISA, *packArgs) { panic(noAssembly) }
 

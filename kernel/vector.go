@@ -69,6 +69,8 @@ const (
 	OpExp                     // within 2 ulp
 	OpTanh                    // within 4 ulp
 	OpSigmoid                 // within 4 ulp
+	OpSiLU                    // x·sigmoid(x)
+	OpGELU                    // x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2
 	OpErf                     // within 4 ulp
 	OpGELUErf                 // x·(1 + erf(x/√2))/2, within 5 ulp for x > -1 and 2e-7·|x| for all
 	opScale                   // s·x
@@ -192,6 +194,10 @@ func unaryGeneric(op UnaryOp, y, x []float32, s float32) {
 		ref.Tanh(y, x)
 	case OpSigmoid:
 		ref.Sigmoid(y, x)
+	case OpSiLU:
+		ref.SiLU(y, x)
+	case OpGELU:
+		ref.GELU(y, x)
 	case OpErf:
 		ref.Erf(y, x)
 	case OpGELUErf:

@@ -74,6 +74,10 @@ func unaryAsm(isa ISA, op UnaryOp, y, x *float32, n int, s float32) {
 		tanhAVX2(y, x, n, s)
 	case OpSigmoid:
 		sigmoidAVX2(y, x, n, s)
+	case OpSiLU:
+		siluAVX2(y, x, n, s)
+	case OpGELU:
+		geluAVX2(y, x, n, s)
 	case OpErf:
 		erfAVX2(y, x, n, s)
 	case OpGELUErf:
@@ -95,6 +99,10 @@ func unaryAVX512(op UnaryOp, y, x *float32, n int, s float32) {
 		tanhAVX512(y, x, n, s)
 	case OpSigmoid:
 		sigmoidAVX512(y, x, n, s)
+	case OpSiLU:
+		siluAVX512(y, x, n, s)
+	case OpGELU:
+		geluAVX512(y, x, n, s)
 	case OpErf:
 		erfAVX512(y, x, n, s)
 	case OpGELUErf:

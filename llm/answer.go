@@ -5,20 +5,15 @@ import (
 	"strings"
 )
 
-// decoding turns tokens into text as they come, whole characters only.
-type decoding interface {
-	Write(token int) string
-	Flush() string
-}
-
 // answer is the text of one sequence as it grows: it finds where the answer ends.
 type answer struct {
 	sampler *sampler
-	decode  decoding
-	ends    []int    // tokens that end it
-	stops   []string // texts that end it
-	left    int      // tokens that may still come
-	held    string   // text that may be the beginning of a stop string
+	decode  func(id int) string // gives whole characters only
+	flush   func() string       // what decode still holds
+	ends    []int               // tokens that end it
+	stops   []string            // texts that end it
+	left    int                 // tokens that may still come
+	held    string              // text that may be the beginning of a stop string
 }
 
 // next picks the token that follows, and says what can be shown.
@@ -29,13 +24,13 @@ func (a *answer) next(logits []float32) Piece {
 	if slices.Contains(a.ends, c.ID) {
 		p.End, p.Finish = true, FinishStop
 	} else {
-		a.held += a.decode.Write(c.ID)
+		a.held += a.decode(c.ID)
 		if a.left == 0 {
 			p.Finish = FinishLength
 		}
 	}
 	if p.Finish != FinishNone {
-		a.held += a.decode.Flush()
+		a.held += a.flush()
 	}
 	if i := firstStop(a.held, a.stops); i >= 0 {
 		p.Text, a.held, p.Finish = a.held[:i], "", FinishStop

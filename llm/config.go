@@ -85,17 +85,6 @@ func (c *Config) check() error {
 	return nil
 }
 
-// CacheBytes is the memory that keys and values of one position take, of all layers.
-func (c *Config) CacheBytes() int64 {
-	var n int64
-	for _, l := range c.Layers {
-		if l.Shares < 0 {
-			n += 2 * 4 * int64(l.KVHeads) * int64(l.HeadSize)
-		}
-	}
-	return n
-}
-
 // powers are the frequencies base^(-2i/size) of rotary positions (Su et al.,
 // "RoFormer", 2021), for the first turned elements.
 func powers(base float64, size, turned int) []float64 {

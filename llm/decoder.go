@@ -108,12 +108,15 @@ func (d *decoder) matrix(name string, outputs, inputs int) *graph.Value {
 		d.Fail(err)
 		return d.ints(name, 0)
 	}
-	t, err := c.Tensor()
-	if err != nil {
+	k := &graph.Constant{DType: c.DType, Shape: tensor.Shape{inputs, outputs}, Data: c.Data}
+	if f, ok := c.Encoding.InRows(); ok {
+		k.Encoding = graph.Columns(f) // the same bytes, seen the other way
+	} else if t, err := c.Tensor(); err != nil {
 		d.Fail(err)
-		return d.ints(name, 0)
+	} else {
+		k = graph.ConstantOf(transposed(t))
 	}
-	v := d.Const(name+".T", transposed(t))
+	v := &graph.Value{Name: name + ".T", Type: graph.Type{DType: k.DType, Shape: graph.Dims(k.Shape...)}, Const: k}
 	d.constants[name+".T"] = v
 	return v
 }

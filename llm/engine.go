@@ -56,15 +56,29 @@ func newEngine(r runner, s *scheduler) *engine {
 func (e *engine) submit(q *sequence) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	switch {
-	case e.closed:
-		return errClosed
-	case len(e.scheduler.waiting) >= e.limits.MaxQueued:
-		return fault.New("llm.generate", fault.Exhausted, "%d requests wait: the limit MaxQueued is %d", len(e.scheduler.waiting), e.limits.MaxQueued).
-			Try("try again later")
+	if err := e.full(); err != nil {
+		return err
 	}
 	e.scheduler.add(q)
 	e.signal()
+	return nil
+}
+
+// room is nil if a sequence would be let in now.
+func (e *engine) room() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.full()
+}
+
+func (e *engine) full() error {
+	n := len(e.scheduler.waiting)
+	switch {
+	case e.closed:
+		return errClosed
+	case n >= e.limits.MaxQueued:
+		return fault.New("llm.generate", fault.Exhausted, "%d requests wait: the limit MaxQueued is %d", n, e.limits.MaxQueued).Try("try again later")
+	}
 	return nil
 }
 

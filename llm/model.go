@@ -59,10 +59,12 @@ func (m *Model) Generate(ctx context.Context, r Request) iter.Seq2[Piece, error]
 	}
 }
 
-// Check refuses what Generate would refuse, without computing.
+// Check refuses what Generate would refuse now, without computing.
 func (m *Model) Check(r Request) error {
-	_, err := m.sequenceOf(&r)
-	return err
+	if _, err := m.sequenceOf(&r); err != nil {
+		return err
+	}
+	return m.engine.room()
 }
 
 func (m *Model) sequenceOf(r *Request) (*sequence, error) {
@@ -104,7 +106,9 @@ func (m *Model) sequenceOf(r *Request) (*sequence, error) {
 	if left == 0 {
 		left = m.context - len(r.Prompt)
 	}
-	a := &answer{sampler: newSampler(r.Sampling, r.Prompt, m.room), decode: m.tokenizer.NewDecoder(), stops: r.Stop, left: left}
+	text := m.tokenizer.Stream(false)
+	text.Next(r.Prompt[len(r.Prompt)-1]) // a space before the answer's first word is part of it
+	a := &answer{sampler: newSampler(r.Sampling, r.Prompt, m.room), decode: text.Next, flush: text.Flush, stops: r.Stop, left: left}
 	if !r.IgnoreEnd {
 		a.ends = m.ends
 	}

@@ -3,24 +3,35 @@ package llm
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"tandem/fault"
 	"tandem/kernel"
+	"tandem/processor/tokenizer"
 )
 
-// letters spells token n as a letter.
-type letters struct{}
-
-func (letters) Write(id int) string { return string(rune('a' + id%26)) }
-func (letters) Flush() string       { return "" }
-
-type letterTokenizer struct{}
-
-func (letterTokenizer) NewDecoder() decoding { return letters{} }
+// letters is a tokenizer of 96 tokens that spell themselves.
+func letters(t *testing.T) *tokenizer.Tokenizer {
+	t.Helper()
+	tokens, kinds := []string{"<unk>", "<s>", "</s>"}, []int32{2, 3, 3}
+	for i := len(tokens); i < 96; i++ {
+		tokens, kinds = append(tokens, fmt.Sprintf("t%d.", i)), append(kinds, 1)
+	}
+	values := map[string]any{
+		"model": "llama", "tokens": tokens, "token_type": kinds, "scores": make([]float32, len(tokens)),
+		"bos_token_id": uint32(1), "eos_token_id": uint32(2), "unknown_token_id": uint32(0),
+	}
+	z, err := tokenizer.FromGGUF(func(key string) any { return values[strings.TrimPrefix(key, "tokenizer.ggml.")] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return z
+}
 
 // small opens a recorded model.
 func small(t *testing.T, name string, o Options) *Model {
@@ -32,7 +43,7 @@ func small(t *testing.T, name string, o Options) *Model {
 	}
 	o.Pool = kernel.NewPool(2, kernel.Detect())
 	t.Cleanup(o.Pool.Close)
-	m := &Model{config: c, tokenizer: letterTokenizer{}, ends: []int{2}}
+	m := &Model{config: c, tokenizer: letters(t), ends: []int{2}}
 	if err := m.start(r.weights(t, c), o); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +96,7 @@ func TestAnswersDoNotDependOnCompany(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			busy := small(t, name, Options{Context: 64, pageTokens: 8, Limits: Limits{MaxSequences: 7, MaxStepTokens: 13, CacheTokens: 96}})
+			busy := small(t, name, Options{Context: 64, Limits: Limits{MaxSequences: 7, MaxStepTokens: 13, CacheTokens: 96}})
 			var all sync.WaitGroup
 			for i, r := range requests {
 				all.Go(func() {

@@ -1,7 +1,6 @@
 package llm
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -17,6 +16,7 @@ import (
 	"tandem/kernel"
 	"tandem/model"
 	"tandem/model/gguf"
+	"tandem/processor/tokenizer"
 )
 
 // Options are what Open may be told. Zero fields take the defaults.
@@ -26,20 +26,15 @@ type Options struct {
 	Context int // tokens of prompt and answer together; default: the model's own, at most 4096
 	// MemoryLimitBytes bounds what the model and its cache may take; 0: no limit.
 	MemoryLimitBytes int64
-
-	pageTokens int // positions in a page of the cache; for tests
 }
 
-const (
-	defaultContext    = 4096
-	defaultPageTokens = 128
-)
+const defaultContext = 4096
 
 // Model is an open model. It is safe for concurrent use.
 type Model struct {
 	config    *Config
 	context   int
-	tokenizer Tokenizer
+	tokenizer *tokenizer.Tokenizer
 	ends      []int // tokens that end an answer
 	room      *samplerRoom
 	engine    *engine
@@ -51,28 +46,26 @@ type Model struct {
 // safetensors, tokenizer.json. Errors: Unsupported for another architecture, NoSpace
 // for a model that is larger than the memory allowed, Invalid for damaged files.
 func Open(path string, o Options) (*Model, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fault.Wrap(err, "llm.open", fault.KindOf(err), "%s", path)
+	}
+	if info.IsDir() {
+		return open(func(m *Model) (*weights, error) { return m.readFolder(folder(path), o) }, o)
+	}
+	return open(func(m *Model) (*weights, error) { return m.readFile(path, o) }, o)
+}
+
+func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
 	m := &Model{}
-	if err := m.open(path, o); err != nil {
+	w, err := read(m)
+	if err == nil {
+		err = m.start(w, o)
+	}
+	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
-}
-
-func (m *Model) open(path string, o Options) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fault.Wrap(err, "llm.open", fault.KindOf(err), "%s", path)
-	}
-	var w *weights
-	if info.IsDir() {
-		w, err = m.readFolder(path, o)
-	} else {
-		w, err = m.readFile(path, o)
-	}
-	if err != nil {
-		return err
-	}
-	return m.start(w, o)
 }
 
 // readFile reads a GGUF file.
@@ -85,26 +78,36 @@ func (m *Model) readFile(path string, o Options) (*weights, error) {
 	if m.config, err = parseGGUF(f, o.Context); err != nil {
 		return nil, err
 	}
+	if err := m.ggufText(f); err != nil {
+		return nil, err
+	}
 	w := newWeights()
 	return w, w.addGGUF(f)
 }
 
 // readFolder reads a Hugging Face folder.
-func (m *Model) readFolder(dir string, o Options) (*weights, error) {
-	text, err := os.ReadFile(filepath.Join(dir, "config.json"))
+func (m *Model) readFolder(find finder, o Options) (*weights, error) {
+	text, err := read(find, configFile)
 	if err != nil {
-		return nil, fault.Wrap(err, "llm.open", fault.KindOf(err), "%s is not a model's folder", dir)
+		return nil, err
 	}
 	if m.config, err = parseHF(text, o.Context); err != nil {
 		return nil, err
 	}
-	shards, err := shardsOf(dir)
+	if err := m.folderText(find); err != nil {
+		return nil, err
+	}
+	shards, err := shardsOf(find)
 	if err != nil {
 		return nil, err
 	}
 	w := newWeights()
 	for _, name := range shards {
-		s, err := model.ReadSafetensors(filepath.Join(dir, name))
+		path, err := find(name)
+		if err != nil {
+			return nil, err
+		}
+		s, err := model.ReadSafetensors(path)
 		if err != nil {
 			return nil, err
 		}
@@ -118,26 +121,29 @@ func (m *Model) readFolder(dir string, o Options) (*weights, error) {
 	return w, nil
 }
 
-// shardsOf lists the folder's files of weights, sorted.
-func shardsOf(dir string) ([]string, error) {
-	const op, index = "llm.open", "model.safetensors.index.json"
-	text, err := os.ReadFile(filepath.Join(dir, index))
-	if errors.Is(err, os.ErrNotExist) {
+// shardIndex lists the files of weights where there are several.
+const shardIndex = "model.safetensors.index.json"
+
+// shardsOf lists the files of weights, sorted.
+func shardsOf(find finder) ([]string, error) {
+	text, err := read(find, shardIndex)
+	if fault.KindOf(err) == fault.NotFound {
 		return []string{"model.safetensors"}, nil
 	}
 	if err != nil {
-		return nil, fault.From(err, op)
+		return nil, err
 	}
+	const op = "llm.open"
 	var list struct {
 		Files map[string]string `json:"weight_map"`
 	}
 	if err := json.Unmarshal(text, &list); err != nil {
-		return nil, fault.Wrap(err, op, fault.Invalid, "%s cannot be read", index)
+		return nil, fault.Wrap(err, op, fault.Invalid, "%s cannot be read", shardIndex)
 	}
 	names := slices.Sorted(maps.Values(list.Files))
 	for _, n := range names {
 		if !filepath.IsLocal(n) || filepath.Base(n) != n {
-			return nil, fault.New(op, fault.Invalid, "%s names the file %.200q, which is not a plain name", index, n)
+			return nil, fault.New(op, fault.Invalid, "%s names the file %.200q, which is not a plain name", shardIndex, n)
 		}
 	}
 	return slices.Compact(names), nil
@@ -149,12 +155,15 @@ func (m *Model) start(w *weights, o Options) error {
 	if m.context = o.Context; m.context == 0 {
 		m.context = min(m.config.Context, defaultContext)
 	}
-	if m.context > m.config.Context {
+	if m.context < 2 || m.context > m.config.Context {
 		return fault.New(opName, fault.Invalid, "a context of %d tokens is asked for, the model was made for %d", m.context, m.config.Context).
 			Try("ask for a smaller context")
 	}
-	o.pageTokens = cmp.Or(o.pageTokens, defaultPageTokens)
-	o.Limits = o.Limits.withDefaults(m.context, o.pageTokens)
+	limits := o.Limits.withDefaults(m.context)
+	pages := limits.CacheTokens / kernel.PageTokens
+	if err := m.fits(w, int64(limits.CacheTokens), o.MemoryLimitBytes); err != nil {
+		return err
+	}
 	pool := o.Pool
 	if pool == nil {
 		pool = kernel.NewPool(runtime.GOMAXPROCS(0), kernel.Detect())
@@ -165,29 +174,43 @@ func (m *Model) start(w *weights, o Options) error {
 	if err != nil {
 		return err
 	}
-	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Inference(pool)})
+	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, nil)})
 	if err != nil {
 		return err
 	}
-	m.memory = int64(p.ConstantBytes())
+	r, err := newPagedRunner(p, m.config.Vocab)
+	if err != nil {
+		return err
+	}
+	m.memory = int64(p.ConstantBytes()) + int64(limits.CacheTokens)*m.config.CacheBytes()
 	m.room = &samplerRoom{pool: pool}
-	runner := &standardRunner{program: p, sessions: map[int]*graph.Session{}}
-	m.engine = newEngine(runner, newScheduler(o.Limits, o.pageTokens, o.Limits.CacheTokens/o.pageTokens))
+	m.engine = newEngine(r, newScheduler(limits, kernel.PageTokens, pages))
 	return nil
 }
 
-func (l Limits) withDefaults(context, pageTokens int) Limits {
+// fits refuses a model that is larger than the memory allowed, before anything of it is
+// packed.
+func (m *Model) fits(w *weights, cacheTokens, limit int64) error {
+	need, cache := w.bytes(), cacheTokens*m.config.CacheBytes()
+	if limit <= 0 || need+cache <= limit {
+		return nil
+	}
+	return fault.New("llm.open", fault.NoSpace, "the model takes %d MiB of memory and its cache for %d tokens %d MiB: %d MiB are allowed",
+		need>>20, cacheTokens, cache>>20, limit>>20).Try("use a smaller or quantised model, a smaller context, or allow more memory")
+}
+
+func (l Limits) withDefaults(context int) Limits {
 	for _, f := range []struct {
 		v     *int
 		value int
-	}{{&l.MaxSequences, 16}, {&l.MaxStepTokens, 512}, {&l.MaxQueued, 1024}, {&l.CacheTokens, max(context, 4096)}} {
+	}{{&l.MaxSequences, 16}, {&l.MaxStepTokens, 512}, {&l.MaxQueued, 1024}, {&l.CacheTokens, 4 * context}} {
 		if *f.v == 0 {
 			*f.v = f.value
 		}
 	}
 	// At least one sequence fits.
-	pages := (max(l.CacheTokens, context) + pageTokens - 1) / pageTokens
-	l.CacheTokens = pages * pageTokens
+	pages := (max(l.CacheTokens, context) + kernel.PageTokens - 1) / kernel.PageTokens
+	l.CacheTokens = pages * kernel.PageTokens
 	return l
 }
 

@@ -7,6 +7,7 @@ import (
 	"tandem/fault"
 	"tandem/graph"
 	"tandem/tensor"
+	"tandem/tensor/block"
 )
 
 // weights are a file's tensors under GGUF's names. What the graph has taken is
@@ -35,6 +36,15 @@ func (w *weights) take(name string, shape ...int) (*graph.Constant, error) {
 		return nil, fault.New("llm.weights", fault.Invalid, "tensor %q has shape %v, expected %v", name, c.Shape, tensor.Shape(shape))
 	}
 	return c, nil
+}
+
+// bytes is what all tensors take.
+func (w *weights) bytes() int64 {
+	var n int64
+	for _, c := range w.byName {
+		n += int64(len(c.Data))
+	}
+	return n
 }
 
 // unused refuses a model with tensors that the graph does not read.
@@ -107,6 +117,9 @@ func (w *weights) addHF(a arch, name string, t *tensor.Tensor) error {
 	if !ok {
 		return nil
 	}
+	if f, ok := halfFormat(t.DType()); ok && t.Rank() == 2 && !a.columns {
+		return w.add(gguf, &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.Rows(f), Data: t.Bytes()})
+	}
 	t, err := inFloat32(t)
 	if err != nil {
 		return fault.Wrap(err, "llm.weights", fault.Unsupported, "tensor %q", name)
@@ -120,11 +133,26 @@ func (w *weights) addHF(a arch, name string, t *tensor.Tensor) error {
 	case a.columns && t.Rank() == 2 && strings.Contains(gguf, "blk."):
 		t = transposed(t)
 	}
-	if w.has(gguf) {
+	return w.add(gguf, graph.ConstantOf(t))
+}
+
+func (w *weights) add(name string, c *graph.Constant) error {
+	if w.has(name) {
 		return fault.New("llm.weights", fault.Invalid, "tensor %q is there twice", name)
 	}
-	w.byName[gguf] = graph.ConstantOf(t)
+	w.byName[name] = c
 	return nil
+}
+
+// halfFormat is the format of blocks that a type of two bytes is.
+func halfFormat(d tensor.DType) (block.Format, bool) {
+	switch d {
+	case tensor.Float16:
+		return block.F16, true
+	case tensor.BFloat16:
+		return block.BF16, true
+	}
+	return 0, false
 }
 
 func inFloat32(t *tensor.Tensor) (*tensor.Tensor, error) {

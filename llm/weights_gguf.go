@@ -5,14 +5,20 @@ import (
 	"tandem/graph"
 	"tandem/model/gguf"
 	"tandem/tensor"
+	"tandem/tensor/block"
 )
 
-// addGGUF takes the tensors of a file. Tables of rotary factors are the Config's.
+// addGGUF takes the tensors of a file, as they lie in it. Tables of rotary factors are
+// the Config's. What operators read element by element (norms, biases) is dense.
 func (w *weights) addGGUF(f *gguf.File) error {
 	for i := range f.Tensors {
 		t := &f.Tensors[i]
 		switch t.Name {
 		case "rope_freqs.weight", "rope_factors_short.weight", "rope_factors_long.weight":
+			continue
+		}
+		if len(t.Shape) == 2 && t.Format != block.F32 && t.Format.Codec() {
+			w.byName[t.Name] = &graph.Constant{DType: tensor.Float32, Shape: t.Shape, Encoding: graph.Rows(t.Format), Data: t.Data}
 			continue
 		}
 		x, err := t.Float32s()

@@ -44,6 +44,9 @@ type StageFiles struct {
 const (
 	KindImage = "image" // processor.Image: pixels to floats
 	KindGraph = "graph" // an ONNX graph
+	// KindLanguage is a model that generates text, a stage on its own: its file is a
+	// GGUF file or a config.json. Package llm opens it; Open does not.
+	KindLanguage = "language"
 )
 
 // ImageInput is the name of the pixels that an image stage takes, and ImageOutput

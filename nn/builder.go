@@ -48,6 +48,31 @@ func FanInUniform(dst []float32, fanIn int, seed, stream uint64) {
 	uniform(dst, math.Sqrt(3/float64(fanIn)), seed, stream)
 }
 
+// Ones is the start of a scale.
+func Ones(dst []float32, _ int, _, _ uint64) {
+	for i := range dst {
+		dst[i] = 1
+	}
+}
+
+// Normal draws from a normal distribution around 0.
+func Normal(deviation float64) Init {
+	return func(dst []float32, _ int, seed, stream uint64) {
+		kernel.Normal(dst, seed, stream)
+		for i, v := range dst {
+			dst[i] = float32(float64(v) * deviation)
+		}
+	}
+}
+
+// or is the initialiser, or another where none is given.
+func (i Init) or(other Init) Init {
+	if i == nil {
+		return other
+	}
+	return i
+}
+
 // Zeros is the start of a bias.
 func Zeros([]float32, int, uint64, uint64) {}
 
@@ -70,3 +95,13 @@ func (b *Builder) Param(name string, init Init, fanIn int, shape ...int) *graph.
 	b.params = append(b.params, v)
 	return v
 }
+
+// buffer makes a constant that training changes, but not by a gradient.
+func (b *Builder) buffer(name string, init Init, shape ...int) *graph.Value {
+	t := tensor.New(tensor.Float32, shape...)
+	init(t.F32(), 1, b.Seed, 0)
+	return b.Const(name, t)
+}
+
+// needs raises the opset that the graph is written in.
+func (b *Builder) needs(opset int) { b.G.Opset[""] = max(b.G.Opset[""], opset) }

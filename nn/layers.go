@@ -12,6 +12,11 @@ type Layer interface {
 	Build(b *Builder, x *graph.Value) *graph.Value
 }
 
+// Func is a layer of one's own, or a part of a network written as a function.
+type Func func(b *Builder, x *graph.Value) *graph.Value
+
+func (f Func) Build(b *Builder, x *graph.Value) *graph.Value { return f(b, x) }
+
 // Sequential applies layers one after the other.
 type Sequential []Layer
 
@@ -25,95 +30,70 @@ func (s Sequential) Build(b *Builder, x *graph.Value) *graph.Value {
 	return x
 }
 
-// Activation is a function applied to every element of a layer's result.
-type Activation string
-
-const (
-	Linear  Activation = ""
-	ReLU    Activation = "relu"
-	Tanh    Activation = "tanh"
-	Sigmoid Activation = "sigmoid"
-)
-
-func (a Activation) apply(b *Builder, x *graph.Value) *graph.Value {
-	switch a {
-	case Linear:
-		return x
-	case ReLU:
-		return b.Op("Relu", nil, x)
-	case Tanh:
-		return b.Op("Tanh", nil, x)
-	case Sigmoid:
-		return b.Op("Sigmoid", nil, x)
-	}
-	b.Fail(fmt.Errorf("activation %q is unknown: use relu, tanh or sigmoid", a))
-	return x
+// Residual adds what its layers make of x to x, or to what Skip makes of it.
+type Residual struct {
+	Layers     Sequential
+	Skip       Layer // nil: x itself
+	Activation Activation
 }
 
-// init is the initialiser that suits the activation.
-func (a Activation) init() Init {
-	if a == ReLU {
-		return HeUniform
+func (l Residual) Build(b *Builder, x *graph.Value) *graph.Value {
+	y, skip := l.Layers.Build(b, x), x
+	if l.Skip != nil {
+		skip = l.Skip.Build(b, x)
 	}
-	return FanInUniform
+	return l.Activation.Build(b, b.Op("Add", nil, y, skip))
 }
 
-// channels is the size of dimension 1, which must be known.
-func channels(b *Builder, layer string, rank int, x *graph.Value) (int, bool) {
-	if len(x.Type.Shape) != rank {
-		b.Fail(fmt.Errorf("%s takes %d dimensions, its input has shape %v", layer, rank, x.Type.Shape))
+// Concat joins what each layer makes of x along Axis.
+type Concat struct {
+	Layers []Layer
+	Axis   int
+}
+
+func (l Concat) Build(b *Builder, x *graph.Value) *graph.Value {
+	parts := make([]*graph.Value, len(l.Layers))
+	for i, layer := range l.Layers {
+		parts[i] = layer.Build(b, x)
+	}
+	return b.Op("Concat", graph.Attrs{"axis": int64(l.Axis)}, parts...)
+}
+
+// size is dimension axis of x, from the end if negative, which must be known; the
+// rank must be at least min.
+func size(b *Builder, layer string, min, axis int, x *graph.Value) (int, bool) {
+	s := x.Type.Shape
+	if b.Err() != nil {
 		return 0, false
 	}
-	n, ok := x.Type.Shape[1].Value()
+	if len(s) < min {
+		b.Fail(fmt.Errorf("%s takes at least %d dimensions, its input has shape %v", layer, min, s))
+		return 0, false
+	}
+	if axis < 0 {
+		axis += len(s)
+	}
+	n, ok := s[axis].Value()
 	if !ok {
-		b.Fail(fmt.Errorf("%s needs to know dimension 1 of its input of shape %v", layer, x.Type.Shape))
+		b.Fail(fmt.Errorf("%s needs to know dimension %d of its input of shape %v", layer, axis, s))
 	}
 	return n, ok
 }
 
-// Conv2D is a convolution of [n,c,h,w] with square windows.
-type Conv2D struct {
-	Filters    int
-	Kernel     int
-	Stride     int  // 0 means 1
-	Same       bool // pad so that stride 1 keeps the size; else no padding
-	Activation Activation
+// positive fails unless all numbers are at least 1.
+func positive(b *Builder, layer string, numbers ...int) bool {
+	for _, n := range numbers {
+		if n < 1 {
+			b.Fail(fmt.Errorf("%s: %d must be positive", layer, n))
+			return false
+		}
+	}
+	return b.Err() == nil
 }
 
-func (l Conv2D) Build(b *Builder, x *graph.Value) *graph.Value {
-	name := b.scope("conv")
-	c, ok := channels(b, name, 4, x)
-	if !ok {
-		return x
-	}
-	if l.Filters < 1 || l.Kernel < 1 || l.Stride < 0 {
-		b.Fail(fmt.Errorf("%s: filters %d, kernel %d and stride %d must be positive", name, l.Filters, l.Kernel, l.Stride))
-		return x
-	}
-	fanIn := c * l.Kernel * l.Kernel
-	w := b.Param(name+".weight", l.Activation.init(), fanIn, l.Filters, c, l.Kernel, l.Kernel)
-	bias := b.Param(name+".bias", Zeros, fanIn, l.Filters)
-	stride := int64(max(l.Stride, 1))
-	attrs := graph.Attrs{"kernel_shape": []int64{int64(l.Kernel), int64(l.Kernel)}, "strides": []int64{stride, stride}}
-	if l.Same {
-		before, after := int64(l.Kernel-1)/2, int64(l.Kernel)/2
-		attrs["pads"] = []int64{before, before, after, after}
-	}
-	return l.Activation.apply(b, b.Op("Conv", attrs, x, w, bias))
-}
-
-// MaxPool2D takes the greatest element of windows of Size that do not overlap.
-type MaxPool2D struct {
-	Size int
-}
-
-func (l MaxPool2D) Build(b *Builder, x *graph.Value) *graph.Value {
-	if l.Size < 1 {
-		b.Fail(fmt.Errorf("max_pool: size %d must be positive", l.Size))
-		return x
-	}
-	size := []int64{int64(l.Size), int64(l.Size)}
-	return b.Op("MaxPool", graph.Attrs{"kernel_shape": size, "strides": size}, x)
+// ints is a constant vector.
+func ints(b *Builder, name string, v ...int64) *graph.Value {
+	return b.Const(name, tensor.Of(v, len(v)))
 }
 
 // Dropout sets elements to 0 with probability Ratio while training (Srivastava et
@@ -134,24 +114,3 @@ func (l Dropout) Build(b *Builder, x *graph.Value) *graph.Value {
 type Flatten struct{}
 
 func (Flatten) Build(b *Builder, x *graph.Value) *graph.Value { return b.Op("Flatten", nil, x) }
-
-// Dense is a linear layer: y = x·Wᵀ + bias, with W [units, inputs].
-type Dense struct {
-	Units      int
-	Activation Activation
-}
-
-func (l Dense) Build(b *Builder, x *graph.Value) *graph.Value {
-	name := b.scope("dense")
-	in, ok := channels(b, name, 2, x)
-	if !ok {
-		return x
-	}
-	if l.Units < 1 {
-		b.Fail(fmt.Errorf("%s: %d units, at least 1 expected", name, l.Units))
-		return x
-	}
-	w := b.Param(name+".weight", l.Activation.init(), in, l.Units, in)
-	bias := b.Param(name+".bias", Zeros, in, l.Units)
-	return l.Activation.apply(b, b.Op("Gemm", graph.Attrs{"transB": int64(1)}, x, w, bias))
-}

@@ -4,10 +4,11 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/tensor"
 )
 
-// CrossEntropy adds the mean cross-entropy of class probabilities [n,classes]
-// with labels, int64 [n], and the count of rows whose most probable class is the
+// CrossEntropy adds the mean cross-entropy of class probabilities [..., classes]
+// with labels, int64 [...], and the count of rows whose most probable class is the
 // label. The output must be a Softmax: the loss is computed from the scores that it
 // takes, which is exact for improbable labels too.
 func CrossEntropy(b *graph.Builder, output, labels *graph.Value) (loss, correct *graph.Value) {
@@ -16,6 +17,11 @@ func CrossEntropy(b *graph.Builder, output, labels *graph.Value) (loss, correct 
 		return output, output
 	}
 	scores := output.Def.Inputs[0]
+	if s := scores.Type.Shape; len(s) > 2 {
+		classes, _ := s[len(s)-1].Value()
+		scores = b.Op("Reshape", nil, scores, b.Const("rows", tensor.Of([]int64{-1, int64(classes)}, 2)))
+		labels = b.Op("Reshape", nil, labels, b.Const("row", tensor.Of([]int64{-1}, 1)))
+	}
 	loss = b.Node(graph.OpID{Name: "SoftmaxCrossEntropyLoss"}, 2, nil, scores, labels)[0]
 	return loss, b.Private("CountCorrect", nil, scores, labels)
 }

@@ -86,20 +86,25 @@ func TestInitialWeights(t *testing.T) {
 
 func TestLayersRefuse(t *testing.T) {
 	for want, layers := range map[string][]nn.Layer{
-		"dense1 takes 2 dimensions":      {nn.Dense{Units: 3}},
-		"conv1 takes 4 dimensions":       {nn.Flatten{}, nn.Conv2D{Filters: 1, Kernel: 1}},
-		"filters 0, kernel 3":            {nn.Conv2D{Kernel: 3}},
-		"size 0 must be positive":        {nn.MaxPool2D{}},
-		"ratio 1 is not in [0,1)":        {nn.Dropout{Ratio: 1}},
-		"0 units, at least 1 expected":   {nn.Flatten{}, nn.Dense{}},
-		`activation "cube" is unknown`:   {nn.Flatten{}, nn.Dense{Units: 1, Activation: "cube"}},
-		"a window of 9x9 is larger than": {nn.Conv2D{Filters: 1, Kernel: 9}},
+		"dense1 takes at least 2":          {nn.Func(row), nn.Dense{Units: 3}},
+		"conv1 takes 4 dimensions":         {nn.Flatten{}, nn.Conv2D{Filters: 1, Kernel: 1}},
+		"filters 0, kernel 3":              {nn.Conv2D{Kernel: 3}},
+		"size 0 must be positive":          {nn.MaxPool2D{}},
+		"ratio 1 is not in [0,1)":          {nn.Dropout{Ratio: 1}},
+		"dense1 units: 0 must be positive": {nn.Flatten{}, nn.Dense{}},
+		`activation "cube" is unknown`:     {nn.Flatten{}, nn.Dense{Units: 1, Activation: "cube"}},
+		"a window of 9x9 is larger than":   {nn.Conv2D{Filters: 1, Kernel: 9}},
 	} {
 		b, _ := build(t, 1, layers...)
 		if b.Err() == nil || !strings.Contains(b.Err().Error(), want) {
 			t.Errorf("%v, want %q", b.Err(), want)
 		}
 	}
+}
+
+// row keeps one dimension.
+func row(b *nn.Builder, x *graph.Value) *graph.Value {
+	return b.Op("Reshape", nil, x, b.Const("flat", tensor.Of([]int64{-1}, 1)))
 }
 
 // TestCrossEntropyNeedsSoftmax: a loss on anything else would be a wrong number.

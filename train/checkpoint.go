@@ -27,8 +27,8 @@ func (t *trainer) checkpoint() error {
 		return fault.From(err, op)
 	}
 	var tensors []model.NamedTensor
-	for _, name := range t.names {
-		tensors = append(tensors, model.NamedTensor{Name: name, Tensor: t.current[name]})
+	for _, name := range t.step.names {
+		tensors = append(tensors, model.NamedTensor{Name: name, Tensor: t.step.state[name]})
 	}
 	sums, err := json.Marshal(t.epoch)
 	if err != nil {
@@ -110,17 +110,17 @@ func (t *trainer) load(path string) error {
 	if err := json.Unmarshal([]byte(saved.Metadata["epoch"]), &sums); err != nil {
 		return fault.Wrap(err, op, fault.Corrupt, "%s", path)
 	}
-	if len(saved.Tensors) != len(t.names) {
-		return fault.New(op, fault.Corrupt, "%s has %d tensors, the run has %d", path, len(saved.Tensors), len(t.names))
+	if len(saved.Tensors) != len(t.step.names) {
+		return fault.New(op, fault.Corrupt, "%s has %d tensors, the run has %d", path, len(saved.Tensors), len(t.step.names))
 	}
 	for _, s := range saved.Tensors {
-		to := t.current[s.Name]
+		to := t.step.state[s.Name]
 		if to == nil || to.DType() != s.Tensor.DType() || !to.Shape().Equal(s.Tensor.Shape()) {
 			return fault.New(op, fault.Corrupt, "%s: tensor %s is not one of this run's", path, s.Name)
 		}
 	}
 	for _, s := range saved.Tensors {
-		copy(t.current[s.Name].Bytes(), s.Tensor.Bytes())
+		copy(t.step.state[s.Name].Bytes(), s.Tensor.Bytes())
 	}
 	t.done, t.epoch = step, sums
 	return nil

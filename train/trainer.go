@@ -66,10 +66,8 @@ type trainer struct {
 
 	record  *Record
 	metrics *os.File
-	step    *graph.Session
+	step    *Stepper
 	eval    *graph.Session
-	current map[string]*tensor.Tensor // state by name, in the session's memory
-	names   []string                  // of state, in the graph's order
 
 	done     int // steps
 	perEpoch int // steps
@@ -120,7 +118,7 @@ func Run(ctx context.Context, p *Problem, spec Spec, dir string, opt Options) (*
 	if err := spec.Validate(); err != nil {
 		return nil, err
 	}
-	t := &trainer{p: p, spec: spec, dir: dir, opt: opt, current: map[string]*tensor.Tensor{}}
+	t := &trainer{p: p, spec: spec, dir: dir, opt: opt}
 	t.perEpoch = (p.Train.Len() + spec.Train.BatchRows - 1) / spec.Train.BatchRows
 	t.total = t.perEpoch * spec.Train.Epochs
 	if t.total == 0 || p.Test.Len() == 0 {
@@ -241,29 +239,16 @@ func (t *trainer) train(ctx context.Context) (err error) {
 }
 
 // compile makes the two programs; they share the parameters' memory.
-func (t *trainer) compile() error {
-	const op = "train.compile"
-	g, err := stepGraph(t.p, t.spec.Train, t.opt.Ops)
-	if err != nil {
-		return fault.Wrap(err, op, fault.Invalid, "the network cannot be trained")
-	}
-	opt := graph.Options{Ops: t.opt.Ops, Pool: t.opt.Pool, Passes: pass.Training()}
-	prog, err := graph.Compile(g, opt)
-	if err != nil {
+func (t *trainer) compile() (err error) {
+	if t.step, err = NewStepper(t.p, t.spec.Train, t.opt.Ops, t.opt.Pool); err != nil {
 		return err
 	}
-	if t.step, err = prog.NewSession(); err != nil {
-		return err
+	g, err := evaluationGraph(t.p, t.opt.Ops, t.step.state)
+	if err != nil {
+		return fault.Wrap(err, "train.compile", fault.Internal, "the evaluation cannot be built")
 	}
-	for i, s := range prog.Graph().State {
-		t.names = append(t.names, s.Current.Name)
-		t.current[s.Current.Name] = t.step.State(i)
-	}
-	if g, err = evaluationGraph(t.p, t.opt.Ops, t.current); err != nil {
-		return fault.Wrap(err, op, fault.Internal, "the evaluation cannot be built")
-	}
-	opt.Passes = pass.Evaluation()
-	if prog, err = graph.Compile(g, opt); err != nil {
+	prog, err := graph.Compile(g, graph.Options{Ops: t.opt.Ops, Pool: t.opt.Pool, Passes: pass.Evaluation()})
+	if err != nil {
 		return err
 	}
 	t.eval, err = prog.NewSession()
@@ -274,13 +259,11 @@ func (t *trainer) compile() error {
 // last batch of an epoch.
 type batch struct {
 	all  []*tensor.Tensor // the network's inputs, then the target
-	step *tensor.Tensor
-	rate *tensor.Tensor
-	outs []*tensor.Tensor
+	outs []*tensor.Tensor // of the evaluation
 }
 
 func (t *trainer) newBatch(rows int) *batch {
-	b := &batch{step: tensor.New(tensor.Int64), rate: tensor.New(tensor.Float32)}
+	b := &batch{}
 	b.outs = []*tensor.Tensor{tensor.New(tensor.Float32), tensor.New(tensor.Int64)}
 	for _, v := range t.p.Graph.Inputs {
 		b.all = append(b.all, newRows(v.Type, rows))
@@ -319,17 +302,17 @@ func (t *trainer) trainStep(ctx context.Context, b *batch, rows []int, epoch int
 	if err != nil {
 		return err
 	}
-	b.step.I64()[0] = int64(t.done + 1)
-	b.rate.F32()[0] = t.spec.Train.rate(t.done, t.total)
+	rate := t.spec.Train.rate(t.done, t.total)
 	if err := ctx.Err(); err != nil {
 		return t.stop(err)
 	}
 	// A step is never cut short: state that is half updated could not be resumed.
-	if _, err := t.step.Run(context.WithoutCancel(ctx), append(in, b.step, b.rate), b.outs); err != nil {
+	last := len(in) - 1
+	loss, correct, err := t.step.Step(context.WithoutCancel(ctx), t.done+1, rate, in[:last], in[last])
+	if err != nil {
 		return err
 	}
 	t.done++
-	loss, correct := float64(b.outs[0].F32()[0]), int(b.outs[1].I64()[0])
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return fault.New("train.run", fault.Invalid, "the loss of step %d (epoch %d) is %v", t.done, epoch+1, loss).
 			Try("lower train.optimizer.learning_rate, or add train.schedule.warmup_steps")
@@ -337,7 +320,7 @@ func (t *trainer) trainStep(ctx context.Context, b *batch, rows []int, epoch int
 	t.window.add(loss, correct, len(rows))
 	t.epoch.add(loss, correct, len(rows))
 	if t.done%logSteps == 0 || t.done%t.perEpoch == 0 {
-		if err := t.log("train", epoch, b.rate.F32()[0]); err != nil {
+		if err := t.log("train", epoch, rate); err != nil {
 			return err
 		}
 	}
@@ -427,7 +410,7 @@ func (t *trainer) finish() error {
 	}
 	a := t.p.Artifact
 	a.Family, a.Task, a.Metrics = t.spec.Family, t.spec.Task, t.record.Metrics
-	a.Graph = trained(t.p, t.current)
+	a.Graph = trained(t.p, t.step.state)
 	a.Lineage = model.Lineage{Spec: string(t.record.Spec), Data: t.record.Data, Seed: t.spec.Train.Seed}
 	dir := filepath.Join(t.dir, ModelDir)
 	// A crash after the artifact and before the record leaves one behind.

@@ -13,6 +13,7 @@ import (
 	"tandem/graph/onnx"
 	"tandem/graph/op"
 	"tandem/internal/client"
+	"tandem/llm"
 	"tandem/model"
 	"tandem/train"
 )
@@ -39,7 +40,13 @@ func localArtifact(path string) (*model.Manifest, model.Source, error) {
 			Try("finish it with tandem train --out " + path + " --resume")
 	}
 	return nil, nil, fault.New("tandem.artifact", fault.NotFound, "%s is neither a model nor a run", path).
-		Try("give the directory of a run, or of a model, or an .onnx file")
+		Try("give the directory of a run, or of a model, an .onnx or .gguf file, or a Hugging Face folder")
+}
+
+// languageAt tells whether a path is that of a model that generates text: a GGUF file or
+// a Hugging Face folder.
+func languageAt(path string) bool {
+	return strings.HasSuffix(strings.ToLower(path), ".gguf") || artifactAt(path) == "" && exists(filepath.Join(path, "config.json"))
 }
 
 // isPath tells a path from the name of a model on the server: names have no separators,
@@ -50,7 +57,7 @@ func isPath(text string) bool {
 
 // importCmd is `tandem import`.
 type importCmd struct {
-	Path   string `arg:"" placeholder:"PATH" help:"Directory of a run or of a model, or an .onnx file."`
+	Path   string `arg:"" placeholder:"PATH" help:"Directory of a run or of a model, an .onnx or .gguf file, or a Hugging Face folder."`
 	Name   string `help:"Name of the model on the server: a-z, 0-9, dot, underscore, hyphen." placeholder:"NAME" required:""`
 	Batch  bool   `help:"Rows of an .onnx file's inputs are independent, so that requests can be joined."`
 	Deploy bool   `help:"Let the new version serve at once."`
@@ -72,6 +79,9 @@ func (c *importCmd) Run(ctx context.Context, a *app) (err error) {
 		path = made
 	}
 	m, src, err := localArtifact(path)
+	if languageAt(c.Path) {
+		m, src, err = llm.Artifact(ctx, c.Path)
+	}
 	if err != nil {
 		return err
 	}

@@ -16,13 +16,14 @@ import (
 
 // benchCmd is `tandem bench`.
 type benchCmd struct {
-	Path    string   `arg:"" name:"PATH" help:"An .onnx file, or the directory of a run or of a model."`
+	Path    string   `arg:"" name:"PATH" help:"An .onnx or .gguf file, a Hugging Face folder, or the directory of a run or of a model."`
 	Batch   int      `help:"Size of the first dimension of inputs where the model leaves it open." placeholder:"N" default:"1"`
 	Shape   []string `help:"Shape of an input, such as pixels=1x3x224x224, or size of an open dimension, such as length=128. May be given more than once." placeholder:"NAME=SHAPE" sep:"none"`
 	Input   string   `help:"Arrays by the names of the inputs, in NumPy's format. Without it: random numbers, and ones for integers." placeholder:"FILE.npz"`
 	Threads int      `help:"Threads that compute. Without it: all processors." placeholder:"N"`
 	Seconds float64  `help:"How long to measure." placeholder:"SECONDS" default:"5"`
-	Profile bool     `help:"Show where the time goes, by operator and shapes. Measuring each operator takes time too."`
+	textBench
+	Profile bool `help:"Show where the time goes, by operator and shapes. Measuring each operator takes time too."`
 }
 
 // benchResult is what --json prints.
@@ -60,6 +61,9 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	threads, err := threadsOr(c.Threads)
 	if err != nil {
 		return err
+	}
+	if languageAt(c.Path) {
+		return c.textBench.run(ctx, a, c.Path, threads)
 	}
 	var profile *graph.Profile
 	if c.Profile {

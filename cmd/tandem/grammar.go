@@ -20,6 +20,7 @@ type grammar struct {
 	Train   trainCmd   `cmd:"" group:"models" help:"Train a model."`
 	Runs    runsCmd    `cmd:"" group:"models" help:"List, show and compare training runs."`
 	Predict predictCmd `cmd:"" group:"models" help:"Run a model on pictures or tensors."`
+	Chat    chatCmd    `cmd:"" group:"models" help:"Talk with a model."`
 	Import  importCmd  `cmd:"" group:"models" help:"Send a model to the server as a new version."`
 	Export  exportCmd  `cmd:"" group:"models" help:"Write a model as an ONNX file."`
 	Inspect inspectCmd `cmd:"" group:"models" help:"Show what a model takes, gives and consists of."`
@@ -73,10 +74,11 @@ func examples(verb string) []string {
 		"runs show":          {"tandem runs show first", "tandem runs show runs/first --json"},
 		"runs compare":       {"tandem runs compare first second"},
 		"predict":            {"tandem predict runs/first --input seven.png", "tandem predict mnist:2 --input request.json --output answer.json", "tandem predict model.onnx --input x.npz --output y.npz", "cat seven.png | tandem predict mnist --input -"},
+		"chat":               {"tandem chat model.gguf", "tandem chat qwen3 --system \"Answer in one sentence.\"", "echo \"Why is the sky blue?\" | tandem chat model.gguf --temperature 0"},
 		"import":             {"tandem import runs/first --name mnist", "tandem import model.onnx --name resnet --batch", "tandem import runs/first --name mnist --deploy"},
 		"export":             {"tandem export mnist:1 mnist.onnx", "tandem export runs/first mnist.onnx"},
 		"inspect":            {"tandem inspect model.onnx", "tandem inspect runs/first --json"},
-		"bench":              {"tandem bench model.onnx --batch 8 --threads 2", "tandem bench model.onnx --shape pixels=1x3x224x224 --seconds 10 --profile", "tandem bench model.onnx --input x.npz --json"},
+		"bench":              {"tandem bench model.onnx --batch 8 --threads 2", "tandem bench model.onnx --shape pixels=1x3x224x224 --seconds 10 --profile", "tandem bench model.onnx --input x.npz --json", "tandem bench model.gguf --pp 512 --tg 128 --threads 2 --json"},
 		"conformance":        {"tandem conformance onnx onnx/backend/test/data"},
 		"conformance onnx":   {"tandem conformance onnx onnx/backend/test/data", "tandem conformance onnx onnx/backend/test/data --match ^test_conv --json"},
 		"models":             {"tandem models list", "tandem models show mnist"},

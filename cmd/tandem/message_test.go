@@ -20,7 +20,7 @@ import (
 // said are the calls whose literal arguments people read, and which arguments.
 var said = map[string][]int{
 	"say": {0}, "Sprintf": {0}, "Text": {0}, "Try": {0}, "with": {0}, "usage": {0}, "New": {2}, "Wrap": {3},
-	"helpFlags": {1}, "section": {0}, "fact": {0},
+	"note": {0}, "helpFlags": {1}, "section": {0}, "fact": {0},
 }
 
 // TestEveryMessageIsInChinese: what the command line and the client say has an entry in
@@ -48,6 +48,9 @@ func TestEveryMessageIsInChinese(t *testing.T) {
 				checkFile(t, f, check)
 			}
 		}
+	}
+	for _, c := range chatCommands() {
+		check("chat", c[1])
 	}
 	for _, g := range groups() {
 		check("groups", g.title)

@@ -31,6 +31,8 @@ type serveCmd struct {
 	MaxQueuedRows     int           `help:"Rows that wait for a model, and the most rows of one request." placeholder:"N" default:"65536"`
 	MaxRequestsPerKey int           `help:"Requests of one key that are answered at a time." placeholder:"N" default:"1024"`
 	ParallelRuns      int           `help:"Runs of a model at the same time. Each of them uses all threads." placeholder:"N" default:"1"`
+	Context           int           `help:"Tokens of prompt and answer together, of models that generate text. Without it: the model's own, at most 4096." placeholder:"N"`
+	MaxSequences      int           `help:"Answers that such a model computes together; more wait." placeholder:"N" default:"16"`
 	LogLevel          string        `help:"What to log to standard error: debug, info (every request), warn or error." placeholder:"LEVEL" enum:"debug,info,warn,error" default:"warn"`
 }
 
@@ -42,6 +44,7 @@ func (c *serveCmd) config(a *app) (serverConfig, error) {
 	for name, n := range map[string]int{
 		"--max-batch-rows": c.MaxBatchRows, "--max-queued-requests": c.MaxQueuedRequests, "--max-queued-rows": c.MaxQueuedRows,
 		"--max-requests-per-key": c.MaxRequestsPerKey, "--parallel-runs": c.ParallelRuns, "--max-body-bytes": int(c.MaxBodyBytes),
+		"--max-sequences": c.MaxSequences,
 	} {
 		if n < 1 {
 			return serverConfig{}, usage("%s is %d, it must be at least 1", name, n)
@@ -72,8 +75,8 @@ func (c *serveCmd) config(a *app) (serverConfig, error) {
 			MaxBatchRows: c.MaxBatchRows, MaxQueuedRequests: c.MaxQueuedRequests, MaxQueuedRows: c.MaxQueuedRows,
 			MaxDelay: c.MaxDelay, Instances: c.ParallelRuns,
 		},
-		maxConcurrentKeys: c.MaxRequestsPerKey,
-		log:               slog.New(slog.NewJSONHandler(a.err, &slog.HandlerOptions{Level: level})),
+		maxConcurrentKeys: c.MaxRequestsPerKey, context: c.Context, maxSequences: c.MaxSequences,
+		log: slog.New(slog.NewJSONHandler(a.err, &slog.HandlerOptions{Level: level})),
 	}, nil
 }
 

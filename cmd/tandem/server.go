@@ -22,6 +22,7 @@ import (
 	"tandem/internal/store"
 	"tandem/internal/tenant"
 	"tandem/kernel"
+	"tandem/llm"
 	"tandem/model"
 )
 
@@ -35,6 +36,8 @@ type serverConfig struct {
 	bodyBytes         int64
 	limits            serve.Limits
 	maxConcurrentKeys int
+	context           int // tokens of prompt and answer, of models that generate text; 0: their own
+	maxSequences      int // that such a model computes together
 	log               *slog.Logger
 }
 
@@ -79,7 +82,7 @@ func openServer(ctx context.Context, c serverConfig) (_ *server, err error) {
 	s.pool = kernel.NewPool(c.threads, kernel.Detect())
 	metrics := api.NewMetrics()
 	s.engine, err = serve.New(serve.Config{
-		Load: loader(s.pool, c.memoryLimitBytes), Limits: c.limits, MemoryBudgetBytes: c.memoryLimitBytes,
+		Load: loader(s.pool, c.memoryLimitBytes), LoadLanguage: languageLoader(s.pool, c), Limits: c.limits, MemoryBudgetBytes: c.memoryLimitBytes,
 		Record: s.tenants.Record, Observe: metrics.Step,
 	})
 	if err != nil {
@@ -141,6 +144,16 @@ func loader(pool *kernel.Pool, memoryLimitBytes int64) serve.Loader {
 			return nil, err // not a nil *Model, which as a Runner would not be nil
 		}
 		return opened, nil
+	}
+}
+
+// languageLoader opens models that generate text.
+func languageLoader(pool *kernel.Pool, c serverConfig) serve.LanguageLoader {
+	return func(ctx context.Context, m *model.Manifest, path func(model.File) (string, error)) (*llm.Model, error) {
+		return llm.OpenArtifact(ctx, m, path, llm.Options{
+			Pool: pool, Context: c.context, MemoryLimitBytes: c.memoryLimitBytes,
+			Limits: llm.Limits{MaxQueued: c.limits.MaxQueuedRequests, MaxSequences: c.maxSequences},
+		})
 	}
 }
 

@@ -5,12 +5,13 @@ import (
 
 	"tandem/graph"
 	"tandem/tensor"
+	"tandem/tensor/block"
 )
 
 // gatherOps take elements or blocks by index.
 func gatherOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Gather"), Since: 1, Infer: inferGather, Kernel: kernelGather, Grad: gradGather},
+		{ID: onnx("Gather"), Since: 1, Infer: inferGather, Kernel: kernelGather, Grad: gradGather, Encoded: true},
 		{ID: onnx("GatherElements"), Since: 11, Infer: inferGatherElements, Kernel: kernelGatherElements},
 		{ID: onnx("GatherND"), Since: 11, Infer: inferGatherND, Kernel: kernelGatherND},
 		{ID: onnx("ReverseSequence"), Since: 10, Infer: inferReverseSequence, Kernel: kernelReverseSequence},
@@ -109,6 +110,9 @@ func around(shape []int, axis int) (outer, dim, inner int) {
 }
 
 func kernelGather(c *graph.Call) (func() error, error) {
+	if k := c.Node.Inputs[0].Const; k != nil && k.Encoding != graph.Dense {
+		return kernelGatherRows(c, k)
+	}
 	m, err := moverOf(c.In[0].DType())
 	if err != nil {
 		return nil, err
@@ -445,6 +449,34 @@ func kernelCompress(c *graph.Call) (func() error, error) {
 		}
 		for o := range outer {
 			m.pick(c.Out[0], o*len(list)*inner, c.In[0], o*dim*inner, list, inner)
+		}
+		return nil
+	}, nil
+}
+
+// kernelGatherRows looks rows up in a table in blocks.
+func kernelGatherRows(c *graph.Call, k *graph.Constant) (func() error, error) {
+	f, ok := k.Encoding.InRows()
+	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
+	if err != nil {
+		return nil, err
+	}
+	if !ok || !f.Codec() || axis != 0 || c.In[0].Rank() != 2 {
+		return nil, fmt.Errorf("a table of shape %v in encoding %q cannot be read along axis %d", c.In[0].Shape(), k.Encoding, axis)
+	}
+	cols := c.In[0].Dim(1)
+	size := f.Size(cols)
+	if len(k.Data) != size*c.In[0].Dim(0) {
+		return nil, fmt.Errorf("a table of shape %v in encoding %q has %d bytes", c.In[0].Shape(), k.Encoding, len(k.Data))
+	}
+	var indices indexList
+	return func() error {
+		list, err := indices.read(c.In[1], c.In[0].Dim(0), 1)
+		if err != nil {
+			return err
+		}
+		for i, row := range list {
+			block.Decode(f, c.Out[0].F32()[i*cols:][:cols], k.Data[row*size:][:size])
 		}
 		return nil
 	}, nil

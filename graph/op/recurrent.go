@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"slices"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -11,11 +12,19 @@ import (
 // [directions,gates·hidden,in], recurrence [directions,gates·hidden,hidden]. With
 // layout 1, batch is the first dimension of x, the states and the results.
 func rnnOps() []graph.Op {
-	return []graph.Op{
-		{ID: onnx("RNN"), Since: 1, Infer: inferRecurrent(kindRNN()), Kernel: kernelRecurrent(kindRNN()), Work: workRecurrent},
-		{ID: onnx("GRU"), Since: 1, Infer: inferRecurrent(kindGRU()), Kernel: kernelRecurrent(kindGRU()), Work: workRecurrent},
-		{ID: onnx("LSTM"), Since: 1, Infer: inferRecurrent(kindLSTM()), Kernel: kernelRecurrent(kindLSTM()), Work: workRecurrent},
+	define := func(name string, kind recurrentKind) []graph.Op {
+		return []graph.Op{
+			{ID: onnx(name), Since: 1, Infer: inferRecurrent(kind), Kernel: kernelRecurrent(kind), Grad: gradRecurrent(name, kind), Work: workRecurrent},
+			// As ONNX's; further results: gates of every step, cell states or inner products.
+			{ID: private(name), Infer: inferRecurrentSaved(kind), Kernel: kernelFast(kind), Work: workRecurrent},
+		}
 	}
+	list := slices.Concat(define("RNN", kindRNN()), define("GRU", kindGRU()), define("LSTM", kindLSTM()))
+	return append(list, graph.Op{
+		// attributes kind, direction, activations; see recurrent_grad.go
+		ID: private("RecurrentGrad"), Infer: inferRecurrentGrad, Kernel: kernelRecurrentGrad,
+		InPlace: []graph.Alias{{In: rgGates, Out: rgOutGates}, {In: rgSaved, Out: rgOutSaved}},
+	})
 }
 
 // recurrentKind is what distinguishes the layers.
@@ -127,9 +136,18 @@ func checkRecurrent(c *graph.Infer, kind recurrentKind, dirs, hidden, batch grap
 	return nil
 }
 
+func kernelFast(kind recurrentKind) preparer {
+	return func(c *graph.Call) (func() error, error) { return prepareFastRecurrent(c, kind) }
+}
+
 func kernelRecurrent(kind recurrentKind) preparer {
 	return floating(
-		func(c *graph.Call) (func() error, error) { return prepareRecurrent[float32](c, kind) },
+		func(c *graph.Call) (func() error, error) {
+			if dirs, err := directions(c.Node); err == nil && plainRecurrent(c.Node, kind, len(dirs)) == "" {
+				return prepareFastRecurrent(c, kind)
+			}
+			return prepareRecurrent[float32](c, kind)
+		},
 		func(c *graph.Call) (func() error, error) { return prepareRecurrent[float64](c, kind) },
 	)
 }

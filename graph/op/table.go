@@ -17,6 +17,7 @@ func Lists() [][]graph.Op {
 		convOps(),
 		poolOps(),
 		matmulOps(),
+		projectionOps(), pagedOps(),
 		integerConvOps(),
 		transposeConvOps(),
 		deformOps(),

@@ -2,10 +2,12 @@ package api
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"tandem/internal/api/admin"
 	"tandem/internal/api/oip"
+	"tandem/internal/api/openai"
 	"tandem/internal/registry"
 	"tandem/internal/serve"
 	"tandem/internal/tenant"
@@ -38,6 +40,7 @@ type Limits struct {
 // BodyLimits are the most bytes of a body, by what it is.
 type BodyLimits struct {
 	InferBytes    int64 // over the wire and expanded; default 64 MiB
+	PromptBytes   int64 // of a request for text; default 16 MiB
 	JSONBytes     int64 // of an administrative request; default 1 MiB
 	ManifestBytes int64 // default registry.MaxManifestBytes
 	BlobBytes     int64 // default 64 GiB
@@ -47,7 +50,7 @@ func (l BodyLimits) withDefaults() BodyLimits {
 	for _, f := range []struct {
 		v     *int64
 		value int64
-	}{{&l.InferBytes, 64 << 20}, {&l.JSONBytes, 1 << 20}, {&l.ManifestBytes, registry.MaxManifestBytes}, {&l.BlobBytes, 64 << 30}} {
+	}{{&l.InferBytes, 64 << 20}, {&l.PromptBytes, 16 << 20}, {&l.JSONBytes, 1 << 20}, {&l.ManifestBytes, registry.MaxManifestBytes}, {&l.BlobBytes, 64 << 30}} {
 		if *f.v == 0 {
 			*f.v = f.value
 		}
@@ -72,10 +75,12 @@ type Deps struct {
 func Routes(d Deps) []Route {
 	body := d.Bodies.withDefaults()
 	v2 := oip.New(d.Engine, d.Ready, d.Version, body.InferBytes)
+	v1 := openai.New(d.Engine, d.Now)
 	adm := admin.New(d.Tenants, d.Registry, d.Rollout, d.Engine, body.BlobBytes, d.Now)
 	var (
 		none     = Limits{0, time.Minute}
 		tensors  = Limits{body.InferBytes, 2 * time.Minute}
+		prompt   = Limits{body.PromptBytes, time.Hour}
 		form     = Limits{body.JSONBytes, time.Minute}
 		load     = Limits{body.JSONBytes, 15 * time.Minute}
 		manifest = Limits{body.ManifestBytes, 5 * time.Minute}
@@ -97,6 +102,11 @@ func Routes(d Deps) []Route {
 		{get, "/v2/models/{model}/versions/{version}/ready", false, infer, none, v2.ModelReady, oip.WriteError},
 		{post, "/v2/models/{model}/infer", false, infer, tensors, v2.Infer, oip.WriteError},
 		{post, "/v2/models/{model}/versions/{version}/infer", false, infer, tensors, v2.Infer, oip.WriteError},
+
+		{get, "/v1/models", false, infer, none, v1.Models, openai.WriteError},
+		{get, "/v1/models/{model}", false, infer, none, v1.Model, openai.WriteError},
+		{post, "/v1/chat/completions", false, infer, prompt, v1.Chat, openai.WriteError},
+		{post, "/v1/completions", false, infer, prompt, v1.Complete, openai.WriteError},
 
 		{get, "/api/v1/whoami", false, infer, none, adm.Whoami, admin.WriteError},
 		{get, "/api/v1/keys", false, keys, none, adm.Keys, admin.WriteError},
@@ -129,6 +139,9 @@ func Routes(d Deps) []Route {
 func FailFor(path string) Fail {
 	if path == "/v2" || len(path) > 3 && path[:4] == "/v2/" {
 		return oip.WriteError
+	}
+	if strings.HasPrefix(path, "/v1/") {
+		return openai.WriteError
 	}
 	return admin.WriteError
 }

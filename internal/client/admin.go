@@ -31,14 +31,17 @@ type Key struct {
 
 // Usage is the sum of a day, in UTC, for one key and version of a model.
 type Usage struct {
-	Day       string `json:"day"`
-	Key       string `json:"key"`
-	Model     string `json:"model"`
-	Version   int    `json:"version"`
-	Requests  int64  `json:"requests"`
-	Errors    int64  `json:"errors"`
-	Rows      int64  `json:"rows"`
-	ComputeNs int64  `json:"compute_ns"`
+	Day      string `json:"day"`
+	Key      string `json:"key"`
+	Model    string `json:"model"`
+	Version  int    `json:"version"`
+	Requests int64  `json:"requests"`
+	Errors   int64  `json:"errors"`
+	Rows     int64  `json:"rows"`
+	// PromptTokens and AnswerTokens are those of models that generate text.
+	PromptTokens int64 `json:"prompt_tokens"`
+	AnswerTokens int64 `json:"answer_tokens"`
+	ComputeNs    int64 `json:"compute_ns"`
 }
 
 // Model is a name and what is there under it; version 0 is none.

@@ -239,6 +239,9 @@ func TestEveryRouteWantsAKey(t *testing.T) {
 			if strings.HasPrefix(path, "/v2") {
 				form = `{"error":"the key is missing, wrong or revoked`
 			}
+			if strings.HasPrefix(path, "/v1/") {
+				form = `{"error":{"message":"the key is missing, wrong or revoked`
+			}
 			if rec.Code != 401 || !strings.HasPrefix(rec.Body.String(), form) || rec.Header().Get("WWW-Authenticate") == "" {
 				t.Errorf("%s %s with %q: %d %s", route.Method, path, header, rec.Code, rec.Body)
 			}
@@ -296,7 +299,7 @@ func TestWholeWay(t *testing.T) {
 		"tandem_queued_requests", `tandem_model_memory_bytes{model="m",state="serving"`, `tandem_models{state="serving"`, "tandem_request_seconds_bucket"} {
 		metrics.want(t, 200, text)
 	}
-	w.do(t, w.owner, "GET", "/api/v1/usage", nil).want(t, 200, `"model":"m","version":1,"requests":2,"errors":0,"rows":2,"compute_ns":`)
+	w.do(t, w.owner, "GET", "/api/v1/usage", nil).want(t, 200, `"model":"m","version":1,"requests":2,"errors":0,"rows":2,"prompt_tokens":0,"answer_tokens":0,"compute_ns":`)
 	w.do(t, w.owner, "GET", "/api/v1/usage?since=1", nil).want(t, 400, `unknown query parameter \"since\"`)
 	w.do(t, w.owner, "GET", "/api/v1/usage?from=tomorrow", nil).want(t, 400, `expected a day such as`)
 

@@ -132,7 +132,7 @@ var zhCommand = [...]entry{
 	{"%s is %d, it must be at least 1", "%s 为 %d，至少应为 1"},
 	{"%s is %v, it must not be negative", "%s 为 %v，不能为负"},
 	{"%s is neither a model nor a run", "%s 既不是模型也不是训练目录"},
-	{"give the directory of a run, or of a model, or an .onnx file", "给出训练目录、模型目录或 .onnx 文件"},
+	{"give the directory of a run, or of a model, an .onnx or .gguf file, or a Hugging Face folder", "给出训练目录、模型目录、.onnx 或 .gguf 文件，或 Hugging Face 目录"},
 	{"%s is not empty", "%s 不是空目录"},
 	{"give --keep a directory that is not there yet", "为 --keep 指定一个尚不存在的目录"},
 	{"%s is not the data directory of a server", "%s 不是服务器的数据目录"},

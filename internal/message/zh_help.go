@@ -3,7 +3,7 @@ package message
 // entries is the whole catalogue.
 func entries() []entry {
 	var all []entry
-	for _, part := range [][]entry{zhHelp[:], zhCommand[:], zhParser[:], zhModels[:], zhServer[:]} {
+	for _, part := range [][]entry{zhHelp[:], zhCommand[:], zhParser[:], zhModels[:], zhServer[:], zhLanguage[:]} {
 		all = append(all, part...)
 	}
 	return all
@@ -35,6 +35,7 @@ var zhHelp = [...]entry{
 	{"List, show and delete models on the server.", "列出、查看和删除服务器上的模型。"},
 	{"Show what a model takes, gives and consists of.", "显示模型的输入、输出和组成。"},
 	{"An .onnx file, or the directory of a run or of a model.", ".onnx 文件，或训练、模型的目录。"},
+	{"An .onnx or .gguf file, a Hugging Face folder, or the directory of a run or of a model.", ".onnx 或 .gguf 文件、Hugging Face 目录，或训练、模型的目录。"},
 	{"Run the published test cases of a format.", "运行某种格式的公开测试用例。"},
 	{"Run the cases of the ONNX backend test suite beneath a folder.", "运行文件夹中的 ONNX 后端测试用例。"},
 	{"Folder of cases, such as onnx/backend/test/data of the Python package onnx.", "测试用例的文件夹，例如 Python 包 onnx 中的 onnx/backend/test/data。"},
@@ -113,7 +114,7 @@ var zhHelp = [...]entry{
 	{"How many labels to show for a picture.", "每张图片显示的标签数。"},
 	{"Threads that compute, for a model on this machine. Without it: all processors.", "本机模型的计算线程数。缺省：全部处理器。"},
 
-	{"Directory of a run or of a model, or an .onnx file.", "训练目录、模型目录或 .onnx 文件。"},
+	{"Directory of a run or of a model, an .onnx or .gguf file, or a Hugging Face folder.", "训练目录、模型目录、.onnx 或 .gguf 文件，或 Hugging Face 目录。"},
 	{"Name of the model on the server: a-z, 0-9, dot, underscore, hyphen.", "模型在服务器上的名称：a-z、0-9、点、下划线、连字符。"},
 	{"Rows of an .onnx file's inputs are independent, so that requests can be joined.", "声明 .onnx 模型输入的各行相互独立，因而可以合并请求。"},
 	{"Let the new version serve at once.", "立即部署新版本。"},

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"tandem/fault"
+	"tandem/llm"
 	"tandem/model"
 	"tandem/tensor"
 )
@@ -18,6 +20,8 @@ type deployment struct {
 	signature model.Signature
 	batch     bool // rows of separate requests may share a step
 	runner    Runner
+	language  *llm.Model // what runner wraps if it generates text, else nil
+	loaded    time.Time
 	bytes     int64 // reserved of the budget
 	queue     *queue
 	observe   func(Step)
@@ -107,19 +111,32 @@ func (e *Engine) end(p place, d *deployment, err error) {
 
 // open loads a runner within the budget of memory and warms it.
 func (e *Engine) open(ctx context.Context, a Artifact) (*deployment, error) {
-	var estimate int64
+	var (
+		estimate int64
+		err      error
+	)
 	for _, f := range a.Manifest.Files {
 		estimate += f.Bytes
 	}
-	if err := e.memory.reserve(a.Target, estimate); err != nil {
+	if err = e.memory.reserve(a.Target, estimate); err != nil {
 		return nil, err
 	}
-	runner, err := contain(func() (Runner, error) { return e.config.Load(ctx, a.Manifest, a.Path) })
+	var text *llm.Model
+	var runner Runner
+	runner, err = contain(func() (Runner, error) {
+		if len(a.Manifest.Stages) == 0 || a.Manifest.Stages[0].Kind != model.KindLanguage {
+			return e.config.Load(ctx, a.Manifest, a.Path)
+		}
+		var err error
+		text, err = e.config.LoadLanguage(ctx, a.Manifest, a.Path)
+		return language{text}, err
+	})
 	if err != nil {
 		e.memory.release(estimate)
 		return nil, fault.Wrap(err, "serve.deploy", fault.KindOf(err), "%v could not be loaded", a.Target).Try(fault.RemedyOf(err))
 	}
 	d := e.newDeployment(a, runner)
+	d.language = text
 	if err = e.memory.adjust(a.Target, estimate, d.bytes); err != nil {
 		e.memory.release(estimate)
 	} else if err = d.warm(ctx); err != nil {
@@ -133,7 +150,7 @@ func (e *Engine) open(ctx context.Context, a Artifact) (*deployment, error) {
 func (e *Engine) newDeployment(a Artifact, runner Runner) *deployment {
 	d := &deployment{
 		target: a.Target, manifest: a.Manifest, signature: runner.Signature(), runner: runner,
-		bytes: runner.MemoryBytes(), observe: e.config.Observe,
+		bytes: runner.MemoryBytes(), observe: e.config.Observe, loaded: time.Now(),
 	}
 	limits := e.config.Limits
 	if d.batch = joinable(&d.signature); !d.batch {

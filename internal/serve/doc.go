@@ -9,6 +9,7 @@
 //	queue.go     admission, deadline, cancel; workers that take steps
 //	decide.go    who joins the next step: a pure function, replayed by a seed
 //	step.go      join inputs along the first dimension, run, split, settle
+//	language.go  models that generate text: leases, and what they record
 //	deploy.go    load, warm, commit; the replaced version drains and closes
 //
 // serve knows a model only as a Runner. Which families there are, and how a

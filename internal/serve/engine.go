@@ -10,6 +10,7 @@ import (
 
 	"tandem/fault"
 	"tandem/internal/tenant"
+	"tandem/llm"
 	"tandem/model"
 	"tandem/tensor"
 )
@@ -26,9 +27,13 @@ type Runner interface {
 // Loader makes a Runner of an artifact; path tells where a file of it lies.
 type Loader func(ctx context.Context, manifest *model.Manifest, path func(model.File) (string, error)) (Runner, error)
 
+// LanguageLoader opens an artifact whose stage is of kind model.KindLanguage.
+type LanguageLoader func(ctx context.Context, manifest *model.Manifest, path func(model.File) (string, error)) (*llm.Model, error)
+
 // Config is everything that an Engine is told. Zero fields take the defaults.
 type Config struct {
 	Load              Loader
+	LoadLanguage      LanguageLoader
 	Limits            Limits
 	MemoryBudgetBytes int64         // of all loaded models; 0: no budget
 	LoadWait          time.Duration // how long a request waits for a model that is loading; default 10 s
@@ -85,6 +90,11 @@ type Engine struct {
 
 // New makes an engine without deployments.
 func New(c Config) (*Engine, error) {
+	if c.LoadLanguage == nil {
+		c.LoadLanguage = func(context.Context, *model.Manifest, func(model.File) (string, error)) (*llm.Model, error) {
+			return nil, fault.New("serve.load", fault.Unsupported, "this server opens no models that generate text")
+		}
+	}
 	if c.Load == nil {
 		return nil, fault.New("serve.new", fault.Internal, "there is no loader")
 	}
@@ -126,6 +136,7 @@ type Description struct {
 	Target
 	Signature *model.Signature // not to be written to
 	Manifest  *model.Manifest  // not to be written to
+	Loaded    time.Time
 }
 
 // Describe finds the deployment that would answer a call now. It waits a bounded
@@ -135,7 +146,11 @@ func (e *Engine) Describe(ctx context.Context, t tenant.ID, name string, version
 	if err != nil {
 		return Description{}, err
 	}
-	return Description{Target: d.target, Signature: &d.signature, Manifest: d.manifest}, nil
+	return d.description(), nil
+}
+
+func (d *deployment) description() Description {
+	return Description{Target: d.target, Signature: &d.signature, Manifest: d.manifest, Loaded: d.loaded}
 }
 
 // Infer validates a call, queues it, and returns its answer. If ctx is canceled it

@@ -261,6 +261,27 @@ func (q *queue) finish(s *step) {
 	}
 }
 
+// hold keeps the deployment open without a step, for what has a queue of its own; false
+// if it is being replaced. letGo must follow.
+func (q *queue) hold() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.workers++
+	return true
+}
+
+func (q *queue) letGo() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.workers--
+	if q.closed && q.workers == 0 {
+		close(q.idle)
+	}
+}
+
 // retire takes no more requests; those that were admitted are answered.
 func (q *queue) retire() {
 	q.mu.Lock()

@@ -29,7 +29,7 @@ func TestKill(t *testing.T) {
 						return err
 					}
 					for j := range 20 { // so that a transaction can be cut in the middle
-						_, err := tx.Exec(`INSERT INTO usage VALUES (?, '2026-01-01', ?, 'm', 1, 1, 0, 1, 1)`, id, fmt.Sprint(j))
+						_, err := tx.Exec(`INSERT INTO usage VALUES (?, '2026-01-01', ?, 'm', 1, 1, 0, 1, 1, 0, 0)`, id, fmt.Sprint(j))
 						if err != nil {
 							return err
 						}

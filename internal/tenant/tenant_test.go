@@ -298,9 +298,9 @@ func TestUsage(t *testing.T) {
 	}
 	s.Record(u)
 	c.add(time.Minute) // the next day
-	s.Record(Usage{Tenant: owner.Tenant, Key: dev.ID, Model: "n", Version: 3, Requests: 1})
-	first := UsageRow{"2026-01-31", owner.Key, "m", 1, 4, 2, 10, 2_000_000}
-	second := UsageRow{"2026-02-01", dev.ID, "n", 3, 1, 0, 0, 0}
+	s.Record(Usage{Tenant: owner.Tenant, Key: dev.ID, Model: "n", Version: 3, Requests: 1, PromptTokens: 7, AnswerTokens: 9})
+	first := UsageRow{"2026-01-31", owner.Key, "m", 1, 4, 2, 10, 0, 0, 2_000_000}
+	second := UsageRow{"2026-02-01", dev.ID, "n", 3, 1, 0, 0, 7, 9, 0}
 	developer := Principal{owner.Tenant, dev.ID, RoleDeveloper}
 	for _, tc := range []struct {
 		name     string

@@ -27,7 +27,9 @@ type Usage struct {
 	Requests int64
 	Errors   int64 // of the requests
 	Rows     int64 // inputs, one for each row of a batch
-	Compute  time.Duration
+	// PromptTokens and AnswerTokens are those of models that generate text.
+	PromptTokens, AnswerTokens int64
+	Compute                    time.Duration
 }
 
 // UsageRow is the sum of a day, in UTC, for one key and version of a model.
@@ -39,6 +41,9 @@ type UsageRow struct {
 	Requests int64  `json:"requests"`
 	Errors   int64  `json:"errors"`
 	Rows     int64  `json:"rows"`
+	// PromptTokens and AnswerTokens are those of models that generate text.
+	PromptTokens int64 `json:"prompt_tokens"`
+	AnswerTokens int64 `json:"answer_tokens"`
 	// ComputeNs is in nanoseconds.
 	ComputeNs int64 `json:"compute_ns"`
 }
@@ -58,7 +63,7 @@ type usageKey struct {
 	version int
 }
 
-type usageSum struct{ requests, errors, rows, computeNs int64 }
+type usageSum struct{ requests, errors, rows, promptTokens, answerTokens, computeNs int64 }
 
 func (l *ledger) add(k usageKey, u usageSum) {
 	l.mu.Lock()
@@ -73,6 +78,8 @@ func (l *ledger) add(k usageKey, u usageSum) {
 	sum.requests += u.requests
 	sum.errors += u.errors
 	sum.rows += u.rows
+	sum.promptTokens += u.promptTokens
+	sum.answerTokens += u.answerTokens
 	sum.computeNs += u.computeNs
 	l.pending[k] = sum
 }
@@ -93,7 +100,7 @@ func (l *ledger) take() map[usageKey]usageSum {
 // under the empty model, rather than lost.
 func (s *Service) Record(u Usage) {
 	s.usage.add(usageKey{u.Tenant, s.now().UTC().Format(dayFormat), u.Key, u.Model, u.Version},
-		usageSum{u.Requests, u.Errors, u.Rows, int64(u.Compute)})
+		usageSum{u.Requests, u.Errors, u.Rows, u.PromptTokens, u.AnswerTokens, int64(u.Compute)})
 }
 
 // Flush writes what has been recorded, and when keys were last used. What it fails to
@@ -128,16 +135,18 @@ func writeUsage(ctx context.Context, tx *sql.Tx, sums map[usageKey]usageSum) err
 		return nil
 	}
 	stmt, err := tx.PrepareContext(ctx, `INSERT INTO usage
-		(tenant_id, day, key_id, model, version, requests, errors, rows, compute_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+		(tenant_id, day, key_id, model, version, requests, errors, rows, prompt_tokens, answer_tokens, compute_ns)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant_id, day, key_id, model, version) DO UPDATE SET
 			requests = requests + excluded.requests, errors = errors + excluded.errors,
-			rows = rows + excluded.rows, compute_ns = compute_ns + excluded.compute_ns`)
+			rows = rows + excluded.rows, prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+			answer_tokens = answer_tokens + excluded.answer_tokens, compute_ns = compute_ns + excluded.compute_ns`)
 	if err != nil {
 		return err
 	}
 	defer stmt.Close()
 	for k, u := range sums {
-		if _, err := stmt.ExecContext(ctx, k.tenant, k.day, k.key, k.model, k.version, u.requests, u.errors, u.rows, u.computeNs); err != nil {
+		if _, err := stmt.ExecContext(ctx, k.tenant, k.day, k.key, k.model, k.version, u.requests, u.errors, u.rows, u.promptTokens, u.answerTokens, u.computeNs); err != nil {
 			return err
 		}
 	}
@@ -200,7 +209,8 @@ func (s *Service) UsageReport(ctx context.Context, p Principal, from, to time.Ti
 	}
 	report := []UsageRow{}
 	err := s.db.Read(ctx, func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, `SELECT day, key_id, model, version, requests, errors, rows, compute_ns FROM usage
+		rows, err := tx.QueryContext(ctx, `SELECT day, key_id, model, version, requests, errors, rows,
+			prompt_tokens, answer_tokens, compute_ns FROM usage
 			WHERE tenant_id = ? AND day BETWEEN ? AND ? AND (? OR key_id = ?)
 			ORDER BY day, key_id, model, version`,
 			p.Tenant, from.UTC().Format(dayFormat), to.UTC().Format(dayFormat), p.Role == RoleOwner, p.Key)
@@ -210,7 +220,7 @@ func (s *Service) UsageReport(ctx context.Context, p Principal, from, to time.Ti
 		defer rows.Close()
 		for rows.Next() {
 			var r UsageRow
-			if err := rows.Scan(&r.Day, &r.Key, &r.Model, &r.Version, &r.Requests, &r.Errors, &r.Rows, &r.ComputeNs); err != nil {
+			if err := rows.Scan(&r.Day, &r.Key, &r.Model, &r.Version, &r.Requests, &r.Errors, &r.Rows, &r.PromptTokens, &r.AnswerTokens, &r.ComputeNs); err != nil {
 				return err
 			}
 			report = append(report, r)

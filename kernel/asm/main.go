@@ -18,7 +18,12 @@ var families = []struct {
 	write func(*writer)
 }{
 	{"tile", writeTiles},
+	{"halftile", writeHalfTiles},
+	{"panel", writePanels},
+	{"quantize", writeQuantize},
+	{"gate", writeGates},
 	{"patches", writePatches},
+	{"cell", writeCells},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
 	{"rows", writeRows},

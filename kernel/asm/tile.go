@@ -25,11 +25,32 @@ type tileWriter struct {
 	rows   int // the height
 	lanes  int
 	unroll int
+	b2     halfFloat // how B is stored
 }
+
+// halfFloat says how the right-hand matrix is stored: as float32, or in 16 bits,
+// of which whole rows are read.
+type halfFloat uint8
+
+const (
+	notHalf halfFloat = iota
+	float16
+	bfloat16
+)
 
 func writeTiles(w *writer) {
 	(&tileWriter{writer: w, name: "tileAVX512", rows: 12, lanes: 16, unroll: 2}).write()
 	(&tileWriter{writer: w, name: "tileAVX2", rows: 6, lanes: 8, unroll: 2}).write()
+}
+
+func writeHalfTiles(w *writer) {
+	for _, b := range []struct {
+		name string
+		half halfFloat
+	}{{"F16", float16}, {"BF16", bfloat16}} {
+		(&tileWriter{writer: w, name: "tile" + b.name + "AVX512", rows: 12, lanes: 16, unroll: 2, b2: b.half}).write()
+		(&tileWriter{writer: w, name: "tile" + b.name + "AVX2", rows: 6, lanes: 8, unroll: 2, b2: b.half}).write()
+	}
 }
 
 var (
@@ -197,14 +218,28 @@ func (t *tileWriter) zero(v reg.VecPhysical) {
 	t.do(x86.VXORPS(v, v, v))
 }
 
+// loadB loads half a row of B.
+func (t *tileWriter) loadB(half int) {
+	dst, m := t.b(half), mem(regB, half*t.lanes*2)
+	switch t.b2 {
+	case float16:
+		t.do(x86.VCVTPH2PS(m, dst))
+	case bfloat16:
+		t.do(x86.VPMOVZXWD(m, dst))
+		t.do(x86.VPSLLD(operand.U8(16), dst, dst))
+	default:
+		t.loadHalf(regB, half, dst)
+	}
+}
+
 // step adds the products of one k. An element of A is loaded once for both halves:
 // as operands of the multiply-adds (embedded broadcast) the loads would outnumber
 // these, which costs a sixth of the rate where two loads and two multiply-adds
 // issue in a cycle.
 func (t *tileWriter) step(rows int) {
-	t.loadHalf(regB, 0, t.b(0))
-	t.loadHalf(regB, 1, t.b(1))
-	if t.lanes == 16 && rows >= 8 {
+	t.loadB(0)
+	t.loadB(1)
+	if t.lanes == 16 && rows >= 8 && t.b2 == notHalf {
 		t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regBS, Scale: 8}))
 		t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regBS, Scale: 8, Disp: 64}))
 	}

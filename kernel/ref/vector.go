@@ -102,6 +102,30 @@ func Sigmoid(y, x []float32) {
 	}
 }
 
+// SiLU computes y = x·sigmoid(x).
+func SiLU(y, x []float32) {
+	for i, v := range x {
+		y[i] = float32(float64(v) / (1 + math.Exp(-float64(v))))
+	}
+}
+
+// GELU computes y = x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2.
+func GELU(y, x []float32) {
+	for i, f := range x {
+		v := float64(f)
+		y[i] = float32(v * (1 + math.Tanh(math.Sqrt(2/math.Pi)*(v+0.044715*v*v*v))) / 2)
+	}
+}
+
+// SumSquares returns the sum of the squares of x, in order.
+func SumSquares(x []float32) float32 {
+	s := float32(0)
+	for _, v := range x {
+		s += float32(v * v)
+	}
+	return s
+}
+
 // Erf computes y = erf(x).
 func Erf(y, x []float32) {
 	for i, v := range x[:len(y)] {

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"tandem/kernel"
+	"tandem/llm"
+)
+
+// textBench are the flags of `tandem bench` for a model that generates text.
+type textBench struct {
+	PP       int `name:"pp" help:"Tokens of a prompt, of a model that generates text." placeholder:"N" default:"512"`
+	TG       int `name:"tg" help:"Tokens of its answer." placeholder:"N" default:"128"`
+	Depth    int `help:"Tokens before those of the answer, which are not timed." placeholder:"N" default:"0"`
+	Parallel int `help:"Answers at the same time." placeholder:"N" default:"1"`
+	Rounds   int `help:"How often to measure; the median is printed." placeholder:"N" default:"3"`
+}
+
+// textResult is what --json prints.
+type textResult struct {
+	Model       string  `json:"model"`
+	PP          int     `json:"prompt_tokens"`
+	TG          int     `json:"answer_tokens"`
+	Depth       int     `json:"depth_tokens"`
+	Parallel    int     `json:"parallel"`
+	Threads     int     `json:"threads"`
+	Prefill     float64 `json:"prefill_tokens_per_s"`
+	Decode      float64 `json:"decode_tokens_per_s"` // of all answers together
+	Open        float64 `json:"open_ms"`
+	PeakBytes   int64   `json:"peak_memory_bytes,omitempty"`
+	MemoryBytes int64   `json:"model_memory_bytes"`
+}
+
+// run measures a model that generates text: the time to read prompts, then that between
+// the tokens of answers, all of them going on at once. Tokens are random.
+func (b *textBench) run(ctx context.Context, a *app, path string, threads int) (err error) {
+	if b.PP < 1 || b.TG < 1 || b.Depth < 0 || b.Parallel < 1 || b.Rounds < 1 {
+		return usage("--pp, --tg, --parallel and --rounds must be at least 1, and --depth not negative")
+	}
+	leaveProcessorForNetwork(threads)
+	pool := kernel.NewPool(threads, kernel.Detect())
+	defer pool.Close()
+	start := time.Now()
+	room := max(b.PP+1, b.Depth+b.TG+2)
+	m, err := llm.Open(path, llm.Options{
+		Pool: pool, Context: room, Limits: llm.Limits{MaxSequences: b.Parallel, CacheTokens: b.Parallel * room},
+		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes())),
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	r := textResult{Model: path, PP: b.PP, TG: b.TG, Depth: b.Depth, Parallel: b.Parallel, Threads: threads, Open: ms(time.Since(start)), MemoryBytes: m.MemoryBytes()}
+	if _, err := b.times(ctx, m, min(b.PP, 32), 2); err != nil { // to warm up
+		return err
+	}
+	var prefill, decode []float64
+	for range b.Rounds {
+		p, err := b.prefill(ctx, m)
+		if err != nil {
+			return err
+		}
+		d, err := b.decode(ctx, m)
+		if err != nil {
+			return err
+		}
+		prefill, decode = append(prefill, p), append(decode, d)
+	}
+	r.Prefill, r.Decode, r.PeakBytes = median(prefill), median(decode), peakMemoryBytes()
+	if a.json {
+		return a.emit(r)
+	}
+	return r.show(a)
+}
+
+func median(x []float64) float64 {
+	slices.Sort(x)
+	return x[len(x)/2]
+}
+
+// prefill is how many tokens of prompts are read in a second.
+func (b *textBench) prefill(ctx context.Context, m *llm.Model) (float64, error) {
+	start := time.Now()
+	all, err := b.times(ctx, m, b.PP, 1)
+	if err != nil {
+		return 0, err
+	}
+	var last time.Time
+	for _, t := range all {
+		last = later(last, t[0])
+	}
+	return float64(b.PP*b.Parallel) / last.Sub(start).Seconds(), nil
+}
+
+// decode is how many tokens of answers come in a second while all answers go on.
+func (b *textBench) decode(ctx context.Context, m *llm.Model) (float64, error) {
+	all, err := b.times(ctx, m, b.Depth+1, b.TG+1)
+	if err != nil {
+		return 0, err
+	}
+	var begin time.Time
+	end := all[0][len(all[0])-1]
+	for _, t := range all {
+		begin = later(begin, t[0])
+		if last := t[len(t)-1]; last.Before(end) {
+			end = last
+		}
+	}
+	n := 0
+	for _, t := range all {
+		for _, at := range t {
+			if at.After(begin) && !at.After(end) {
+				n++
+			}
+		}
+	}
+	return float64(n) / end.Sub(begin).Seconds(), nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// times are when the tokens of each answer came.
+func (b *textBench) times(ctx context.Context, m *llm.Model, prompt, answer int) ([][]time.Time, error) {
+	all, errs := make([][]time.Time, b.Parallel), make([]error, b.Parallel)
+	var running sync.WaitGroup
+	for i := range all {
+		running.Go(func() {
+			r := rand.New(rand.NewPCG(1, uint64(i)))
+			q := llm.Request{Prompt: make([]int, prompt), MaxTokens: answer, IgnoreEnd: true, Sampling: llm.Sampling{Logprobs: -1}}
+			for j := range q.Prompt {
+				q.Prompt[j] = r.IntN(m.Config().Vocab)
+			}
+			for _, err := range m.Generate(ctx, q) {
+				errs[i] = err
+				all[i] = append(all[i], time.Now())
+			}
+		})
+	}
+	running.Wait()
+	return all, errors.Join(errs...)
+}
+
+func (r *textResult) show(a *app) error {
+	rows := [][]string{
+		{a.msg.Sprintf("Reading prompts"), a.msg.Sprintf("%.1f tokens/s", r.Prefill)},
+		{a.msg.Sprintf("Writing answers"), a.msg.Sprintf("%.1f tokens/s", r.Decode)},
+		{a.msg.Sprintf("Opening"), fmt.Sprintf("%.0f ms", r.Open)},
+		{a.msg.Sprintf("Model"), size(r.MemoryBytes)},
+	}
+	if r.PeakBytes > 0 {
+		rows = append(rows, []string{a.msg.Sprintf("Peak memory"), size(r.PeakBytes)})
+	}
+	return a.table(nil, rows)
+}

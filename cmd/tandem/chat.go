@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strings"
+	"time"
+
+	"tandem/fault"
+	"tandem/internal/client"
+	"tandem/kernel"
+	"tandem/llm"
+)
+
+// chatCmd is `tandem chat`.
+type chatCmd struct {
+	Model       string   `arg:"" placeholder:"NAME[:VERSION]|PATH" help:"Model that serves, or a .gguf file, or a Hugging Face folder."`
+	Prompt      string   `short:"p" help:"Ask this and end. Without it: a conversation, a message a line." placeholder:"TEXT"`
+	System      string   `help:"What the model is told before the conversation." placeholder:"TEXT"`
+	MaxTokens   int      `help:"Most tokens of an answer. Without it: what the context has room for." placeholder:"N"`
+	Temperature float64  `help:"How freely the model chooses; 0 is the most probable token always." placeholder:"T" default:"0.7"`
+	TopP        float64  `help:"Choose among the most probable tokens that together have this probability." placeholder:"P" default:"0.95"`
+	TopK        int      `help:"Choose among so many of the most probable tokens; 0 is all." placeholder:"N" default:"0"`
+	Seed        *uint64  `help:"Repeat what was drawn with this seed." placeholder:"N"`
+	Arg         []string `help:"Tell the model's template something, such as enable_thinking=false. May be given more than once." placeholder:"NAME=VALUE" sep:"none"`
+	Context     int      `help:"Tokens of a whole conversation, for a model on this machine. Without it: the model's own, at most 4096." placeholder:"N"`
+	Threads     int      `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
+}
+
+// said is a part of an answer.
+type saidPiece struct {
+	text   string
+	tokens int // of the answer so far
+}
+
+// speaker answers a conversation.
+type speaker func(ctx context.Context, messages []llm.Message) iter.Seq2[saidPiece, error]
+
+// Run holds a conversation.
+func (c *chatCmd) Run(ctx context.Context, a *app) (err error) {
+	arguments, err := c.arguments()
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	speak, chats, closeModel, err := c.open(a, arguments)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeModel()) }()
+	s := &chatSession{app: a, speak: speak, system: c.System, opened: time.Since(start)}
+	if !chats && !a.json {
+		s.note("The model was not trained to chat: it goes on with what you write.")
+	}
+	if c.Prompt != "" {
+		return s.once(ctx, c.Prompt)
+	}
+	return s.converse(ctx)
+}
+
+// arguments reads NAME=VALUE: numbers and truth values are such.
+func (c *chatCmd) arguments() (map[string]any, error) {
+	all := map[string]any{}
+	for _, text := range c.Arg {
+		name, value, found := strings.Cut(text, "=")
+		if !found || name == "" {
+			return nil, usage("%q is not NAME=VALUE", text)
+		}
+		switch value {
+		case "true", "false":
+			all[name] = value == "true"
+		default:
+			all[name] = value
+		}
+	}
+	return all, nil
+}
+
+// open finds the model: on this machine if the argument is a path, else on the server.
+// chats tells whether it has a template for conversations.
+func (c *chatCmd) open(a *app, arguments map[string]any) (speak speaker, chats bool, closeModel func() error, err error) {
+	if !isPath(c.Model) {
+		server, err := a.client()
+		if err != nil {
+			return nil, false, nil, err
+		}
+		return c.remote(server, arguments), true, func() error { return nil }, nil
+	}
+	threads, err := threadsOr(c.Threads)
+	if err != nil {
+		return nil, false, nil, err
+	}
+	leaveProcessorForNetwork(threads)
+	pool := kernel.NewPool(threads, kernel.Detect())
+	m, err := llm.Open(c.Model, llm.Options{Pool: pool, Context: c.Context, MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes()))})
+	if err != nil {
+		pool.Close()
+		return nil, false, nil, err
+	}
+	return c.here(m, arguments), m.Chats(), func() error {
+		err := m.Close()
+		pool.Close()
+		return err
+	}, nil
+}
+
+// remote speaks over the network.
+func (c *chatCmd) remote(server *client.Client, arguments map[string]any) speaker {
+	return func(ctx context.Context, messages []llm.Message) iter.Seq2[saidPiece, error] {
+		q := client.ChatRequest{
+			Model: c.Model, MaxTokens: c.MaxTokens, Temperature: &c.Temperature, TopP: &c.TopP, TopK: c.TopK, Seed: c.Seed, Arguments: arguments,
+		}
+		for _, m := range messages {
+			q.Messages = append(q.Messages, client.ChatMessage(m))
+		}
+		return func(yield func(saidPiece, error) bool) {
+			n := 0
+			for p, err := range server.Chat(ctx, q) {
+				if n++; p.Tokens > 0 {
+					n = p.Tokens
+				}
+				if !yield(saidPiece{p.Text, n}, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// here speaks with a model in this process.
+func (c *chatCmd) here(m *llm.Model, arguments map[string]any) speaker {
+	return func(ctx context.Context, messages []llm.Message) iter.Seq2[saidPiece, error] {
+		return func(yield func(saidPiece, error) bool) {
+			prompt, err := promptOf(m, messages, arguments)
+			if err != nil {
+				yield(saidPiece{}, err)
+				return
+			}
+			r := llm.Request{Prompt: prompt, MaxTokens: c.MaxTokens, RandomSeed: c.Seed == nil,
+				Sampling: llm.Sampling{Temperature: c.Temperature, TopP: c.TopP, TopK: c.TopK, Logprobs: -1}}
+			if c.Seed != nil {
+				r.Sampling.Seed = *c.Seed
+			}
+			n := 0
+			for p, err := range m.Generate(ctx, r) {
+				if n++; !yield(saidPiece{p.Text, n}, err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// promptOf is the conversation by the model's template, or for a model without one its
+// texts in a row.
+func promptOf(m *llm.Model, messages []llm.Message, arguments map[string]any) ([]int, error) {
+	if m.Chats() {
+		return m.Chat(messages, arguments)
+	}
+	var text strings.Builder
+	for _, message := range messages {
+		text.WriteString(message.Content)
+	}
+	prompt := m.Encode(text.String())
+	if len(prompt) == 0 {
+		return nil, fault.New("tandem.chat", fault.Invalid, "there is no text to go on with")
+	}
+	return prompt, nil
+}

@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ergochat/readline"
+
+	"tandem/fault"
+	"tandem/llm"
+)
+
+// chatSession is a conversation under way.
+type chatSession struct {
+	*app
+	speak    speaker
+	system   string
+	messages []llm.Message // of user and assistant in turn
+	opened   time.Duration
+}
+
+// note tells the person something that is no part of an answer.
+func (s *chatSession) note(format string, args ...any) {
+	fmt.Fprintln(s.err, s.msg.Sprintf(format, args...))
+}
+
+// once answers one message.
+func (s *chatSession) once(ctx context.Context, text string) error {
+	s.messages = append(s.messages, llm.Message{Role: "user", Content: text})
+	return s.answer(ctx)
+}
+
+// converse answers a line after the other, until there are no more.
+func (s *chatSession) converse(ctx context.Context) error {
+	// Here the first Ctrl-C stops an answer. SIGTERM still ends the program.
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
+	defer signal.Stop(interrupts)
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	terms := make(chan os.Signal, 1)
+	signal.Notify(terms, syscall.SIGTERM)
+	defer signal.Stop(terms)
+	go func() {
+		select {
+		case <-terms:
+			end()
+		case <-ctx.Done():
+		}
+	}()
+	lines, err := s.lines()
+	if err != nil {
+		return err
+	}
+	defer lines.Close()
+	for ctx.Err() == nil {
+		text, err := lines.Readline()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case errors.Is(err, readline.ErrInterrupt): // Ctrl-C takes the line back, and on an empty one ends
+			if text == "" {
+				return nil
+			}
+			continue
+		case err != nil:
+			return fault.From(err, "tandem.chat")
+		}
+		done, err := s.line(ctx, text, interrupts)
+		if err != nil || done {
+			return err
+		}
+	}
+	return nil
+}
+
+// lineReader is where messages come from.
+type lineReader interface {
+	Readline() (string, error)
+	Close() error
+}
+
+// lines reads from a terminal, where lines can be edited and called back, or from a pipe.
+func (s *chatSession) lines() (lineReader, error) {
+	if !terminal(s.in) || !terminal(s.out) {
+		return newPipeReader(s.in), nil
+	}
+	s.note("Write a message. /help lists commands; Ctrl-C stops an answer, Ctrl-D ends.")
+	r, err := readline.NewFromConfig(&readline.Config{Prompt: "> ", HistoryLimit: 1000})
+	return r, fault.From(err, "tandem.chat")
+}
+
+// line takes a message or a command. An error of one answer is told, and the
+// conversation goes on.
+func (s *chatSession) line(ctx context.Context, text string, interrupts <-chan os.Signal) (done bool, err error) {
+	ask := strings.TrimSpace(text) != ""
+	if strings.HasPrefix(text, "/") {
+		if ask, done = s.command(text); done {
+			return true, nil
+		}
+	} else if ask {
+		s.messages = append(s.messages, llm.Message{Role: "user", Content: text})
+	}
+	if !ask {
+		return false, nil
+	}
+	return false, s.interruptible(ctx, interrupts)
+}
+
+// interruptible answers until Ctrl-C; what has been said by then stays.
+func (s *chatSession) interruptible(ctx context.Context, interrupts <-chan os.Signal) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		select {
+		case <-interrupts:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	err := s.answer(ctx)
+	if err == nil || fault.KindOf(err) == fault.Canceled {
+		return nil
+	}
+	s.messages = s.messages[:len(s.messages)-1] // the question was not answered
+	if !terminal(s.in) {
+		return err
+	}
+	s.fail(err)
+	return nil
+}
+
+// command obeys a line that begins with a slash. ask: the last message is to be
+// answered; done: the conversation ends.
+func (s *chatSession) command(line string) (ask, done bool) {
+	name, rest, _ := strings.Cut(line, " ")
+	rest = strings.TrimSpace(rest)
+	switch name {
+	case "/exit", "/quit":
+		return false, true
+	case "/help":
+		for _, l := range chatCommands() {
+			fmt.Fprintf(s.err, "  %-16s %s\n", l[0], s.msg.Text(l[1]))
+		}
+	case "/clear":
+		s.messages = nil
+		s.note("The conversation begins anew.")
+	case "/undo":
+		s.undo()
+	case "/retry":
+		if n := len(s.messages); n > 0 && s.messages[n-1].Role == "assistant" {
+			s.messages = s.messages[:n-1]
+		}
+		return len(s.messages) > 0, false
+	case "/edit":
+		if rest == "" {
+			s.note("Write the new message after /edit.")
+			return false, false
+		}
+		s.undo()
+		s.messages = append(s.messages, llm.Message{Role: "user", Content: rest})
+		return true, false
+	case "/system":
+		s.system = rest
+	case "/history":
+		for _, m := range s.all() {
+			fmt.Fprintf(s.out, "%s: %s\n", m.Role, m.Content)
+		}
+	default:
+		s.note("There is no command %s. /help lists them.", name)
+	}
+	return false, false
+}
+
+// chatCommands are the commands and what they do.
+func chatCommands() [][2]string {
+	return [][2]string{
+		{"/retry", "answer the last message anew"},
+		{"/edit TEXT", "put TEXT in the place of the last message, and answer it"},
+		{"/undo", "forget the last message and its answer"},
+		{"/clear", "forget the whole conversation"},
+		{"/system TEXT", "tell the model TEXT before the conversation"},
+		{"/history", "show the conversation"},
+		{"/exit", "end"},
+	}
+}
+
+// undo forgets the last message and its answer.
+func (s *chatSession) undo() {
+	n := len(s.messages)
+	if n > 0 && s.messages[n-1].Role == "assistant" {
+		n--
+	}
+	s.messages = s.messages[:max(n-1, 0)]
+}
+
+// all is the conversation as the model is told it.
+func (s *chatSession) all() []llm.Message {
+	if s.system == "" {
+		return s.messages
+	}
+	return append([]llm.Message{{Role: "system", Content: s.system}}, s.messages...)
+}
+
+// chatAnswer is what --json prints of an answer.
+type chatAnswer struct {
+	Role    string  `json:"role"`
+	Content string  `json:"content"`
+	Tokens  int     `json:"tokens"`
+	First   float64 `json:"first_token_ms"`
+	Rate    float64 `json:"decode_tokens_per_s"`
+}
+
+// answer says what the model answers to the conversation, as it comes.
+func (s *chatSession) answer(ctx context.Context) (err error) {
+	start := time.Now()
+	var first time.Time
+	a := chatAnswer{Role: "assistant"}
+	for p, pieceErr := range s.speak(ctx, s.all()) {
+		if pieceErr != nil {
+			err = pieceErr
+			break
+		}
+		if first.IsZero() {
+			first = time.Now()
+		}
+		a.Content, a.Tokens = a.Content+p.text, p.tokens
+		if !s.json {
+			if _, err := io.WriteString(s.out, p.text); err != nil {
+				return fault.From(err, "tandem.print")
+			}
+		}
+	}
+	stopped := err != nil && fault.KindOf(err) == fault.Canceled
+	if err != nil && !stopped {
+		return err
+	}
+	s.messages = append(s.messages, llm.Message{Role: "assistant", Content: a.Content})
+	if !first.IsZero() {
+		a.First = float64(first.Sub(start).Microseconds()) / 1e3
+	}
+	if seconds := time.Since(first).Seconds(); a.Tokens > 1 && seconds > 0 {
+		a.Rate = float64(a.Tokens-1) / seconds
+	}
+	if s.json {
+		return errors.Join(s.emit(a), err)
+	}
+	fmt.Fprintln(s.out)
+	if terminal(s.out) {
+		s.note("[%d tokens, %.1f tokens/s, the first after %.0f ms]", a.Tokens, a.Rate, a.First)
+	}
+	return err
+}

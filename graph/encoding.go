@@ -1,0 +1,54 @@
+package graph
+
+import (
+	"strings"
+
+	blocks "tandem/tensor/block"
+)
+
+// Encoding tells how a constant's bytes hold its elements. What a constant means
+// depends on its type and shape; only kernels look at the encoding.
+//
+// Matrices of float32 may be held in the blocks of tensor/block, in three ways.
+// Rows is how a table lies in a file, each row of the matrix in blocks. Columns is
+// the same for a matrix [inputs, outputs] that is the right operand of a product:
+// the file has it as [outputs, inputs], so that blocks run along its columns.
+// Panels are such columns packed for the kernels.
+type Encoding string
+
+const (
+	Dense Encoding = "" // row-major little-endian elements
+	// PanelB is the packed right-hand matrix of kernel.PackB for this processor.
+	PanelB Encoding = "panel-b"
+	// Zeros has no bytes: all elements are zero. For state.
+	Zeros Encoding = "zeros"
+)
+
+const columnsSuffix, panelsSuffix = ".columns", ".panels"
+
+// Rows is the encoding of a matrix whose rows are blocks of f one after another.
+func Rows(f blocks.Format) Encoding { return Encoding(f.String()) }
+
+// Columns is the encoding of a matrix whose columns are blocks of f.
+func Columns(f blocks.Format) Encoding { return Encoding(f.String() + columnsSuffix) }
+
+// Panels is the encoding of a matrix whose columns kernel.PackRows has packed.
+func Panels(f blocks.Format) Encoding { return Encoding(f.String() + panelsSuffix) }
+
+// InRows is the format of rows in blocks; false for other encodings.
+func (e Encoding) InRows() (blocks.Format, bool) { return e.format("") }
+
+// InColumns is the format of columns in blocks; false for other encodings.
+func (e Encoding) InColumns() (blocks.Format, bool) { return e.format(columnsSuffix) }
+
+// InPanels is the format of packed columns; false for other encodings.
+func (e Encoding) InPanels() (blocks.Format, bool) { return e.format(panelsSuffix) }
+
+func (e Encoding) format(suffix string) (blocks.Format, bool) {
+	name, ok := strings.CutSuffix(string(e), suffix)
+	if !ok || e == Dense {
+		return 0, false
+	}
+	f, err := blocks.Parse(name)
+	return f, err == nil
+}

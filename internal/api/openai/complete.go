@@ -1,0 +1,190 @@
+package openai
+
+import (
+	"net/http"
+	"strings"
+
+	"tandem/internal/serve"
+	"tandem/internal/tenant"
+	"tandem/llm"
+)
+
+// lowestLogprob stands for minus infinity, which JSON does not have.
+const lowestLogprob = -9999
+
+// defaultCompletion is how many tokens an answer has if the request does not say.
+const defaultCompletion = 16
+
+// valid is text for JSON: bytes that are no character are replaced.
+func valid(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
+
+// textAnswer is an answer, or a part of one in a stream.
+type textAnswer struct {
+	ID      string       `json:"id"`
+	Object  string       `json:"object"`
+	Created int64        `json:"created"`
+	Model   string       `json:"model"`
+	Choices []textChoice `json:"choices"`
+}
+
+type textWithUsage struct {
+	textAnswer
+	Usage *usage `json:"usage"`
+}
+
+type textChoice struct {
+	Index    int           `json:"index"`
+	Text     string        `json:"text"`
+	Logprobs *textLogprobs `json:"logprobs"`
+	Finish   *llm.Finish   `json:"finish_reason"`
+}
+
+type textLogprobs struct {
+	Tokens   []string             `json:"tokens"`
+	Logprobs []float32            `json:"token_logprobs"`
+	Top      []map[string]float32 `json:"top_logprobs"`
+	Offsets  []int                `json:"text_offset"` // of each token, in characters of the answer
+}
+
+// Complete goes on with texts or tokens.
+func (s *Service) Complete(w http.ResponseWriter, r *http.Request, p tenant.Principal) error {
+	q, err := readRequest(r, Completions)
+	if err != nil {
+		return err
+	}
+	lease, err := s.lease(r, p, q.model)
+	if err != nil {
+		return err
+	}
+	defer lease.Release()
+	c, requests, err := s.newCompletion(q, lease)
+	if err != nil {
+		return err
+	}
+	var u usage
+	if q.stream {
+		u, err = c.stream(w, r, requests)
+	} else {
+		u, err = c.whole(w, r, requests)
+	}
+	lease.Record(u.Prompt, u.Answer, err)
+	return err
+}
+
+// completion is one request on its way.
+type completion struct {
+	answer   textAnswer
+	model    *serve.Lease
+	logprobs bool
+	usage    bool
+	written  []int // characters of each answer so far
+}
+
+func (s *Service) newCompletion(q *request, lease *serve.Lease) (*completion, []llm.Request, error) {
+	if q.maxOut == 0 {
+		q.maxOut = defaultCompletion
+	}
+	top := -1
+	given, err := q.read("logprobs", "an integer", &top)
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case given && (top < 0 || top > 5):
+		return nil, nil, invalid("logprobs", "logprobs is %d, expected 0 to 5", top)
+	}
+	prompts, err := q.prompts(lease)
+	if err != nil {
+		return nil, nil, err
+	}
+	var requests []llm.Request
+	for _, prompt := range prompts {
+		for i := range q.n {
+			requests = append(requests, q.requestOf(prompt, top, i))
+		}
+	}
+	c := &completion{
+		model: lease, usage: q.usage, logprobs: given, written: make([]int, len(requests)),
+		answer: textAnswer{ID: id("cmpl-"), Object: "text_completion", Created: s.now().Unix(), Model: q.model},
+	}
+	return c, requests, check(lease, requests, "prompt")
+}
+
+// whole answers when all is there.
+func (c *completion) whole(w http.ResponseWriter, r *http.Request, requests []llm.Request) (usage, error) {
+	choices := make([]textChoice, len(requests))
+	for i := range choices {
+		choices[i] = textChoice{Index: i}
+		if c.logprobs {
+			choices[i].Logprobs = newTextLogprobs()
+		}
+	}
+	u, err := generate(r.Context(), c.model, requests, func(p piece) error {
+		to := &choices[p.answer]
+		to.Text += p.Text
+		if c.logprobs && !p.End {
+			c.spell(to.Logprobs, p)
+		}
+		if p.Finish != llm.FinishNone {
+			to.Finish = &p.Finish
+		}
+		return nil
+	})
+	if err != nil {
+		return u, err
+	}
+	c.answer.Choices = choices
+	return u, send(w, textWithUsage{c.answer, &u})
+}
+
+// stream answers as it comes.
+func (c *completion) stream(w http.ResponseWriter, r *http.Request, requests []llm.Request) (usage, error) {
+	e, err := newEvents(w)
+	if err != nil {
+		return usage{}, err
+	}
+	u, err := generate(r.Context(), c.model, requests, func(p piece) error {
+		if p.Text == "" && !c.logprobs && p.Finish == llm.FinishNone {
+			return nil
+		}
+		choice := textChoice{Index: p.answer, Text: p.Text}
+		if c.logprobs && !p.End {
+			choice.Logprobs = newTextLogprobs()
+			c.spell(choice.Logprobs, p)
+		}
+		if p.Finish != llm.FinishNone {
+			choice.Finish = &p.Finish
+		}
+		c.answer.Choices = []textChoice{choice}
+		if c.usage {
+			return e.data(textWithUsage{c.answer, nil})
+		}
+		return e.data(c.answer)
+	})
+	if err != nil {
+		_ = e.fail(err, requestIDOf(w)) // the client may have gone: then there is no one to tell
+		return u, err
+	}
+	if c.usage {
+		c.answer.Choices = []textChoice{}
+		if err := e.data(textWithUsage{c.answer, &u}); err != nil {
+			return u, err
+		}
+	}
+	return u, e.done()
+}
+
+func newTextLogprobs() *textLogprobs {
+	return &textLogprobs{Tokens: []string{}, Logprobs: []float32{}, Top: []map[string]float32{}, Offsets: []int{}}
+}
+
+// spell adds a token.
+func (c *completion) spell(to *textLogprobs, p piece) {
+	text := valid(c.model.TokenBytes(p.ID))
+	top := map[string]float32{}
+	for _, a := range p.Top {
+		top[valid(c.model.TokenBytes(a.ID))] = max(a.Logprob, lowestLogprob)
+	}
+	to.Tokens, to.Logprobs = append(to.Tokens, text), append(to.Logprobs, max(p.Logprob, lowestLogprob))
+	to.Top, to.Offsets = append(to.Top, top), append(to.Offsets, c.written[p.answer])
+	c.written[p.answer] += len([]rune(text))
+}

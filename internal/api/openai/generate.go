@@ -1,0 +1,65 @@
+package openai
+
+import (
+	"context"
+	"sync"
+
+	"tandem/fault"
+	"tandem/internal/serve"
+	"tandem/llm"
+)
+
+// piece is a token of one of a request's answers.
+type piece struct {
+	answer int
+	llm.Piece
+}
+
+// usage are the tokens of a request.
+type usage struct {
+	Prompt int `json:"prompt_tokens"`
+	Answer int `json:"completion_tokens"`
+	Total  int `json:"total_tokens"`
+}
+
+// generate computes all answers at the same time, and hands their pieces to put as they
+// come, one at a time. An error of put, of the model, or the end of ctx stops all.
+// What has been used is told in every case.
+func generate(ctx context.Context, m *serve.Lease, requests []llm.Request, put func(piece) error) (u usage, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		all sync.WaitGroup
+		mu  sync.Mutex
+	)
+	for i, r := range requests {
+		u.Prompt += len(r.Prompt)
+		all.Go(func() {
+			for p, err := range m.Generate(ctx, r) {
+				mu.Lock()
+				if err == nil {
+					u.Answer++
+					err = put(piece{i, p})
+				}
+				mu.Unlock()
+				if err != nil {
+					cancel(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	u.Total = u.Prompt + u.Answer
+	return u, fault.From(context.Cause(ctx), "openai.generate")
+}
+
+// check asks the model whether it will take every request, before anything is sent.
+func check(m *serve.Lease, requests []llm.Request, param string) error {
+	for _, r := range requests {
+		if err := m.Check(r); err != nil {
+			return checked(err, param)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,164 @@
+package openai
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"tandem/fault"
+	"tandem/internal/serve"
+	"tandem/llm"
+)
+
+// requestOf is what a model is asked for one prompt; the seed of answer i of several
+// follows from that of the first.
+func (q *request) requestOf(prompt []int, logprobs, i int) llm.Request {
+	s := llm.Sampling{Temperature: 1, TopP: 1, Bias: q.bias, Logprobs: logprobs}
+	set(&s.Temperature, q.sampling.temperature)
+	set(&s.TopP, q.sampling.topP)
+	set(&s.MinP, q.sampling.minP)
+	set(&s.Presence, q.sampling.presence)
+	set(&s.Frequency, q.sampling.frequency)
+	set(&s.Repetition, q.sampling.repetition)
+	if k := q.sampling.topK; k != nil && *k > 0 {
+		s.TopK = *k
+	}
+	if q.seed != nil {
+		s.Seed = uint64(*q.seed) + uint64(i)
+	}
+	return llm.Request{
+		Prompt: prompt, MaxTokens: q.maxOut, Sampling: s, RandomSeed: q.seed == nil, Stop: q.stop, IgnoreEnd: q.ignore,
+	}
+}
+
+func set(to, v *float64) {
+	if v != nil {
+		*to = *v
+	}
+}
+
+// messages reads the conversation. Content is a string or a list of text parts.
+func (q *request) messages() ([]llm.Message, error) {
+	const name = "messages"
+	var list []struct {
+		Role         string          `json:"role"`
+		Content      json.RawMessage `json:"content"`
+		Name         string          `json:"name"`
+		Refusal      *string         `json:"refusal"`
+		Audio        json.RawMessage `json:"audio"`
+		ToolCalls    []any           `json:"tool_calls"`
+		FunctionCall json.RawMessage `json:"function_call"`
+		ToolCallID   string          `json:"tool_call_id"`
+	}
+	given, err := q.read(name, "a list of messages", &list)
+	if err != nil {
+		return nil, err
+	}
+	if !given || len(list) == 0 {
+		return nil, invalid(name, "there are no messages")
+	}
+	out := make([]llm.Message, len(list))
+	for i, m := range list {
+		switch m.Role {
+		case "system", "user", "assistant":
+		case "developer":
+			m.Role = "system" // what it was called before
+		case "tool", "function":
+			return nil, unsupported(name, "message %d is of a tool: tools are not called yet", i)
+		default:
+			return nil, invalid(name, "message %d has the role %.40q", i, m.Role)
+		}
+		if len(m.ToolCalls) > 0 || len(m.FunctionCall) > 0 && string(m.FunctionCall) != "null" {
+			return nil, unsupported(name, "message %d calls tools: tools are not called yet", i)
+		}
+		text, err := textOf(m.Content)
+		if err != nil {
+			return nil, invalid(name, "message %d: %v", i, err)
+		}
+		out[i] = llm.Message{Role: m.Role, Content: text}
+	}
+	return out, nil
+}
+
+// textOf joins the parts of a content.
+func textOf(content json.RawMessage) (string, error) {
+	var text string
+	if len(content) == 0 || string(content) == "null" {
+		return "", nil
+	}
+	if json.Unmarshal(content, &text) == nil {
+		return text, nil
+	}
+	var parts []struct {
+		Type    string `json:"type"`
+		Text    string `json:"text"`
+		Refusal string `json:"refusal"`
+	}
+	if err := json.Unmarshal(content, &parts); err != nil {
+		return "", fault.New("openai.request", fault.Invalid, "its content is neither a string nor a list of parts")
+	}
+	for _, p := range parts {
+		switch p.Type {
+		case "text":
+			text += p.Text
+		case "refusal":
+			text += p.Refusal
+		default:
+			return "", fault.New("openai.request", fault.Unsupported, "a part of type %.40q: models here read text only", p.Type)
+		}
+	}
+	return text, nil
+}
+
+// prompts reads the prompts of /v1/completions: a string, strings, tokens, or lists of
+// tokens.
+func (q *request) prompts(m *serve.Lease) ([][]int, error) {
+	const name = "prompt"
+	value := q.members[name]
+	var (
+		text   string
+		texts  []string
+		tokens []int
+		lists  [][]int
+	)
+	switch {
+	case len(value) == 0 || string(value) == "null":
+		return nil, invalid(name, "the parameter \"prompt\" is missing")
+	case json.Unmarshal(value, &text) == nil:
+		texts = []string{text}
+	case string(compact(value)) == "[]":
+		return nil, invalid(name, "there are no prompts")
+	case json.Unmarshal(value, &texts) == nil:
+	case json.Unmarshal(value, &tokens) == nil:
+		lists = [][]int{tokens}
+	case json.Unmarshal(value, &lists) == nil:
+	default:
+		return nil, wrongType(name, "a string, strings, tokens, or lists of tokens", value)
+	}
+	if len(lists) == 0 {
+		for _, t := range texts {
+			lists = append(lists, m.Encode(t))
+		}
+	}
+	if len(lists)*q.n > maxAnswers {
+		return nil, invalid(name, "%d prompts with %d answers each are asked for, at most %d in one request", len(lists), q.n, maxAnswers)
+	}
+	return lists, nil
+}
+
+// checked puts what a model refuses into the protocol's form.
+func checked(err error, param string) error {
+	e, ok := err.(*fault.Error)
+	if !ok {
+		return err
+	}
+	switch e.Kind {
+	case fault.TooLarge:
+		return &paramError{param, "context_length_exceeded", e}
+	case fault.Invalid:
+		return &paramError{"", "", e}
+	}
+	return err
+}
+
+// requestIDOf is the id under which the gateway knows the request.
+func requestIDOf(w http.ResponseWriter) string { return w.Header().Get("X-Request-Id") }

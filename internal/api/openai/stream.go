@@ -1,0 +1,58 @@
+package openai
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"tandem/fault"
+)
+
+// events writes server-sent events.
+type events struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// eventTimeout is how long a client may take to read one event.
+const eventTimeout = time.Minute
+
+// newEvents begins the stream. The headers go out at once: a client should not wait
+// for them as long as for the first token.
+func newEvents(w http.ResponseWriter) (*events, error) {
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream; charset=utf-8")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no")
+	w.WriteHeader(http.StatusOK)
+	e := &events{w, http.NewResponseController(w)}
+	return e, e.flush()
+}
+
+func (e *events) flush() error { return fault.From(e.control.Flush(), "openai.stream") }
+
+// data sends one event.
+func (e *events) data(v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fault.Wrap(err, "openai.stream", fault.Internal, "an event cannot be written")
+	}
+	return e.raw(b)
+}
+
+func (e *events) raw(b []byte) error {
+	_ = e.control.SetWriteDeadline(time.Now().Add(eventTimeout)) // a test's recorder has none
+	if _, err := e.w.Write(append(append([]byte("data: "), b...), '\n', '\n')); err != nil {
+		return fault.From(err, "openai.stream")
+	}
+	return e.flush()
+}
+
+// done ends a stream that went well.
+func (e *events) done() error { return e.raw([]byte("[DONE]")) }
+
+// fail ends a stream with an error, which clients raise.
+func (e *events) fail(err error, requestID string) error {
+	_, wire := describe(err, requestID)
+	return e.data(map[string]wireError{"error": wire})
+}

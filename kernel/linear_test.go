@@ -1,0 +1,223 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"tandem/kernel/ref"
+	"tandem/tensor/block"
+)
+
+var linearFormats = []block.Format{block.Q8_0, block.Q4_0, block.Q4_K, block.Q5_K, block.Q6_K, block.F16, block.BF16, block.F32}
+
+// testWeight makes a weight in blocks, and the numbers that it stands for.
+func testWeight(r *rand.Rand, p *Pool, f block.Format, n, k int) (Weight, []float32) {
+	x := random(r, n*k, 0)
+	src := make([]byte, f.Size(n*k))
+	block.Encode(f, src, x)
+	block.Decode(f, x, src)
+	w := Weight{Format: f, N: n, Data: make([]byte, PackedBytes(f, n, k, p.ISA()))}
+	PackRows(p, f, w.Data, src, n, k)
+	return w, x
+}
+
+// TestPanelsHoldTheWeights reads packed weights back.
+func TestPanelsHoldTheWeights(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	p := testPools(t)[0]
+	for _, f := range linearFormats {
+		layout, ok := ref.PanelOf(f)
+		if !ok {
+			continue
+		}
+		n, k := 21, 512
+		w, want := testWeight(r, p, f, n, k)
+		for i := range n {
+			for j := range k {
+				got := layout.Weight(w.Data[i/ref.PanelRows*layout.Bytes(k):], i%ref.PanelRows, j)
+				if d := math.Abs(float64(got - want[i*k+j])); d > 1e-6 {
+					t.Fatalf("%v: weight %d,%d is %v, want %v", f, i, j, got, want[i*k+j])
+				}
+			}
+		}
+	}
+}
+
+// TestLinearAgainstReference compares with products in float64 of the same
+// weights and quantised rows.
+func TestLinearAgainstReference(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, p := range testPools(t) {
+		for _, f := range linearFormats {
+			for _, m := range []int{1, 2, 3, 5, 12, 13, 31} {
+				n, k := 1+r.IntN(70), f.Elements()*(1+r.IntN(3))
+				if f.Elements() == 1 {
+					k = 1 + r.IntN(600)
+				}
+				checkLinear(t, r, p, f, m, n, k)
+			}
+		}
+	}
+}
+
+func checkLinear(t *testing.T, r *rand.Rand, p *Pool, f block.Format, m, n, k int) {
+	t.Helper()
+	w, weights := testWeight(r, p, f, n, k)
+	w.Bias = random(r, n, 1)
+	x, add := random(r, m*k, 3), random(r, m*n, 0)
+	l := &Linear{M: m, K: k, X: x, Weights: []Weight{w}, Add: add, Y: make([]float32, m*n)}
+	l.Run(p, make([]byte, l.ScratchLen(p)))
+	rows := slices.Clone(x)
+	if floatSize(f) == 0 {
+		for i := range m {
+			roundRow(rows[i*k:][:k])
+		}
+	}
+	for i := range m {
+		for j := range n {
+			want, size := float64(w.Bias[j])+float64(add[i*n+j]), 1.0
+			for c := range k {
+				v := float64(rows[i*k+c]) * float64(weights[j*k+c])
+				want += v
+				size += math.Abs(v)
+			}
+			if got := float64(l.Y[i*n+j]); !(math.Abs(got-want) < 2e-6*size) {
+				t.Fatalf("%v %v: %d×%d×%d element %d,%d is %v, want %v", p.ISA(), f, m, n, k, i, j, got, want)
+			}
+		}
+	}
+}
+
+// roundRow is what quantising leaves of a row.
+func roundRow(x []float32) {
+	records := make([]byte, len(x)/32*ref.RecordBytes)
+	ref.Quantize(records, x)
+	for i := range x {
+		rec := records[i/32*ref.RecordBytes:]
+		x[i] = float32(int8(rec[i%32])) * ref.Word(rec, 32)
+	}
+}
+
+// TestQuantizeEqualsReference: the same bytes on every tier.
+func TestQuantizeEqualsReference(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, isa := range tiers() {
+		for range 50 {
+			x := random(r, 32*(1+r.IntN(20)), r.IntN(4))
+			for i := range x {
+				x[i] *= float32(math.Exp(float64(r.IntN(20) - 10)))
+			}
+			clear(x[:32*r.IntN(2)])
+			got, want := make([]byte, len(x)/32*ref.RecordBytes), make([]byte, len(x)/32*ref.RecordBytes)
+			quantize(isa, got, x)
+			ref.Quantize(want, x)
+			if !slices.Equal(got, want) {
+				t.Fatalf("%v: %v\nwant %v", isa, got, want)
+			}
+		}
+	}
+}
+
+// TestLinearRowsDoNotDependOnTheirBatch: alone, in batches and on any number of
+// threads a row has the same bits, with norm, gate and several weights too.
+func TestLinearRowsDoNotDependOnTheirBatch(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	pools := testPools(t)
+	for round := range 24 {
+		f, g := linearFormats[round%len(linearFormats)], linearFormats[r.IntN(5)]
+		m, n, k := 2+r.IntN(40), 16*(1+r.IntN(5))+r.IntN(2)*5, 512
+		want := map[ISA][]float32{}
+		x, norm, seed := random(r, m*k, 0), random(r, k, 0), r.Uint64()
+		for _, p := range pools {
+			wr := rand.New(rand.NewPCG(seed, 1))
+			a, _ := testWeight(wr, p, f, n, k)
+			b, _ := testWeight(wr, p, f, n, k)
+			c, _ := testWeight(wr, p, g, 7, k)
+			weights, gate, cols := []Weight{a, c, b}, GateNone, 2*n+7
+			if round%2 == 1 {
+				weights, gate, cols = []Weight{a, b}, GateSiLU+Gate(round/2%2), n
+			}
+			l := &Linear{M: m, K: k, X: x, Norm: norm, Epsilon: 1e-6, Weights: weights, Gate: gate, Y: make([]float32, m*cols)}
+			l.Run(p, make([]byte, l.ScratchLen(p)))
+			if want[p.ISA()] == nil {
+				want[p.ISA()] = l.Y
+			}
+			for i := range m {
+				one := *l
+				one.M, one.X, one.Y = 1, x[i*k:][:k], make([]float32, cols)
+				one.Run(p, make([]byte, one.ScratchLen(p)))
+				if !slices.Equal(one.Y, l.Y[i*cols:][:cols]) || !slices.Equal(one.Y, want[p.ISA()][i*cols:][:cols]) {
+					t.Fatalf("%v, %d threads, %v and %v, %d rows: row %d differs alone", p.ISA(), p.Threads(), f, g, m, i)
+				}
+			}
+		}
+	}
+}
+
+// TestGatedLinear compares with the activation of a plain product.
+func TestGatedLinear(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	for _, p := range testPools(t) {
+		m, n, k := 17, 37, 96
+		a, _ := testWeight(r, p, block.Q8_0, n, k)
+		b, _ := testWeight(r, p, block.Q8_0, n, k)
+		x := random(r, m*k, 0)
+		run := func(gate Gate, cols int, w ...Weight) []float32 {
+			l := &Linear{M: m, K: k, X: x, Weights: w, Gate: gate, Y: make([]float32, m*cols)}
+			l.Run(p, make([]byte, l.ScratchLen(p)))
+			return l.Y
+		}
+		ga, up := run(GateNone, n, a), run(GateNone, n, b)
+		for gate, f := range map[Gate]func(y, x []float32){GateSiLU: ref.SiLU, GateGELU: ref.GELU} {
+			want := make([]float32, m*n)
+			f(want, ga)
+			for i, got := range run(gate, n, a, b) {
+				if d := math.Abs(float64(got - want[i]*up[i])); d > 1e-5*(1+math.Abs(float64(got))) {
+					t.Fatalf("%v gate %d: element %d is %v, want %v", p.ISA(), gate, i, got, want[i]*up[i])
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkLinear(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, threads := range []int{1, 2} {
+		p := NewPool(threads, Detect())
+		for _, f := range []block.Format{block.Q8_0, block.Q4_0, block.Q4_K, block.Q6_K, block.F16} {
+			const n, k = 3072, 1024
+			var ws []Weight
+			for range 24 { // beyond any cache
+				w := Weight{Format: f, N: n, Data: make([]byte, PackedBytes(f, n, k, p.ISA()))}
+				if ws == nil {
+					w, _ = testWeight(r, p, f, n, k)
+				} else {
+					copy(w.Data, ws[0].Data)
+				}
+				ws = append(ws, w)
+			}
+			for _, m := range []int{1, 4, 16, 512} {
+				b.Run(fmt.Sprintf("%v/m%d/t%d", f, m, threads), func(b *testing.B) {
+					x, y := random(r, m*k, 0), make([]float32, m*n)
+					l := &Linear{M: m, K: k, X: x, Weights: ws[:1], Y: y}
+					scratch := make([]byte, l.ScratchLen(p))
+					i, start := 0, cpuSeconds()
+					for b.Loop() {
+						i++
+						l.Weights = ws[i%len(ws):][:1]
+						l.Run(p, scratch)
+					}
+					s := b.Elapsed().Seconds() / float64(b.N)
+					used := (cpuSeconds() - start) / float64(b.N)
+					b.ReportMetric(float64(len(ws[0].Data))/s/1e9, "GB/s")
+					b.ReportMetric(2*float64(m)*n*k/used/1e9, "GOP/cpu-s")
+					b.ReportMetric(2*float64(m)*n*k/s/1e9, "GOP/s")
+				})
+			}
+		}
+		p.Close()
+	}
+}

@@ -1,0 +1,353 @@
+package kernel
+
+import (
+	"fmt"
+	"math"
+	"unsafe"
+
+	"tandem/tensor"
+	"tandem/tensor/block"
+)
+
+// PageTokens is the number of positions in a page of a paged cache.
+const PageTokens = 32
+
+// keyBlock is the number of positions whose scores are normalised at a time. Blocks
+// are counted from the sequence's beginning, so that sums do not depend on where a
+// prompt was cut.
+const keyBlock = 4 * PageTokens
+
+// PagedAttention is causal scaled dot-product attention of several sequences
+// packed one after another, over keys and values in pages. The step's own keys and
+// values are written to the cache first.
+//
+// The cache holds float16: as cheap to widen as bfloat16 where there are no
+// bfloat16 instructions, and eight times as exact. Keys lie as [page][key-value
+// head][element][position], values as [page][head][position][element], so that
+// both products stream through them without sums across lanes.
+//
+// A row's bits depend on its own sequence alone.
+type PagedAttention struct {
+	Heads, KVHeads, Size int // Size: elements of a head
+	Scale                float32
+	SoftCap              float32 // 0: none
+	Window               int     // positions before its own that a query sees; negative: all
+
+	Q, K, V       []float32 // row t, head h at t·LD + h·Size
+	LDQ, LDK, LDV int
+	Y             []float32 // [tokens, Heads·Size]
+	Keys, Values  []byte    // PageBytes a page
+	Lengths       []int64   // [sequences+1]: where each one's rows begin and end
+	Past          []int64   // [sequences]: positions that are in the cache already
+	Blocks        []int64   // [sequences, BlocksPerRow]: the pages of each
+	BlocksPerRow  int
+	QNorm, KNorm  []float32 // nil, or Size: weights of an RMS norm of each head
+	Epsilon       float32
+	Cos, Sin      []float32 // nil, or [positions, Rotary/2]
+	Positions     []int64   // with Cos: [tokens]
+	Rotary        int       // elements of a head that are turned
+	Interleaved   bool      // neighbours are turned, not halves
+	pagedRun
+}
+
+type pagedRun struct {
+	isa     ISA
+	phase   pagedPhase
+	group   int // query heads that share a key head
+	heads   int // of them in a tile
+	tokens  int // of a tile
+	units   []int
+	workers []byte
+	worker  int
+	width   int // Size in whole tiles, of a row of values in the cache
+}
+
+type pagedPhase uint8
+
+const (
+	pagedWrite pagedPhase = iota
+	pagedAttend
+)
+
+// paddedSize is the width of a row of values in the cache.
+func paddedSize(size int) int { return ceilDiv(size, 32) * 32 }
+
+// KeyPageBytes is the size of a page of keys of all heads.
+func KeyPageBytes(kvHeads, size int) int { return kvHeads * size * PageTokens * 2 }
+
+// ValuePageBytes is the size of a page of values of all heads.
+func ValuePageBytes(kvHeads, size int) int { return kvHeads * paddedSize(size) * PageTokens * 2 }
+
+func (a *PagedAttention) plan(p *Pool) {
+	a.isa = p.isa
+	a.group, a.width = a.Heads/a.KVHeads, paddedSize(a.Size)
+	high := shapeOf(p.isa).rows
+	a.heads = a.group
+	for a.heads > high { // the largest divisor that fits
+		a.heads--
+		for a.group%a.heads != 0 {
+			a.heads--
+		}
+	}
+	a.tokens = high / a.heads
+	a.worker = 4 * (high*(a.Size+keyBlock+a.width+2) + PageTokens*16*2)
+	a.worker = (a.worker + 63) &^ 63
+}
+
+// ScratchLen is the number of bytes that Run needs on p for these dimensions.
+func (a *PagedAttention) ScratchLen(p *Pool) int {
+	a.plan(p)
+	return p.threads * a.worker
+}
+
+// Run computes Y and extends the cache. Positions, lengths and blocks that do not
+// fit each other are an error of the caller's data, which it names.
+func (a *PagedAttention) Run(p *Pool, scratch []byte) error {
+	a.plan(p)
+	if err := a.check(len(scratch), p); err != nil {
+		return err
+	}
+	a.workers = scratch
+	n := len(a.Past)
+	if len(a.units) != n+1 {
+		a.units = make([]int, n+1)
+	}
+	for s := range n {
+		tiles := ceilDiv(int(a.Lengths[s+1]-a.Lengths[s]), a.tokens)
+		a.units[s+1] = a.units[s] + tiles*a.Heads/a.heads
+	}
+	a.phase = pagedWrite
+	if a.K != nil {
+		p.run(int(a.Lengths[n])*a.KVHeads, ceilDiv(1<<12, a.Size), a)
+	}
+	a.phase = pagedAttend
+	p.run(a.units[n], 1, a)
+	return nil
+}
+
+func (a *PagedAttention) check(scratch int, p *Pool) error {
+	if len(a.Lengths) != len(a.Past)+1 || len(a.Blocks) != len(a.Past)*a.BlocksPerRow {
+		return fmt.Errorf("%d lengths and %d blocks for %d sequences", len(a.Lengths), len(a.Blocks), len(a.Past))
+	}
+	rows := len(a.Y) / (a.Heads * a.Size)
+	pages := int64(len(a.Keys) / KeyPageBytes(a.KVHeads, a.Size))
+	if a.Lengths[0] != 0 || a.Lengths[len(a.Past)] != int64(rows) {
+		return fmt.Errorf("the sequences' rows go from %d to %d, there are %d", a.Lengths[0], a.Lengths[len(a.Past)], rows)
+	}
+	for s, past := range a.Past {
+		n := a.Lengths[s+1] - a.Lengths[s]
+		if n < 0 || past < 0 || n > 0 && past+n > int64(a.BlocksPerRow*PageTokens) {
+			return fmt.Errorf("sequence %d has %d rows after %d positions, its pages hold %d", s, n, past, a.BlocksPerRow*PageTokens)
+		}
+		if n == 0 {
+			continue
+		}
+		for i := int64(0); i*PageTokens < past+n; i++ {
+			if page := a.Blocks[s*a.BlocksPerRow+int(i)]; page < 0 || page >= pages {
+				return fmt.Errorf("sequence %d uses page %d, the cache has %d", s, page, pages)
+			}
+		}
+	}
+	if a.Cos != nil {
+		rows := len(a.Cos) / (a.Rotary / 2)
+		for _, at := range a.Positions {
+			if at < 0 || at >= int64(rows) {
+				return fmt.Errorf("position %d, the table has %d", at, rows)
+			}
+		}
+	}
+	checkLen("PagedAttention", "scratch", scratch, p.threads*a.worker)
+	return nil
+}
+
+func (a *PagedAttention) chunk(lo, hi, worker int) {
+	if a.phase == pagedWrite {
+		for i := lo; i < hi; i++ {
+			a.write(i/a.KVHeads, i%a.KVHeads)
+		}
+		return
+	}
+	room := floatsAt(a.workers[worker*a.worker:][:a.worker])
+	s := 0
+	for i := lo; i < hi; i++ {
+		for i >= a.units[s+1] {
+			s++
+		}
+		splits := a.Heads / a.heads
+		unit := i - a.units[s]
+		a.tile(s, unit/splits*a.tokens, unit%splits*a.heads, room)
+	}
+}
+
+// sequenceOf finds the sequence of a row.
+func (a *PagedAttention) sequenceOf(row int) int {
+	lo, hi := 0, len(a.Past)-1
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if int64(row) < a.Lengths[mid+1] {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return lo
+}
+
+// write puts the key and value of a row's head into the cache.
+func (a *PagedAttention) write(row, head int) {
+	s := a.sequenceOf(row)
+	at := int(a.Past[s]) + row - int(a.Lengths[s])
+	page := int(a.Blocks[s*a.BlocksPerRow+at/PageTokens])*a.KVHeads + head
+	slot := at % PageTokens
+	var room [512]float32
+	k := room[:]
+	if a.Size > len(room) {
+		k = make([]float32, a.Size)
+	}
+	a.head(k[:a.Size], a.K[row*a.LDK+head*a.Size:][:a.Size], a.KNorm, row)
+	keys := halvesAt(a.Keys)[page*a.Size*PageTokens:][:a.Size*PageTokens]
+	for i, v := range k[:a.Size] {
+		keys[i*PageTokens+slot] = tensor.Float16Bits(v)
+	}
+	values := halvesAt(a.Values)[(page*PageTokens+slot)*a.width:][:a.width]
+	for i, v := range a.V[row*a.LDV+head*a.Size:][:a.Size] {
+		values[i] = tensor.Float16Bits(v)
+	}
+}
+
+// head is a head of queries or keys, normalised and turned to its position.
+func (a *PagedAttention) head(dst, src, norm []float32, row int) {
+	if norm != nil {
+		rmsNorm(a.isa, dst, src, norm, a.Epsilon)
+	} else {
+		copy(dst, src)
+	}
+	if a.Cos == nil {
+		return
+	}
+	half := a.Rotary / 2
+	at := int(a.Positions[row]) * half
+	cos, sin := a.Cos[at:][:half], a.Sin[at:][:half]
+	if a.Interleaved {
+		for i, c := range cos {
+			x, y := dst[2*i], dst[2*i+1]
+			dst[2*i], dst[2*i+1] = c*x-sin[i]*y, sin[i]*x+c*y
+		}
+		return
+	}
+	low, high := dst[:half], dst[half:2*half]
+	for i, c := range cos {
+		x, y := low[i], high[i]
+		low[i], high[i] = c*x-sin[i]*y, sin[i]*x+c*y
+	}
+}
+
+// tile computes some queries of a sequence, from the first on, for some heads that
+// share a key head. Row r of the tile is query r/heads, head r%heads.
+func (a *PagedAttention) tile(s, first, head int, room []float32) {
+	begin := int(a.Lengths[s]) + first
+	tokens := min(a.tokens, int(a.Lengths[s+1])-begin)
+	rows, high := tokens*a.heads, shapeOf(a.isa).rows
+	t := pagedTile{PagedAttention: a, s: s, kv: head / a.group, rows: rows, at: int(a.Past[s]) + first}
+	t.q, room = room[:high*a.Size], room[high*a.Size:]
+	t.scores, room = room[:high*keyBlock], room[high*keyBlock:]
+	t.out, room = room[:high*a.width], room[high*a.width:]
+	t.top, t.total = room[:high], room[high:2*high]
+	for r := range rows {
+		row := begin + r/a.heads
+		q := t.q[r*a.Size:][:a.Size]
+		a.head(q, a.Q[row*a.LDQ+(head+r%a.heads)*a.Size:][:a.Size], a.QNorm, row)
+		unary(a.isa, opScale, q, q, a.Scale)
+		t.top[r], t.total[r] = lowest, 0
+	}
+	clear(t.out[:rows*a.width])
+	from := 0
+	if a.Window >= 0 {
+		from = max(0, t.at-a.Window) / keyBlock * keyBlock
+	}
+	for ; from < t.at+tokens; from += keyBlock {
+		t.block(from, min(keyBlock, t.at+tokens-from))
+	}
+	for r := range rows {
+		y := a.Y[(begin+r/a.heads)*a.Heads*a.Size+(head+r%a.heads)*a.Size:][:a.Size]
+		unary(a.isa, opScale, y, t.out[r*a.width:][:a.Size], 1/t.total[r])
+	}
+}
+
+// lowest stands for the greatest score before there is any: less than all, and
+// finite, so that differences are numbers.
+const lowest = -1e30
+
+type pagedTile struct {
+	*PagedAttention
+	s, kv, rows, at int       // at: the position of the first query
+	q               []float32 // [rows][Size], scaled
+	scores          []float32 // [rows][keyBlock]
+	out             []float32 // [rows][width], to be divided by total
+	top, total      []float32 // greatest score; sum of weights
+}
+
+// block adds n keys from a position on. Keys that a row does not see have the
+// weight zero, which adds nothing to it.
+func (t *pagedTile) block(from, n int) {
+	pages := t.Blocks[t.s*t.BlocksPerRow+from/PageTokens:]
+	cols := shapeOf(t.isa).cols
+	for p := 0; p*PageTokens < n; p++ {
+		page := int(pages[p])*t.KVHeads + t.kv
+		keys := t.Keys[page*t.Size*PageTokens*2:][:t.Size*PageTokens*2]
+		for c := 0; c < PageTokens; c += cols {
+			h := halfTile{isa: t.isa, format: block.F16, rows: t.rows, k: t.Size, a: t.q, as: t.Size, b: keys[2*c:], bs: PageTokens, c: t.scores[p*PageTokens+c:], cs: keyBlock}
+			h.run()
+		}
+	}
+	for r := range t.rows {
+		t.weights(r, from, n)
+	}
+	for p := 0; p*PageTokens < n; p++ {
+		page := int(pages[p])*t.KVHeads + t.kv
+		values := t.Values[page*t.width*PageTokens*2:][:t.width*PageTokens*2]
+		for c := 0; c < t.width; c += cols {
+			h := halfTile{isa: t.isa, format: block.F16, rows: t.rows, k: min(PageTokens, n-p*PageTokens), a: t.scores[p*PageTokens:], as: keyBlock,
+				b: values[2*c:], bs: t.width, c: t.out[c:], cs: t.width, accumulate: true}
+			h.run()
+		}
+	}
+}
+
+// weights turns a row of scores into weights, and scales what was summed before
+// to a new greatest score.
+func (t *pagedTile) weights(r, from, n int) {
+	at := t.at + r/t.heads
+	lo, hi := 0, min(n, at+1-from)
+	if t.Window >= 0 {
+		lo = max(0, at-t.Window-from)
+	}
+	all := t.scores[r*keyBlock:][:n]
+	if lo >= hi {
+		clear(all)
+		return
+	}
+	seen := all[lo:hi]
+	if t.SoftCap != 0 {
+		unary(t.isa, opScale, seen, seen, 1/t.SoftCap)
+		unary(t.isa, OpTanh, seen, seen, 0)
+		unary(t.isa, opScale, seen, seen, t.SoftCap)
+	}
+	top := max(t.top[r], maximum(t.isa, seen))
+	if top > t.top[r] {
+		less := float32(math.Exp(float64(t.top[r] - top)))
+		t.top[r] = top
+		t.total[r] *= less
+		out := t.out[r*t.width:][:t.width]
+		unary(t.isa, opScale, out, out, less)
+	}
+	unary(t.isa, opExpShift, seen, seen, top)
+	t.total[r] += sum(t.isa, seen)
+	clear(all[:lo])
+	clear(all[hi:])
+}
+
+// halvesAt is memory as float16.
+func halvesAt(b []byte) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
+}

@@ -1,0 +1,179 @@
+package kernel
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"tandem/tensor"
+)
+
+// pagedCase is a step of several sequences with room for its cache.
+type pagedCase struct {
+	PagedAttention
+	pages   int
+	k, v    [][]float32 // by sequence: all keys and values, [positions][KVHeads·Size]
+	lengths []int
+}
+
+func newPagedCase(r *rand.Rand, sequences int) *pagedCase {
+	group := []int{1, 2, 4, 16}[r.IntN(4)]
+	c := &pagedCase{}
+	c.KVHeads, c.Size = 1+r.IntN(3), []int{8, 32, 40, 64, 128}[r.IntN(5)]
+	c.Heads, c.Scale, c.Window = c.KVHeads*group, 1/float32(math.Sqrt(float64(c.Size))), -1
+	if r.IntN(3) == 0 {
+		c.Window = r.IntN(200)
+	}
+	if r.IntN(3) == 0 {
+		c.SoftCap = 2
+	}
+	c.BlocksPerRow = 14
+	c.pages = sequences*c.BlocksPerRow + 3
+	order := r.Perm(c.pages)
+	c.Lengths = []int64{0}
+	for s := range sequences {
+		past, n := r.IntN(300), 1+r.IntN(40)
+		if r.IntN(2) == 0 {
+			n = 1
+		}
+		c.Past = append(c.Past, int64(past))
+		c.Lengths = append(c.Lengths, c.Lengths[s]+int64(n))
+		for b := range c.BlocksPerRow {
+			c.Blocks = append(c.Blocks, int64(order[s*c.BlocksPerRow+b]))
+		}
+		c.k = append(c.k, random(r, (past+n)*c.KVHeads*c.Size, 0))
+		c.v = append(c.v, random(r, (past+n)*c.KVHeads*c.Size, 0))
+	}
+	rows := int(c.Lengths[sequences])
+	c.Q = random(r, rows*c.Heads*c.Size, 0)
+	return c
+}
+
+// run computes the sequences from lo to hi in one step, their past in earlier ones.
+func (c *pagedCase) run(t *testing.T, p *Pool, lo, hi int) []float32 {
+	t.Helper()
+	kv := c.KVHeads * c.Size
+	keys := dirtyBytes(c.pages * KeyPageBytes(c.KVHeads, c.Size))
+	values := dirtyBytes(c.pages * ValuePageBytes(c.KVHeads, c.Size))
+	step := func(past bool) []float32 {
+		a := c.PagedAttention
+		a.Keys, a.Values, a.pagedRun = keys, values, pagedRun{}
+		a.Lengths, a.Past, a.K, a.V, a.Q = []int64{0}, nil, nil, nil, nil
+		a.Blocks = c.Blocks[lo*c.BlocksPerRow : hi*c.BlocksPerRow]
+		for s := lo; s < hi; s++ {
+			from, to := 0, int(c.Past[s])
+			if !past {
+				from, to = to, len(c.k[s])/kv
+			}
+			a.Past = append(a.Past, int64(from))
+			a.Lengths = append(a.Lengths, a.Lengths[s-lo]+int64(to-from))
+			a.K, a.V = append(a.K, c.k[s][from*kv:to*kv]...), append(a.V, c.v[s][from*kv:to*kv]...)
+		}
+		rows := int(a.Lengths[hi-lo])
+		a.Q = make([]float32, rows*c.Heads*c.Size)
+		if !past {
+			a.Q = c.Q[int(c.Lengths[lo])*c.Heads*c.Size:]
+		}
+		a.LDQ, a.LDK, a.LDV = c.Heads*c.Size, kv, kv
+		a.Y = make([]float32, rows*c.Heads*c.Size)
+		if err := a.Run(p, dirtyBytes(a.ScratchLen(p))); err != nil {
+			t.Fatal(err)
+		}
+		return a.Y
+	}
+	step(true)
+	return step(false)
+}
+
+// dirtyBytes is memory full of NaN, in float32 and float16.
+func dirtyBytes(n int) []byte {
+	b := tensor.AlignedBytes(n)
+	for i := range b {
+		b[i] = 0xff
+	}
+	return b
+}
+
+func (c *pagedCase) want(s, row, head int) []float64 {
+	kv, at := head/(c.Heads/c.KVHeads), int(c.Past[s])+row
+	q := c.Q[((int(c.Lengths[s])+row)*c.Heads+head)*c.Size:][:c.Size]
+	from := 0
+	if c.Window >= 0 {
+		from = max(0, at-c.Window)
+	}
+	half := func(v float32) float64 { return float64(tensor.Float16From(tensor.Float16Bits(v))) }
+	var scores []float64
+	top := math.Inf(-1)
+	for j := from; j <= at; j++ {
+		d := 0.0
+		for i, v := range q {
+			d += float64(v) * half(c.k[s][(j*c.KVHeads+kv)*c.Size+i])
+		}
+		d *= float64(c.Scale)
+		if c.SoftCap != 0 {
+			d = float64(c.SoftCap) * math.Tanh(d/float64(c.SoftCap))
+		}
+		scores, top = append(scores, d), max(top, d)
+	}
+	y, total := make([]float64, c.Size), 0.0
+	for j, d := range scores {
+		w := math.Exp(d - top)
+		total += w
+		for i := range y {
+			y[i] += w * half(c.v[s][((from+j)*c.KVHeads+kv)*c.Size+i])
+		}
+	}
+	for i := range y {
+		y[i] /= total
+	}
+	return y
+}
+
+func TestPagedAttentionAgainstReference(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	pools := testPools(t)
+	for range 8 {
+		c := newPagedCase(r, 1+r.IntN(3))
+		for _, p := range []*Pool{pools[0], pools[len(pools)/2], pools[len(pools)-1]} {
+			y := c.run(t, p, 0, len(c.Past))
+			for s := range c.Past {
+				for row := range int(c.Lengths[s+1] - c.Lengths[s]) {
+					h := r.IntN(c.Heads)
+					got := y[((int(c.Lengths[s])+row)*c.Heads+h)*c.Size:]
+					for i, v := range c.want(s, row, h) {
+						if !(math.Abs(float64(got[i])-v) < 2e-5) {
+							t.Fatalf("%v: sequence %d row %d head %d element %d is %v, want %v", p.ISA(), s, row, h, i, got[i], v)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestPagedSequencesDoNotDependOnEachOther: alone and together, on any number of
+// threads, sequences have the same bits.
+func TestPagedSequencesDoNotDependOnEachOther(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	pools := testPools(t)
+	for range 3 {
+		c := newPagedCase(r, 4)
+		want := map[ISA][]float32{}
+		for _, p := range pools {
+			all := c.run(t, p, 0, 4)
+			if want[p.ISA()] == nil {
+				want[p.ISA()] = all
+			}
+			if !slices.Equal(all, want[p.ISA()]) {
+				t.Fatalf("%v: %d threads differ", p.ISA(), p.Threads())
+			}
+			for s := range 4 {
+				w := c.Heads * c.Size
+				if one := c.run(t, p, s, s+1); !slices.Equal(one, all[int(c.Lengths[s])*w:int(c.Lengths[s+1])*w]) {
+					t.Fatalf("%v, %d threads: sequence %d differs alone", p.ISA(), p.Threads(), s)
+				}
+			}
+		}
+	}
+}

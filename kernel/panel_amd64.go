@@ -1,0 +1,73 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import (
+	"unsafe"
+
+	"tandem/kernel/ref"
+	"tandem/tensor/block"
+)
+
+// panelAsm multiplies with a panel, by VNNI or by AVX2.
+func panelAsm(f block.Format, vnni bool, a *panelArgs) {
+	args := (*byte)(unsafe.Pointer(a))
+	if !vnni {
+		panelAVX2(f, args)
+		return
+	}
+	switch f {
+	case block.Q8_0:
+		panelQ80AVX512(args)
+	case block.Q4_0:
+		panelQ40AVX512(args)
+	case block.Q4_K:
+		panelQ4KAVX512(args)
+	case block.Q5_K:
+		panelQ5KAVX512(args)
+	case block.Q6_K:
+		panelQ6KAVX512(args)
+	}
+}
+
+func panelAVX2(f block.Format, args *byte) {
+	switch f {
+	case block.Q8_0:
+		panelQ80AVX2(args)
+	case block.Q4_0:
+		panelQ40AVX2(args)
+	case block.Q4_K:
+		panelQ4KAVX2(args)
+	case block.Q5_K:
+		panelQ5KAVX2(args)
+	case block.Q6_K:
+		panelQ6KAVX2(args)
+	}
+}
+
+func quantizeAsm(isa ISA, dst *byte, x *float32, n int) {
+	if isa == AVX512 {
+		quantizeAVX512(dst, x, n)
+	} else {
+		quantizeAVX2(dst, x, n)
+	}
+}
+
+func mulScaledAsm(isa ISA, y, x, w *float32, n int, s float32) {
+	if isa == AVX512 {
+		mulScaledAVX512(y, x, w, n, s)
+	} else {
+		mulScaledAVX2(y, x, w, n, s)
+	}
+}
+
+// sumSquaresAsm adds the squares of x, n a multiple of 64.
+func sumSquaresAsm(isa ISA, x *float32, n int) float32 {
+	var lanes [16]float32
+	if isa == AVX512 {
+		sumSquaresAVX512(&lanes[0], x, n)
+	} else {
+		sumSquaresAVX2(&lanes[0], x, n)
+	}
+	return ref.Sum(lanes[:isa.lanes()])
+}

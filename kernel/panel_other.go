@@ -1,0 +1,10 @@
+//go:build !amd64 || purego
+
+package kernel
+
+import "tandem/tensor/block"
+
+func panelAsm(block.Format, bool, *panelArgs)                      { panic(noAssembly) }
+func quantizeAsm(ISA, *byte, *float32, int)                        { panic(noAssembly) }
+func mulScaledAsm(ISA, *float32, *float32, *float32, int, float32) { panic(noAssembly) }
+func sumSquaresAsm(ISA, *float32, int) float32                     { panic(noAssembly) }

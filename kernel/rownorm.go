@@ -1,0 +1,94 @@
+package kernel
+
+import (
+	"math"
+
+	"tandem/kernel/ref"
+)
+
+// RMSNorm computes Y = X / √(mean(X²) + Epsilon) · W for rows of Cols elements;
+// with no W, without it. Y may be X. A row's bits depend on the row only.
+type RMSNorm struct {
+	Y, X, W    []float32
+	Rows, Cols int
+	Epsilon    float32
+
+	isa ISA
+}
+
+// Run computes Y.
+func (v *RMSNorm) Run(p *Pool) {
+	if v.Cols == 0 {
+		return
+	}
+	checkLen("RMSNorm", "X", len(v.X), v.Rows*v.Cols)
+	checkLen("RMSNorm", "Y", len(v.Y), v.Rows*v.Cols)
+	v.isa = p.isa
+	p.run(v.Rows, ceilDiv(1<<13, v.Cols), v)
+}
+
+func (v *RMSNorm) chunk(lo, hi, _ int) {
+	for i := lo; i < hi; i++ {
+		rmsNorm(v.isa, v.Y[i*v.Cols:][:v.Cols], v.X[i*v.Cols:][:v.Cols], v.W, v.Epsilon)
+	}
+}
+
+func rmsNorm(isa ISA, y, x, w []float32, epsilon float32) {
+	s := float32(1 / math.Sqrt(float64(sumSquares(isa, x))/float64(len(x))+float64(epsilon)))
+	if isa == Generic {
+		for i, v := range x {
+			y[i] = v * s
+			if w != nil {
+				y[i] *= w[i]
+			}
+		}
+		return
+	}
+	if w == nil {
+		unary(isa, opScale, y, x, s)
+		return
+	}
+	n := len(x) &^ (isa.lanes() - 1)
+	for i := 0; i < n; i += asmElements {
+		mulScaledAsm(isa, &y[i], &x[i], &w[i], min(asmElements, n-i), s)
+	}
+	if n < len(x) {
+		var tx, tw [16]float32
+		copy(tx[:], x[n:])
+		copy(tw[:], w[n:])
+		mulScaledAsm(isa, &tx[0], &tx[0], &tw[0], isa.lanes(), s)
+		copy(y[n:], tx[:])
+	}
+}
+
+// sumSquares adds in the lanes of four vectors, then the rest in order.
+func sumSquares(isa ISA, x []float32) float32 {
+	total := float32(0)
+	if isa != Generic {
+		n := len(x) &^ 63
+		for i := 0; i < n; i += asmElements {
+			total += sumSquaresAsm(isa, &x[i], min(asmElements, n-i))
+		}
+		x = x[n:]
+	}
+	return total + ref.SumSquares(x)
+}
+
+// Gated activations are unary operations too.
+func activate(isa ISA, op UnaryOp, x []float32) { unary(isa, op, x, x, 0) }
+
+// quantize writes len(x)/32 records.
+func quantize(isa ISA, dst []byte, x []float32) {
+	n := len(x) / 32
+	if n == 0 {
+		return
+	}
+	if isa == Generic {
+		ref.Quantize(dst, x[:32*n])
+		return
+	}
+	const most = asmElements / 32
+	for i := 0; i < n; i += most {
+		quantizeAsm(isa, &dst[i*ref.RecordBytes], &x[32*i], min(most, n-i))
+	}
+}

@@ -1,3 +1,0 @@
-package llm
-
-type Tokenizer interface{ NewDecoder() decoding }

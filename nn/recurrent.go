@@ -1,0 +1,116 @@
+package nn
+
+import (
+	"fmt"
+
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// Cell is the kind of a recurrent layer.
+type Cell string
+
+const (
+	SimpleRNN Cell = "RNN"  // tanh
+	GRU       Cell = "GRU"  // Cho et al., 2014, reset after the product
+	LSTM      Cell = "LSTM" // Hochreiter and Schmidhuber, 1997, with forget gates
+)
+
+func (c Cell) gates() int { return map[Cell]int{SimpleRNN: 1, GRU: 3, LSTM: 4}[c] }
+
+// Recurrent runs over the steps of x [batch, steps, inputs]. Its result has the
+// states of every step, [batch, steps, units], or only the last, [batch, units];
+// both directions side by side make 2·units.
+type Recurrent struct {
+	Cell          Cell
+	Units         int
+	Layers        int  // one upon the other; 0 means 1
+	Reverse       bool // from the last step to the first
+	Bidirectional bool
+	Last          bool    // only the last state
+	Dropout       float32 // between layers
+	// Lengths, int32 [batch], if given, are the numbers of steps that count in each
+	// sequence: states after them are 0.
+	Lengths *graph.Value
+}
+
+func (l Recurrent) Build(b *Builder, x *graph.Value) *graph.Value {
+	if l.Cell.gates() == 0 {
+		b.Fail(fmt.Errorf("recurrent cell %q is unknown: use RNN, GRU or LSTM", l.Cell))
+		return x
+	}
+	layers := max(l.Layers, 1)
+	y := b.Op("Transpose", graph.Attrs{"perm": []int64{1, 0, 2}}, x)
+	for i := range layers {
+		last := l.Last && i == layers-1
+		y = l.layer(b, y, last)
+		if l.Dropout > 0 && i < layers-1 {
+			y = Dropout{l.Dropout}.Build(b, y)
+		}
+	}
+	if l.Last || b.Err() != nil {
+		return y
+	}
+	return b.Op("Transpose", graph.Attrs{"perm": []int64{1, 0, 2}}, y)
+}
+
+// layer maps [steps, batch, inputs] to [steps, batch, units], or [batch, units].
+func (l Recurrent) layer(b *Builder, x *graph.Value, last bool) *graph.Value {
+	name := b.scope(map[Cell]string{SimpleRNN: "rnn", GRU: "gru", LSTM: "lstm"}[l.Cell])
+	in, ok := size(b, name, 3, -1, x)
+	if !ok || !positive(b, name+" units", l.Units) {
+		return x
+	}
+	dirs, rows := 1, l.Cell.gates()*l.Units
+	attrs := graph.Attrs{"hidden_size": int64(l.Units), "direction": "forward"}
+	switch {
+	case l.Bidirectional:
+		dirs, attrs["direction"] = 2, "bidirectional"
+	case l.Reverse:
+		attrs["direction"] = "reverse"
+	}
+	outputs := 2
+	switch l.Cell {
+	case GRU:
+		attrs["linear_before_reset"] = int64(1)
+	case LSTM:
+		outputs = 3
+	}
+	w := b.Param(name+".weight", FanInUniform, in, dirs, rows, in)
+	r := b.Param(name+".recurrence", FanInUniform, l.Units, dirs, rows, l.Units)
+	bias := b.Param(name+".bias", l.bias(), l.Units, dirs, 2*rows)
+	out := b.Node(graph.OpID{Name: string(l.Cell)}, outputs, attrs, x, w, r, bias, l.Lengths)
+	y, perm, join := out[0], []int64{0, 2, 1, 3}, []int64{0, 0, int64(dirs * l.Units)}
+	if last {
+		y, perm, join = out[1], []int64{1, 0, 2}, []int64{0, int64(dirs * l.Units)}
+	}
+	if b.Err() != nil {
+		return x
+	}
+	if dirs == 1 {
+		return b.Op("Squeeze", nil, y, ints(b, "axis", int64(len(perm)-3)))
+	}
+	return b.Op("Reshape", nil, b.Op("Transpose", graph.Attrs{"perm": perm}, y), ints(b, "joined", join...))
+}
+
+// bias starts at 0, but for the forget gate of LSTM, which starts open (Jozefowicz
+// et al., 2015).
+func (l Recurrent) bias() Init {
+	return func(dst []float32, _ int, _, _ uint64) {
+		if l.Cell != LSTM {
+			return
+		}
+		for d := 0; d < len(dst); d += 8 * l.Units {
+			for i := range l.Units {
+				dst[d+2*l.Units+i] = 1
+			}
+		}
+	}
+}
+
+// Lengths counts the true elements of each row of a mask [batch, steps], in which
+// they come first: what Recurrent takes.
+func Lengths(b *Builder, mask *graph.Value) *graph.Value {
+	ones := b.Op("Cast", graph.Attrs{"to": int64(tensor.Int32)}, mask)
+	return b.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, ones, ints(b, "steps", 1))
+}
