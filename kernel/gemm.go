@@ -11,6 +11,10 @@ const (
 	ActReLU
 	ActTanh
 	ActSigmoid
+	ActReLU6
+	ActHardSigmoid
+	ActHardSwish
+	ActSiLU
 	ActGELUErf
 )
 
@@ -23,6 +27,14 @@ func (a Activation) unary() UnaryOp {
 		return OpTanh
 	case ActSigmoid:
 		return OpSigmoid
+	case ActReLU6:
+		return OpReLU6
+	case ActHardSigmoid:
+		return OpHardSigmoid
+	case ActHardSwish:
+		return OpHardSwish
+	case ActSiLU:
+		return OpSiLU
 	case ActGELUErf:
 		return OpGELUErf
 	}

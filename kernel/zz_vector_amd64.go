@@ -64,6 +64,21 @@ func expShiftAVX512(y *float32, x *float32, n int, s float32)
 //go:noescape
 func sigmoidAVX512(y *float32, x *float32, n int, s float32)
 
+// relu6AVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func relu6AVX512(y *float32, x *float32, n int, s float32)
+
+// hardSigmoidAVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func hardSigmoidAVX512(y *float32, x *float32, n int, s float32)
+
+// hardSwishAVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func hardSwishAVX512(y *float32, x *float32, n int, s float32)
+
 // tanhAVX512 is an element-wise kernel; see UnaryOp.
 //
 //go:noescape
@@ -153,6 +168,21 @@ func expShiftAVX2(y *float32, x *float32, n int, s float32)
 //
 //go:noescape
 func sigmoidAVX2(y *float32, x *float32, n int, s float32)
+
+// relu6AVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func relu6AVX2(y *float32, x *float32, n int, s float32)
+
+// hardSigmoidAVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func hardSigmoidAVX2(y *float32, x *float32, n int, s float32)
+
+// hardSwishAVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func hardSwishAVX2(y *float32, x *float32, n int, s float32)
 
 // tanhAVX2 is an element-wise kernel; see UnaryOp.
 //

@@ -998,6 +998,252 @@ DATA lanes80000000<>+56(SB)/4, $0x80000000
 DATA lanes80000000<>+60(SB)/4, $0x80000000
 GLOBL lanes80000000<>(SB), RODATA|NOPTR, $64
 
+// func relu6AVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·relu6AVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS (SI), Z0
+	VMOVUPS lanes00000000<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS lanes40c00000<>+0(SB), Z1
+	VMINPS  Z0, Z1, Z0
+	VMOVUPS Z0, (DI)
+	VMOVUPS 64(SI), Z0
+	VMOVUPS lanes00000000<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS lanes40c00000<>+0(SB), Z1
+	VMINPS  Z0, Z1, Z0
+	VMOVUPS Z0, 64(DI)
+	VMOVUPS 128(SI), Z0
+	VMOVUPS lanes00000000<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS lanes40c00000<>+0(SB), Z1
+	VMINPS  Z0, Z1, Z0
+	VMOVUPS Z0, 128(DI)
+	VMOVUPS 192(SI), Z0
+	VMOVUPS lanes00000000<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS lanes40c00000<>+0(SB), Z1
+	VMINPS  Z0, Z1, Z0
+	VMOVUPS Z0, 192(DI)
+	ADDQ    $0x00000100, DI
+	ADDQ    $0x00000100, SI
+	SUBQ    $0x00000040, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS (SI), Z0
+	VMOVUPS lanes00000000<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS lanes40c00000<>+0(SB), Z1
+	VMINPS  Z0, Z1, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000040, SI
+	SUBQ    $0x00000010, CX
+	JNZ     single
+
+end:
+	VZEROUPPER
+	RET
+
+DATA lanes00000000<>+0(SB)/4, $0x00000000
+DATA lanes00000000<>+4(SB)/4, $0x00000000
+DATA lanes00000000<>+8(SB)/4, $0x00000000
+DATA lanes00000000<>+12(SB)/4, $0x00000000
+DATA lanes00000000<>+16(SB)/4, $0x00000000
+DATA lanes00000000<>+20(SB)/4, $0x00000000
+DATA lanes00000000<>+24(SB)/4, $0x00000000
+DATA lanes00000000<>+28(SB)/4, $0x00000000
+DATA lanes00000000<>+32(SB)/4, $0x00000000
+DATA lanes00000000<>+36(SB)/4, $0x00000000
+DATA lanes00000000<>+40(SB)/4, $0x00000000
+DATA lanes00000000<>+44(SB)/4, $0x00000000
+DATA lanes00000000<>+48(SB)/4, $0x00000000
+DATA lanes00000000<>+52(SB)/4, $0x00000000
+DATA lanes00000000<>+56(SB)/4, $0x00000000
+DATA lanes00000000<>+60(SB)/4, $0x00000000
+GLOBL lanes00000000<>(SB), RODATA|NOPTR, $64
+
+DATA lanes40c00000<>+0(SB)/4, $0x40c00000
+DATA lanes40c00000<>+4(SB)/4, $0x40c00000
+DATA lanes40c00000<>+8(SB)/4, $0x40c00000
+DATA lanes40c00000<>+12(SB)/4, $0x40c00000
+DATA lanes40c00000<>+16(SB)/4, $0x40c00000
+DATA lanes40c00000<>+20(SB)/4, $0x40c00000
+DATA lanes40c00000<>+24(SB)/4, $0x40c00000
+DATA lanes40c00000<>+28(SB)/4, $0x40c00000
+DATA lanes40c00000<>+32(SB)/4, $0x40c00000
+DATA lanes40c00000<>+36(SB)/4, $0x40c00000
+DATA lanes40c00000<>+40(SB)/4, $0x40c00000
+DATA lanes40c00000<>+44(SB)/4, $0x40c00000
+DATA lanes40c00000<>+48(SB)/4, $0x40c00000
+DATA lanes40c00000<>+52(SB)/4, $0x40c00000
+DATA lanes40c00000<>+56(SB)/4, $0x40c00000
+DATA lanes40c00000<>+60(SB)/4, $0x40c00000
+GLOBL lanes40c00000<>(SB), RODATA|NOPTR, $64
+
+// func hardSigmoidAVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·hardSigmoidAVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS     (SI), Z0
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     64(SI), Z0
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMOVUPS     Z0, 64(DI)
+	VMOVUPS     128(SI), Z0
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMOVUPS     Z0, 128(DI)
+	VMOVUPS     192(SI), Z0
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMOVUPS     Z0, 192(DI)
+	ADDQ        $0x00000100, DI
+	ADDQ        $0x00000100, SI
+	SUBQ        $0x00000040, CX
+	JGE         loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS     (SI), Z0
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMOVUPS     Z0, (DI)
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x00000010, CX
+	JNZ         single
+
+end:
+	VZEROUPPER
+	RET
+
+// func hardSwishAVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·hardSwishAVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS     (SI), Z0
+	VMOVAPS     Z0, Z2
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMULPS      Z2, Z0, Z0
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     64(SI), Z0
+	VMOVAPS     Z0, Z2
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMULPS      Z2, Z0, Z0
+	VMOVUPS     Z0, 64(DI)
+	VMOVUPS     128(SI), Z0
+	VMOVAPS     Z0, Z2
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMULPS      Z2, Z0, Z0
+	VMOVUPS     Z0, 128(DI)
+	VMOVUPS     192(SI), Z0
+	VMOVAPS     Z0, Z2
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMULPS      Z2, Z0, Z0
+	VMOVUPS     Z0, 192(DI)
+	ADDQ        $0x00000100, DI
+	ADDQ        $0x00000100, SI
+	SUBQ        $0x00000040, CX
+	JGE         loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS     (SI), Z0
+	VMOVAPS     Z0, Z2
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMULPS      Z2, Z0, Z0
+	VMOVUPS     Z0, (DI)
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x00000010, CX
+	JNZ         single
+
+end:
+	VZEROUPPER
+	RET
+
 // func tanhAVX512(y *float32, x *float32, n int, s float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·tanhAVX512(SB), NOSPLIT, $0-28
@@ -1105,24 +1351,6 @@ DATA lanesc2200000<>+52(SB)/4, $0xc2200000
 DATA lanesc2200000<>+56(SB)/4, $0xc2200000
 DATA lanesc2200000<>+60(SB)/4, $0xc2200000
 GLOBL lanesc2200000<>(SB), RODATA|NOPTR, $64
-
-DATA lanes00000000<>+0(SB)/4, $0x00000000
-DATA lanes00000000<>+4(SB)/4, $0x00000000
-DATA lanes00000000<>+8(SB)/4, $0x00000000
-DATA lanes00000000<>+12(SB)/4, $0x00000000
-DATA lanes00000000<>+16(SB)/4, $0x00000000
-DATA lanes00000000<>+20(SB)/4, $0x00000000
-DATA lanes00000000<>+24(SB)/4, $0x00000000
-DATA lanes00000000<>+28(SB)/4, $0x00000000
-DATA lanes00000000<>+32(SB)/4, $0x00000000
-DATA lanes00000000<>+36(SB)/4, $0x00000000
-DATA lanes00000000<>+40(SB)/4, $0x00000000
-DATA lanes00000000<>+44(SB)/4, $0x00000000
-DATA lanes00000000<>+48(SB)/4, $0x00000000
-DATA lanes00000000<>+52(SB)/4, $0x00000000
-DATA lanes00000000<>+56(SB)/4, $0x00000000
-DATA lanes00000000<>+60(SB)/4, $0x00000000
-GLOBL lanes00000000<>(SB), RODATA|NOPTR, $64
 
 DATA lanes40000000<>+0(SB)/4, $0x40000000
 DATA lanes40000000<>+4(SB)/4, $0x40000000
@@ -2656,6 +2884,216 @@ single:
 	ADDQ         $0x00000020, SI
 	SUBQ         $0x00000008, CX
 	JNZ          single
+
+end:
+	VZEROUPPER
+	RET
+
+// func relu6AVX2(y *float32, x *float32, n int, s float32)
+// Requires: AVX
+TEXT ·relu6AVX2(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Y15
+	SUBQ         $0x00000020, CX
+	JL           rest
+
+loop:
+	VMOVUPS (SI), Y0
+	VMOVUPS lanes00000000<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS lanes40c00000<>+0(SB), Y1
+	VMINPS  Y0, Y1, Y0
+	VMOVUPS Y0, (DI)
+	VMOVUPS 32(SI), Y0
+	VMOVUPS lanes00000000<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS lanes40c00000<>+0(SB), Y1
+	VMINPS  Y0, Y1, Y0
+	VMOVUPS Y0, 32(DI)
+	VMOVUPS 64(SI), Y0
+	VMOVUPS lanes00000000<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS lanes40c00000<>+0(SB), Y1
+	VMINPS  Y0, Y1, Y0
+	VMOVUPS Y0, 64(DI)
+	VMOVUPS 96(SI), Y0
+	VMOVUPS lanes00000000<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS lanes40c00000<>+0(SB), Y1
+	VMINPS  Y0, Y1, Y0
+	VMOVUPS Y0, 96(DI)
+	ADDQ    $0x00000080, DI
+	ADDQ    $0x00000080, SI
+	SUBQ    $0x00000020, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VMOVUPS (SI), Y0
+	VMOVUPS lanes00000000<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS lanes40c00000<>+0(SB), Y1
+	VMINPS  Y0, Y1, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $0x00000020, DI
+	ADDQ    $0x00000020, SI
+	SUBQ    $0x00000008, CX
+	JNZ     single
+
+end:
+	VZEROUPPER
+	RET
+
+// func hardSigmoidAVX2(y *float32, x *float32, n int, s float32)
+// Requires: AVX, FMA3
+TEXT ·hardSigmoidAVX2(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Y15
+	SUBQ         $0x00000020, CX
+	JL           rest
+
+loop:
+	VMOVUPS     (SI), Y0
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     Y0, (DI)
+	VMOVUPS     32(SI), Y0
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     Y0, 32(DI)
+	VMOVUPS     64(SI), Y0
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     Y0, 64(DI)
+	VMOVUPS     96(SI), Y0
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     Y0, 96(DI)
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000020, CX
+	JGE         loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VMOVUPS     (SI), Y0
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     Y0, (DI)
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, SI
+	SUBQ        $0x00000008, CX
+	JNZ         single
+
+end:
+	VZEROUPPER
+	RET
+
+// func hardSwishAVX2(y *float32, x *float32, n int, s float32)
+// Requires: AVX, FMA3
+TEXT ·hardSwishAVX2(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Y15
+	SUBQ         $0x00000020, CX
+	JL           rest
+
+loop:
+	VMOVUPS     (SI), Y0
+	VMOVAPS     Y0, Y2
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (DI)
+	VMOVUPS     32(SI), Y0
+	VMOVAPS     Y0, Y2
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y2, Y0, Y0
+	VMOVUPS     Y0, 32(DI)
+	VMOVUPS     64(SI), Y0
+	VMOVAPS     Y0, Y2
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y2, Y0, Y0
+	VMOVUPS     Y0, 64(DI)
+	VMOVUPS     96(SI), Y0
+	VMOVAPS     Y0, Y2
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y2, Y0, Y0
+	VMOVUPS     Y0, 96(DI)
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000020, CX
+	JGE         loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VMOVUPS     (SI), Y0
+	VMOVAPS     Y0, Y2
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (DI)
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, SI
+	SUBQ        $0x00000008, CX
+	JNZ         single
 
 end:
 	VZEROUPPER

@@ -16,6 +16,7 @@ func Lists() [][]graph.Op {
 		gemmOps(), linearOps(),
 		convOps(),
 		poolOps(),
+		channelsLastOps(),
 		matmulOps(),
 		projectionOps(), pagedOps(),
 		integerConvOps(),

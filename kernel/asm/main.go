@@ -30,6 +30,7 @@ var families = []struct {
 	{"optimize", writeOptimizers},
 	{"dropout", writeDropout},
 	{"maxpool", writeMaxPool},
+	{"slide", writeSlides},
 	{"pause", writePause},
 }
 

@@ -13,7 +13,7 @@ const (
 	argA, argB, argC, argBias     = 0, 8, 16, 24
 	argRS, argKS, argBS, argCS    = 32, 40, 48, 56
 	argK, argRows, argMask        = 64, 72, 80
-	argStart, argReLU             = 84, 88
+	argStart, argReLU, argFrom    = 84, 88, 96
 	startC, startColumn, startRow = 1, 2, 3
 )
 
@@ -175,7 +175,7 @@ func (t *tileWriter) start(rows int) {
 	l := func(what string) string { return t.labelName(rows, what) }
 	ref := func(what string) operand.LabelRef { return operand.LabelRef(l(what)) }
 	t.do(x86.MOVL(t.arg(argStart), regTmp.As32()))
-	for i, what := range []string{"fromC", "fromColumn", "fromRow"} {
+	for i, what := range []string{"fromC", "fromColumn", "fromRow", "from"} {
 		t.do(x86.CMPL(regTmp.As32(), operand.U8(i+1)))
 		t.do(x86.JE(ref(what)))
 	}
@@ -207,6 +207,25 @@ func (t *tileWriter) start(rows int) {
 	for i := range rows {
 		t.do(x86.VBROADCASTSS(mem(regTmp, 4*i), t.acc(i, 0)))
 		t.do(x86.VMOVAPS(t.acc(i, 0), t.acc(i, 1)))
+	}
+	t.do(x86.JMP(ref("loop")))
+	t.label(l("from"))
+	t.do(x86.MOVQ(t.arg(argFrom), regTmp))
+	for i := range rows {
+		t.loadHalf(regTmp, 0, t.acc(i, 0))
+		t.loadHalf(regTmp, 1, t.acc(i, 1))
+		if i < rows-1 {
+			t.do(x86.ADDQ(regCS, regTmp))
+		}
+	}
+	t.do(x86.MOVQ(t.arg(argBias), regTmp))
+	t.do(x86.TESTQ(regTmp, regTmp))
+	t.do(x86.JZ(ref("loop")))
+	t.loadHalf(regTmp, 0, t.b(0))
+	t.loadHalf(regTmp, 1, t.b(1))
+	for i := range rows {
+		t.do(x86.VADDPS(t.b(0), t.acc(i, 0), t.acc(i, 0)))
+		t.do(x86.VADDPS(t.b(1), t.acc(i, 1), t.acc(i, 1)))
 	}
 }
 

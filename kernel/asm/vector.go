@@ -180,6 +180,13 @@ var unaryOps = []struct {
 		w.exp()
 	}},
 	{"sigmoid", 1, (*vectorWriter).sigmoid},
+	{"relu6", 4, func(w *vectorWriter) { w.clip(0, 6) }},
+	{"hardSigmoid", 4, (*vectorWriter).hardSigmoid},
+	{"hardSwish", 4, func(w *vectorWriter) {
+		w.do(x86.VMOVAPS(w.v(0), w.v(2)))
+		w.hardSigmoid()
+		w.do(x86.VMULPS(w.v(2), w.v(0), w.v(0)))
+	}},
 	{"tanh", 1, (*vectorWriter).tanh},
 	{"erf", 1, (*vectorWriter).erf},
 	{"geluErf", 1, (*vectorWriter).geluErf},
@@ -197,6 +204,21 @@ func (w *vectorWriter) unary(name string, unroll int, body func(*vectorWriter)) 
 		w.do(x86.VMOVUPS(w.v(0), mem(regY, disp)))
 	})
 	w.done()
+}
+
+// clip bounds vector 0; NaN passes, as the second source. It uses vector 1.
+func (w *vectorWriter) clip(lowest, highest float64) {
+	w.do(x86.VMOVUPS(w.float(lowest), w.v(1)))
+	w.do(x86.VMAXPS(w.v(0), w.v(1), w.v(0)))
+	w.do(x86.VMOVUPS(w.float(highest), w.v(1)))
+	w.do(x86.VMINPS(w.v(0), w.v(1), w.v(0)))
+}
+
+// hardSigmoid replaces vector 0 by x/6 + 1/2, bounded by 0 and 1.
+func (w *vectorWriter) hardSigmoid() {
+	w.do(x86.VMOVUPS(w.float(0.5), w.v(1)))
+	w.do(x86.VFMADD132PS(w.float(1.0/6), w.v(1), w.v(0)))
+	w.clip(0, 1)
 }
 
 // reductions writes sum (four accumulators, n a multiple of 64) and max; both

@@ -14,7 +14,8 @@ type Tile struct {
 	BS                  int
 	C                   []float32 // (i,j) at i*CS + j
 	CS                  int
-	FromC               bool // start from C
+	FromC               bool      // start from C
+	From                []float32 // start from these, laid out like C, plus ColumnBias
 	ColumnBias, RowBias []float32
 	ReLU                bool
 }
@@ -24,6 +25,11 @@ func (t *Tile) Run() {
 	for i := range t.Rows {
 		c := t.C[i*t.CS:][:t.Cols]
 		switch {
+		case t.From != nil:
+			copy(c, t.From[i*t.CS:])
+			for j := range t.ColumnBias[:min(len(c), len(t.ColumnBias))] {
+				c[j] += t.ColumnBias[j]
+			}
 		case t.ColumnBias != nil:
 			copy(c, t.ColumnBias)
 		case t.RowBias != nil:

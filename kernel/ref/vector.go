@@ -169,3 +169,24 @@ func SumRows(dst, x []float32, rows, ld int) {
 		}
 	}
 }
+
+// ReLU6 computes y = min(max(x, 0), 6).
+func ReLU6(y, x []float32) {
+	for i, v := range x[:len(y)] {
+		y[i] = min(max(v, 0), 6)
+	}
+}
+
+// HardSigmoid computes y = min(max(x/6 + 1/2, 0), 1).
+func HardSigmoid(y, x []float32) {
+	for i, v := range x[:len(y)] {
+		y[i] = min(max(v/6+0.5, 0), 1)
+	}
+}
+
+// HardSwish computes y = x·min(max(x/6 + 1/2, 0), 1).
+func HardSwish(y, x []float32) {
+	for i, v := range x[:len(y)] {
+		y[i] = v * min(max(v/6+0.5, 0), 1)
+	}
+}
