@@ -48,10 +48,12 @@ const (
 	lastTaps    = 384
 	lastRows    = 96
 	lastColumns = 256
+	lastLine    = 64 // taps in a row of the window up to which copying patches costs too much
 )
 
 type lastPlan struct {
 	tileShape
+	lines     bool // the window's rows are read from a copy of X with its padding
 	k, taps   int  // length of a sum, and of a block of it
 	pixels    int  // rows of the product
 	inPlace   bool // X is read where it is
@@ -80,6 +82,14 @@ func blockOf(k int) int { return ceilDiv(k, max(1, ceilDiv(k, lastTaps))) }
 func (c *ConvLast) makePlan(w *window, p *Pool) lastPlan {
 	pl := lastPlan{tileShape: shapeOf(p.isa), k: w.taps * w.ic, pixels: c.N * w.oh * w.ow}
 	pl.taps = blockOf(pl.k)
+	pl.lines = w.groups == 1 && w.dilationW == 1 && c.KW > 1 && c.KW*c.C <= lastLine && pl.k <= lastTaps
+	if pl.lines {
+		pl.perWorker = c.KH * (c.PadLeft + c.W + c.PadRight) * c.C
+		rows := c.N * w.oh
+		pl.chunk = max(ceilDiv(rows, p.threads*8), ceilDiv(chunkFlops/4, max(1, 2*pl.k*w.oc*w.ow)))
+		pl.units = ceilDiv(rows, pl.chunk)
+		return pl
+	}
 	pointwise := w.taps == 1 && w.strideH == 1 && w.strideW == 1 && c.PadTop+c.PadLeft+c.PadBottom+c.PadRight == 0
 	pl.inPlace = pointwise && c.C*4%(aliasBytes/2) != 0
 	if !pl.inPlace {
@@ -151,9 +161,12 @@ func (c *ConvLast) chunk(lo, hi, worker int) {
 	scratch := c.scratch[worker*pl.perWorker:][:pl.perWorker]
 	for u := lo; u < hi; u++ {
 		g, i := u/pl.units, u%pl.units
-		if pl.columns {
+		switch {
+		case pl.lines:
+			c.rows(i*pl.chunk, min((i+1)*pl.chunk, c.N*c.oh), scratch)
+		case pl.columns:
 			c.block(g, 0, pl.pixels, i*pl.chunk*pl.cols, min((i+1)*pl.chunk*pl.cols, c.oc), scratch)
-		} else {
+		default:
 			c.block(g, i*pl.chunk, min((i+1)*pl.chunk, pl.pixels), 0, c.oc, scratch)
 		}
 	}
@@ -187,21 +200,62 @@ func (c *ConvLast) product(g, m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 	weights := c.Packed[g*pl.k*wide+k0*wide:]
 	for n := n0; n < n1; n += lastColumns {
 		t.b = weights[n*t.k:]
-		at := m0*c.OC + g*c.oc + n
-		t.c = c.Y[at:]
-		switch {
-		case k0 > 0:
+		c.start(&t, m0*c.OC+g*c.oc+n, g*c.oc+n)
+		if k0 > 0 {
 			t.start = startC
-		case c.Add != nil:
-			t.start, t.from = startFrom, c.Add[at:]
-		case c.Bias != nil:
-			t.start = startColumnBias
-		}
-		if c.Bias != nil {
-			t.bias = c.Bias[g*c.oc+n:]
 		}
 		t.run(m1-m0, min(n1-n, lastColumns))
 	}
+}
+
+// rows computes rows [lo,hi) of the output, counted over all images, from the rows
+// of X that each needs, copied with their padding: a patch is then a few stretches of
+// memory, and its neighbour lies strideW pixels on. For images of few channels.
+func (c *ConvLast) rows(lo, hi int, scratch []float32) {
+	pl := &c.plan
+	width := (c.PadLeft + c.W + c.PadRight) * c.C
+	t := tileRun{
+		isa: c.isa, tileShape: pl.tileShape, k: c.KW * c.C, ks: 1, lines: c.KH, line: width, bs: pl.cols, panel: pl.k * pl.cols,
+		a: scratch, rs: c.strideW * c.C, cs: c.OC, last: true, act: c.Act,
+	}
+	for i := lo; i < hi; i++ {
+		y := i%c.oh*c.strideH - c.PadTop
+		for ky := range c.KH {
+			c.paddedLine(scratch[ky*width:][:width], i/c.oh, y+ky*c.dilationH)
+		}
+		for n := 0; n < c.OC; n += lastColumns {
+			c.start(&t, i*c.ow*c.OC+n, n)
+			t.b = c.Packed[n*pl.k:]
+			t.run(c.ow, min(c.OC-n, lastColumns))
+		}
+	}
+}
+
+// start sets where a block's sums go and what they begin with: element at of Y is
+// its first, of output channel n.
+func (c *ConvLast) start(t *tileRun, at, n int) {
+	t.c = c.Y[at:]
+	switch {
+	case c.Add != nil:
+		t.start, t.from = startFrom, c.Add[at:]
+	case c.Bias != nil:
+		t.start = startColumnBias
+	}
+	if c.Bias != nil {
+		t.bias = c.Bias[n:]
+	}
+}
+
+// paddedLine copies row y of an image, with its padding.
+func (c *ConvLast) paddedLine(to []float32, image, y int) {
+	if y < 0 || y >= c.H {
+		clear(to)
+		return
+	}
+	left, n := c.PadLeft*c.C, c.W*c.C
+	clear(to[:left])
+	copy(to[left:], c.X[(image*c.H+y)*n:][:n])
+	clear(to[left+n:])
 }
 
 // patches copies taps [k0,k1) of the patches of pixels [m0,m1) of group g to

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -156,4 +157,104 @@ func BenchmarkConvLast(b *testing.B) {
 			}
 		}
 	}
+}
+
+// TestBinaryRows compares with the same operation on operands spread out.
+func TestBinaryRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 9))
+	for range 60 {
+		v := &BinaryRows{Op: OpSub, Outer: 1 + r.IntN(3), Inner: 1 + r.IntN(90), Row: 1 + r.IntN(300)}
+		n := v.Outer * v.Inner * v.Row
+		v.A, v.B = random(r, n, r.IntN(16)), random(r, v.Outer*v.Row, r.IntN(16))
+		want := make([]float32, n)
+		for i := range want {
+			want[i] = v.A[i] - v.B[i/(v.Inner*v.Row)*v.Row+i%v.Row]
+		}
+		for _, p := range testPools(t) {
+			v.Y = dirty(n)
+			v.Run(p)
+			same(t, p.isa, v.Y, want)
+		}
+	}
+}
+
+// TestMeanAndTranspose compares with plain loops.
+func TestMeanAndTranspose(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 10))
+	for range 40 {
+		n, rows, cols := 1+r.IntN(3), 1+r.IntN(90), 1+r.IntN(200)
+		x := random(r, n*rows*cols, r.IntN(16))
+		mean, turned := make([]float32, n*cols), make([]float32, len(x))
+		for i := range n {
+			for c := range cols {
+				sum := 0.0
+				for row := range rows {
+					sum += float64(x[(i*rows+row)*cols+c])
+					turned[(i*cols+c)*rows+row] = x[(i*rows+row)*cols+c]
+				}
+				mean[i*cols+c] = float32(sum / float64(rows))
+			}
+		}
+		for _, p := range testPools(t) {
+			m := &MeanLast{N: n, Rows: rows, C: cols, X: x, Y: dirty(n * cols)}
+			m.Run(p)
+			compare(t, p.isa, m.Y, mean, 1e-6)
+			tr := &Transpose{Batch: n, Rows: rows, Cols: cols, X: x, Y: dirty(len(x))}
+			tr.Run(p)
+			same(t, p.isa, tr.Y, turned)
+		}
+	}
+}
+
+// TestPoolLast compares with a loop over the windows.
+func TestPoolLast(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 11))
+	for range 80 {
+		c := randomConv(r)
+		c.C, c.OC, c.Groups = 1+r.IntN(80), 1, 1
+		m := &PoolLast{
+			N: c.N, H: c.H, W: c.W, C: c.C, KH: c.KH, KW: c.KW, StrideH: c.StrideH, StrideW: c.StrideW,
+			PadTop: c.PadTop, PadLeft: c.PadLeft, PadBottom: c.PadBottom, PadRight: c.PadRight,
+			DilationH: c.DilationH, DilationW: c.DilationW, Average: r.IntN(2) == 0, CountPad: r.IntN(2) == 0,
+			X: random(r, c.N*c.H*c.W*c.C, r.IntN(16)), Lowest: dirty(c.C),
+		}
+		m.OH, m.OW = c.OutSize()
+		if r.IntN(3) == 0 {
+			m.X[r.IntN(len(m.X))] = float32(math.NaN())
+		}
+		want := poolOracle(m)
+		for _, p := range testPools(t) {
+			m.Y = dirty(len(want))
+			m.Run(p)
+			compare(t, fmt.Sprintf("%v average %v counting %v", p.isa, m.Average, m.CountPad), m.Y, want, 1e-6)
+		}
+	}
+}
+
+func poolOracle(m *PoolLast) []float32 {
+	y := make([]float32, m.N*m.OH*m.OW*m.C)
+	sh, sw, dh, dw := or(m.StrideH, 1), or(m.StrideW, 1), or(m.DilationH, 1), or(m.DilationW, 1)
+	for i := range y {
+		ch, ox, oy, n := i%m.C, i/m.C%m.OW, i/m.C/m.OW%m.OH, i/m.C/m.OW/m.OH
+		top, sum, inside, padded := float32(math.Inf(-1)), 0.0, 0, 0
+		for ky := range m.KH {
+			for kx := range m.KW {
+				iy, ix := oy*sh+ky*dh-m.PadTop, ox*sw+kx*dw-m.PadLeft
+				if iy < m.H+m.PadBottom && ix < m.W+m.PadRight {
+					padded++
+				}
+				if iy >= 0 && iy < m.H && ix >= 0 && ix < m.W {
+					v := m.X[((n*m.H+iy)*m.W+ix)*m.C+ch]
+					top, sum, inside = max(top, v), sum+float64(v), inside+1
+				}
+			}
+		}
+		if m.CountPad {
+			inside = padded
+		}
+		if y[i] = top; m.Average {
+			y[i] = float32(sum / float64(max(inside, 1)))
+		}
+	}
+	return y
 }

@@ -127,9 +127,28 @@ func (v *BinaryRows) Run(p *Pool) {
 	p.run(v.Outer*v.Inner, max(1, vectorGrain/max(v.Row, 1)), v)
 }
 
+// shortRow is the length below which a row of B is repeated, so that one call takes
+// several rows.
+const shortRow = 256
+
 func (v *BinaryRows) chunk(lo, hi, _ int) {
-	for i := lo; i < hi; i++ {
-		at := i * v.Row
-		binary(v.isa, v.Op, v.Y[at:][:v.Row], v.A[at:][:v.Row], v.B[i/v.Inner*v.Row:][:v.Row], 0)
+	var buf [4 * shortRow]float32
+	for i := lo; i < hi; {
+		outer := i / v.Inner
+		n := min(hi, (outer+1)*v.Inner) - i // rows of A that share one of B
+		b := v.B[outer*v.Row:][:v.Row]
+		group := 1
+		if v.Row < shortRow && n > 1 {
+			group = min(n, len(buf)/v.Row)
+			for j := range group {
+				copy(buf[j*v.Row:], b)
+			}
+			b = buf[:group*v.Row]
+		}
+		for end := i + n; i < end; i += group {
+			m := min(group, end-i) * v.Row
+			binary(v.isa, v.Op, v.Y[i*v.Row:][:m], v.A[i*v.Row:][:m], b[:m], 0)
+		}
+		i = (outer + 1) * v.Inner
 	}
 }

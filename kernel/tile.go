@@ -55,6 +55,10 @@ type tileArgs struct {
 	relu           uint32
 	_              uint32
 	from           unsafe.Pointer // for startFrom
+	// A may be several lines of k elements: lineStep is from one past the end of a
+	// line to the next. 0 lines are one.
+	lines    int
+	lineStep uintptr
 }
 
 // tileRun goes over one block of A and one of B in tiles.
@@ -64,6 +68,8 @@ type tileRun struct {
 	k         int
 	a         []float32 // element (i,k) at i*rs + k*ks
 	rs, ks    int
+	lines     int       // of k elements that a row of A has, if several,
+	line      int       // and the step between them
 	b         []float32 // element (k,j) of panel q at q*panel + k*bs + j
 	bs, panel int
 	c         []float32 // element (i,j) at i*cs + j
@@ -86,7 +92,7 @@ func (t *tileRun) run(m, n int) {
 	}
 	args := tileArgs{
 		rs: uintptr(t.rs) * 4, ks: uintptr(t.ks) * 4, bs: uintptr(t.bs) * 4, cs: uintptr(t.cs) * 4,
-		k: t.k, start: t.start,
+		k: t.k, start: t.start, lineStep: uintptr(t.line-t.k*t.ks) * 4,
 	}
 	if relu {
 		args.relu = 1
@@ -109,6 +115,7 @@ func (t *tileRun) run(m, n int) {
 			if t.start == startColumnBias || t.start == startFrom && t.bias != nil {
 				args.bias = unsafe.Pointer(&t.bias[j])
 			}
+			args.lines = t.lines
 			runTile(t.isa, asFloat32, &args)
 		}
 		t.finish(i, min(i+rows, m), n)
@@ -143,7 +150,7 @@ func (t *tileRun) runGeneric(m, n int, relu bool) {
 	for i := 0; i < m; i += t.rows {
 		for j := 0; j < n; j += t.cols {
 			s := ref.Tile{
-				Rows: min(t.rows, m-i), Cols: min(t.cols, n-j), K: t.k,
+				Rows: min(t.rows, m-i), Cols: min(t.cols, n-j), K: t.k, Lines: t.lines, Line: t.line,
 				A: t.a[i*t.rs:], RS: t.rs, KS: t.ks,
 				B: t.b[j/t.cols*t.panel:], BS: t.bs,
 				C: t.c[i*t.cs+j:], CS: t.cs,

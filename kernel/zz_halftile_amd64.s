@@ -396,6 +396,16 @@ rows12single:
 	JNZ          rows12single
 
 rows12end:
+	DECQ 104(AX)
+	JLE  rows12finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows12loop
+
+rows12finish:
 	CMPL   88(AX), $0x00
 	JE     rows12store
 	VPXORD Z24, Z24, Z24
@@ -784,6 +794,16 @@ rows11single:
 	JNZ          rows11single
 
 rows11end:
+	DECQ 104(AX)
+	JLE  rows11finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows11loop
+
+rows11finish:
 	CMPL   88(AX), $0x00
 	JE     rows11store
 	VPXORD Z24, Z24, Z24
@@ -1144,6 +1164,16 @@ rows10single:
 	JNZ          rows10single
 
 rows10end:
+	DECQ 104(AX)
+	JLE  rows10finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows10loop
+
+rows10finish:
 	CMPL   88(AX), $0x00
 	JE     rows10store
 	VPXORD Z24, Z24, Z24
@@ -1473,6 +1503,15 @@ rows9single:
 	JNZ          rows9single
 
 rows9end:
+	DECQ 104(AX)
+	JLE  rows9finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows9loop
+
+rows9finish:
 	CMPL   88(AX), $0x00
 	JE     rows9store
 	VPXORD Z24, Z24, Z24
@@ -1774,6 +1813,15 @@ rows8single:
 	JNZ          rows8single
 
 rows8end:
+	DECQ 104(AX)
+	JLE  rows8finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows8loop
+
+rows8finish:
 	CMPL   88(AX), $0x00
 	JE     rows8store
 	VPXORD Z24, Z24, Z24
@@ -2047,6 +2095,15 @@ rows7single:
 	JNZ          rows7single
 
 rows7end:
+	DECQ 104(AX)
+	JLE  rows7finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows7loop
+
+rows7finish:
 	CMPL   88(AX), $0x00
 	JE     rows7store
 	VPXORD Z24, Z24, Z24
@@ -2289,6 +2346,14 @@ rows6single:
 	JNZ          rows6single
 
 rows6end:
+	DECQ 104(AX)
+	JLE  rows6finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows6loop
+
+rows6finish:
 	CMPL   88(AX), $0x00
 	JE     rows6store
 	VPXORD Z24, Z24, Z24
@@ -2503,6 +2568,14 @@ rows5single:
 	JNZ          rows5single
 
 rows5end:
+	DECQ 104(AX)
+	JLE  rows5finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows5loop
+
+rows5finish:
 	CMPL   88(AX), $0x00
 	JE     rows5store
 	VPXORD Z24, Z24, Z24
@@ -2689,6 +2762,14 @@ rows4single:
 	JNZ          rows4single
 
 rows4end:
+	DECQ 104(AX)
+	JLE  rows4finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows4loop
+
+rows4finish:
 	CMPL   88(AX), $0x00
 	JE     rows4store
 	VPXORD Z24, Z24, Z24
@@ -2844,6 +2925,13 @@ rows3single:
 	JNZ          rows3single
 
 rows3end:
+	DECQ 104(AX)
+	JLE  rows3finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows3loop
+
+rows3finish:
 	CMPL   88(AX), $0x00
 	JE     rows3store
 	VPXORD Z24, Z24, Z24
@@ -2971,6 +3059,13 @@ rows2single:
 	JNZ          rows2single
 
 rows2end:
+	DECQ 104(AX)
+	JLE  rows2finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows2loop
+
+rows2finish:
 	CMPL   88(AX), $0x00
 	JE     rows2store
 	VPXORD Z24, Z24, Z24
@@ -3070,6 +3165,13 @@ rows1single:
 	JNZ          rows1single
 
 rows1end:
+	DECQ 104(AX)
+	JLE  rows1finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows1loop
+
+rows1finish:
 	CMPL   88(AX), $0x00
 	JE     rows1store
 	VPXORD Z24, Z24, Z24
@@ -3310,6 +3412,14 @@ rows6single:
 	JNZ          rows6single
 
 rows6end:
+	DECQ 104(AX)
+	JLE  rows6finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows6loop
+
+rows6finish:
 	CMPL   88(AX), $0x00
 	JE     rows6store
 	VXORPS Y12, Y12, Y12
@@ -3524,6 +3634,14 @@ rows5single:
 	JNZ          rows5single
 
 rows5end:
+	DECQ 104(AX)
+	JLE  rows5finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows5loop
+
+rows5finish:
 	CMPL   88(AX), $0x00
 	JE     rows5store
 	VXORPS Y12, Y12, Y12
@@ -3710,6 +3828,14 @@ rows4single:
 	JNZ          rows4single
 
 rows4end:
+	DECQ 104(AX)
+	JLE  rows4finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows4loop
+
+rows4finish:
 	CMPL   88(AX), $0x00
 	JE     rows4store
 	VXORPS Y12, Y12, Y12
@@ -3865,6 +3991,13 @@ rows3single:
 	JNZ          rows3single
 
 rows3end:
+	DECQ 104(AX)
+	JLE  rows3finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows3loop
+
+rows3finish:
 	CMPL   88(AX), $0x00
 	JE     rows3store
 	VXORPS Y12, Y12, Y12
@@ -3992,6 +4125,13 @@ rows2single:
 	JNZ          rows2single
 
 rows2end:
+	DECQ 104(AX)
+	JLE  rows2finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows2loop
+
+rows2finish:
 	CMPL   88(AX), $0x00
 	JE     rows2store
 	VXORPS Y12, Y12, Y12
@@ -4091,6 +4231,13 @@ rows1single:
 	JNZ          rows1single
 
 rows1end:
+	DECQ 104(AX)
+	JLE  rows1finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows1loop
+
+rows1finish:
 	CMPL   88(AX), $0x00
 	JE     rows1store
 	VXORPS Y12, Y12, Y12
@@ -4501,6 +4648,16 @@ rows12single:
 	JNZ          rows12single
 
 rows12end:
+	DECQ 104(AX)
+	JLE  rows12finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows12loop
+
+rows12finish:
 	CMPL   88(AX), $0x00
 	JE     rows12store
 	VPXORD Z24, Z24, Z24
@@ -4895,6 +5052,16 @@ rows11single:
 	JNZ          rows11single
 
 rows11end:
+	DECQ 104(AX)
+	JLE  rows11finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows11loop
+
+rows11finish:
 	CMPL   88(AX), $0x00
 	JE     rows11store
 	VPXORD Z24, Z24, Z24
@@ -5261,6 +5428,16 @@ rows10single:
 	JNZ          rows10single
 
 rows10end:
+	DECQ 104(AX)
+	JLE  rows10finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows10loop
+
+rows10finish:
 	CMPL   88(AX), $0x00
 	JE     rows10store
 	VPXORD Z24, Z24, Z24
@@ -5596,6 +5773,15 @@ rows9single:
 	JNZ          rows9single
 
 rows9end:
+	DECQ 104(AX)
+	JLE  rows9finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows9loop
+
+rows9finish:
 	CMPL   88(AX), $0x00
 	JE     rows9store
 	VPXORD Z24, Z24, Z24
@@ -5903,6 +6089,15 @@ rows8single:
 	JNZ          rows8single
 
 rows8end:
+	DECQ 104(AX)
+	JLE  rows8finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows8loop
+
+rows8finish:
 	CMPL   88(AX), $0x00
 	JE     rows8store
 	VPXORD Z24, Z24, Z24
@@ -6182,6 +6377,15 @@ rows7single:
 	JNZ          rows7single
 
 rows7end:
+	DECQ 104(AX)
+	JLE  rows7finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows7loop
+
+rows7finish:
 	CMPL   88(AX), $0x00
 	JE     rows7store
 	VPXORD Z24, Z24, Z24
@@ -6430,6 +6634,14 @@ rows6single:
 	JNZ          rows6single
 
 rows6end:
+	DECQ 104(AX)
+	JLE  rows6finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows6loop
+
+rows6finish:
 	CMPL   88(AX), $0x00
 	JE     rows6store
 	VPXORD Z24, Z24, Z24
@@ -6650,6 +6862,14 @@ rows5single:
 	JNZ          rows5single
 
 rows5end:
+	DECQ 104(AX)
+	JLE  rows5finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows5loop
+
+rows5finish:
 	CMPL   88(AX), $0x00
 	JE     rows5store
 	VPXORD Z24, Z24, Z24
@@ -6842,6 +7062,14 @@ rows4single:
 	JNZ          rows4single
 
 rows4end:
+	DECQ 104(AX)
+	JLE  rows4finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows4loop
+
+rows4finish:
 	CMPL   88(AX), $0x00
 	JE     rows4store
 	VPXORD Z24, Z24, Z24
@@ -7003,6 +7231,13 @@ rows3single:
 	JNZ          rows3single
 
 rows3end:
+	DECQ 104(AX)
+	JLE  rows3finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows3loop
+
+rows3finish:
 	CMPL   88(AX), $0x00
 	JE     rows3store
 	VPXORD Z24, Z24, Z24
@@ -7136,6 +7371,13 @@ rows2single:
 	JNZ          rows2single
 
 rows2end:
+	DECQ 104(AX)
+	JLE  rows2finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows2loop
+
+rows2finish:
 	CMPL   88(AX), $0x00
 	JE     rows2store
 	VPXORD Z24, Z24, Z24
@@ -7241,6 +7483,13 @@ rows1single:
 	JNZ          rows1single
 
 rows1end:
+	DECQ 104(AX)
+	JLE  rows1finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows1loop
+
+rows1finish:
 	CMPL   88(AX), $0x00
 	JE     rows1store
 	VPXORD Z24, Z24, Z24
@@ -7487,6 +7736,14 @@ rows6single:
 	JNZ          rows6single
 
 rows6end:
+	DECQ 104(AX)
+	JLE  rows6finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows6loop
+
+rows6finish:
 	CMPL   88(AX), $0x00
 	JE     rows6store
 	VXORPS Y12, Y12, Y12
@@ -7707,6 +7964,14 @@ rows5single:
 	JNZ          rows5single
 
 rows5end:
+	DECQ 104(AX)
+	JLE  rows5finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows5loop
+
+rows5finish:
 	CMPL   88(AX), $0x00
 	JE     rows5store
 	VXORPS Y12, Y12, Y12
@@ -7899,6 +8164,14 @@ rows4single:
 	JNZ          rows4single
 
 rows4end:
+	DECQ 104(AX)
+	JLE  rows4finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows4loop
+
+rows4finish:
 	CMPL   88(AX), $0x00
 	JE     rows4store
 	VXORPS Y12, Y12, Y12
@@ -8060,6 +8333,13 @@ rows3single:
 	JNZ          rows3single
 
 rows3end:
+	DECQ 104(AX)
+	JLE  rows3finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows3loop
+
+rows3finish:
 	CMPL   88(AX), $0x00
 	JE     rows3store
 	VXORPS Y12, Y12, Y12
@@ -8193,6 +8473,13 @@ rows2single:
 	JNZ          rows2single
 
 rows2end:
+	DECQ 104(AX)
+	JLE  rows2finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows2loop
+
+rows2finish:
 	CMPL   88(AX), $0x00
 	JE     rows2store
 	VXORPS Y12, Y12, Y12
@@ -8298,6 +8585,13 @@ rows1single:
 	JNZ          rows1single
 
 rows1end:
+	DECQ 104(AX)
+	JLE  rows1finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows1loop
+
+rows1finish:
 	CMPL   88(AX), $0x00
 	JE     rows1store
 	VXORPS Y12, Y12, Y12

@@ -26,6 +26,8 @@ TEXT ·tileAVX512(SB), NOSPLIT, $0-8
 	ADDQ  R12, R10
 	LEAQ  (R10)(R12*2), R11
 	ADDQ  R12, R11
+	TESTL R15, R15
+	JZ    narrow
 	CMPQ  72(AX), $0x0c
 	JE    rows12
 	CMPQ  72(AX), $0x0b
@@ -402,6 +404,16 @@ rows12single:
 	JNZ          rows12single
 
 rows12end:
+	DECQ 104(AX)
+	JLE  rows12finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows12loop
+
+rows12finish:
 	CMPL   88(AX), $0x00
 	JE     rows12store
 	VPXORD Z24, Z24, Z24
@@ -796,6 +808,16 @@ rows11single:
 	JNZ          rows11single
 
 rows11end:
+	DECQ 104(AX)
+	JLE  rows11finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows11loop
+
+rows11finish:
 	CMPL   88(AX), $0x00
 	JE     rows11store
 	VPXORD Z24, Z24, Z24
@@ -1162,6 +1184,16 @@ rows10single:
 	JNZ          rows10single
 
 rows10end:
+	DECQ 104(AX)
+	JLE  rows10finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows10loop
+
+rows10finish:
 	CMPL   88(AX), $0x00
 	JE     rows10store
 	VPXORD Z24, Z24, Z24
@@ -1497,6 +1529,15 @@ rows9single:
 	JNZ          rows9single
 
 rows9end:
+	DECQ 104(AX)
+	JLE  rows9finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows9loop
+
+rows9finish:
 	CMPL   88(AX), $0x00
 	JE     rows9store
 	VPXORD Z24, Z24, Z24
@@ -1804,6 +1845,15 @@ rows8single:
 	JNZ          rows8single
 
 rows8end:
+	DECQ 104(AX)
+	JLE  rows8finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows8loop
+
+rows8finish:
 	CMPL   88(AX), $0x00
 	JE     rows8store
 	VPXORD Z24, Z24, Z24
@@ -2077,6 +2127,15 @@ rows7single:
 	JNZ          rows7single
 
 rows7end:
+	DECQ 104(AX)
+	JLE  rows7finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows7loop
+
+rows7finish:
 	CMPL   88(AX), $0x00
 	JE     rows7store
 	VPXORD Z24, Z24, Z24
@@ -2319,6 +2378,14 @@ rows6single:
 	JNZ          rows6single
 
 rows6end:
+	DECQ 104(AX)
+	JLE  rows6finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows6loop
+
+rows6finish:
 	CMPL   88(AX), $0x00
 	JE     rows6store
 	VPXORD Z24, Z24, Z24
@@ -2533,6 +2600,14 @@ rows5single:
 	JNZ          rows5single
 
 rows5end:
+	DECQ 104(AX)
+	JLE  rows5finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows5loop
+
+rows5finish:
 	CMPL   88(AX), $0x00
 	JE     rows5store
 	VPXORD Z24, Z24, Z24
@@ -2719,6 +2794,14 @@ rows4single:
 	JNZ          rows4single
 
 rows4end:
+	DECQ 104(AX)
+	JLE  rows4finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows4loop
+
+rows4finish:
 	CMPL   88(AX), $0x00
 	JE     rows4store
 	VPXORD Z24, Z24, Z24
@@ -2874,6 +2957,13 @@ rows3single:
 	JNZ          rows3single
 
 rows3end:
+	DECQ 104(AX)
+	JLE  rows3finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows3loop
+
+rows3finish:
 	CMPL   88(AX), $0x00
 	JE     rows3store
 	VPXORD Z24, Z24, Z24
@@ -3001,6 +3091,13 @@ rows2single:
 	JNZ          rows2single
 
 rows2end:
+	DECQ 104(AX)
+	JLE  rows2finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows2loop
+
+rows2finish:
 	CMPL   88(AX), $0x00
 	JE     rows2store
 	VPXORD Z24, Z24, Z24
@@ -3100,6 +3197,13 @@ rows1single:
 	JNZ          rows1single
 
 rows1end:
+	DECQ 104(AX)
+	JLE  rows1finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows1loop
+
+rows1finish:
 	CMPL   88(AX), $0x00
 	JE     rows1store
 	VPXORD Z24, Z24, Z24
@@ -3109,6 +3213,2055 @@ rows1end:
 rows1store:
 	VMOVUPS Z0, K1, (DI)
 	VMOVUPS Z1, K2, 64(DI)
+	VZEROUPPER
+	RET
+
+narrow:
+	CMPQ 72(AX), $0x0c
+	JE   narrow12
+	CMPQ 72(AX), $0x0b
+	JE   narrow11
+	CMPQ 72(AX), $0x0a
+	JE   narrow10
+	CMPQ 72(AX), $0x09
+	JE   narrow9
+	CMPQ 72(AX), $0x08
+	JE   narrow8
+	CMPQ 72(AX), $0x07
+	JE   narrow7
+	CMPQ 72(AX), $0x06
+	JE   narrow6
+	CMPQ 72(AX), $0x05
+	JE   narrow5
+	CMPQ 72(AX), $0x04
+	JE   narrow4
+	CMPQ 72(AX), $0x03
+	JE   narrow3
+	CMPQ 72(AX), $0x02
+	JE   narrow2
+	CMPQ 72(AX), $0x01
+	JE   narrow1
+	RET
+
+narrow12:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow12fromC
+	CMPL   R15, $0x02
+	JE     narrow12fromColumn
+	CMPL   R15, $0x03
+	JE     narrow12fromRow
+	CMPL   R15, $0x04
+	JE     narrow12from
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z8, Z8, Z8
+	VPXORD Z10, Z10, Z10
+	VPXORD Z12, Z12, Z12
+	VPXORD Z14, Z14, Z14
+	VPXORD Z16, Z16, Z16
+	VPXORD Z18, Z18, Z18
+	VPXORD Z20, Z20, Z20
+	VPXORD Z22, Z22, Z22
+	JMP    narrow12loop
+
+narrow12fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z20
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z22
+	JMP       narrow12loop
+
+narrow12fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z14
+	VMOVAPS   Z0, Z16
+	VMOVAPS   Z0, Z18
+	VMOVAPS   Z0, Z20
+	VMOVAPS   Z0, Z22
+	JMP       narrow12loop
+
+narrow12fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	VBROADCASTSS 4(R15), Z2
+	VBROADCASTSS 8(R15), Z4
+	VBROADCASTSS 12(R15), Z6
+	VBROADCASTSS 16(R15), Z8
+	VBROADCASTSS 20(R15), Z10
+	VBROADCASTSS 24(R15), Z12
+	VBROADCASTSS 28(R15), Z14
+	VBROADCASTSS 32(R15), Z16
+	VBROADCASTSS 36(R15), Z18
+	VBROADCASTSS 40(R15), Z20
+	VBROADCASTSS 44(R15), Z22
+	JMP          narrow12loop
+
+narrow12from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z20
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z22
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow12loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z24, Z18, Z18
+	VADDPS    Z24, Z20, Z20
+	VADDPS    Z24, Z22, Z22
+
+narrow12loop:
+	SUBQ $0x02, CX
+	JL   narrow12rest
+
+narrow12body:
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	VFMADD231PS.BCST (R11), Z24, Z18
+	VFMADD231PS.BCST (R11)(R12*1), Z24, Z20
+	VFMADD231PS.BCST (R11)(R12*2), Z24, Z22
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	ADDQ             R13, R11
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	VFMADD231PS.BCST (R11), Z24, Z18
+	VFMADD231PS.BCST (R11)(R12*1), Z24, Z20
+	VFMADD231PS.BCST (R11)(R12*2), Z24, Z22
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	ADDQ             R13, R11
+	SUBQ             $0x02, CX
+	JGE              narrow12body
+
+narrow12rest:
+	ADDQ $0x02, CX
+	JZ   narrow12end
+
+narrow12single:
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	VFMADD231PS.BCST (R11), Z24, Z18
+	VFMADD231PS.BCST (R11)(R12*1), Z24, Z20
+	VFMADD231PS.BCST (R11)(R12*2), Z24, Z22
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	ADDQ             R13, R11
+	DECQ             CX
+	JNZ              narrow12single
+
+narrow12end:
+	DECQ 104(AX)
+	JLE  narrow12finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  narrow12loop
+
+narrow12finish:
+	CMPL   88(AX), $0x00
+	JE     narrow12store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z2, Z24, Z2
+	VMAXPS Z4, Z24, Z4
+	VMAXPS Z6, Z24, Z6
+	VMAXPS Z8, Z24, Z8
+	VMAXPS Z10, Z24, Z10
+	VMAXPS Z12, Z24, Z12
+	VMAXPS Z14, Z24, Z14
+	VMAXPS Z16, Z24, Z16
+	VMAXPS Z18, Z24, Z18
+	VMAXPS Z20, Z24, Z20
+	VMAXPS Z22, Z24, Z22
+
+narrow12store:
+	VMOVUPS Z0, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z2, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z6, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z8, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z10, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z12, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z14, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z16, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z18, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z20, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z22, K1, (DI)
+	VZEROUPPER
+	RET
+
+narrow11:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow11fromC
+	CMPL   R15, $0x02
+	JE     narrow11fromColumn
+	CMPL   R15, $0x03
+	JE     narrow11fromRow
+	CMPL   R15, $0x04
+	JE     narrow11from
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z8, Z8, Z8
+	VPXORD Z10, Z10, Z10
+	VPXORD Z12, Z12, Z12
+	VPXORD Z14, Z14, Z14
+	VPXORD Z16, Z16, Z16
+	VPXORD Z18, Z18, Z18
+	VPXORD Z20, Z20, Z20
+	JMP    narrow11loop
+
+narrow11fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z20
+	JMP       narrow11loop
+
+narrow11fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z14
+	VMOVAPS   Z0, Z16
+	VMOVAPS   Z0, Z18
+	VMOVAPS   Z0, Z20
+	JMP       narrow11loop
+
+narrow11fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	VBROADCASTSS 4(R15), Z2
+	VBROADCASTSS 8(R15), Z4
+	VBROADCASTSS 12(R15), Z6
+	VBROADCASTSS 16(R15), Z8
+	VBROADCASTSS 20(R15), Z10
+	VBROADCASTSS 24(R15), Z12
+	VBROADCASTSS 28(R15), Z14
+	VBROADCASTSS 32(R15), Z16
+	VBROADCASTSS 36(R15), Z18
+	VBROADCASTSS 40(R15), Z20
+	JMP          narrow11loop
+
+narrow11from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z20
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow11loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z24, Z18, Z18
+	VADDPS    Z24, Z20, Z20
+
+narrow11loop:
+	SUBQ $0x02, CX
+	JL   narrow11rest
+
+narrow11body:
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	VFMADD231PS.BCST (R11), Z24, Z18
+	VFMADD231PS.BCST (R11)(R12*1), Z24, Z20
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	ADDQ             R13, R11
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	VFMADD231PS.BCST (R11), Z24, Z18
+	VFMADD231PS.BCST (R11)(R12*1), Z24, Z20
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	ADDQ             R13, R11
+	SUBQ             $0x02, CX
+	JGE              narrow11body
+
+narrow11rest:
+	ADDQ $0x02, CX
+	JZ   narrow11end
+
+narrow11single:
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	VFMADD231PS.BCST (R11), Z24, Z18
+	VFMADD231PS.BCST (R11)(R12*1), Z24, Z20
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	ADDQ             R13, R11
+	DECQ             CX
+	JNZ              narrow11single
+
+narrow11end:
+	DECQ 104(AX)
+	JLE  narrow11finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  narrow11loop
+
+narrow11finish:
+	CMPL   88(AX), $0x00
+	JE     narrow11store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z2, Z24, Z2
+	VMAXPS Z4, Z24, Z4
+	VMAXPS Z6, Z24, Z6
+	VMAXPS Z8, Z24, Z8
+	VMAXPS Z10, Z24, Z10
+	VMAXPS Z12, Z24, Z12
+	VMAXPS Z14, Z24, Z14
+	VMAXPS Z16, Z24, Z16
+	VMAXPS Z18, Z24, Z18
+	VMAXPS Z20, Z24, Z20
+
+narrow11store:
+	VMOVUPS Z0, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z2, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z6, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z8, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z10, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z12, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z14, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z16, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z18, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z20, K1, (DI)
+	VZEROUPPER
+	RET
+
+narrow10:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow10fromC
+	CMPL   R15, $0x02
+	JE     narrow10fromColumn
+	CMPL   R15, $0x03
+	JE     narrow10fromRow
+	CMPL   R15, $0x04
+	JE     narrow10from
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z8, Z8, Z8
+	VPXORD Z10, Z10, Z10
+	VPXORD Z12, Z12, Z12
+	VPXORD Z14, Z14, Z14
+	VPXORD Z16, Z16, Z16
+	VPXORD Z18, Z18, Z18
+	JMP    narrow10loop
+
+narrow10fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	JMP       narrow10loop
+
+narrow10fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z14
+	VMOVAPS   Z0, Z16
+	VMOVAPS   Z0, Z18
+	JMP       narrow10loop
+
+narrow10fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	VBROADCASTSS 4(R15), Z2
+	VBROADCASTSS 8(R15), Z4
+	VBROADCASTSS 12(R15), Z6
+	VBROADCASTSS 16(R15), Z8
+	VBROADCASTSS 20(R15), Z10
+	VBROADCASTSS 24(R15), Z12
+	VBROADCASTSS 28(R15), Z14
+	VBROADCASTSS 32(R15), Z16
+	VBROADCASTSS 36(R15), Z18
+	JMP          narrow10loop
+
+narrow10from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow10loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z24, Z18, Z18
+
+narrow10loop:
+	SUBQ $0x02, CX
+	JL   narrow10rest
+
+narrow10body:
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	VFMADD231PS.BCST (R11), Z24, Z18
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	ADDQ             R13, R11
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	VFMADD231PS.BCST (R11), Z24, Z18
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	ADDQ             R13, R11
+	SUBQ             $0x02, CX
+	JGE              narrow10body
+
+narrow10rest:
+	ADDQ $0x02, CX
+	JZ   narrow10end
+
+narrow10single:
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	VFMADD231PS.BCST (R11), Z24, Z18
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	ADDQ             R13, R11
+	DECQ             CX
+	JNZ              narrow10single
+
+narrow10end:
+	DECQ 104(AX)
+	JLE  narrow10finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  narrow10loop
+
+narrow10finish:
+	CMPL   88(AX), $0x00
+	JE     narrow10store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z2, Z24, Z2
+	VMAXPS Z4, Z24, Z4
+	VMAXPS Z6, Z24, Z6
+	VMAXPS Z8, Z24, Z8
+	VMAXPS Z10, Z24, Z10
+	VMAXPS Z12, Z24, Z12
+	VMAXPS Z14, Z24, Z14
+	VMAXPS Z16, Z24, Z16
+	VMAXPS Z18, Z24, Z18
+
+narrow10store:
+	VMOVUPS Z0, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z2, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z6, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z8, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z10, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z12, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z14, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z16, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z18, K1, (DI)
+	VZEROUPPER
+	RET
+
+narrow9:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow9fromC
+	CMPL   R15, $0x02
+	JE     narrow9fromColumn
+	CMPL   R15, $0x03
+	JE     narrow9fromRow
+	CMPL   R15, $0x04
+	JE     narrow9from
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z8, Z8, Z8
+	VPXORD Z10, Z10, Z10
+	VPXORD Z12, Z12, Z12
+	VPXORD Z14, Z14, Z14
+	VPXORD Z16, Z16, Z16
+	JMP    narrow9loop
+
+narrow9fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	JMP       narrow9loop
+
+narrow9fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z14
+	VMOVAPS   Z0, Z16
+	JMP       narrow9loop
+
+narrow9fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	VBROADCASTSS 4(R15), Z2
+	VBROADCASTSS 8(R15), Z4
+	VBROADCASTSS 12(R15), Z6
+	VBROADCASTSS 16(R15), Z8
+	VBROADCASTSS 20(R15), Z10
+	VBROADCASTSS 24(R15), Z12
+	VBROADCASTSS 28(R15), Z14
+	VBROADCASTSS 32(R15), Z16
+	JMP          narrow9loop
+
+narrow9from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow9loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z24, Z16, Z16
+
+narrow9loop:
+	SUBQ $0x02, CX
+	JL   narrow9rest
+
+narrow9body:
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	SUBQ             $0x02, CX
+	JGE              narrow9body
+
+narrow9rest:
+	ADDQ $0x02, CX
+	JZ   narrow9end
+
+narrow9single:
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	VFMADD231PS.BCST (R10)(R12*2), Z24, Z16
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	DECQ             CX
+	JNZ              narrow9single
+
+narrow9end:
+	DECQ 104(AX)
+	JLE  narrow9finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  narrow9loop
+
+narrow9finish:
+	CMPL   88(AX), $0x00
+	JE     narrow9store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z2, Z24, Z2
+	VMAXPS Z4, Z24, Z4
+	VMAXPS Z6, Z24, Z6
+	VMAXPS Z8, Z24, Z8
+	VMAXPS Z10, Z24, Z10
+	VMAXPS Z12, Z24, Z12
+	VMAXPS Z14, Z24, Z14
+	VMAXPS Z16, Z24, Z16
+
+narrow9store:
+	VMOVUPS Z0, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z2, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z6, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z8, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z10, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z12, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z14, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z16, K1, (DI)
+	VZEROUPPER
+	RET
+
+narrow8:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow8fromC
+	CMPL   R15, $0x02
+	JE     narrow8fromColumn
+	CMPL   R15, $0x03
+	JE     narrow8fromRow
+	CMPL   R15, $0x04
+	JE     narrow8from
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z8, Z8, Z8
+	VPXORD Z10, Z10, Z10
+	VPXORD Z12, Z12, Z12
+	VPXORD Z14, Z14, Z14
+	JMP    narrow8loop
+
+narrow8fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	JMP       narrow8loop
+
+narrow8fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	VMOVAPS   Z0, Z14
+	JMP       narrow8loop
+
+narrow8fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	VBROADCASTSS 4(R15), Z2
+	VBROADCASTSS 8(R15), Z4
+	VBROADCASTSS 12(R15), Z6
+	VBROADCASTSS 16(R15), Z8
+	VBROADCASTSS 20(R15), Z10
+	VBROADCASTSS 24(R15), Z12
+	VBROADCASTSS 28(R15), Z14
+	JMP          narrow8loop
+
+narrow8from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow8loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z24, Z14, Z14
+
+narrow8loop:
+	SUBQ $0x02, CX
+	JL   narrow8rest
+
+narrow8body:
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	SUBQ             $0x02, CX
+	JGE              narrow8body
+
+narrow8rest:
+	ADDQ $0x02, CX
+	JZ   narrow8end
+
+narrow8single:
+	VMOVUPS.Z        (SI), K1, Z24
+	PREFETCHT0       (SI)(DX*8)
+	PREFETCHT0       64(SI)(DX*8)
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	VFMADD231PS.BCST (R10)(R12*1), Z24, Z14
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	DECQ             CX
+	JNZ              narrow8single
+
+narrow8end:
+	DECQ 104(AX)
+	JLE  narrow8finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  narrow8loop
+
+narrow8finish:
+	CMPL   88(AX), $0x00
+	JE     narrow8store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z2, Z24, Z2
+	VMAXPS Z4, Z24, Z4
+	VMAXPS Z6, Z24, Z6
+	VMAXPS Z8, Z24, Z8
+	VMAXPS Z10, Z24, Z10
+	VMAXPS Z12, Z24, Z12
+	VMAXPS Z14, Z24, Z14
+
+narrow8store:
+	VMOVUPS Z0, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z2, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z6, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z8, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z10, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z12, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z14, K1, (DI)
+	VZEROUPPER
+	RET
+
+narrow7:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow7fromC
+	CMPL   R15, $0x02
+	JE     narrow7fromColumn
+	CMPL   R15, $0x03
+	JE     narrow7fromRow
+	CMPL   R15, $0x04
+	JE     narrow7from
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z8, Z8, Z8
+	VPXORD Z10, Z10, Z10
+	VPXORD Z12, Z12, Z12
+	JMP    narrow7loop
+
+narrow7fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	JMP       narrow7loop
+
+narrow7fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	VMOVAPS   Z0, Z12
+	JMP       narrow7loop
+
+narrow7fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	VBROADCASTSS 4(R15), Z2
+	VBROADCASTSS 8(R15), Z4
+	VBROADCASTSS 12(R15), Z6
+	VBROADCASTSS 16(R15), Z8
+	VBROADCASTSS 20(R15), Z10
+	VBROADCASTSS 24(R15), Z12
+	JMP          narrow7loop
+
+narrow7from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow7loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z24, Z12, Z12
+
+narrow7loop:
+	SUBQ $0x02, CX
+	JL   narrow7rest
+
+narrow7body:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	SUBQ             $0x02, CX
+	JGE              narrow7body
+
+narrow7rest:
+	ADDQ $0x02, CX
+	JZ   narrow7end
+
+narrow7single:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	VFMADD231PS.BCST (R10), Z24, Z12
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	ADDQ             R13, R10
+	DECQ             CX
+	JNZ              narrow7single
+
+narrow7end:
+	DECQ 104(AX)
+	JLE  narrow7finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  narrow7loop
+
+narrow7finish:
+	CMPL   88(AX), $0x00
+	JE     narrow7store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z2, Z24, Z2
+	VMAXPS Z4, Z24, Z4
+	VMAXPS Z6, Z24, Z6
+	VMAXPS Z8, Z24, Z8
+	VMAXPS Z10, Z24, Z10
+	VMAXPS Z12, Z24, Z12
+
+narrow7store:
+	VMOVUPS Z0, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z2, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z6, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z8, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z10, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z12, K1, (DI)
+	VZEROUPPER
+	RET
+
+narrow6:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow6fromC
+	CMPL   R15, $0x02
+	JE     narrow6fromColumn
+	CMPL   R15, $0x03
+	JE     narrow6fromRow
+	CMPL   R15, $0x04
+	JE     narrow6from
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z8, Z8, Z8
+	VPXORD Z10, Z10, Z10
+	JMP    narrow6loop
+
+narrow6fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	JMP       narrow6loop
+
+narrow6fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	VMOVAPS   Z0, Z10
+	JMP       narrow6loop
+
+narrow6fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	VBROADCASTSS 4(R15), Z2
+	VBROADCASTSS 8(R15), Z4
+	VBROADCASTSS 12(R15), Z6
+	VBROADCASTSS 16(R15), Z8
+	VBROADCASTSS 20(R15), Z10
+	JMP          narrow6loop
+
+narrow6from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow6loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z24, Z10, Z10
+
+narrow6loop:
+	SUBQ $0x02, CX
+	JL   narrow6rest
+
+narrow6body:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	SUBQ             $0x02, CX
+	JGE              narrow6body
+
+narrow6rest:
+	ADDQ $0x02, CX
+	JZ   narrow6end
+
+narrow6single:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	VFMADD231PS.BCST (R9)(R12*2), Z24, Z10
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	DECQ             CX
+	JNZ              narrow6single
+
+narrow6end:
+	DECQ 104(AX)
+	JLE  narrow6finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  narrow6loop
+
+narrow6finish:
+	CMPL   88(AX), $0x00
+	JE     narrow6store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z2, Z24, Z2
+	VMAXPS Z4, Z24, Z4
+	VMAXPS Z6, Z24, Z6
+	VMAXPS Z8, Z24, Z8
+	VMAXPS Z10, Z24, Z10
+
+narrow6store:
+	VMOVUPS Z0, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z2, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z6, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z8, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z10, K1, (DI)
+	VZEROUPPER
+	RET
+
+narrow5:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow5fromC
+	CMPL   R15, $0x02
+	JE     narrow5fromColumn
+	CMPL   R15, $0x03
+	JE     narrow5fromRow
+	CMPL   R15, $0x04
+	JE     narrow5from
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z8, Z8, Z8
+	JMP    narrow5loop
+
+narrow5fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	JMP       narrow5loop
+
+narrow5fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	VMOVAPS   Z0, Z8
+	JMP       narrow5loop
+
+narrow5fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	VBROADCASTSS 4(R15), Z2
+	VBROADCASTSS 8(R15), Z4
+	VBROADCASTSS 12(R15), Z6
+	VBROADCASTSS 16(R15), Z8
+	JMP          narrow5loop
+
+narrow5from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow5loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z24, Z8, Z8
+
+narrow5loop:
+	SUBQ $0x02, CX
+	JL   narrow5rest
+
+narrow5body:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	SUBQ             $0x02, CX
+	JGE              narrow5body
+
+narrow5rest:
+	ADDQ $0x02, CX
+	JZ   narrow5end
+
+narrow5single:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	VFMADD231PS.BCST (R9)(R12*1), Z24, Z8
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	DECQ             CX
+	JNZ              narrow5single
+
+narrow5end:
+	DECQ 104(AX)
+	JLE  narrow5finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  narrow5loop
+
+narrow5finish:
+	CMPL   88(AX), $0x00
+	JE     narrow5store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z2, Z24, Z2
+	VMAXPS Z4, Z24, Z4
+	VMAXPS Z6, Z24, Z6
+	VMAXPS Z8, Z24, Z8
+
+narrow5store:
+	VMOVUPS Z0, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z2, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z6, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z8, K1, (DI)
+	VZEROUPPER
+	RET
+
+narrow4:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow4fromC
+	CMPL   R15, $0x02
+	JE     narrow4fromColumn
+	CMPL   R15, $0x03
+	JE     narrow4fromRow
+	CMPL   R15, $0x04
+	JE     narrow4from
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	JMP    narrow4loop
+
+narrow4fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	JMP       narrow4loop
+
+narrow4fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	VMOVAPS   Z0, Z6
+	JMP       narrow4loop
+
+narrow4fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	VBROADCASTSS 4(R15), Z2
+	VBROADCASTSS 8(R15), Z4
+	VBROADCASTSS 12(R15), Z6
+	JMP          narrow4loop
+
+narrow4from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow4loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z24, Z6, Z6
+
+narrow4loop:
+	SUBQ $0x02, CX
+	JL   narrow4rest
+
+narrow4body:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	SUBQ             $0x02, CX
+	JGE              narrow4body
+
+narrow4rest:
+	ADDQ $0x02, CX
+	JZ   narrow4end
+
+narrow4single:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	VFMADD231PS.BCST (R9), Z24, Z6
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	ADDQ             R13, R9
+	DECQ             CX
+	JNZ              narrow4single
+
+narrow4end:
+	DECQ 104(AX)
+	JLE  narrow4finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  narrow4loop
+
+narrow4finish:
+	CMPL   88(AX), $0x00
+	JE     narrow4store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z2, Z24, Z2
+	VMAXPS Z4, Z24, Z4
+	VMAXPS Z6, Z24, Z6
+
+narrow4store:
+	VMOVUPS Z0, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z2, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z6, K1, (DI)
+	VZEROUPPER
+	RET
+
+narrow3:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow3fromC
+	CMPL   R15, $0x02
+	JE     narrow3fromColumn
+	CMPL   R15, $0x03
+	JE     narrow3fromRow
+	CMPL   R15, $0x04
+	JE     narrow3from
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	JMP    narrow3loop
+
+narrow3fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	JMP       narrow3loop
+
+narrow3fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVAPS   Z0, Z2
+	VMOVAPS   Z0, Z4
+	JMP       narrow3loop
+
+narrow3fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	VBROADCASTSS 4(R15), Z2
+	VBROADCASTSS 8(R15), Z4
+	JMP          narrow3loop
+
+narrow3from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow3loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z24, Z4, Z4
+
+narrow3loop:
+	SUBQ $0x02, CX
+	JL   narrow3rest
+
+narrow3body:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	SUBQ             $0x02, CX
+	JGE              narrow3body
+
+narrow3rest:
+	ADDQ $0x02, CX
+	JZ   narrow3end
+
+narrow3single:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(R12*2), Z24, Z4
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	DECQ             CX
+	JNZ              narrow3single
+
+narrow3end:
+	DECQ 104(AX)
+	JLE  narrow3finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  narrow3loop
+
+narrow3finish:
+	CMPL   88(AX), $0x00
+	JE     narrow3store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z2, Z24, Z2
+	VMAXPS Z4, Z24, Z4
+
+narrow3store:
+	VMOVUPS Z0, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z2, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z4, K1, (DI)
+	VZEROUPPER
+	RET
+
+narrow2:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow2fromC
+	CMPL   R15, $0x02
+	JE     narrow2fromColumn
+	CMPL   R15, $0x03
+	JE     narrow2fromRow
+	CMPL   R15, $0x04
+	JE     narrow2from
+	VPXORD Z0, Z0, Z0
+	VPXORD Z2, Z2, Z2
+	JMP    narrow2loop
+
+narrow2fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	JMP       narrow2loop
+
+narrow2fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVAPS   Z0, Z2
+	JMP       narrow2loop
+
+narrow2fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	VBROADCASTSS 4(R15), Z2
+	JMP          narrow2loop
+
+narrow2from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow2loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z24, Z2, Z2
+
+narrow2loop:
+	SUBQ $0x02, CX
+	JL   narrow2rest
+
+narrow2body:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	SUBQ             $0x02, CX
+	JGE              narrow2body
+
+narrow2rest:
+	ADDQ $0x02, CX
+	JZ   narrow2end
+
+narrow2single:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	VFMADD231PS.BCST (R8)(R12*1), Z24, Z2
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	DECQ             CX
+	JNZ              narrow2single
+
+narrow2end:
+	DECQ 104(AX)
+	JLE  narrow2finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  narrow2loop
+
+narrow2finish:
+	CMPL   88(AX), $0x00
+	JE     narrow2store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+	VMAXPS Z2, Z24, Z2
+
+narrow2store:
+	VMOVUPS Z0, K1, (DI)
+	ADDQ    BX, DI
+	VMOVUPS Z2, K1, (DI)
+	VZEROUPPER
+	RET
+
+narrow1:
+	MOVL   84(AX), R15
+	CMPL   R15, $0x01
+	JE     narrow1fromC
+	CMPL   R15, $0x02
+	JE     narrow1fromColumn
+	CMPL   R15, $0x03
+	JE     narrow1fromRow
+	CMPL   R15, $0x04
+	JE     narrow1from
+	VPXORD Z0, Z0, Z0
+	JMP    narrow1loop
+
+narrow1fromC:
+	MOVQ      DI, R15
+	VMOVUPS.Z (R15), K1, Z0
+	JMP       narrow1loop
+
+narrow1fromColumn:
+	MOVQ      24(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	JMP       narrow1loop
+
+narrow1fromRow:
+	MOVQ         24(AX), R15
+	VBROADCASTSS (R15), Z0
+	JMP          narrow1loop
+
+narrow1from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        narrow1loop
+	VMOVUPS.Z (R15), K1, Z24
+	VADDPS    Z24, Z0, Z0
+
+narrow1loop:
+	SUBQ $0x02, CX
+	JL   narrow1rest
+
+narrow1body:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	SUBQ             $0x02, CX
+	JGE              narrow1body
+
+narrow1rest:
+	ADDQ $0x02, CX
+	JZ   narrow1end
+
+narrow1single:
+	VMOVUPS.Z        (SI), K1, Z24
+	VFMADD231PS.BCST (R8), Z24, Z0
+	ADDQ             DX, SI
+	ADDQ             R13, R8
+	DECQ             CX
+	JNZ              narrow1single
+
+narrow1end:
+	DECQ 104(AX)
+	JLE  narrow1finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  narrow1loop
+
+narrow1finish:
+	CMPL   88(AX), $0x00
+	JE     narrow1store
+	VPXORD Z24, Z24, Z24
+	VMAXPS Z0, Z24, Z0
+
+narrow1store:
+	VMOVUPS Z0, K1, (DI)
 	VZEROUPPER
 	RET
 
@@ -3340,6 +5493,14 @@ rows6single:
 	JNZ          rows6single
 
 rows6end:
+	DECQ 104(AX)
+	JLE  rows6finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows6loop
+
+rows6finish:
 	CMPL   88(AX), $0x00
 	JE     rows6store
 	VXORPS Y12, Y12, Y12
@@ -3554,6 +5715,14 @@ rows5single:
 	JNZ          rows5single
 
 rows5end:
+	DECQ 104(AX)
+	JLE  rows5finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows5loop
+
+rows5finish:
 	CMPL   88(AX), $0x00
 	JE     rows5store
 	VXORPS Y12, Y12, Y12
@@ -3740,6 +5909,14 @@ rows4single:
 	JNZ          rows4single
 
 rows4end:
+	DECQ 104(AX)
+	JLE  rows4finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows4loop
+
+rows4finish:
 	CMPL   88(AX), $0x00
 	JE     rows4store
 	VXORPS Y12, Y12, Y12
@@ -3895,6 +6072,13 @@ rows3single:
 	JNZ          rows3single
 
 rows3end:
+	DECQ 104(AX)
+	JLE  rows3finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows3loop
+
+rows3finish:
 	CMPL   88(AX), $0x00
 	JE     rows3store
 	VXORPS Y12, Y12, Y12
@@ -4022,6 +6206,13 @@ rows2single:
 	JNZ          rows2single
 
 rows2end:
+	DECQ 104(AX)
+	JLE  rows2finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows2loop
+
+rows2finish:
 	CMPL   88(AX), $0x00
 	JE     rows2store
 	VXORPS Y12, Y12, Y12
@@ -4121,6 +6312,13 @@ rows1single:
 	JNZ          rows1single
 
 rows1end:
+	DECQ 104(AX)
+	JLE  rows1finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows1loop
+
+rows1finish:
 	CMPL   88(AX), $0x00
 	JE     rows1store
 	VXORPS Y12, Y12, Y12

@@ -10,6 +10,7 @@ type Tile struct {
 	Rows, Cols, K       int
 	A                   []float32 // (i,k) at i*RS + k*KS
 	RS, KS              int
+	Lines, Line         int       // A has lines of K elements, if several, Line apart
 	B                   []float32 // (k,j) at k*BS + j
 	BS                  int
 	C                   []float32 // (i,j) at i*CS + j
@@ -39,11 +40,13 @@ func (t *Tile) Run() {
 		case !t.FromC:
 			clear(c)
 		}
-		for k := range t.K {
-			a := t.A[i*t.RS+k*t.KS]
-			b := t.B[k*t.BS:][:len(c)]
-			for j := range c {
-				c[j] += float32(a * b[j])
+		for line := range max(1, t.Lines) {
+			for k := range t.K {
+				a := t.A[i*t.RS+line*t.Line+k*t.KS]
+				b := t.B[(line*t.K+k)*t.BS:][:len(c)]
+				for j := range c {
+					c[j] += float32(a * b[j])
+				}
 			}
 		}
 		if t.ReLU {
