@@ -15,6 +15,7 @@ const (
 	ActHardSigmoid
 	ActHardSwish
 	ActSiLU
+	ActGELU // by tanh
 	ActGELUErf
 )
 
@@ -35,6 +36,8 @@ func (a Activation) unary() UnaryOp {
 		return OpHardSwish
 	case ActSiLU:
 		return OpSiLU
+	case ActGELU:
+		return OpGELU
 	case ActGELUErf:
 		return OpGELUErf
 	}
