@@ -12,7 +12,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-onnx models clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,12 @@ fuzz: ## every fuzz target for FUZZTIME
 	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$dir/*_test.go | sed 's/func //'); do \
 	    echo "$$dir $$f"; $(GO) test ./$$dir -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; \
 	  done; done
+
+bin/tandem-train-bench: FORCE
+	$(GO) build -o $@ ./bench/train
+
+bench-train: bin/tandem-train-bench $(VENV)/bench ## training steps beside PyTorch; QUICK=1 for a quick look
+	$(PYTHON) bench/train.py
 
 bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch and onnxruntime
 	$(PYTHON) bench/mnist.py parity

@@ -17,6 +17,7 @@ const (
 	OpReLUGrad                    // a where b > 0, else 0: dx from (dy, y)
 	OpTanhGrad                    // a·(1 - b²): dx from (dy, y)
 	OpSigmoidGrad                 // a·b·(1 - b): dx from (dy, y)
+	OpGELUGrad                    // a·(Φ(b) + b·φ(b)): dx from (dy, x)
 	opAddScaled                   // a + s·b
 )
 
@@ -162,6 +163,8 @@ func binaryGeneric(op BinaryOp, y, a, b []float32, s float32) {
 		ref.TanhGrad(y, a, b)
 	case OpSigmoidGrad:
 		ref.SigmoidGrad(y, a, b)
+	case OpGELUGrad:
+		ref.GELUGrad(y, a, b)
 	case opAddScaled:
 		ref.AddScaled(y, a, b, s)
 	default:

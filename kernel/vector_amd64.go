@@ -30,6 +30,8 @@ func binaryAsm(isa ISA, op BinaryOp, y, a, b *float32, n int, s float32) {
 		tanhGradAVX2(y, a, b, n, s)
 	case OpSigmoidGrad:
 		sigmoidGradAVX2(y, a, b, n, s)
+	case OpGELUGrad:
+		geluGradAVX2(y, a, b, n, s)
 	case opAddScaled:
 		addScaledAVX2(y, a, b, n, s)
 	default:
@@ -53,6 +55,8 @@ func binaryAVX512(op BinaryOp, y, a, b *float32, n int, s float32) {
 		tanhGradAVX512(y, a, b, n, s)
 	case OpSigmoidGrad:
 		sigmoidGradAVX512(y, a, b, n, s)
+	case OpGELUGrad:
+		geluGradAVX512(y, a, b, n, s)
 	case opAddScaled:
 		addScaledAVX512(y, a, b, n, s)
 	default:

@@ -44,6 +44,11 @@ func tanhGradAVX512(y *float32, a *float32, b *float32, n int, s float32)
 //go:noescape
 func sigmoidGradAVX512(y *float32, a *float32, b *float32, n int, s float32)
 
+// geluGradAVX512 is an element-wise kernel; see BinaryOp.
+//
+//go:noescape
+func geluGradAVX512(y *float32, a *float32, b *float32, n int, s float32)
+
 // reluAVX512 is an element-wise kernel; see UnaryOp.
 //
 //go:noescape
@@ -148,6 +153,11 @@ func tanhGradAVX2(y *float32, a *float32, b *float32, n int, s float32)
 //
 //go:noescape
 func sigmoidGradAVX2(y *float32, a *float32, b *float32, n int, s float32)
+
+// geluGradAVX2 is an element-wise kernel; see BinaryOp.
+//
+//go:noescape
+func geluGradAVX2(y *float32, a *float32, b *float32, n int, s float32)
 
 // reluAVX2 is an element-wise kernel; see UnaryOp.
 //

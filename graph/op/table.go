@@ -30,7 +30,7 @@ func Lists() [][]graph.Op {
 		cumulativeOps(),
 		softmaxOps(),
 		normalizeOps(),
-		batchNormOps(),
+		batchNormOps(), batchNormTrainOps(),
 		layerNormOps(),
 		attentionOps(), stridedAttentionOps(),
 		rotaryOps(),

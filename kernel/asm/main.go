@@ -24,6 +24,7 @@ var families = []struct {
 	{"gate", writeGates},
 	{"patches", writePatches},
 	{"cell", writeCells},
+	{"gradient", writeGradients},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
 	{"rows", writeRows},

@@ -105,8 +105,9 @@ const sScale = 15
 func writeVectors(w *writer) {
 	for _, v := range widths(w) {
 		for _, op := range binaryOps {
-			v.binary(op.name, op.body)
+			v.binary(op.name, 4, op.body)
 		}
+		v.binary("geluGrad", 1, (*vectorWriter).geluGrad)
 		for _, op := range unaryOps {
 			v.unary(op.name, op.unroll, op.body)
 		}
@@ -148,14 +149,14 @@ var binaryOps = []struct {
 	}},
 }
 
-func (w *vectorWriter) binary(name string, body func(*vectorWriter)) {
+func (w *vectorWriter) binary(name string, unroll int, body func(*vectorWriter)) {
 	w.function(name+w.suffix, "func(y, a, b *float32, n int, s float32)", name+w.suffix+" is an element-wise kernel; see BinaryOp.")
 	w.load("y", regY)
 	w.load("a", regX1)
 	w.load("b", regX2)
 	w.load("n", regN)
 	w.do(x86.VBROADCASTSS(w.param("s"), w.v(sScale)))
-	w.loop(regN, []reg.GPPhysical{regY, regX1, regX2}, 4, func(disp int) {
+	w.loop(regN, []reg.GPPhysical{regY, regX1, regX2}, unroll, func(disp int) {
 		w.do(x86.VMOVUPS(mem(regX1, disp), w.v(0)))
 		w.do(x86.VMOVUPS(mem(regX2, disp), w.v(1)))
 		body(w)

@@ -57,6 +57,15 @@ func SigmoidGrad(y, a, b []float32) {
 	}
 }
 
+// GELUGrad computes y = a·(Φ(b) + b·φ(b)), with the normal distribution Φ and its
+// density φ.
+func GELUGrad(y, a, b []float32) {
+	for i := range y {
+		x := float64(b[i])
+		y[i] = a[i] * float32(0.5*math.Erfc(-x/math.Sqrt2)+x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi))
+	}
+}
+
 // AddScaled computes y = a + s·b.
 func AddScaled(y, a, b []float32, s float32) {
 	for i := range y {
