@@ -93,7 +93,7 @@ const (
 // Blocking. A block of B (kBlock × nBlock) and one of A stay in the L2 cache
 // while the tile kernel goes over them; one strip of A stays in L1.
 const (
-	kBlock = 256 // steps of k in one call of the tile kernel
+	kBlock = 384 // steps of k in one call of the tile kernel
 	nBlock = 256 // columns
 	mBlock = 96  // rows of A packed at a time: whole tiles for 12, 6 and 4 rows
 
@@ -105,6 +105,11 @@ const (
 	// panels are read in place at any number of rows.
 	directRows   = 24
 	directStride = 2048
+	// memoryRows is the number of rows for which a panel of B is multiplied in the
+	// time that it takes to come from memory. longK are the steps of k in one call of
+	// the tile kernel when all rows are one strip: the sums stay in registers.
+	memoryRows = 12
+	longK      = 4096
 	// chunkFlops is the least work worth handing to another thread, about 20 µs.
 	chunkFlops = 1 << 21
 )
@@ -149,7 +154,7 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		perUnit *= pl.rows * g.N
 	} else {
 		pl.units = panels
-		perUnit *= pl.cols * g.M
+		perUnit *= pl.cols * max(g.M, memoryRows)
 	}
 	pl.grain = max(ceilDiv(chunkFlops, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8))
 	return pl
@@ -278,10 +283,14 @@ func (g *Gemm) blocks(m0, m1, n0, n1 int, scratch []float32) {
 	if g.plan.packA && (g.plan.direct || len(g.shared) > 0) {
 		step = 4 * nBlock
 	}
+	kStep := kBlock
+	if m1-m0 <= g.plan.rows && !g.plan.packA && (g.plan.direct || len(g.shared) > 0) {
+		kStep = longK
+	}
 	for n := n0; n < n1; n += step {
 		nEnd := min(n+step, n1)
-		for k := 0; k < g.K; k += kBlock {
-			g.blockOfB(m0, m1, n, nEnd, k, min(k+kBlock, g.K), scratch)
+		for k := 0; k < g.K; k += kStep {
+			g.blockOfB(m0, m1, n, nEnd, k, min(k+kStep, g.K), scratch)
 		}
 	}
 }
