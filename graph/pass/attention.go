@@ -53,7 +53,7 @@ func (a *attentionMatch) match(n *graph.Node) bool {
 	if !a.zero {
 		softmax = a.inner(weights)
 	}
-	if softmax == nil || softmax.Op.Name != "Softmax" || softmax.Op.Domain != "" || !lastAxis(softmax, a.g.Opset[""]) {
+	if softmax == nil || softmax.Op.Name != "Softmax" || softmax.Op.Domain != "" || !lastAxis(softmax, a.g.OpVersion(softmax)) {
 		return false
 	}
 	product := a.scores(softmax.Inputs[0])
