@@ -14,7 +14,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx models clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx models bench-llm clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-onnx: build $(VENV)/export ## exported models beside onnxruntime (QUICK=1:
 models: $(VENV)/export ## ONNX files of real exporters in bench/.models (MODELS="resnet50 minilm": only these)
 	$(PYTHON) bench/export.py $(MODELS)
 
+bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them
+	$(PYTHON) bench/llm.py
+
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
@@ -100,6 +103,10 @@ $(VENV)/bench: bench/requirements.txt | $(VENV)/bin/python
 $(VENV)/export: bench/requirements-export.txt $(VENV)/bench
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.29.2
+	@touch $@
+
+$(VENV)/llm: bench/requirements-llm.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 clean: ## remove what was built
