@@ -63,7 +63,7 @@ def text(path):
     rows = [" ".join(rng.choice(WORDS, rng.integers(4, 40), p=np.roll(np.linspace(1, 8, len(WORDS)) / np.linspace(1, 8, len(WORDS)).sum(), 9 * (i % 4)))) for i in range(800)]
     net = make_pipeline(TfidfVectorizer(ngram_range=(1, 2), token_pattern="[a-zA-Z]+"), LogisticRegression(max_iter=300))
     net.fit(rows, [f"class {i % 4}" for i in range(800)])
-    words = {"zipmap": False, id(net[0]): {"locale": "C"}}  # onnxruntime has no other locale everywhere
+    words = {id(net): {"zipmap": False}, TfidfVectorizer: {"locale": "C"}}  # onnxruntime has no other locale everywhere
     onx = to_onnx(net, initial_types=[("text", StringTensorType([None, 1]))], target_opset={"": 18, "ai.onnx.ml": 3}, options=words)
     path.write_bytes(onx.SerializeToString())
     return about(inputs={"text": {"dtype": "str", "shape": ["batch", 1], "fill": "words", "words": WORDS}})
