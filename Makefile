@@ -7,12 +7,14 @@ GO          ?= go
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VENV         = bench/.venv
 PYTHON       = $(VENV)/bin/python
+TENSORFLOW   = bench/.tensorflow
+PADDLE       = bench/.paddle
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 # Packages whose tests start goroutines that share memory; the others are pure.
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist models clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-parity models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,8 +63,12 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 	$(PYTHON) bench/mnist.py accuracy
 	$(PYTHON) bench/mnist.py speed
 
-models: $(VENV)/export ## ONNX files of real exporters in bench/.models (MODELS="resnet50 minilm": only these)
+models: $(VENV)/export $(TENSORFLOW)/export $(PADDLE)/export ## ONNX files of real exporters in bench/.models (MODELS="resnet50 minilm": only these)
 	$(PYTHON) bench/export.py $(MODELS)
+
+bench-parity: build models ## outputs beside onnxruntime's on those files; QUICK=1: few inputs
+	$(GO) build -o bin/outputs ./bench/outputs
+	$(PYTHON) bench/parity.py $(MODELS)
 
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:
@@ -81,7 +87,15 @@ $(VENV)/export: bench/requirements-export.txt $(VENV)/bench
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.29.2
 	@touch $@
 
+# These two pin packages that the others have in other versions.
+$(TENSORFLOW)/export: bench/requirements-export-tensorflow.txt
+$(PADDLE)/export: bench/requirements-export-paddle.txt
+$(TENSORFLOW)/export $(PADDLE)/export:
+	python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 clean: ## remove what was built
-	rm -rf bin $(VENV) bench/.models data/mnist/embedded/*.gz
+	rm -rf bin $(VENV) $(TENSORFLOW) $(PADDLE) bench/.models data/mnist/embedded/*.gz
 
 FORCE:
