@@ -14,7 +14,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-parity models clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx bench-parity models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,12 @@ fuzz: ## every fuzz target for FUZZTIME
 	    echo "$$dir $$f"; $(GO) test ./$$dir -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; \
 	  done; done
 
+bin/tandem-train-bench: FORCE
+	$(GO) build -o $@ ./bench/train
+
+bench-train: bin/tandem-train-bench $(VENV)/bench ## training steps beside PyTorch; QUICK=1 for a quick look
+	$(PYTHON) bench/train.py
+
 bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch and onnxruntime
 	$(PYTHON) bench/mnist.py parity
 	$(PYTHON) bench/mnist.py accuracy
@@ -69,6 +75,9 @@ models: $(VENV)/export $(TENSORFLOW)/export $(PADDLE)/export ## ONNX files of re
 bench-parity: build models ## outputs beside onnxruntime's on those files; QUICK=1: few inputs
 	$(GO) build -o bin/outputs ./bench/outputs
 	$(PYTHON) bench/parity.py $(MODELS)
+
+bench-onnx: build models ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
+	$(PYTHON) bench/onnx.py
 
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:

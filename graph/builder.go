@@ -67,6 +67,9 @@ func (b *Builder) unique(name string) string {
 	return free
 }
 
+// Name makes a name that no other value has.
+func (b *Builder) Name(name string) string { return b.unique(name) }
+
 // Input adds a graph input.
 func (b *Builder) Input(name string, d tensor.DType, shape ...Dim) *Value {
 	v := &Value{Name: b.unique(name), Type: Type{d, shape}}

@@ -65,6 +65,21 @@ func (d Dim) Value() (int, bool) {
 // Is reports whether d is the number n.
 func (d Dim) Is(n int) bool { v, ok := d.Value(); return ok && v == n }
 
+// Natural reports whether d certainly is not negative, as symbols are not.
+func (d Dim) Natural() bool {
+	for _, t := range d.terms {
+		if t.coef < 0 {
+			return false
+		}
+		for _, a := range t.atoms {
+			if a.op != 's' && !(a.a.Natural() && a.b.Natural()) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Equal reports whether d and e are the same for every binding, as far as the
 // normal form tells.
 func (d Dim) Equal(e Dim) bool {
@@ -173,8 +188,49 @@ func (d Dim) CeilDiv(e Dim) Dim {
 	return d.Mul(minus).Div(e).Mul(minus)
 }
 
-func (d Dim) Max(e Dim) Dim { return extreme('M', d, e, func(m, n int) int { return max(m, n) }) }
-func (d Dim) Min(e Dim) Dim { return extreme('m', d, e, func(m, n int) int { return min(m, n) }) }
+func (d Dim) Max(e Dim) Dim {
+	switch {
+	case d.atLeast(e):
+		return d
+	case e.atLeast(d):
+		return e
+	}
+	return extreme('M', d, e, func(m, n int) int { return max(m, n) })
+}
+
+func (d Dim) Min(e Dim) Dim {
+	switch {
+	case d.atLeast(e):
+		return e
+	case e.atLeast(d):
+		return d
+	}
+	return extreme('m', d, e, func(m, n int) int { return min(m, n) })
+}
+
+// atLeast reports whether d is seen to be e or greater: max(a,b) is where one of the
+// two is, and min(a,b) is at most either.
+func (d Dim) atLeast(e Dim) bool {
+	if m, n, ok := numbers(d, e); ok {
+		return m >= n
+	}
+	if d.Equal(e) {
+		return true
+	}
+	if a, ok := d.extreme('M'); ok && (a.a.atLeast(e) || a.b.atLeast(e)) {
+		return true
+	}
+	a, ok := e.extreme('m')
+	return ok && (d.atLeast(a.a) || d.atLeast(a.b))
+}
+
+// extreme is d as a maximum ('M') or minimum ('m'), if it is one.
+func (d Dim) extreme(op byte) (atom, bool) {
+	if len(d.terms) != 1 || d.terms[0].coef != 1 || len(d.terms[0].atoms) != 1 || d.terms[0].atoms[0].op != op {
+		return atom{}, false
+	}
+	return d.terms[0].atoms[0], true
+}
 
 func extreme(op byte, d, e Dim, pick func(m, n int) int) Dim {
 	m, n, ok := numbers(d, e)

@@ -24,6 +24,9 @@ func TestDimNormalForm(t *testing.T) {
 		{b.Max(s), "max(batch,seq)"},
 		{s.Max(b), "max(batch,seq)"},
 		{b.Max(b), "batch"},
+		{s.Max(Const(512).Min(s)).Max(Const(512).Min(s)), "seq"},
+		{s.Min(b.Max(s)), "seq"},
+		{b.Max(s).Max(Const(512).Min(s)), "max(batch,seq)"},
 	} {
 		if tc.got.String() != tc.want {
 			t.Errorf("got %v, want %s", tc.got, tc.want)
@@ -84,5 +87,19 @@ func TestDimEvalNamesWhatIsUnbound(t *testing.T) {
 	}
 	if _, err := (Shape{Sym("a").Sub(Const(5))}).Eval(map[string]int{"a": 2}); err == nil {
 		t.Error("a negative dimension")
+	}
+}
+
+func TestDimNatural(t *testing.T) {
+	b, s := Sym("batch"), Sym("seq")
+	for _, d := range []Dim{b, b.Mul(s).Add(Const(3)), b.Max(Const(2)), s.Min(b).Div(Const(2)), Const(0)} {
+		if !d.Natural() {
+			t.Errorf("%v is taken for negative", d)
+		}
+	}
+	for _, d := range []Dim{Const(-1), b.Sub(Const(1)), b.Sub(s).Max(s.Sub(b)), s.Sub(Const(3)).Div(Const(2))} {
+		if d.Natural() {
+			t.Errorf("%v may be negative", d)
+		}
 	}
 }

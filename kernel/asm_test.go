@@ -42,12 +42,17 @@ func TestArgumentLayouts(t *testing.T) {
 	var tile tileArgs
 	var pack packArgs
 	var drop dropoutArgs
+	var slide slideArgs
 	var panel panelArgs
 	for _, c := range []struct {
 		name      string
 		got, want uintptr
 	}{
 		{"tileArgs.rs", unsafe.Offsetof(tile.rs), 32}, {"tileArgs.k", unsafe.Offsetof(tile.k), 64},
+		{"tileArgs.from", unsafe.Offsetof(tile.from), 96}, {"tileArgs.lines", unsafe.Offsetof(tile.lines), 104},
+		{"slideArgs.pixel", unsafe.Offsetof(slide.pixel), 32}, {"slideArgs.weightX", unsafe.Offsetof(slide.weightX), 56},
+		{"slideArgs.kx", unsafe.Offsetof(slide.kx), 72}, {"slideArgs.mask", unsafe.Offsetof(slide.mask), 96},
+		{"slideArgs.outPixel", unsafe.Offsetof(slide.outPixel), 104},
 		{"tileArgs.mask", unsafe.Offsetof(tile.mask), 80}, {"tileArgs.relu", unsafe.Offsetof(tile.relu), 88},
 		{"packArgs.ds", unsafe.Offsetof(pack.ds), 24}, {"packArgs.pieces", unsafe.Offsetof(pack.pieces), 56},
 		{"panelArgs.groups", unsafe.Offsetof(panel.groups), 40}, {"panelArgs.ahead", unsafe.Offsetof(panel.ahead), 56},
@@ -109,11 +114,25 @@ func TestKernelsStayInside(t *testing.T) {
 			c.GradInput(p, f(len(c.X)), f(c.GradInputScratchLen(p)))
 			c.GradWeight(p, f(len(c.Weight)), f(c.GradWeightScratchLen(p)))
 
+			c = randomLast(r)
+			l, want := lastOf(r, c, isa)
+			l.X, l.Y, l.Packed = f(len(l.X)), f(len(want)), f(len(l.Packed))
+			if l.Add != nil {
+				l.Add = f(len(want))
+			}
+			l.Run(p, f(l.ScratchLen(p)))
+			win := &PoolLast{N: 1, H: m, W: n, C: k, KH: 1 + r.IntN(m), KW: 1 + r.IntN(n), Average: r.IntN(2) == 0, Lowest: f(k)}
+			win.OH, win.OW = m-win.KH+1, n-win.KW+1
+			win.X, win.Y = f(m*n*k), f(win.OH*win.OW*k)
+			win.Run(p)
+			(&MeanLast{N: m, Rows: n, C: k, X: f(m * n * k), Y: f(m * k)}).Run(p)
+			(&Transpose{Batch: 2, Rows: m, Cols: n, X: f(2 * m * n), Y: f(2 * m * n)}).Run(p)
+
 			e := 1 + r.IntN(300)
 			for op := OpAdd; op <= OpSigmoidGrad; op++ {
 				(&Binary{Op: op, Y: f(e), A: f(e), B: f(e)}).Run(p)
 			}
-			for op := OpReLU; op <= OpSigmoid; op++ {
+			for op := OpReLU; op <= OpGELUErf; op++ {
 				(&Unary{Op: op, Y: f(e), X: f(e)}).Run(p)
 			}
 			(&Softmax{Y: f(m * n), X: f(m * n), Rows: m, Cols: n}).Run(p)

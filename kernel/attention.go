@@ -28,6 +28,9 @@ type Attention struct {
 	// Bias, if there is one, sets what is added to the scores of a row; -Inf
 	// hides a key. It must be safe for concurrent use.
 	Bias func(b, head, row int, bias []float32)
+	// Causal says that Bias hides key j from row i if j > i: what lies beyond the
+	// last row of a block is left out. It changes no bits.
+	Causal bool
 	// ZeroHidden: a row of which every key is hidden gives 0, not NaN.
 	ZeroHidden bool
 
@@ -83,6 +86,9 @@ func (a *Attention) makePlan(p *Pool) attentionPlan {
 	}
 	strips := max(1, scoresBytes/4/max(pl.width*pl.rows, 1))
 	pl.block = min(strips*pl.rows, max(a.Rows, 1))
+	if a.Causal {
+		pl.block = min(pl.block, 4*pl.rows)
+	}
 	// A few long heads are divided further, so that every thread has work.
 	if heads := a.Batch * a.Heads; heads < 4*p.threads {
 		pl.block = min(pl.block, ceilDiv(ceilDiv(a.Rows*heads, 4*p.threads), pl.rows)*pl.rows)
@@ -162,18 +168,23 @@ func (a *Attention) pack(i int) {
 func (a *Attention) rows(b, head, first, rows int, room []float32) {
 	pl := &a.plan
 	kv := head / (a.Heads / a.KVHeads)
-	scores, bias := room[:rows*pl.width], room[pl.block*pl.width:][:pl.width]
+	keys, width := a.Keys, pl.width
+	if a.Causal {
+		keys = min(keys, first+rows)
+		width = ceilDiv(keys, pl.cols) * pl.cols
+	}
+	scores, bias := room[:rows*pl.width], room[pl.block*pl.width:][:width]
 	panels := a.panels[(b*a.KVHeads+kv)*(pl.panel+pl.panelV):]
-	a.multiplyKeys(b, head, kv, first, rows, scores, panels)
-	clear(bias[:a.Keys])
-	for j := a.Keys; j < pl.width; j++ {
+	a.multiplyKeys(b, head, kv, first, rows, width, scores, panels)
+	clear(bias[:keys])
+	for j := keys; j < width; j++ {
 		bias[j] = float32(math.Inf(-1))
 	}
 	for r := range rows {
 		if a.Bias != nil {
-			a.Bias(b, head, first+r, bias[:a.Keys])
+			a.Bias(b, head, first+r, bias[:keys])
 		}
-		s := scores[r*pl.width:][:pl.width]
+		s := scores[r*pl.width:][:width]
 		top := scoreRow(a.isa, s, bias, a.Scale)
 		if a.ZeroHidden && top == float32(math.Inf(-1)) && hidden(bias) {
 			clear(s)
@@ -186,8 +197,8 @@ func (a *Attention) rows(b, head, first, rows int, room []float32) {
 		a: scores, rs: pl.width, ks: 1,
 		c: a.Y[a.YS.at(b, head, first):], cs: a.YS.Row,
 	}
-	for k := 0; k == 0 || k < a.Keys; k += kBlock {
-		t.k = min(kBlock, a.Keys-k)
+	for k := 0; k == 0 || k < keys; k += kBlock {
+		t.k = min(kBlock, keys-k)
 		t.a = scores[k:]
 		if pl.packV {
 			t.b, t.bs, t.panel = panels[pl.panel+k*pl.cols:], pl.cols, a.Keys*pl.cols
@@ -203,7 +214,7 @@ func (a *Attention) rows(b, head, first, rows int, room []float32) {
 
 // multiplyKeys computes scores[row, key] = q·k. With few rows the keys are the left
 // operand: multiplication commutes, so the bits are the same.
-func (a *Attention) multiplyKeys(b, head, kv, first, rows int, scores, panels []float32) {
+func (a *Attention) multiplyKeys(b, head, kv, first, rows, width int, scores, panels []float32) {
 	pl := &a.plan
 	t := tileRun{isa: a.isa, tileShape: pl.tileShape, k: a.Size}
 	q := a.Q[a.QS.at(b, head, first):]
@@ -211,7 +222,7 @@ func (a *Attention) multiplyKeys(b, head, kv, first, rows int, scores, panels []
 		t.a, t.rs, t.ks = q, a.QS.Row, 1
 		t.b, t.bs, t.panel = panels, pl.cols, pl.cols*a.Size
 		t.c, t.cs = scores, pl.width
-		t.run(rows, pl.width)
+		t.run(rows, width)
 		return
 	}
 	if a.Keys > 0 {

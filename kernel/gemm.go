@@ -11,6 +11,10 @@ const (
 	ActReLU
 	ActTanh
 	ActSigmoid
+	ActReLU6
+	ActHardSigmoid
+	ActHardSwish
+	ActSiLU
 	ActGELUErf
 )
 
@@ -23,6 +27,14 @@ func (a Activation) unary() UnaryOp {
 		return OpTanh
 	case ActSigmoid:
 		return OpSigmoid
+	case ActReLU6:
+		return OpReLU6
+	case ActHardSigmoid:
+		return OpHardSigmoid
+	case ActHardSwish:
+		return OpHardSwish
+	case ActSiLU:
+		return OpSiLU
 	case ActGELUErf:
 		return OpGELUErf
 	}
@@ -257,8 +269,14 @@ func (g *Gemm) chunk(lo, hi, worker int) {
 
 // blocks computes rows [m0,m1) and columns [n0,n1) of C.
 func (g *Gemm) blocks(m0, m1, n0, n1 int, scratch []float32) {
-	for n := n0; n < n1; n += nBlock {
-		nEnd := min(n+nBlock, n1)
+	// Where blocks of A are copied and B is not, fewer copies matter more than the
+	// place of B in the cache.
+	step := nBlock
+	if g.plan.packA && (g.plan.direct || len(g.shared) > 0) {
+		step = 4 * nBlock
+	}
+	for n := n0; n < n1; n += step {
+		nEnd := min(n+step, n1)
 		for k := 0; k < g.K; k += kBlock {
 			g.blockOfB(m0, m1, n, nEnd, k, min(k+kBlock, g.K), scratch)
 		}

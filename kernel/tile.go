@@ -26,6 +26,7 @@ const (
 	startC
 	startColumnBias
 	startRowBias
+	startFrom // elements laid out like C, plus a column bias if there is one
 )
 
 // storage is how the right-hand matrix of a tile is stored. In 16 bits it has
@@ -53,6 +54,11 @@ type tileArgs struct {
 	start          uint32
 	relu           uint32
 	_              uint32
+	from           unsafe.Pointer // for startFrom
+	// A may be several lines of k elements: lineStep is from one past the end of a
+	// line to the next. 0 lines are one.
+	lines    int
+	lineStep uintptr
 }
 
 // tileRun goes over one block of A and one of B in tiles.
@@ -62,11 +68,14 @@ type tileRun struct {
 	k         int
 	a         []float32 // element (i,k) at i*rs + k*ks
 	rs, ks    int
+	lines     int       // of k elements that a row of A has, if several,
+	line      int       // and the step between them
 	b         []float32 // element (k,j) of panel q at q*panel + k*bs + j
 	bs, panel int
 	c         []float32 // element (i,j) at i*cs + j
 	cs        int
 	bias      []float32 // of the block's columns or rows
+	from      []float32 // like c
 	start     uint32
 	last      bool // the activation and what is added after it are due
 	act       Activation
@@ -83,13 +92,15 @@ func (t *tileRun) run(m, n int) {
 	}
 	args := tileArgs{
 		rs: uintptr(t.rs) * 4, ks: uintptr(t.ks) * 4, bs: uintptr(t.bs) * 4, cs: uintptr(t.cs) * 4,
-		k: t.k, start: t.start,
+		k: t.k, start: t.start, lineStep: uintptr(t.line-t.k*t.ks) * 4,
 	}
 	if relu {
 		args.relu = 1
 	}
-	for i := 0; i < m; i += t.rows {
-		args.rows = min(t.rows, m-i)
+	// Strips of equal height: a low one at the end would wait for the additions.
+	rows := ceilDiv(m, max(1, ceilDiv(m, t.rows)))
+	for i := 0; i < m; i += rows {
+		args.rows = min(rows, m-i)
 		args.a = unsafe.Pointer(&t.a[i*t.rs])
 		if t.start == startRowBias {
 			args.bias = unsafe.Pointer(&t.bias[i])
@@ -98,21 +109,25 @@ func (t *tileRun) run(m, n int) {
 			args.mask = 1<<min(t.cols, n-j) - 1
 			args.b = unsafe.Pointer(&t.b[j/t.cols*t.panel])
 			args.c = unsafe.Pointer(&t.c[i*t.cs+j])
-			if t.start == startColumnBias {
+			if t.start == startFrom {
+				args.from = unsafe.Pointer(&t.from[i*t.cs+j])
+			}
+			if t.start == startColumnBias || t.start == startFrom && t.bias != nil {
 				args.bias = unsafe.Pointer(&t.bias[j])
 			}
+			args.lines = t.lines
 			runTile(t.isa, asFloat32, &args)
 		}
-		t.finish(i, m, n)
+		t.finish(i, min(i+rows, m), n)
 	}
 }
 
-// finish completes the strip of C that begins at row i: it is still in L1.
-func (t *tileRun) finish(i, m, n int) {
+// finish completes rows [i,end) of C: they are still in L1.
+func (t *tileRun) finish(i, end, n int) {
 	if !t.last || t.act <= ActReLU && t.add == nil {
 		return
 	}
-	for r := i; r < min(i+t.rows, m); r++ {
+	for r := i; r < end; r++ {
 		add := t.add
 		if add != nil {
 			add = add[r*t.cs:]
@@ -135,7 +150,7 @@ func (t *tileRun) runGeneric(m, n int, relu bool) {
 	for i := 0; i < m; i += t.rows {
 		for j := 0; j < n; j += t.cols {
 			s := ref.Tile{
-				Rows: min(t.rows, m-i), Cols: min(t.cols, n-j), K: t.k,
+				Rows: min(t.rows, m-i), Cols: min(t.cols, n-j), K: t.k, Lines: t.lines, Line: t.line,
 				A: t.a[i*t.rs:], RS: t.rs, KS: t.ks,
 				B: t.b[j/t.cols*t.panel:], BS: t.bs,
 				C: t.c[i*t.cs+j:], CS: t.cs,
@@ -146,9 +161,14 @@ func (t *tileRun) runGeneric(m, n int, relu bool) {
 				s.ColumnBias = t.bias[j:]
 			case startRowBias:
 				s.RowBias = t.bias[i:]
+			case startFrom:
+				s.From = t.from[i*t.cs+j:]
+				if t.bias != nil {
+					s.ColumnBias = t.bias[j:]
+				}
 			}
 			s.Run()
 		}
-		t.finish(i, m, n)
+		t.finish(i, min(i+t.rows, m), n)
 	}
 }

@@ -41,20 +41,29 @@ func runWideAVX2(b storage, t *tileArgs) {
 
 func runNarrowAVX2(b storage, t *tileArgs) {
 	const cols = 16
-	var c [6 * cols]float32
+	var c, from [6 * cols]float32
 	var bias [cols]float32
 	width := 0
 	for ; t.mask>>width != 0; width++ {
 	}
-	row := func(i int) []float32 {
-		return unsafe.Slice((*float32)(unsafe.Add(t.c, uintptr(i)*t.cs)), width)
+	row := func(base unsafe.Pointer, i int) []float32 {
+		return unsafe.Slice((*float32)(unsafe.Add(base, uintptr(i)*t.cs)), width)
 	}
 	args := *t
 	args.c, args.cs = unsafe.Pointer(&c), cols*4
 	switch t.start {
 	case startC:
 		for i := range t.rows {
-			copy(c[i*cols:], row(i))
+			copy(c[i*cols:], row(t.c, i))
+		}
+	case startFrom:
+		for i := range t.rows {
+			copy(from[i*cols:], row(t.from, i))
+		}
+		args.from = unsafe.Pointer(&from)
+		if t.bias != nil {
+			copy(bias[:], unsafe.Slice((*float32)(t.bias), width))
+			args.bias = unsafe.Pointer(&bias)
 		}
 	case startColumnBias:
 		copy(bias[:], unsafe.Slice((*float32)(t.bias), width))
@@ -62,7 +71,7 @@ func runNarrowAVX2(b storage, t *tileArgs) {
 	}
 	runWideAVX2(b, &args)
 	for i := range t.rows {
-		copy(row(i), c[i*cols:])
+		copy(row(t.c, i), c[i*cols:])
 	}
 }
 

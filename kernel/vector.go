@@ -17,6 +17,7 @@ const (
 	OpReLUGrad                    // a where b > 0, else 0: dx from (dy, y)
 	OpTanhGrad                    // a·(1 - b²): dx from (dy, y)
 	OpSigmoidGrad                 // a·b·(1 - b): dx from (dy, y)
+	OpGELUGrad                    // a·(Φ(b) + b·φ(b)): dx from (dy, x)
 	opAddScaled                   // a + s·b
 )
 
@@ -65,16 +66,19 @@ func (v *AddScaled) chunk(lo, hi, _ int) {
 type UnaryOp uint8
 
 const (
-	OpReLU     UnaryOp = iota // x where x > 0 or NaN, else 0
-	OpExp                     // within 2 ulp
-	OpTanh                    // within 4 ulp
-	OpSigmoid                 // within 4 ulp
-	OpSiLU                    // x·sigmoid(x)
-	OpGELU                    // x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2
-	OpErf                     // within 4 ulp
-	OpGELUErf                 // x·(1 + erf(x/√2))/2, within 5 ulp for x > -1 and 2e-7·|x| for all
-	opScale                   // s·x
-	opExpShift                // exp(x - s)
+	OpReLU        UnaryOp = iota // x where x > 0 or NaN, else 0
+	OpExp                        // within 2 ulp
+	OpTanh                       // within 4 ulp
+	OpSigmoid                    // within 4 ulp
+	OpSiLU                       // x·sigmoid(x)
+	OpGELU                       // x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2
+	OpReLU6                      // min(max(x, 0), 6)
+	OpHardSigmoid                // min(max(x/6 + 1/2, 0), 1)
+	OpHardSwish                  // x times its hard sigmoid
+	OpErf                        // within 4 ulp
+	OpGELUErf                    // x·(1 + erf(x/√2))/2, within 5 ulp for x > -1 and 2e-7·|x| for all
+	opScale                      // s·x
+	opExpShift                   // exp(x - s)
 )
 
 // Unary computes Y = op(X) on len(Y) elements. Y may be X.
@@ -159,6 +163,8 @@ func binaryGeneric(op BinaryOp, y, a, b []float32, s float32) {
 		ref.TanhGrad(y, a, b)
 	case OpSigmoidGrad:
 		ref.SigmoidGrad(y, a, b)
+	case OpGELUGrad:
+		ref.GELUGrad(y, a, b)
 	case opAddScaled:
 		ref.AddScaled(y, a, b, s)
 	default:
@@ -194,6 +200,12 @@ func unaryGeneric(op UnaryOp, y, x []float32, s float32) {
 		ref.Tanh(y, x)
 	case OpSigmoid:
 		ref.Sigmoid(y, x)
+	case OpReLU6:
+		ref.ReLU6(y, x)
+	case OpHardSigmoid:
+		ref.HardSigmoid(y, x)
+	case OpHardSwish:
+		ref.HardSwish(y, x)
 	case OpSiLU:
 		ref.SiLU(y, x)
 	case OpGELU:

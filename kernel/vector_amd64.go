@@ -30,6 +30,8 @@ func binaryAsm(isa ISA, op BinaryOp, y, a, b *float32, n int, s float32) {
 		tanhGradAVX2(y, a, b, n, s)
 	case OpSigmoidGrad:
 		sigmoidGradAVX2(y, a, b, n, s)
+	case OpGELUGrad:
+		geluGradAVX2(y, a, b, n, s)
 	case opAddScaled:
 		addScaledAVX2(y, a, b, n, s)
 	default:
@@ -53,6 +55,8 @@ func binaryAVX512(op BinaryOp, y, a, b *float32, n int, s float32) {
 		tanhGradAVX512(y, a, b, n, s)
 	case OpSigmoidGrad:
 		sigmoidGradAVX512(y, a, b, n, s)
+	case OpGELUGrad:
+		geluGradAVX512(y, a, b, n, s)
 	case opAddScaled:
 		addScaledAVX512(y, a, b, n, s)
 	default:
@@ -74,6 +78,12 @@ func unaryAsm(isa ISA, op UnaryOp, y, x *float32, n int, s float32) {
 		tanhAVX2(y, x, n, s)
 	case OpSigmoid:
 		sigmoidAVX2(y, x, n, s)
+	case OpReLU6:
+		relu6AVX2(y, x, n, s)
+	case OpHardSigmoid:
+		hardSigmoidAVX2(y, x, n, s)
+	case OpHardSwish:
+		hardSwishAVX2(y, x, n, s)
 	case OpSiLU:
 		siluAVX2(y, x, n, s)
 	case OpGELU:
@@ -99,6 +109,12 @@ func unaryAVX512(op UnaryOp, y, x *float32, n int, s float32) {
 		tanhAVX512(y, x, n, s)
 	case OpSigmoid:
 		sigmoidAVX512(y, x, n, s)
+	case OpReLU6:
+		relu6AVX512(y, x, n, s)
+	case OpHardSigmoid:
+		hardSigmoidAVX512(y, x, n, s)
+	case OpHardSwish:
+		hardSwishAVX512(y, x, n, s)
 	case OpSiLU:
 		siluAVX512(y, x, n, s)
 	case OpGELU:
@@ -164,6 +180,24 @@ func maxPoolAsm(y, x *float32, oh, ow, w int) { maxPool2AVX512(y, x, oh, ow, w) 
 
 func maxPoolGradAsm(dx, x, y, dy *float32, oh, ow, w int) {
 	maxPool2GradAVX512(dx, x, y, dy, oh, ow, w)
+}
+
+func slideAsm(isa ISA, op ref.SlideOp, args *slideArgs) {
+	a := (*byte)(unsafe.Pointer(args))
+	switch {
+	case op == ref.SlideMultiply && isa == AVX512:
+		depthwiseAVX512(a)
+	case op == ref.SlideMultiply:
+		depthwiseAVX2(a)
+	case op == ref.SlideMaximum && isa == AVX512:
+		windowMaxAVX512(a)
+	case op == ref.SlideMaximum:
+		windowMaxAVX2(a)
+	case isa == AVX512:
+		windowSumAVX512(a)
+	default:
+		windowSumAVX2(a)
+	}
 }
 
 // deviationsAsm sums (x-mean)², n a multiple of 64.

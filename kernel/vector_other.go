@@ -19,6 +19,7 @@ func dropoutAsm(ISA, *dropoutArgs) { panic(noAssembly) }
 func maxPoolAsm(*float32, *float32, int, int, int)                         { panic(noAssembly) }
 func maxPoolGradAsm(*float32, *float32, *float32, *float32, int, int, int) { panic(noAssembly) }
 
+func slideAsm(ISA, ref.SlideOp, *slideArgs)             { panic(noAssembly) }
 func deviationsAsm(ISA, *float32, int, float32) float32 { panic(noAssembly) }
 
 func standardizeAsm(ISA, *float32, *float32, *float32, *float32, int, float32, float32) {

@@ -60,6 +60,8 @@ rows12:
 	JE     rows12fromColumn
 	CMPL   R15, $0x03
 	JE     rows12fromRow
+	CMPL   R15, $0x04
+	JE     rows12from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -179,6 +181,74 @@ rows12fromRow:
 	VMOVAPS      Z20, Z21
 	VBROADCASTSS 44(R15), Z22
 	VMOVAPS      Z22, Z23
+	JMP          rows12loop
+
+rows12from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	VMOVUPS.Z 64(R15), K2, Z15
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	VMOVUPS.Z 64(R15), K2, Z17
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	VMOVUPS.Z 64(R15), K2, Z19
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z20
+	VMOVUPS.Z 64(R15), K2, Z21
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z22
+	VMOVUPS.Z 64(R15), K2, Z23
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows12loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z25, Z17, Z17
+	VADDPS    Z24, Z18, Z18
+	VADDPS    Z25, Z19, Z19
+	VADDPS    Z24, Z20, Z20
+	VADDPS    Z25, Z21, Z21
+	VADDPS    Z24, Z22, Z22
+	VADDPS    Z25, Z23, Z23
 
 rows12loop:
 	SUBQ $0x02, CX
@@ -326,6 +396,16 @@ rows12single:
 	JNZ          rows12single
 
 rows12end:
+	DECQ 104(AX)
+	JLE  rows12finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows12loop
+
+rows12finish:
 	CMPL   88(AX), $0x00
 	JE     rows12store
 	VPXORD Z24, Z24, Z24
@@ -401,6 +481,8 @@ rows11:
 	JE     rows11fromColumn
 	CMPL   R15, $0x03
 	JE     rows11fromRow
+	CMPL   R15, $0x04
+	JE     rows11from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -511,6 +593,69 @@ rows11fromRow:
 	VMOVAPS      Z18, Z19
 	VBROADCASTSS 40(R15), Z20
 	VMOVAPS      Z20, Z21
+	JMP          rows11loop
+
+rows11from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	VMOVUPS.Z 64(R15), K2, Z15
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	VMOVUPS.Z 64(R15), K2, Z17
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	VMOVUPS.Z 64(R15), K2, Z19
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z20
+	VMOVUPS.Z 64(R15), K2, Z21
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows11loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z25, Z17, Z17
+	VADDPS    Z24, Z18, Z18
+	VADDPS    Z25, Z19, Z19
+	VADDPS    Z24, Z20, Z20
+	VADDPS    Z25, Z21, Z21
 
 rows11loop:
 	SUBQ $0x02, CX
@@ -649,6 +794,16 @@ rows11single:
 	JNZ          rows11single
 
 rows11end:
+	DECQ 104(AX)
+	JLE  rows11finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows11loop
+
+rows11finish:
 	CMPL   88(AX), $0x00
 	JE     rows11store
 	VPXORD Z24, Z24, Z24
@@ -719,6 +874,8 @@ rows10:
 	JE     rows10fromColumn
 	CMPL   R15, $0x03
 	JE     rows10fromRow
+	CMPL   R15, $0x04
+	JE     rows10from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -820,6 +977,64 @@ rows10fromRow:
 	VMOVAPS      Z16, Z17
 	VBROADCASTSS 36(R15), Z18
 	VMOVAPS      Z18, Z19
+	JMP          rows10loop
+
+rows10from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	VMOVUPS.Z 64(R15), K2, Z15
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	VMOVUPS.Z 64(R15), K2, Z17
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	VMOVUPS.Z 64(R15), K2, Z19
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows10loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z25, Z17, Z17
+	VADDPS    Z24, Z18, Z18
+	VADDPS    Z25, Z19, Z19
 
 rows10loop:
 	SUBQ $0x02, CX
@@ -949,6 +1164,16 @@ rows10single:
 	JNZ          rows10single
 
 rows10end:
+	DECQ 104(AX)
+	JLE  rows10finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows10loop
+
+rows10finish:
 	CMPL   88(AX), $0x00
 	JE     rows10store
 	VPXORD Z24, Z24, Z24
@@ -1014,6 +1239,8 @@ rows9:
 	JE     rows9fromColumn
 	CMPL   R15, $0x03
 	JE     rows9fromRow
+	CMPL   R15, $0x04
+	JE     rows9from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1106,6 +1333,59 @@ rows9fromRow:
 	VMOVAPS      Z14, Z15
 	VBROADCASTSS 32(R15), Z16
 	VMOVAPS      Z16, Z17
+	JMP          rows9loop
+
+rows9from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	VMOVUPS.Z 64(R15), K2, Z15
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	VMOVUPS.Z 64(R15), K2, Z17
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows9loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z25, Z17, Z17
 
 rows9loop:
 	SUBQ $0x02, CX
@@ -1223,6 +1503,15 @@ rows9single:
 	JNZ          rows9single
 
 rows9end:
+	DECQ 104(AX)
+	JLE  rows9finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows9loop
+
+rows9finish:
 	CMPL   88(AX), $0x00
 	JE     rows9store
 	VPXORD Z24, Z24, Z24
@@ -1283,6 +1572,8 @@ rows8:
 	JE     rows8fromColumn
 	CMPL   R15, $0x03
 	JE     rows8fromRow
+	CMPL   R15, $0x04
+	JE     rows8from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1366,6 +1657,54 @@ rows8fromRow:
 	VMOVAPS      Z12, Z13
 	VBROADCASTSS 28(R15), Z14
 	VMOVAPS      Z14, Z15
+	JMP          rows8loop
+
+rows8from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	VMOVUPS.Z 64(R15), K2, Z15
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows8loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
 
 rows8loop:
 	SUBQ $0x02, CX
@@ -1474,6 +1813,15 @@ rows8single:
 	JNZ          rows8single
 
 rows8end:
+	DECQ 104(AX)
+	JLE  rows8finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows8loop
+
+rows8finish:
 	CMPL   88(AX), $0x00
 	JE     rows8store
 	VPXORD Z24, Z24, Z24
@@ -1529,6 +1877,8 @@ rows7:
 	JE     rows7fromColumn
 	CMPL   R15, $0x03
 	JE     rows7fromRow
+	CMPL   R15, $0x04
+	JE     rows7from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1603,6 +1953,49 @@ rows7fromRow:
 	VMOVAPS      Z10, Z11
 	VBROADCASTSS 24(R15), Z12
 	VMOVAPS      Z12, Z13
+	JMP          rows7loop
+
+rows7from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows7loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
 
 rows7loop:
 	SUBQ $0x02, CX
@@ -1702,6 +2095,15 @@ rows7single:
 	JNZ          rows7single
 
 rows7end:
+	DECQ 104(AX)
+	JLE  rows7finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows7loop
+
+rows7finish:
 	CMPL   88(AX), $0x00
 	JE     rows7store
 	VPXORD Z24, Z24, Z24
@@ -1752,6 +2154,8 @@ rows6:
 	JE     rows6fromColumn
 	CMPL   R15, $0x03
 	JE     rows6fromRow
+	CMPL   R15, $0x04
+	JE     rows6from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -1817,6 +2221,44 @@ rows6fromRow:
 	VMOVAPS      Z8, Z9
 	VBROADCASTSS 20(R15), Z10
 	VMOVAPS      Z10, Z11
+	JMP          rows6loop
+
+rows6from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows6loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
 
 rows6loop:
 	SUBQ $0x02, CX
@@ -1904,6 +2346,14 @@ rows6single:
 	JNZ          rows6single
 
 rows6end:
+	DECQ 104(AX)
+	JLE  rows6finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows6loop
+
+rows6finish:
 	CMPL   88(AX), $0x00
 	JE     rows6store
 	VPXORD Z24, Z24, Z24
@@ -1949,6 +2399,8 @@ rows5:
 	JE     rows5fromColumn
 	CMPL   R15, $0x03
 	JE     rows5fromRow
+	CMPL   R15, $0x04
+	JE     rows5from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2005,6 +2457,39 @@ rows5fromRow:
 	VMOVAPS      Z6, Z7
 	VBROADCASTSS 16(R15), Z8
 	VMOVAPS      Z8, Z9
+	JMP          rows5loop
+
+rows5from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows5loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
 
 rows5loop:
 	SUBQ $0x02, CX
@@ -2083,6 +2568,14 @@ rows5single:
 	JNZ          rows5single
 
 rows5end:
+	DECQ 104(AX)
+	JLE  rows5finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows5loop
+
+rows5finish:
 	CMPL   88(AX), $0x00
 	JE     rows5store
 	VPXORD Z24, Z24, Z24
@@ -2123,6 +2616,8 @@ rows4:
 	JE     rows4fromColumn
 	CMPL   R15, $0x03
 	JE     rows4fromRow
+	CMPL   R15, $0x04
+	JE     rows4from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2170,6 +2665,34 @@ rows4fromRow:
 	VMOVAPS      Z4, Z5
 	VBROADCASTSS 12(R15), Z6
 	VMOVAPS      Z6, Z7
+	JMP          rows4loop
+
+rows4from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows4loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
 
 rows4loop:
 	SUBQ $0x02, CX
@@ -2239,6 +2762,14 @@ rows4single:
 	JNZ          rows4single
 
 rows4end:
+	DECQ 104(AX)
+	JLE  rows4finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows4loop
+
+rows4finish:
 	CMPL   88(AX), $0x00
 	JE     rows4store
 	VPXORD Z24, Z24, Z24
@@ -2274,6 +2805,8 @@ rows3:
 	JE     rows3fromColumn
 	CMPL   R15, $0x03
 	JE     rows3fromRow
+	CMPL   R15, $0x04
+	JE     rows3from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2312,6 +2845,29 @@ rows3fromRow:
 	VMOVAPS      Z2, Z3
 	VBROADCASTSS 8(R15), Z4
 	VMOVAPS      Z4, Z5
+	JMP          rows3loop
+
+rows3from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows3loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
 
 rows3loop:
 	SUBQ $0x02, CX
@@ -2369,6 +2925,13 @@ rows3single:
 	JNZ          rows3single
 
 rows3end:
+	DECQ 104(AX)
+	JLE  rows3finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows3loop
+
+rows3finish:
 	CMPL   88(AX), $0x00
 	JE     rows3store
 	VPXORD Z24, Z24, Z24
@@ -2399,6 +2962,8 @@ rows2:
 	JE     rows2fromColumn
 	CMPL   R15, $0x03
 	JE     rows2fromRow
+	CMPL   R15, $0x04
+	JE     rows2from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -2428,6 +2993,24 @@ rows2fromRow:
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R15), Z2
 	VMOVAPS      Z2, Z3
+	JMP          rows2loop
+
+rows2from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows2loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
 
 rows2loop:
 	SUBQ $0x02, CX
@@ -2476,6 +3059,13 @@ rows2single:
 	JNZ          rows2single
 
 rows2end:
+	DECQ 104(AX)
+	JLE  rows2finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows2loop
+
+rows2finish:
 	CMPL   88(AX), $0x00
 	JE     rows2store
 	VPXORD Z24, Z24, Z24
@@ -2501,6 +3091,8 @@ rows1:
 	JE     rows1fromColumn
 	CMPL   R15, $0x03
 	JE     rows1fromRow
+	CMPL   R15, $0x04
+	JE     rows1from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	JMP    rows1loop
@@ -2521,6 +3113,19 @@ rows1fromRow:
 	MOVQ         24(AX), R15
 	VBROADCASTSS (R15), Z0
 	VMOVAPS      Z0, Z1
+	JMP          rows1loop
+
+rows1from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows1loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
 
 rows1loop:
 	SUBQ $0x02, CX
@@ -2560,6 +3165,13 @@ rows1single:
 	JNZ          rows1single
 
 rows1end:
+	DECQ 104(AX)
+	JLE  rows1finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows1loop
+
+rows1finish:
 	CMPL   88(AX), $0x00
 	JE     rows1store
 	VPXORD Z24, Z24, Z24
@@ -2608,6 +3220,8 @@ rows6:
 	JE     rows6fromColumn
 	CMPL   R15, $0x03
 	JE     rows6fromRow
+	CMPL   R15, $0x04
+	JE     rows6from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2673,6 +3287,44 @@ rows6fromRow:
 	VMOVAPS      Y8, Y9
 	VBROADCASTSS 20(R15), Y10
 	VMOVAPS      Y10, Y11
+	JMP          rows6loop
+
+rows6from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y2
+	VMOVUPS 32(R15), Y3
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y4
+	VMOVUPS 32(R15), Y5
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y6
+	VMOVUPS 32(R15), Y7
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y8
+	VMOVUPS 32(R15), Y9
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y10
+	VMOVUPS 32(R15), Y11
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows6loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y13, Y5, Y5
+	VADDPS  Y12, Y6, Y6
+	VADDPS  Y13, Y7, Y7
+	VADDPS  Y12, Y8, Y8
+	VADDPS  Y13, Y9, Y9
+	VADDPS  Y12, Y10, Y10
+	VADDPS  Y13, Y11, Y11
 
 rows6loop:
 	SUBQ $0x02, CX
@@ -2760,6 +3412,14 @@ rows6single:
 	JNZ          rows6single
 
 rows6end:
+	DECQ 104(AX)
+	JLE  rows6finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows6loop
+
+rows6finish:
 	CMPL   88(AX), $0x00
 	JE     rows6store
 	VXORPS Y12, Y12, Y12
@@ -2805,6 +3465,8 @@ rows5:
 	JE     rows5fromColumn
 	CMPL   R15, $0x03
 	JE     rows5fromRow
+	CMPL   R15, $0x04
+	JE     rows5from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -2861,6 +3523,39 @@ rows5fromRow:
 	VMOVAPS      Y6, Y7
 	VBROADCASTSS 16(R15), Y8
 	VMOVAPS      Y8, Y9
+	JMP          rows5loop
+
+rows5from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y2
+	VMOVUPS 32(R15), Y3
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y4
+	VMOVUPS 32(R15), Y5
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y6
+	VMOVUPS 32(R15), Y7
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y8
+	VMOVUPS 32(R15), Y9
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows5loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y13, Y5, Y5
+	VADDPS  Y12, Y6, Y6
+	VADDPS  Y13, Y7, Y7
+	VADDPS  Y12, Y8, Y8
+	VADDPS  Y13, Y9, Y9
 
 rows5loop:
 	SUBQ $0x02, CX
@@ -2939,6 +3634,14 @@ rows5single:
 	JNZ          rows5single
 
 rows5end:
+	DECQ 104(AX)
+	JLE  rows5finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows5loop
+
+rows5finish:
 	CMPL   88(AX), $0x00
 	JE     rows5store
 	VXORPS Y12, Y12, Y12
@@ -2979,6 +3682,8 @@ rows4:
 	JE     rows4fromColumn
 	CMPL   R15, $0x03
 	JE     rows4fromRow
+	CMPL   R15, $0x04
+	JE     rows4from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3026,6 +3731,34 @@ rows4fromRow:
 	VMOVAPS      Y4, Y5
 	VBROADCASTSS 12(R15), Y6
 	VMOVAPS      Y6, Y7
+	JMP          rows4loop
+
+rows4from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y2
+	VMOVUPS 32(R15), Y3
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y4
+	VMOVUPS 32(R15), Y5
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y6
+	VMOVUPS 32(R15), Y7
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows4loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y13, Y5, Y5
+	VADDPS  Y12, Y6, Y6
+	VADDPS  Y13, Y7, Y7
 
 rows4loop:
 	SUBQ $0x02, CX
@@ -3095,6 +3828,14 @@ rows4single:
 	JNZ          rows4single
 
 rows4end:
+	DECQ 104(AX)
+	JLE  rows4finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows4loop
+
+rows4finish:
 	CMPL   88(AX), $0x00
 	JE     rows4store
 	VXORPS Y12, Y12, Y12
@@ -3130,6 +3871,8 @@ rows3:
 	JE     rows3fromColumn
 	CMPL   R15, $0x03
 	JE     rows3fromRow
+	CMPL   R15, $0x04
+	JE     rows3from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3168,6 +3911,29 @@ rows3fromRow:
 	VMOVAPS      Y2, Y3
 	VBROADCASTSS 8(R15), Y4
 	VMOVAPS      Y4, Y5
+	JMP          rows3loop
+
+rows3from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y2
+	VMOVUPS 32(R15), Y3
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y4
+	VMOVUPS 32(R15), Y5
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows3loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y13, Y5, Y5
 
 rows3loop:
 	SUBQ $0x02, CX
@@ -3225,6 +3991,13 @@ rows3single:
 	JNZ          rows3single
 
 rows3end:
+	DECQ 104(AX)
+	JLE  rows3finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows3loop
+
+rows3finish:
 	CMPL   88(AX), $0x00
 	JE     rows3store
 	VXORPS Y12, Y12, Y12
@@ -3255,6 +4028,8 @@ rows2:
 	JE     rows2fromColumn
 	CMPL   R15, $0x03
 	JE     rows2fromRow
+	CMPL   R15, $0x04
+	JE     rows2from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -3284,6 +4059,24 @@ rows2fromRow:
 	VMOVAPS      Y0, Y1
 	VBROADCASTSS 4(R15), Y2
 	VMOVAPS      Y2, Y3
+	JMP          rows2loop
+
+rows2from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y2
+	VMOVUPS 32(R15), Y3
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows2loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y13, Y3, Y3
 
 rows2loop:
 	SUBQ $0x02, CX
@@ -3332,6 +4125,13 @@ rows2single:
 	JNZ          rows2single
 
 rows2end:
+	DECQ 104(AX)
+	JLE  rows2finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows2loop
+
+rows2finish:
 	CMPL   88(AX), $0x00
 	JE     rows2store
 	VXORPS Y12, Y12, Y12
@@ -3357,6 +4157,8 @@ rows1:
 	JE     rows1fromColumn
 	CMPL   R15, $0x03
 	JE     rows1fromRow
+	CMPL   R15, $0x04
+	JE     rows1from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	JMP    rows1loop
@@ -3377,6 +4179,19 @@ rows1fromRow:
 	MOVQ         24(AX), R15
 	VBROADCASTSS (R15), Y0
 	VMOVAPS      Y0, Y1
+	JMP          rows1loop
+
+rows1from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows1loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
 
 rows1loop:
 	SUBQ $0x02, CX
@@ -3416,6 +4231,13 @@ rows1single:
 	JNZ          rows1single
 
 rows1end:
+	DECQ 104(AX)
+	JLE  rows1finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows1loop
+
+rows1finish:
 	CMPL   88(AX), $0x00
 	JE     rows1store
 	VXORPS Y12, Y12, Y12
@@ -3484,6 +4306,8 @@ rows12:
 	JE     rows12fromColumn
 	CMPL   R15, $0x03
 	JE     rows12fromRow
+	CMPL   R15, $0x04
+	JE     rows12from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3603,6 +4427,74 @@ rows12fromRow:
 	VMOVAPS      Z20, Z21
 	VBROADCASTSS 44(R15), Z22
 	VMOVAPS      Z22, Z23
+	JMP          rows12loop
+
+rows12from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	VMOVUPS.Z 64(R15), K2, Z15
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	VMOVUPS.Z 64(R15), K2, Z17
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	VMOVUPS.Z 64(R15), K2, Z19
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z20
+	VMOVUPS.Z 64(R15), K2, Z21
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z22
+	VMOVUPS.Z 64(R15), K2, Z23
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows12loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z25, Z17, Z17
+	VADDPS    Z24, Z18, Z18
+	VADDPS    Z25, Z19, Z19
+	VADDPS    Z24, Z20, Z20
+	VADDPS    Z25, Z21, Z21
+	VADDPS    Z24, Z22, Z22
+	VADDPS    Z25, Z23, Z23
 
 rows12loop:
 	SUBQ $0x02, CX
@@ -3756,6 +4648,16 @@ rows12single:
 	JNZ          rows12single
 
 rows12end:
+	DECQ 104(AX)
+	JLE  rows12finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows12loop
+
+rows12finish:
 	CMPL   88(AX), $0x00
 	JE     rows12store
 	VPXORD Z24, Z24, Z24
@@ -3831,6 +4733,8 @@ rows11:
 	JE     rows11fromColumn
 	CMPL   R15, $0x03
 	JE     rows11fromRow
+	CMPL   R15, $0x04
+	JE     rows11from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -3941,6 +4845,69 @@ rows11fromRow:
 	VMOVAPS      Z18, Z19
 	VBROADCASTSS 40(R15), Z20
 	VMOVAPS      Z20, Z21
+	JMP          rows11loop
+
+rows11from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	VMOVUPS.Z 64(R15), K2, Z15
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	VMOVUPS.Z 64(R15), K2, Z17
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	VMOVUPS.Z 64(R15), K2, Z19
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z20
+	VMOVUPS.Z 64(R15), K2, Z21
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows11loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z25, Z17, Z17
+	VADDPS    Z24, Z18, Z18
+	VADDPS    Z25, Z19, Z19
+	VADDPS    Z24, Z20, Z20
+	VADDPS    Z25, Z21, Z21
 
 rows11loop:
 	SUBQ $0x02, CX
@@ -4085,6 +5052,16 @@ rows11single:
 	JNZ          rows11single
 
 rows11end:
+	DECQ 104(AX)
+	JLE  rows11finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows11loop
+
+rows11finish:
 	CMPL   88(AX), $0x00
 	JE     rows11store
 	VPXORD Z24, Z24, Z24
@@ -4155,6 +5132,8 @@ rows10:
 	JE     rows10fromColumn
 	CMPL   R15, $0x03
 	JE     rows10fromRow
+	CMPL   R15, $0x04
+	JE     rows10from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4256,6 +5235,64 @@ rows10fromRow:
 	VMOVAPS      Z16, Z17
 	VBROADCASTSS 36(R15), Z18
 	VMOVAPS      Z18, Z19
+	JMP          rows10loop
+
+rows10from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	VMOVUPS.Z 64(R15), K2, Z15
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	VMOVUPS.Z 64(R15), K2, Z17
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z18
+	VMOVUPS.Z 64(R15), K2, Z19
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows10loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z25, Z17, Z17
+	VADDPS    Z24, Z18, Z18
+	VADDPS    Z25, Z19, Z19
 
 rows10loop:
 	SUBQ $0x02, CX
@@ -4391,6 +5428,16 @@ rows10single:
 	JNZ          rows10single
 
 rows10end:
+	DECQ 104(AX)
+	JLE  rows10finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	ADDQ 112(AX), R11
+	JMP  rows10loop
+
+rows10finish:
 	CMPL   88(AX), $0x00
 	JE     rows10store
 	VPXORD Z24, Z24, Z24
@@ -4456,6 +5503,8 @@ rows9:
 	JE     rows9fromColumn
 	CMPL   R15, $0x03
 	JE     rows9fromRow
+	CMPL   R15, $0x04
+	JE     rows9from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4548,6 +5597,59 @@ rows9fromRow:
 	VMOVAPS      Z14, Z15
 	VBROADCASTSS 32(R15), Z16
 	VMOVAPS      Z16, Z17
+	JMP          rows9loop
+
+rows9from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	VMOVUPS.Z 64(R15), K2, Z15
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z16
+	VMOVUPS.Z 64(R15), K2, Z17
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows9loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
+	VADDPS    Z24, Z16, Z16
+	VADDPS    Z25, Z17, Z17
 
 rows9loop:
 	SUBQ $0x02, CX
@@ -4671,6 +5773,15 @@ rows9single:
 	JNZ          rows9single
 
 rows9end:
+	DECQ 104(AX)
+	JLE  rows9finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows9loop
+
+rows9finish:
 	CMPL   88(AX), $0x00
 	JE     rows9store
 	VPXORD Z24, Z24, Z24
@@ -4731,6 +5842,8 @@ rows8:
 	JE     rows8fromColumn
 	CMPL   R15, $0x03
 	JE     rows8fromRow
+	CMPL   R15, $0x04
+	JE     rows8from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4814,6 +5927,54 @@ rows8fromRow:
 	VMOVAPS      Z12, Z13
 	VBROADCASTSS 28(R15), Z14
 	VMOVAPS      Z14, Z15
+	JMP          rows8loop
+
+rows8from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z14
+	VMOVUPS.Z 64(R15), K2, Z15
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows8loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
+	VADDPS    Z24, Z14, Z14
+	VADDPS    Z25, Z15, Z15
 
 rows8loop:
 	SUBQ $0x02, CX
@@ -4928,6 +6089,15 @@ rows8single:
 	JNZ          rows8single
 
 rows8end:
+	DECQ 104(AX)
+	JLE  rows8finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows8loop
+
+rows8finish:
 	CMPL   88(AX), $0x00
 	JE     rows8store
 	VPXORD Z24, Z24, Z24
@@ -4983,6 +6153,8 @@ rows7:
 	JE     rows7fromColumn
 	CMPL   R15, $0x03
 	JE     rows7fromRow
+	CMPL   R15, $0x04
+	JE     rows7from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5057,6 +6229,49 @@ rows7fromRow:
 	VMOVAPS      Z10, Z11
 	VBROADCASTSS 24(R15), Z12
 	VMOVAPS      Z12, Z13
+	JMP          rows7loop
+
+rows7from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z12
+	VMOVUPS.Z 64(R15), K2, Z13
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows7loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
+	VADDPS    Z24, Z12, Z12
+	VADDPS    Z25, Z13, Z13
 
 rows7loop:
 	SUBQ $0x02, CX
@@ -5162,6 +6377,15 @@ rows7single:
 	JNZ          rows7single
 
 rows7end:
+	DECQ 104(AX)
+	JLE  rows7finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	ADDQ 112(AX), R10
+	JMP  rows7loop
+
+rows7finish:
 	CMPL   88(AX), $0x00
 	JE     rows7store
 	VPXORD Z24, Z24, Z24
@@ -5212,6 +6436,8 @@ rows6:
 	JE     rows6fromColumn
 	CMPL   R15, $0x03
 	JE     rows6fromRow
+	CMPL   R15, $0x04
+	JE     rows6from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5277,6 +6503,44 @@ rows6fromRow:
 	VMOVAPS      Z8, Z9
 	VBROADCASTSS 20(R15), Z10
 	VMOVAPS      Z10, Z11
+	JMP          rows6loop
+
+rows6from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z10
+	VMOVUPS.Z 64(R15), K2, Z11
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows6loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
+	VADDPS    Z24, Z10, Z10
+	VADDPS    Z25, Z11, Z11
 
 rows6loop:
 	SUBQ $0x02, CX
@@ -5370,6 +6634,14 @@ rows6single:
 	JNZ          rows6single
 
 rows6end:
+	DECQ 104(AX)
+	JLE  rows6finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows6loop
+
+rows6finish:
 	CMPL   88(AX), $0x00
 	JE     rows6store
 	VPXORD Z24, Z24, Z24
@@ -5415,6 +6687,8 @@ rows5:
 	JE     rows5fromColumn
 	CMPL   R15, $0x03
 	JE     rows5fromRow
+	CMPL   R15, $0x04
+	JE     rows5from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5471,6 +6745,39 @@ rows5fromRow:
 	VMOVAPS      Z6, Z7
 	VBROADCASTSS 16(R15), Z8
 	VMOVAPS      Z8, Z9
+	JMP          rows5loop
+
+rows5from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z8
+	VMOVUPS.Z 64(R15), K2, Z9
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows5loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
+	VADDPS    Z24, Z8, Z8
+	VADDPS    Z25, Z9, Z9
 
 rows5loop:
 	SUBQ $0x02, CX
@@ -5555,6 +6862,14 @@ rows5single:
 	JNZ          rows5single
 
 rows5end:
+	DECQ 104(AX)
+	JLE  rows5finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows5loop
+
+rows5finish:
 	CMPL   88(AX), $0x00
 	JE     rows5store
 	VPXORD Z24, Z24, Z24
@@ -5595,6 +6910,8 @@ rows4:
 	JE     rows4fromColumn
 	CMPL   R15, $0x03
 	JE     rows4fromRow
+	CMPL   R15, $0x04
+	JE     rows4from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5642,6 +6959,34 @@ rows4fromRow:
 	VMOVAPS      Z4, Z5
 	VBROADCASTSS 12(R15), Z6
 	VMOVAPS      Z6, Z7
+	JMP          rows4loop
+
+rows4from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z6
+	VMOVUPS.Z 64(R15), K2, Z7
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows4loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
+	VADDPS    Z24, Z6, Z6
+	VADDPS    Z25, Z7, Z7
 
 rows4loop:
 	SUBQ $0x02, CX
@@ -5717,6 +7062,14 @@ rows4single:
 	JNZ          rows4single
 
 rows4end:
+	DECQ 104(AX)
+	JLE  rows4finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows4loop
+
+rows4finish:
 	CMPL   88(AX), $0x00
 	JE     rows4store
 	VPXORD Z24, Z24, Z24
@@ -5752,6 +7105,8 @@ rows3:
 	JE     rows3fromColumn
 	CMPL   R15, $0x03
 	JE     rows3fromRow
+	CMPL   R15, $0x04
+	JE     rows3from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5790,6 +7145,29 @@ rows3fromRow:
 	VMOVAPS      Z2, Z3
 	VBROADCASTSS 8(R15), Z4
 	VMOVAPS      Z4, Z5
+	JMP          rows3loop
+
+rows3from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z4
+	VMOVUPS.Z 64(R15), K2, Z5
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows3loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
+	VADDPS    Z24, Z4, Z4
+	VADDPS    Z25, Z5, Z5
 
 rows3loop:
 	SUBQ $0x02, CX
@@ -5853,6 +7231,13 @@ rows3single:
 	JNZ          rows3single
 
 rows3end:
+	DECQ 104(AX)
+	JLE  rows3finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows3loop
+
+rows3finish:
 	CMPL   88(AX), $0x00
 	JE     rows3store
 	VPXORD Z24, Z24, Z24
@@ -5883,6 +7268,8 @@ rows2:
 	JE     rows2fromColumn
 	CMPL   R15, $0x03
 	JE     rows2fromRow
+	CMPL   R15, $0x04
+	JE     rows2from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5912,6 +7299,24 @@ rows2fromRow:
 	VMOVAPS      Z0, Z1
 	VBROADCASTSS 4(R15), Z2
 	VMOVAPS      Z2, Z3
+	JMP          rows2loop
+
+rows2from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	ADDQ      BX, R15
+	VMOVUPS.Z (R15), K1, Z2
+	VMOVUPS.Z 64(R15), K2, Z3
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows2loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
+	VADDPS    Z24, Z2, Z2
+	VADDPS    Z25, Z3, Z3
 
 rows2loop:
 	SUBQ $0x02, CX
@@ -5966,6 +7371,13 @@ rows2single:
 	JNZ          rows2single
 
 rows2end:
+	DECQ 104(AX)
+	JLE  rows2finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows2loop
+
+rows2finish:
 	CMPL   88(AX), $0x00
 	JE     rows2store
 	VPXORD Z24, Z24, Z24
@@ -5991,6 +7403,8 @@ rows1:
 	JE     rows1fromColumn
 	CMPL   R15, $0x03
 	JE     rows1fromRow
+	CMPL   R15, $0x04
+	JE     rows1from
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	JMP    rows1loop
@@ -6011,6 +7425,19 @@ rows1fromRow:
 	MOVQ         24(AX), R15
 	VBROADCASTSS (R15), Z0
 	VMOVAPS      Z0, Z1
+	JMP          rows1loop
+
+rows1from:
+	MOVQ      96(AX), R15
+	VMOVUPS.Z (R15), K1, Z0
+	VMOVUPS.Z 64(R15), K2, Z1
+	MOVQ      24(AX), R15
+	TESTQ     R15, R15
+	JZ        rows1loop
+	VMOVUPS.Z (R15), K1, Z24
+	VMOVUPS.Z 64(R15), K2, Z25
+	VADDPS    Z24, Z0, Z0
+	VADDPS    Z25, Z1, Z1
 
 rows1loop:
 	SUBQ $0x02, CX
@@ -6056,6 +7483,13 @@ rows1single:
 	JNZ          rows1single
 
 rows1end:
+	DECQ 104(AX)
+	JLE  rows1finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows1loop
+
+rows1finish:
 	CMPL   88(AX), $0x00
 	JE     rows1store
 	VPXORD Z24, Z24, Z24
@@ -6104,6 +7538,8 @@ rows6:
 	JE     rows6fromColumn
 	CMPL   R15, $0x03
 	JE     rows6fromRow
+	CMPL   R15, $0x04
+	JE     rows6from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6169,6 +7605,44 @@ rows6fromRow:
 	VMOVAPS      Y8, Y9
 	VBROADCASTSS 20(R15), Y10
 	VMOVAPS      Y10, Y11
+	JMP          rows6loop
+
+rows6from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y2
+	VMOVUPS 32(R15), Y3
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y4
+	VMOVUPS 32(R15), Y5
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y6
+	VMOVUPS 32(R15), Y7
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y8
+	VMOVUPS 32(R15), Y9
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y10
+	VMOVUPS 32(R15), Y11
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows6loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y13, Y5, Y5
+	VADDPS  Y12, Y6, Y6
+	VADDPS  Y13, Y7, Y7
+	VADDPS  Y12, Y8, Y8
+	VADDPS  Y13, Y9, Y9
+	VADDPS  Y12, Y10, Y10
+	VADDPS  Y13, Y11, Y11
 
 rows6loop:
 	SUBQ $0x02, CX
@@ -6262,6 +7736,14 @@ rows6single:
 	JNZ          rows6single
 
 rows6end:
+	DECQ 104(AX)
+	JLE  rows6finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows6loop
+
+rows6finish:
 	CMPL   88(AX), $0x00
 	JE     rows6store
 	VXORPS Y12, Y12, Y12
@@ -6307,6 +7789,8 @@ rows5:
 	JE     rows5fromColumn
 	CMPL   R15, $0x03
 	JE     rows5fromRow
+	CMPL   R15, $0x04
+	JE     rows5from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6363,6 +7847,39 @@ rows5fromRow:
 	VMOVAPS      Y6, Y7
 	VBROADCASTSS 16(R15), Y8
 	VMOVAPS      Y8, Y9
+	JMP          rows5loop
+
+rows5from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y2
+	VMOVUPS 32(R15), Y3
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y4
+	VMOVUPS 32(R15), Y5
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y6
+	VMOVUPS 32(R15), Y7
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y8
+	VMOVUPS 32(R15), Y9
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows5loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y13, Y5, Y5
+	VADDPS  Y12, Y6, Y6
+	VADDPS  Y13, Y7, Y7
+	VADDPS  Y12, Y8, Y8
+	VADDPS  Y13, Y9, Y9
 
 rows5loop:
 	SUBQ $0x02, CX
@@ -6447,6 +7964,14 @@ rows5single:
 	JNZ          rows5single
 
 rows5end:
+	DECQ 104(AX)
+	JLE  rows5finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows5loop
+
+rows5finish:
 	CMPL   88(AX), $0x00
 	JE     rows5store
 	VXORPS Y12, Y12, Y12
@@ -6487,6 +8012,8 @@ rows4:
 	JE     rows4fromColumn
 	CMPL   R15, $0x03
 	JE     rows4fromRow
+	CMPL   R15, $0x04
+	JE     rows4from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6534,6 +8061,34 @@ rows4fromRow:
 	VMOVAPS      Y4, Y5
 	VBROADCASTSS 12(R15), Y6
 	VMOVAPS      Y6, Y7
+	JMP          rows4loop
+
+rows4from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y2
+	VMOVUPS 32(R15), Y3
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y4
+	VMOVUPS 32(R15), Y5
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y6
+	VMOVUPS 32(R15), Y7
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows4loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y13, Y5, Y5
+	VADDPS  Y12, Y6, Y6
+	VADDPS  Y13, Y7, Y7
 
 rows4loop:
 	SUBQ $0x02, CX
@@ -6609,6 +8164,14 @@ rows4single:
 	JNZ          rows4single
 
 rows4end:
+	DECQ 104(AX)
+	JLE  rows4finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	ADDQ 112(AX), R9
+	JMP  rows4loop
+
+rows4finish:
 	CMPL   88(AX), $0x00
 	JE     rows4store
 	VXORPS Y12, Y12, Y12
@@ -6644,6 +8207,8 @@ rows3:
 	JE     rows3fromColumn
 	CMPL   R15, $0x03
 	JE     rows3fromRow
+	CMPL   R15, $0x04
+	JE     rows3from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6682,6 +8247,29 @@ rows3fromRow:
 	VMOVAPS      Y2, Y3
 	VBROADCASTSS 8(R15), Y4
 	VMOVAPS      Y4, Y5
+	JMP          rows3loop
+
+rows3from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y2
+	VMOVUPS 32(R15), Y3
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y4
+	VMOVUPS 32(R15), Y5
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows3loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y13, Y3, Y3
+	VADDPS  Y12, Y4, Y4
+	VADDPS  Y13, Y5, Y5
 
 rows3loop:
 	SUBQ $0x02, CX
@@ -6745,6 +8333,13 @@ rows3single:
 	JNZ          rows3single
 
 rows3end:
+	DECQ 104(AX)
+	JLE  rows3finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows3loop
+
+rows3finish:
 	CMPL   88(AX), $0x00
 	JE     rows3store
 	VXORPS Y12, Y12, Y12
@@ -6775,6 +8370,8 @@ rows2:
 	JE     rows2fromColumn
 	CMPL   R15, $0x03
 	JE     rows2fromRow
+	CMPL   R15, $0x04
+	JE     rows2from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -6804,6 +8401,24 @@ rows2fromRow:
 	VMOVAPS      Y0, Y1
 	VBROADCASTSS 4(R15), Y2
 	VMOVAPS      Y2, Y3
+	JMP          rows2loop
+
+rows2from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	ADDQ    BX, R15
+	VMOVUPS (R15), Y2
+	VMOVUPS 32(R15), Y3
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows2loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
+	VADDPS  Y12, Y2, Y2
+	VADDPS  Y13, Y3, Y3
 
 rows2loop:
 	SUBQ $0x02, CX
@@ -6858,6 +8473,13 @@ rows2single:
 	JNZ          rows2single
 
 rows2end:
+	DECQ 104(AX)
+	JLE  rows2finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows2loop
+
+rows2finish:
 	CMPL   88(AX), $0x00
 	JE     rows2store
 	VXORPS Y12, Y12, Y12
@@ -6883,6 +8505,8 @@ rows1:
 	JE     rows1fromColumn
 	CMPL   R15, $0x03
 	JE     rows1fromRow
+	CMPL   R15, $0x04
+	JE     rows1from
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	JMP    rows1loop
@@ -6903,6 +8527,19 @@ rows1fromRow:
 	MOVQ         24(AX), R15
 	VBROADCASTSS (R15), Y0
 	VMOVAPS      Y0, Y1
+	JMP          rows1loop
+
+rows1from:
+	MOVQ    96(AX), R15
+	VMOVUPS (R15), Y0
+	VMOVUPS 32(R15), Y1
+	MOVQ    24(AX), R15
+	TESTQ   R15, R15
+	JZ      rows1loop
+	VMOVUPS (R15), Y12
+	VMOVUPS 32(R15), Y13
+	VADDPS  Y12, Y0, Y0
+	VADDPS  Y13, Y1, Y1
 
 rows1loop:
 	SUBQ $0x02, CX
@@ -6948,6 +8585,13 @@ rows1single:
 	JNZ          rows1single
 
 rows1end:
+	DECQ 104(AX)
+	JLE  rows1finish
+	MOVQ 64(AX), CX
+	ADDQ 112(AX), R8
+	JMP  rows1loop
+
+rows1finish:
 	CMPL   88(AX), $0x00
 	JE     rows1store
 	VXORPS Y12, Y12, Y12

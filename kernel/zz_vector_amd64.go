@@ -44,6 +44,11 @@ func tanhGradAVX512(y *float32, a *float32, b *float32, n int, s float32)
 //go:noescape
 func sigmoidGradAVX512(y *float32, a *float32, b *float32, n int, s float32)
 
+// geluGradAVX512 is an element-wise kernel; see BinaryOp.
+//
+//go:noescape
+func geluGradAVX512(y *float32, a *float32, b *float32, n int, s float32)
+
 // reluAVX512 is an element-wise kernel; see UnaryOp.
 //
 //go:noescape
@@ -63,6 +68,21 @@ func expShiftAVX512(y *float32, x *float32, n int, s float32)
 //
 //go:noescape
 func sigmoidAVX512(y *float32, x *float32, n int, s float32)
+
+// relu6AVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func relu6AVX512(y *float32, x *float32, n int, s float32)
+
+// hardSigmoidAVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func hardSigmoidAVX512(y *float32, x *float32, n int, s float32)
+
+// hardSwishAVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func hardSwishAVX512(y *float32, x *float32, n int, s float32)
 
 // tanhAVX512 is an element-wise kernel; see UnaryOp.
 //
@@ -134,6 +154,11 @@ func tanhGradAVX2(y *float32, a *float32, b *float32, n int, s float32)
 //go:noescape
 func sigmoidGradAVX2(y *float32, a *float32, b *float32, n int, s float32)
 
+// geluGradAVX2 is an element-wise kernel; see BinaryOp.
+//
+//go:noescape
+func geluGradAVX2(y *float32, a *float32, b *float32, n int, s float32)
+
 // reluAVX2 is an element-wise kernel; see UnaryOp.
 //
 //go:noescape
@@ -153,6 +178,21 @@ func expShiftAVX2(y *float32, x *float32, n int, s float32)
 //
 //go:noescape
 func sigmoidAVX2(y *float32, x *float32, n int, s float32)
+
+// relu6AVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func relu6AVX2(y *float32, x *float32, n int, s float32)
+
+// hardSigmoidAVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func hardSigmoidAVX2(y *float32, x *float32, n int, s float32)
+
+// hardSwishAVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func hardSwishAVX2(y *float32, x *float32, n int, s float32)
 
 // tanhAVX2 is an element-wise kernel; see UnaryOp.
 //

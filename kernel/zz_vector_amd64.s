@@ -481,114 +481,37 @@ end:
 	VZEROUPPER
 	RET
 
-// func reluAVX512(y *float32, x *float32, n int, s float32)
-// Requires: AVX, AVX512F
-TEXT ·reluAVX512(SB), NOSPLIT, $0-28
+// func geluGradAVX512(y *float32, a *float32, b *float32, n int, s float32)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·geluGradAVX512(SB), NOSPLIT, $0-36
 	MOVQ         y+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVQ         n+16(FP), CX
-	VBROADCASTSS s+24(FP), Z15
-	SUBQ         $0x00000040, CX
-	JL           rest
-
-loop:
-	VMOVUPS (SI), Z0
-	VXORPS  X1, X1, X1
-	VMAXPS  Z0, Z1, Z0
-	VMOVUPS Z0, (DI)
-	VMOVUPS 64(SI), Z0
-	VXORPS  X1, X1, X1
-	VMAXPS  Z0, Z1, Z0
-	VMOVUPS Z0, 64(DI)
-	VMOVUPS 128(SI), Z0
-	VXORPS  X1, X1, X1
-	VMAXPS  Z0, Z1, Z0
-	VMOVUPS Z0, 128(DI)
-	VMOVUPS 192(SI), Z0
-	VXORPS  X1, X1, X1
-	VMAXPS  Z0, Z1, Z0
-	VMOVUPS Z0, 192(DI)
-	ADDQ    $0x00000100, DI
-	ADDQ    $0x00000100, SI
-	SUBQ    $0x00000040, CX
-	JGE     loop
-
-rest:
-	ADDQ $0x00000040, CX
-	JZ   end
-
-single:
-	VMOVUPS (SI), Z0
-	VXORPS  X1, X1, X1
-	VMAXPS  Z0, Z1, Z0
-	VMOVUPS Z0, (DI)
-	ADDQ    $0x00000040, DI
-	ADDQ    $0x00000040, SI
-	SUBQ    $0x00000010, CX
-	JNZ     single
-
-end:
-	VZEROUPPER
-	RET
-
-// func scaleAVX512(y *float32, x *float32, n int, s float32)
-// Requires: AVX, AVX512F
-TEXT ·scaleAVX512(SB), NOSPLIT, $0-28
-	MOVQ         y+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVQ         n+16(FP), CX
-	VBROADCASTSS s+24(FP), Z15
-	SUBQ         $0x00000040, CX
-	JL           rest
-
-loop:
-	VMOVUPS (SI), Z0
-	VMULPS  Z15, Z0, Z0
-	VMOVUPS Z0, (DI)
-	VMOVUPS 64(SI), Z0
-	VMULPS  Z15, Z0, Z0
-	VMOVUPS Z0, 64(DI)
-	VMOVUPS 128(SI), Z0
-	VMULPS  Z15, Z0, Z0
-	VMOVUPS Z0, 128(DI)
-	VMOVUPS 192(SI), Z0
-	VMULPS  Z15, Z0, Z0
-	VMOVUPS Z0, 192(DI)
-	ADDQ    $0x00000100, DI
-	ADDQ    $0x00000100, SI
-	SUBQ    $0x00000040, CX
-	JGE     loop
-
-rest:
-	ADDQ $0x00000040, CX
-	JZ   end
-
-single:
-	VMOVUPS (SI), Z0
-	VMULPS  Z15, Z0, Z0
-	VMOVUPS Z0, (DI)
-	ADDQ    $0x00000040, DI
-	ADDQ    $0x00000040, SI
-	SUBQ    $0x00000010, CX
-	JNZ     single
-
-end:
-	VZEROUPPER
-	RET
-
-// func expShiftAVX512(y *float32, x *float32, n int, s float32)
-// Requires: AVX, AVX512F
-TEXT ·expShiftAVX512(SB), NOSPLIT, $0-28
-	MOVQ         y+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVQ         n+16(FP), CX
-	VBROADCASTSS s+24(FP), Z15
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS s+32(FP), Z15
 	SUBQ         $0x00000010, CX
 	JL           rest
 
 loop:
 	VMOVUPS      (SI), Z0
-	VSUBPS       Z15, Z0, Z0
+	VMOVUPS      (DX), Z1
+	VMOVAPS      Z0, Z9
+	VMOVAPS      Z1, Z8
+	VMOVAPS      Z1, Z0
+	VMULPS       lanes3f3504f3<>+0(SB), Z0, Z0
+	VMOVAPS      Z0, Z6
+	VANDPS       lanes7fffffff<>+0(SB), Z0, Z7
+	VMOVUPS      lanes41300000<>+0(SB), Z1
+	VMINPS       Z7, Z1, Z7
+	VMOVUPS      lanes358e3a14<>+0(SB), Z0
+	VFMADD213PS  lanesb8152669<>+0(SB), Z7, Z0
+	VFMADD213PS  lanes3a07a38d<>+0(SB), Z7, Z0
+	VFMADD213PS  lanesbb91362b<>+0(SB), Z7, Z0
+	VFMADD213PS  lanes3cd1c608<>+0(SB), Z7, Z0
+	VFMADD213PS  lanesbddee49d<>+0(SB), Z7, Z0
+	VFMADD213PS  lanesbf220acb<>+0(SB), Z7, Z0
+	VFMADD213PS  lanesbf909831<>+0(SB), Z7, Z0
+	VFMADD213PS  lanes39498280<>+0(SB), Z7, Z0
 	VMOVUPS      lanesc2d00000<>+0(SB), Z1
 	VMAXPS       Z0, Z1, Z0
 	VMOVUPS      lanes42b20000<>+0(SB), Z1
@@ -615,9 +538,58 @@ loop:
 	VPSLLD       $0x17, Z2, Z2
 	VMULPS       Z1, Z0, Z0
 	VMULPS       Z2, Z0, Z0
+	VMULPS       Z6, Z6, Z1
+	VMOVUPS      lanes38a4b510<>+0(SB), Z2
+	VFMADD213PS  lanesba51fb7c<>+0(SB), Z1, Z2
+	VFMADD213PS  lanes3baa02d8<>+0(SB), Z1, Z2
+	VFMADD213PS  lanesbcdbfc86<>+0(SB), Z1, Z2
+	VFMADD213PS  lanes3de7167c<>+0(SB), Z1, Z2
+	VFMADD213PS  lanesbec0939f<>+0(SB), Z1, Z2
+	VFMADD213PS  lanes3f906eba<>+0(SB), Z1, Z2
+	VMULPS       Z6, Z2, Z2
+	VCMPPS       $0x11, lanes3f800000<>+0(SB), Z7, K1
+	VADDPS       lanes3f800000<>+0(SB), Z2, Z2
+	VMOVUPS      lanes40000000<>+0(SB), Z1
+	VSUBPS       Z0, Z1, Z1
+	VPMOVD2M     Z6, K2
+	VBLENDMPS    Z0, Z1, K2, Z0
+	VBLENDMPS    Z2, Z0, K1, Z0
+	VMULPS       lanes3f000000<>+0(SB), Z0, Z10
+	VMULPS       Z8, Z8, Z0
+	VMULPS       lanesbf000000<>+0(SB), Z0, Z0
+	VMOVUPS      lanesc2d00000<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMOVUPS      lanes42b20000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ    Z2, Z2
+	VCVTDQ2PS    Z2, Z4
+	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
+	VMOVUPS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS       Z0, Z0, Z5
+	VFMADD213PS  Z0, Z5, Z3
+	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
+	VPSRAD       $0x01, Z2, Z1
+	VPSUBD       Z1, Z2, Z2
+	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD       $0x17, Z2, Z2
+	VMULPS       Z1, Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VMULPS       lanes3ecc422a<>+0(SB), Z0, Z0
+	VFMADD213PS  Z10, Z8, Z0
+	VMULPS       Z9, Z0, Z0
 	VMOVUPS      Z0, (DI)
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, DX
 	SUBQ         $0x00000010, CX
 	JGE          loop
 
@@ -627,7 +599,24 @@ rest:
 
 single:
 	VMOVUPS      (SI), Z0
-	VSUBPS       Z15, Z0, Z0
+	VMOVUPS      (DX), Z1
+	VMOVAPS      Z0, Z9
+	VMOVAPS      Z1, Z8
+	VMOVAPS      Z1, Z0
+	VMULPS       lanes3f3504f3<>+0(SB), Z0, Z0
+	VMOVAPS      Z0, Z6
+	VANDPS       lanes7fffffff<>+0(SB), Z0, Z7
+	VMOVUPS      lanes41300000<>+0(SB), Z1
+	VMINPS       Z7, Z1, Z7
+	VMOVUPS      lanes358e3a14<>+0(SB), Z0
+	VFMADD213PS  lanesb8152669<>+0(SB), Z7, Z0
+	VFMADD213PS  lanes3a07a38d<>+0(SB), Z7, Z0
+	VFMADD213PS  lanesbb91362b<>+0(SB), Z7, Z0
+	VFMADD213PS  lanes3cd1c608<>+0(SB), Z7, Z0
+	VFMADD213PS  lanesbddee49d<>+0(SB), Z7, Z0
+	VFMADD213PS  lanesbf220acb<>+0(SB), Z7, Z0
+	VFMADD213PS  lanesbf909831<>+0(SB), Z7, Z0
+	VFMADD213PS  lanes39498280<>+0(SB), Z7, Z0
 	VMOVUPS      lanesc2d00000<>+0(SB), Z1
 	VMAXPS       Z0, Z1, Z0
 	VMOVUPS      lanes42b20000<>+0(SB), Z1
@@ -654,15 +643,280 @@ single:
 	VPSLLD       $0x17, Z2, Z2
 	VMULPS       Z1, Z0, Z0
 	VMULPS       Z2, Z0, Z0
+	VMULPS       Z6, Z6, Z1
+	VMOVUPS      lanes38a4b510<>+0(SB), Z2
+	VFMADD213PS  lanesba51fb7c<>+0(SB), Z1, Z2
+	VFMADD213PS  lanes3baa02d8<>+0(SB), Z1, Z2
+	VFMADD213PS  lanesbcdbfc86<>+0(SB), Z1, Z2
+	VFMADD213PS  lanes3de7167c<>+0(SB), Z1, Z2
+	VFMADD213PS  lanesbec0939f<>+0(SB), Z1, Z2
+	VFMADD213PS  lanes3f906eba<>+0(SB), Z1, Z2
+	VMULPS       Z6, Z2, Z2
+	VCMPPS       $0x11, lanes3f800000<>+0(SB), Z7, K1
+	VADDPS       lanes3f800000<>+0(SB), Z2, Z2
+	VMOVUPS      lanes40000000<>+0(SB), Z1
+	VSUBPS       Z0, Z1, Z1
+	VPMOVD2M     Z6, K2
+	VBLENDMPS    Z0, Z1, K2, Z0
+	VBLENDMPS    Z2, Z0, K1, Z0
+	VMULPS       lanes3f000000<>+0(SB), Z0, Z10
+	VMULPS       Z8, Z8, Z0
+	VMULPS       lanesbf000000<>+0(SB), Z0, Z0
+	VMOVUPS      lanesc2d00000<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMOVUPS      lanes42b20000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ    Z2, Z2
+	VCVTDQ2PS    Z2, Z4
+	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
+	VMOVUPS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS       Z0, Z0, Z5
+	VFMADD213PS  Z0, Z5, Z3
+	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
+	VPSRAD       $0x01, Z2, Z1
+	VPSUBD       Z1, Z2, Z2
+	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD       $0x17, Z2, Z2
+	VMULPS       Z1, Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VMULPS       lanes3ecc422a<>+0(SB), Z0, Z0
+	VFMADD213PS  Z10, Z8, Z0
+	VMULPS       Z9, Z0, Z0
 	VMOVUPS      Z0, (DI)
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, SI
+	ADDQ         $0x00000040, DX
 	SUBQ         $0x00000010, CX
 	JNZ          single
 
 end:
 	VZEROUPPER
 	RET
+
+DATA lanes3f3504f3<>+0(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+4(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+8(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+12(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+16(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+20(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+24(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+28(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+32(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+36(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+40(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+44(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+48(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+52(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+56(SB)/4, $0x3f3504f3
+DATA lanes3f3504f3<>+60(SB)/4, $0x3f3504f3
+GLOBL lanes3f3504f3<>(SB), RODATA|NOPTR, $64
+
+DATA lanes7fffffff<>+0(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+4(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+8(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+12(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+16(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+20(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+24(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+28(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+32(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+36(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+40(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+44(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+48(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+52(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+56(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+60(SB)/4, $0x7fffffff
+GLOBL lanes7fffffff<>(SB), RODATA|NOPTR, $64
+
+DATA lanes41300000<>+0(SB)/4, $0x41300000
+DATA lanes41300000<>+4(SB)/4, $0x41300000
+DATA lanes41300000<>+8(SB)/4, $0x41300000
+DATA lanes41300000<>+12(SB)/4, $0x41300000
+DATA lanes41300000<>+16(SB)/4, $0x41300000
+DATA lanes41300000<>+20(SB)/4, $0x41300000
+DATA lanes41300000<>+24(SB)/4, $0x41300000
+DATA lanes41300000<>+28(SB)/4, $0x41300000
+DATA lanes41300000<>+32(SB)/4, $0x41300000
+DATA lanes41300000<>+36(SB)/4, $0x41300000
+DATA lanes41300000<>+40(SB)/4, $0x41300000
+DATA lanes41300000<>+44(SB)/4, $0x41300000
+DATA lanes41300000<>+48(SB)/4, $0x41300000
+DATA lanes41300000<>+52(SB)/4, $0x41300000
+DATA lanes41300000<>+56(SB)/4, $0x41300000
+DATA lanes41300000<>+60(SB)/4, $0x41300000
+GLOBL lanes41300000<>(SB), RODATA|NOPTR, $64
+
+DATA lanes358e3a14<>+0(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+4(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+8(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+12(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+16(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+20(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+24(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+28(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+32(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+36(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+40(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+44(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+48(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+52(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+56(SB)/4, $0x358e3a14
+DATA lanes358e3a14<>+60(SB)/4, $0x358e3a14
+GLOBL lanes358e3a14<>(SB), RODATA|NOPTR, $64
+
+DATA lanesb8152669<>+0(SB)/4, $0xb8152669
+DATA lanesb8152669<>+4(SB)/4, $0xb8152669
+DATA lanesb8152669<>+8(SB)/4, $0xb8152669
+DATA lanesb8152669<>+12(SB)/4, $0xb8152669
+DATA lanesb8152669<>+16(SB)/4, $0xb8152669
+DATA lanesb8152669<>+20(SB)/4, $0xb8152669
+DATA lanesb8152669<>+24(SB)/4, $0xb8152669
+DATA lanesb8152669<>+28(SB)/4, $0xb8152669
+DATA lanesb8152669<>+32(SB)/4, $0xb8152669
+DATA lanesb8152669<>+36(SB)/4, $0xb8152669
+DATA lanesb8152669<>+40(SB)/4, $0xb8152669
+DATA lanesb8152669<>+44(SB)/4, $0xb8152669
+DATA lanesb8152669<>+48(SB)/4, $0xb8152669
+DATA lanesb8152669<>+52(SB)/4, $0xb8152669
+DATA lanesb8152669<>+56(SB)/4, $0xb8152669
+DATA lanesb8152669<>+60(SB)/4, $0xb8152669
+GLOBL lanesb8152669<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3a07a38d<>+0(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+4(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+8(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+12(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+16(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+20(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+24(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+28(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+32(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+36(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+40(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+44(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+48(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+52(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+56(SB)/4, $0x3a07a38d
+DATA lanes3a07a38d<>+60(SB)/4, $0x3a07a38d
+GLOBL lanes3a07a38d<>(SB), RODATA|NOPTR, $64
+
+DATA lanesbb91362b<>+0(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+4(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+8(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+12(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+16(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+20(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+24(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+28(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+32(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+36(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+40(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+44(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+48(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+52(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+56(SB)/4, $0xbb91362b
+DATA lanesbb91362b<>+60(SB)/4, $0xbb91362b
+GLOBL lanesbb91362b<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3cd1c608<>+0(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+4(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+8(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+12(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+16(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+20(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+24(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+28(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+32(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+36(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+40(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+44(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+48(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+52(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+56(SB)/4, $0x3cd1c608
+DATA lanes3cd1c608<>+60(SB)/4, $0x3cd1c608
+GLOBL lanes3cd1c608<>(SB), RODATA|NOPTR, $64
+
+DATA lanesbddee49d<>+0(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+4(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+8(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+12(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+16(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+20(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+24(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+28(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+32(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+36(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+40(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+44(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+48(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+52(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+56(SB)/4, $0xbddee49d
+DATA lanesbddee49d<>+60(SB)/4, $0xbddee49d
+GLOBL lanesbddee49d<>(SB), RODATA|NOPTR, $64
+
+DATA lanesbf220acb<>+0(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+4(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+8(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+12(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+16(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+20(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+24(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+28(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+32(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+36(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+40(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+44(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+48(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+52(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+56(SB)/4, $0xbf220acb
+DATA lanesbf220acb<>+60(SB)/4, $0xbf220acb
+GLOBL lanesbf220acb<>(SB), RODATA|NOPTR, $64
+
+DATA lanesbf909831<>+0(SB)/4, $0xbf909831
+DATA lanesbf909831<>+4(SB)/4, $0xbf909831
+DATA lanesbf909831<>+8(SB)/4, $0xbf909831
+DATA lanesbf909831<>+12(SB)/4, $0xbf909831
+DATA lanesbf909831<>+16(SB)/4, $0xbf909831
+DATA lanesbf909831<>+20(SB)/4, $0xbf909831
+DATA lanesbf909831<>+24(SB)/4, $0xbf909831
+DATA lanesbf909831<>+28(SB)/4, $0xbf909831
+DATA lanesbf909831<>+32(SB)/4, $0xbf909831
+DATA lanesbf909831<>+36(SB)/4, $0xbf909831
+DATA lanesbf909831<>+40(SB)/4, $0xbf909831
+DATA lanesbf909831<>+44(SB)/4, $0xbf909831
+DATA lanesbf909831<>+48(SB)/4, $0xbf909831
+DATA lanesbf909831<>+52(SB)/4, $0xbf909831
+DATA lanesbf909831<>+56(SB)/4, $0xbf909831
+DATA lanesbf909831<>+60(SB)/4, $0xbf909831
+GLOBL lanesbf909831<>(SB), RODATA|NOPTR, $64
+
+DATA lanes39498280<>+0(SB)/4, $0x39498280
+DATA lanes39498280<>+4(SB)/4, $0x39498280
+DATA lanes39498280<>+8(SB)/4, $0x39498280
+DATA lanes39498280<>+12(SB)/4, $0x39498280
+DATA lanes39498280<>+16(SB)/4, $0x39498280
+DATA lanes39498280<>+20(SB)/4, $0x39498280
+DATA lanes39498280<>+24(SB)/4, $0x39498280
+DATA lanes39498280<>+28(SB)/4, $0x39498280
+DATA lanes39498280<>+32(SB)/4, $0x39498280
+DATA lanes39498280<>+36(SB)/4, $0x39498280
+DATA lanes39498280<>+40(SB)/4, $0x39498280
+DATA lanes39498280<>+44(SB)/4, $0x39498280
+DATA lanes39498280<>+48(SB)/4, $0x39498280
+DATA lanes39498280<>+52(SB)/4, $0x39498280
+DATA lanes39498280<>+56(SB)/4, $0x39498280
+DATA lanes39498280<>+60(SB)/4, $0x39498280
+GLOBL lanes39498280<>(SB), RODATA|NOPTR, $64
 
 DATA lanesc2d00000<>+0(SB)/4, $0xc2d00000
 DATA lanesc2d00000<>+4(SB)/4, $0xc2d00000
@@ -880,6 +1134,369 @@ DATA lanes0000007f<>+56(SB)/4, $0x0000007f
 DATA lanes0000007f<>+60(SB)/4, $0x0000007f
 GLOBL lanes0000007f<>(SB), RODATA|NOPTR, $64
 
+DATA lanes38a4b510<>+0(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+4(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+8(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+12(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+16(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+20(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+24(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+28(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+32(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+36(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+40(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+44(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+48(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+52(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+56(SB)/4, $0x38a4b510
+DATA lanes38a4b510<>+60(SB)/4, $0x38a4b510
+GLOBL lanes38a4b510<>(SB), RODATA|NOPTR, $64
+
+DATA lanesba51fb7c<>+0(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+4(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+8(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+12(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+16(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+20(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+24(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+28(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+32(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+36(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+40(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+44(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+48(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+52(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+56(SB)/4, $0xba51fb7c
+DATA lanesba51fb7c<>+60(SB)/4, $0xba51fb7c
+GLOBL lanesba51fb7c<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3baa02d8<>+0(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+4(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+8(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+12(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+16(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+20(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+24(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+28(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+32(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+36(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+40(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+44(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+48(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+52(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+56(SB)/4, $0x3baa02d8
+DATA lanes3baa02d8<>+60(SB)/4, $0x3baa02d8
+GLOBL lanes3baa02d8<>(SB), RODATA|NOPTR, $64
+
+DATA lanesbcdbfc86<>+0(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+4(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+8(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+12(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+16(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+20(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+24(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+28(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+32(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+36(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+40(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+44(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+48(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+52(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+56(SB)/4, $0xbcdbfc86
+DATA lanesbcdbfc86<>+60(SB)/4, $0xbcdbfc86
+GLOBL lanesbcdbfc86<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3de7167c<>+0(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+4(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+8(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+12(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+16(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+20(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+24(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+28(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+32(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+36(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+40(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+44(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+48(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+52(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+56(SB)/4, $0x3de7167c
+DATA lanes3de7167c<>+60(SB)/4, $0x3de7167c
+GLOBL lanes3de7167c<>(SB), RODATA|NOPTR, $64
+
+DATA lanesbec0939f<>+0(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+4(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+8(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+12(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+16(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+20(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+24(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+28(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+32(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+36(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+40(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+44(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+48(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+52(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+56(SB)/4, $0xbec0939f
+DATA lanesbec0939f<>+60(SB)/4, $0xbec0939f
+GLOBL lanesbec0939f<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3f906eba<>+0(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+4(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+8(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+12(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+16(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+20(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+24(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+28(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+32(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+36(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+40(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+44(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+48(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+52(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+56(SB)/4, $0x3f906eba
+DATA lanes3f906eba<>+60(SB)/4, $0x3f906eba
+GLOBL lanes3f906eba<>(SB), RODATA|NOPTR, $64
+
+DATA lanes40000000<>+0(SB)/4, $0x40000000
+DATA lanes40000000<>+4(SB)/4, $0x40000000
+DATA lanes40000000<>+8(SB)/4, $0x40000000
+DATA lanes40000000<>+12(SB)/4, $0x40000000
+DATA lanes40000000<>+16(SB)/4, $0x40000000
+DATA lanes40000000<>+20(SB)/4, $0x40000000
+DATA lanes40000000<>+24(SB)/4, $0x40000000
+DATA lanes40000000<>+28(SB)/4, $0x40000000
+DATA lanes40000000<>+32(SB)/4, $0x40000000
+DATA lanes40000000<>+36(SB)/4, $0x40000000
+DATA lanes40000000<>+40(SB)/4, $0x40000000
+DATA lanes40000000<>+44(SB)/4, $0x40000000
+DATA lanes40000000<>+48(SB)/4, $0x40000000
+DATA lanes40000000<>+52(SB)/4, $0x40000000
+DATA lanes40000000<>+56(SB)/4, $0x40000000
+DATA lanes40000000<>+60(SB)/4, $0x40000000
+GLOBL lanes40000000<>(SB), RODATA|NOPTR, $64
+
+DATA lanesbf000000<>+0(SB)/4, $0xbf000000
+DATA lanesbf000000<>+4(SB)/4, $0xbf000000
+DATA lanesbf000000<>+8(SB)/4, $0xbf000000
+DATA lanesbf000000<>+12(SB)/4, $0xbf000000
+DATA lanesbf000000<>+16(SB)/4, $0xbf000000
+DATA lanesbf000000<>+20(SB)/4, $0xbf000000
+DATA lanesbf000000<>+24(SB)/4, $0xbf000000
+DATA lanesbf000000<>+28(SB)/4, $0xbf000000
+DATA lanesbf000000<>+32(SB)/4, $0xbf000000
+DATA lanesbf000000<>+36(SB)/4, $0xbf000000
+DATA lanesbf000000<>+40(SB)/4, $0xbf000000
+DATA lanesbf000000<>+44(SB)/4, $0xbf000000
+DATA lanesbf000000<>+48(SB)/4, $0xbf000000
+DATA lanesbf000000<>+52(SB)/4, $0xbf000000
+DATA lanesbf000000<>+56(SB)/4, $0xbf000000
+DATA lanesbf000000<>+60(SB)/4, $0xbf000000
+GLOBL lanesbf000000<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3ecc422a<>+0(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+4(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+8(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+12(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+16(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+20(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+24(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+28(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+32(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+36(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+40(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+44(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+48(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+52(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+56(SB)/4, $0x3ecc422a
+DATA lanes3ecc422a<>+60(SB)/4, $0x3ecc422a
+GLOBL lanes3ecc422a<>(SB), RODATA|NOPTR, $64
+
+// func reluAVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·reluAVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS (SI), Z0
+	VXORPS  X1, X1, X1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS Z0, (DI)
+	VMOVUPS 64(SI), Z0
+	VXORPS  X1, X1, X1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS Z0, 64(DI)
+	VMOVUPS 128(SI), Z0
+	VXORPS  X1, X1, X1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS Z0, 128(DI)
+	VMOVUPS 192(SI), Z0
+	VXORPS  X1, X1, X1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS Z0, 192(DI)
+	ADDQ    $0x00000100, DI
+	ADDQ    $0x00000100, SI
+	SUBQ    $0x00000040, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS (SI), Z0
+	VXORPS  X1, X1, X1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000040, SI
+	SUBQ    $0x00000010, CX
+	JNZ     single
+
+end:
+	VZEROUPPER
+	RET
+
+// func scaleAVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·scaleAVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS (SI), Z0
+	VMULPS  Z15, Z0, Z0
+	VMOVUPS Z0, (DI)
+	VMOVUPS 64(SI), Z0
+	VMULPS  Z15, Z0, Z0
+	VMOVUPS Z0, 64(DI)
+	VMOVUPS 128(SI), Z0
+	VMULPS  Z15, Z0, Z0
+	VMOVUPS Z0, 128(DI)
+	VMOVUPS 192(SI), Z0
+	VMULPS  Z15, Z0, Z0
+	VMOVUPS Z0, 192(DI)
+	ADDQ    $0x00000100, DI
+	ADDQ    $0x00000100, SI
+	SUBQ    $0x00000040, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS (SI), Z0
+	VMULPS  Z15, Z0, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000040, SI
+	SUBQ    $0x00000010, CX
+	JNZ     single
+
+end:
+	VZEROUPPER
+	RET
+
+// func expShiftAVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·expShiftAVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000010, CX
+	JL           rest
+
+loop:
+	VMOVUPS      (SI), Z0
+	VSUBPS       Z15, Z0, Z0
+	VMOVUPS      lanesc2d00000<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMOVUPS      lanes42b20000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ    Z2, Z2
+	VCVTDQ2PS    Z2, Z4
+	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
+	VMOVUPS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS       Z0, Z0, Z5
+	VFMADD213PS  Z0, Z5, Z3
+	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
+	VPSRAD       $0x01, Z2, Z1
+	VPSUBD       Z1, Z2, Z2
+	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD       $0x17, Z2, Z2
+	VMULPS       Z1, Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VMOVUPS      Z0, (DI)
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x00000010, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x00000010, CX
+	JZ   end
+
+single:
+	VMOVUPS      (SI), Z0
+	VSUBPS       Z15, Z0, Z0
+	VMOVUPS      lanesc2d00000<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMOVUPS      lanes42b20000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ    Z2, Z2
+	VCVTDQ2PS    Z2, Z4
+	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
+	VMOVUPS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS       Z0, Z0, Z5
+	VFMADD213PS  Z0, Z5, Z3
+	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
+	VPSRAD       $0x01, Z2, Z1
+	VPSUBD       Z1, Z2, Z2
+	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
+	VPSLLD       $0x17, Z1, Z1
+	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD       $0x17, Z2, Z2
+	VMULPS       Z1, Z0, Z0
+	VMULPS       Z2, Z0, Z0
+	VMOVUPS      Z0, (DI)
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x00000010, CX
+	JNZ          single
+
+end:
+	VZEROUPPER
+	RET
+
 // func sigmoidAVX512(y *float32, x *float32, n int, s float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·sigmoidAVX512(SB), NOSPLIT, $0-28
@@ -998,6 +1615,252 @@ DATA lanes80000000<>+56(SB)/4, $0x80000000
 DATA lanes80000000<>+60(SB)/4, $0x80000000
 GLOBL lanes80000000<>(SB), RODATA|NOPTR, $64
 
+// func relu6AVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·relu6AVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS (SI), Z0
+	VMOVUPS lanes00000000<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS lanes40c00000<>+0(SB), Z1
+	VMINPS  Z0, Z1, Z0
+	VMOVUPS Z0, (DI)
+	VMOVUPS 64(SI), Z0
+	VMOVUPS lanes00000000<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS lanes40c00000<>+0(SB), Z1
+	VMINPS  Z0, Z1, Z0
+	VMOVUPS Z0, 64(DI)
+	VMOVUPS 128(SI), Z0
+	VMOVUPS lanes00000000<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS lanes40c00000<>+0(SB), Z1
+	VMINPS  Z0, Z1, Z0
+	VMOVUPS Z0, 128(DI)
+	VMOVUPS 192(SI), Z0
+	VMOVUPS lanes00000000<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS lanes40c00000<>+0(SB), Z1
+	VMINPS  Z0, Z1, Z0
+	VMOVUPS Z0, 192(DI)
+	ADDQ    $0x00000100, DI
+	ADDQ    $0x00000100, SI
+	SUBQ    $0x00000040, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS (SI), Z0
+	VMOVUPS lanes00000000<>+0(SB), Z1
+	VMAXPS  Z0, Z1, Z0
+	VMOVUPS lanes40c00000<>+0(SB), Z1
+	VMINPS  Z0, Z1, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000040, SI
+	SUBQ    $0x00000010, CX
+	JNZ     single
+
+end:
+	VZEROUPPER
+	RET
+
+DATA lanes00000000<>+0(SB)/4, $0x00000000
+DATA lanes00000000<>+4(SB)/4, $0x00000000
+DATA lanes00000000<>+8(SB)/4, $0x00000000
+DATA lanes00000000<>+12(SB)/4, $0x00000000
+DATA lanes00000000<>+16(SB)/4, $0x00000000
+DATA lanes00000000<>+20(SB)/4, $0x00000000
+DATA lanes00000000<>+24(SB)/4, $0x00000000
+DATA lanes00000000<>+28(SB)/4, $0x00000000
+DATA lanes00000000<>+32(SB)/4, $0x00000000
+DATA lanes00000000<>+36(SB)/4, $0x00000000
+DATA lanes00000000<>+40(SB)/4, $0x00000000
+DATA lanes00000000<>+44(SB)/4, $0x00000000
+DATA lanes00000000<>+48(SB)/4, $0x00000000
+DATA lanes00000000<>+52(SB)/4, $0x00000000
+DATA lanes00000000<>+56(SB)/4, $0x00000000
+DATA lanes00000000<>+60(SB)/4, $0x00000000
+GLOBL lanes00000000<>(SB), RODATA|NOPTR, $64
+
+DATA lanes40c00000<>+0(SB)/4, $0x40c00000
+DATA lanes40c00000<>+4(SB)/4, $0x40c00000
+DATA lanes40c00000<>+8(SB)/4, $0x40c00000
+DATA lanes40c00000<>+12(SB)/4, $0x40c00000
+DATA lanes40c00000<>+16(SB)/4, $0x40c00000
+DATA lanes40c00000<>+20(SB)/4, $0x40c00000
+DATA lanes40c00000<>+24(SB)/4, $0x40c00000
+DATA lanes40c00000<>+28(SB)/4, $0x40c00000
+DATA lanes40c00000<>+32(SB)/4, $0x40c00000
+DATA lanes40c00000<>+36(SB)/4, $0x40c00000
+DATA lanes40c00000<>+40(SB)/4, $0x40c00000
+DATA lanes40c00000<>+44(SB)/4, $0x40c00000
+DATA lanes40c00000<>+48(SB)/4, $0x40c00000
+DATA lanes40c00000<>+52(SB)/4, $0x40c00000
+DATA lanes40c00000<>+56(SB)/4, $0x40c00000
+DATA lanes40c00000<>+60(SB)/4, $0x40c00000
+GLOBL lanes40c00000<>(SB), RODATA|NOPTR, $64
+
+// func hardSigmoidAVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·hardSigmoidAVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS     (SI), Z0
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     64(SI), Z0
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMOVUPS     Z0, 64(DI)
+	VMOVUPS     128(SI), Z0
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMOVUPS     Z0, 128(DI)
+	VMOVUPS     192(SI), Z0
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMOVUPS     Z0, 192(DI)
+	ADDQ        $0x00000100, DI
+	ADDQ        $0x00000100, SI
+	SUBQ        $0x00000040, CX
+	JGE         loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS     (SI), Z0
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMOVUPS     Z0, (DI)
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x00000010, CX
+	JNZ         single
+
+end:
+	VZEROUPPER
+	RET
+
+// func hardSwishAVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·hardSwishAVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS     (SI), Z0
+	VMOVAPS     Z0, Z2
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMULPS      Z2, Z0, Z0
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     64(SI), Z0
+	VMOVAPS     Z0, Z2
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMULPS      Z2, Z0, Z0
+	VMOVUPS     Z0, 64(DI)
+	VMOVUPS     128(SI), Z0
+	VMOVAPS     Z0, Z2
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMULPS      Z2, Z0, Z0
+	VMOVUPS     Z0, 128(DI)
+	VMOVUPS     192(SI), Z0
+	VMOVAPS     Z0, Z2
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMULPS      Z2, Z0, Z0
+	VMOVUPS     Z0, 192(DI)
+	ADDQ        $0x00000100, DI
+	ADDQ        $0x00000100, SI
+	SUBQ        $0x00000040, CX
+	JGE         loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS     (SI), Z0
+	VMOVAPS     Z0, Z2
+	VMOVUPS     lanes3f000000<>+0(SB), Z1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Z1, Z0
+	VMOVUPS     lanes00000000<>+0(SB), Z1
+	VMAXPS      Z0, Z1, Z0
+	VMOVUPS     lanes3f800000<>+0(SB), Z1
+	VMINPS      Z0, Z1, Z0
+	VMULPS      Z2, Z0, Z0
+	VMOVUPS     Z0, (DI)
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x00000010, CX
+	JNZ         single
+
+end:
+	VZEROUPPER
+	RET
+
 // func tanhAVX512(y *float32, x *float32, n int, s float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·tanhAVX512(SB), NOSPLIT, $0-28
@@ -1105,60 +1968,6 @@ DATA lanesc2200000<>+52(SB)/4, $0xc2200000
 DATA lanesc2200000<>+56(SB)/4, $0xc2200000
 DATA lanesc2200000<>+60(SB)/4, $0xc2200000
 GLOBL lanesc2200000<>(SB), RODATA|NOPTR, $64
-
-DATA lanes00000000<>+0(SB)/4, $0x00000000
-DATA lanes00000000<>+4(SB)/4, $0x00000000
-DATA lanes00000000<>+8(SB)/4, $0x00000000
-DATA lanes00000000<>+12(SB)/4, $0x00000000
-DATA lanes00000000<>+16(SB)/4, $0x00000000
-DATA lanes00000000<>+20(SB)/4, $0x00000000
-DATA lanes00000000<>+24(SB)/4, $0x00000000
-DATA lanes00000000<>+28(SB)/4, $0x00000000
-DATA lanes00000000<>+32(SB)/4, $0x00000000
-DATA lanes00000000<>+36(SB)/4, $0x00000000
-DATA lanes00000000<>+40(SB)/4, $0x00000000
-DATA lanes00000000<>+44(SB)/4, $0x00000000
-DATA lanes00000000<>+48(SB)/4, $0x00000000
-DATA lanes00000000<>+52(SB)/4, $0x00000000
-DATA lanes00000000<>+56(SB)/4, $0x00000000
-DATA lanes00000000<>+60(SB)/4, $0x00000000
-GLOBL lanes00000000<>(SB), RODATA|NOPTR, $64
-
-DATA lanes40000000<>+0(SB)/4, $0x40000000
-DATA lanes40000000<>+4(SB)/4, $0x40000000
-DATA lanes40000000<>+8(SB)/4, $0x40000000
-DATA lanes40000000<>+12(SB)/4, $0x40000000
-DATA lanes40000000<>+16(SB)/4, $0x40000000
-DATA lanes40000000<>+20(SB)/4, $0x40000000
-DATA lanes40000000<>+24(SB)/4, $0x40000000
-DATA lanes40000000<>+28(SB)/4, $0x40000000
-DATA lanes40000000<>+32(SB)/4, $0x40000000
-DATA lanes40000000<>+36(SB)/4, $0x40000000
-DATA lanes40000000<>+40(SB)/4, $0x40000000
-DATA lanes40000000<>+44(SB)/4, $0x40000000
-DATA lanes40000000<>+48(SB)/4, $0x40000000
-DATA lanes40000000<>+52(SB)/4, $0x40000000
-DATA lanes40000000<>+56(SB)/4, $0x40000000
-DATA lanes40000000<>+60(SB)/4, $0x40000000
-GLOBL lanes40000000<>(SB), RODATA|NOPTR, $64
-
-DATA lanes7fffffff<>+0(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+4(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+8(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+12(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+16(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+20(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+24(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+28(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+32(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+36(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+40(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+44(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+48(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+52(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+56(SB)/4, $0x7fffffff
-DATA lanes7fffffff<>+60(SB)/4, $0x7fffffff
-GLOBL lanes7fffffff<>(SB), RODATA|NOPTR, $64
 
 // func erfAVX512(y *float32, x *float32, n int, s float32)
 // Requires: AVX, AVX512DQ, AVX512F
@@ -1301,312 +2110,6 @@ single:
 end:
 	VZEROUPPER
 	RET
-
-DATA lanes41300000<>+0(SB)/4, $0x41300000
-DATA lanes41300000<>+4(SB)/4, $0x41300000
-DATA lanes41300000<>+8(SB)/4, $0x41300000
-DATA lanes41300000<>+12(SB)/4, $0x41300000
-DATA lanes41300000<>+16(SB)/4, $0x41300000
-DATA lanes41300000<>+20(SB)/4, $0x41300000
-DATA lanes41300000<>+24(SB)/4, $0x41300000
-DATA lanes41300000<>+28(SB)/4, $0x41300000
-DATA lanes41300000<>+32(SB)/4, $0x41300000
-DATA lanes41300000<>+36(SB)/4, $0x41300000
-DATA lanes41300000<>+40(SB)/4, $0x41300000
-DATA lanes41300000<>+44(SB)/4, $0x41300000
-DATA lanes41300000<>+48(SB)/4, $0x41300000
-DATA lanes41300000<>+52(SB)/4, $0x41300000
-DATA lanes41300000<>+56(SB)/4, $0x41300000
-DATA lanes41300000<>+60(SB)/4, $0x41300000
-GLOBL lanes41300000<>(SB), RODATA|NOPTR, $64
-
-DATA lanes358e3a14<>+0(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+4(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+8(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+12(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+16(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+20(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+24(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+28(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+32(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+36(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+40(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+44(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+48(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+52(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+56(SB)/4, $0x358e3a14
-DATA lanes358e3a14<>+60(SB)/4, $0x358e3a14
-GLOBL lanes358e3a14<>(SB), RODATA|NOPTR, $64
-
-DATA lanesb8152669<>+0(SB)/4, $0xb8152669
-DATA lanesb8152669<>+4(SB)/4, $0xb8152669
-DATA lanesb8152669<>+8(SB)/4, $0xb8152669
-DATA lanesb8152669<>+12(SB)/4, $0xb8152669
-DATA lanesb8152669<>+16(SB)/4, $0xb8152669
-DATA lanesb8152669<>+20(SB)/4, $0xb8152669
-DATA lanesb8152669<>+24(SB)/4, $0xb8152669
-DATA lanesb8152669<>+28(SB)/4, $0xb8152669
-DATA lanesb8152669<>+32(SB)/4, $0xb8152669
-DATA lanesb8152669<>+36(SB)/4, $0xb8152669
-DATA lanesb8152669<>+40(SB)/4, $0xb8152669
-DATA lanesb8152669<>+44(SB)/4, $0xb8152669
-DATA lanesb8152669<>+48(SB)/4, $0xb8152669
-DATA lanesb8152669<>+52(SB)/4, $0xb8152669
-DATA lanesb8152669<>+56(SB)/4, $0xb8152669
-DATA lanesb8152669<>+60(SB)/4, $0xb8152669
-GLOBL lanesb8152669<>(SB), RODATA|NOPTR, $64
-
-DATA lanes3a07a38d<>+0(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+4(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+8(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+12(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+16(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+20(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+24(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+28(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+32(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+36(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+40(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+44(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+48(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+52(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+56(SB)/4, $0x3a07a38d
-DATA lanes3a07a38d<>+60(SB)/4, $0x3a07a38d
-GLOBL lanes3a07a38d<>(SB), RODATA|NOPTR, $64
-
-DATA lanesbb91362b<>+0(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+4(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+8(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+12(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+16(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+20(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+24(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+28(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+32(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+36(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+40(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+44(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+48(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+52(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+56(SB)/4, $0xbb91362b
-DATA lanesbb91362b<>+60(SB)/4, $0xbb91362b
-GLOBL lanesbb91362b<>(SB), RODATA|NOPTR, $64
-
-DATA lanes3cd1c608<>+0(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+4(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+8(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+12(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+16(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+20(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+24(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+28(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+32(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+36(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+40(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+44(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+48(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+52(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+56(SB)/4, $0x3cd1c608
-DATA lanes3cd1c608<>+60(SB)/4, $0x3cd1c608
-GLOBL lanes3cd1c608<>(SB), RODATA|NOPTR, $64
-
-DATA lanesbddee49d<>+0(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+4(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+8(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+12(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+16(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+20(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+24(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+28(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+32(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+36(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+40(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+44(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+48(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+52(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+56(SB)/4, $0xbddee49d
-DATA lanesbddee49d<>+60(SB)/4, $0xbddee49d
-GLOBL lanesbddee49d<>(SB), RODATA|NOPTR, $64
-
-DATA lanesbf220acb<>+0(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+4(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+8(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+12(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+16(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+20(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+24(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+28(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+32(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+36(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+40(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+44(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+48(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+52(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+56(SB)/4, $0xbf220acb
-DATA lanesbf220acb<>+60(SB)/4, $0xbf220acb
-GLOBL lanesbf220acb<>(SB), RODATA|NOPTR, $64
-
-DATA lanesbf909831<>+0(SB)/4, $0xbf909831
-DATA lanesbf909831<>+4(SB)/4, $0xbf909831
-DATA lanesbf909831<>+8(SB)/4, $0xbf909831
-DATA lanesbf909831<>+12(SB)/4, $0xbf909831
-DATA lanesbf909831<>+16(SB)/4, $0xbf909831
-DATA lanesbf909831<>+20(SB)/4, $0xbf909831
-DATA lanesbf909831<>+24(SB)/4, $0xbf909831
-DATA lanesbf909831<>+28(SB)/4, $0xbf909831
-DATA lanesbf909831<>+32(SB)/4, $0xbf909831
-DATA lanesbf909831<>+36(SB)/4, $0xbf909831
-DATA lanesbf909831<>+40(SB)/4, $0xbf909831
-DATA lanesbf909831<>+44(SB)/4, $0xbf909831
-DATA lanesbf909831<>+48(SB)/4, $0xbf909831
-DATA lanesbf909831<>+52(SB)/4, $0xbf909831
-DATA lanesbf909831<>+56(SB)/4, $0xbf909831
-DATA lanesbf909831<>+60(SB)/4, $0xbf909831
-GLOBL lanesbf909831<>(SB), RODATA|NOPTR, $64
-
-DATA lanes39498280<>+0(SB)/4, $0x39498280
-DATA lanes39498280<>+4(SB)/4, $0x39498280
-DATA lanes39498280<>+8(SB)/4, $0x39498280
-DATA lanes39498280<>+12(SB)/4, $0x39498280
-DATA lanes39498280<>+16(SB)/4, $0x39498280
-DATA lanes39498280<>+20(SB)/4, $0x39498280
-DATA lanes39498280<>+24(SB)/4, $0x39498280
-DATA lanes39498280<>+28(SB)/4, $0x39498280
-DATA lanes39498280<>+32(SB)/4, $0x39498280
-DATA lanes39498280<>+36(SB)/4, $0x39498280
-DATA lanes39498280<>+40(SB)/4, $0x39498280
-DATA lanes39498280<>+44(SB)/4, $0x39498280
-DATA lanes39498280<>+48(SB)/4, $0x39498280
-DATA lanes39498280<>+52(SB)/4, $0x39498280
-DATA lanes39498280<>+56(SB)/4, $0x39498280
-DATA lanes39498280<>+60(SB)/4, $0x39498280
-GLOBL lanes39498280<>(SB), RODATA|NOPTR, $64
-
-DATA lanes38a4b510<>+0(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+4(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+8(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+12(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+16(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+20(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+24(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+28(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+32(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+36(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+40(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+44(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+48(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+52(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+56(SB)/4, $0x38a4b510
-DATA lanes38a4b510<>+60(SB)/4, $0x38a4b510
-GLOBL lanes38a4b510<>(SB), RODATA|NOPTR, $64
-
-DATA lanesba51fb7c<>+0(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+4(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+8(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+12(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+16(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+20(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+24(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+28(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+32(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+36(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+40(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+44(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+48(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+52(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+56(SB)/4, $0xba51fb7c
-DATA lanesba51fb7c<>+60(SB)/4, $0xba51fb7c
-GLOBL lanesba51fb7c<>(SB), RODATA|NOPTR, $64
-
-DATA lanes3baa02d8<>+0(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+4(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+8(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+12(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+16(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+20(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+24(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+28(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+32(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+36(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+40(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+44(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+48(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+52(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+56(SB)/4, $0x3baa02d8
-DATA lanes3baa02d8<>+60(SB)/4, $0x3baa02d8
-GLOBL lanes3baa02d8<>(SB), RODATA|NOPTR, $64
-
-DATA lanesbcdbfc86<>+0(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+4(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+8(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+12(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+16(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+20(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+24(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+28(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+32(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+36(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+40(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+44(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+48(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+52(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+56(SB)/4, $0xbcdbfc86
-DATA lanesbcdbfc86<>+60(SB)/4, $0xbcdbfc86
-GLOBL lanesbcdbfc86<>(SB), RODATA|NOPTR, $64
-
-DATA lanes3de7167c<>+0(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+4(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+8(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+12(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+16(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+20(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+24(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+28(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+32(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+36(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+40(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+44(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+48(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+52(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+56(SB)/4, $0x3de7167c
-DATA lanes3de7167c<>+60(SB)/4, $0x3de7167c
-GLOBL lanes3de7167c<>(SB), RODATA|NOPTR, $64
-
-DATA lanesbec0939f<>+0(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+4(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+8(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+12(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+16(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+20(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+24(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+28(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+32(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+36(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+40(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+44(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+48(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+52(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+56(SB)/4, $0xbec0939f
-DATA lanesbec0939f<>+60(SB)/4, $0xbec0939f
-GLOBL lanesbec0939f<>(SB), RODATA|NOPTR, $64
-
-DATA lanes3f906eba<>+0(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+4(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+8(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+12(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+16(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+20(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+24(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+28(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+32(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+36(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+40(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+44(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+48(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+52(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+56(SB)/4, $0x3f906eba
-DATA lanes3f906eba<>+60(SB)/4, $0x3f906eba
-GLOBL lanes3f906eba<>(SB), RODATA|NOPTR, $64
 
 // func geluErfAVX512(y *float32, x *float32, n int, s float32)
 // Requires: AVX, AVX512DQ, AVX512F
@@ -1759,24 +2262,6 @@ single:
 end:
 	VZEROUPPER
 	RET
-
-DATA lanes3f3504f3<>+0(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+4(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+8(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+12(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+16(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+20(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+24(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+28(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+32(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+36(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+40(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+44(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+48(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+52(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+56(SB)/4, $0x3f3504f3
-DATA lanes3f3504f3<>+60(SB)/4, $0x3f3504f3
-GLOBL lanes3f3504f3<>(SB), RODATA|NOPTR, $64
 
 // func sumAVX512(lanes *float32, x *float32, n int)
 // Requires: AVX, AVX512F
@@ -2380,6 +2865,225 @@ end:
 	VZEROUPPER
 	RET
 
+// func geluGradAVX2(y *float32, a *float32, b *float32, n int, s float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·geluGradAVX2(SB), NOSPLIT, $0-36
+	MOVQ         y+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS s+32(FP), Y15
+	SUBQ         $0x00000008, CX
+	JL           rest
+
+loop:
+	VMOVUPS      (SI), Y0
+	VMOVUPS      (DX), Y1
+	VMOVAPS      Y0, Y9
+	VMOVAPS      Y1, Y8
+	VMOVAPS      Y1, Y0
+	VMULPS       lanes3f3504f3<>+0(SB), Y0, Y0
+	VMOVAPS      Y0, Y6
+	VANDPS       lanes7fffffff<>+0(SB), Y0, Y7
+	VMOVUPS      lanes41300000<>+0(SB), Y1
+	VMINPS       Y7, Y1, Y7
+	VMOVUPS      lanes358e3a14<>+0(SB), Y0
+	VFMADD213PS  lanesb8152669<>+0(SB), Y7, Y0
+	VFMADD213PS  lanes3a07a38d<>+0(SB), Y7, Y0
+	VFMADD213PS  lanesbb91362b<>+0(SB), Y7, Y0
+	VFMADD213PS  lanes3cd1c608<>+0(SB), Y7, Y0
+	VFMADD213PS  lanesbddee49d<>+0(SB), Y7, Y0
+	VFMADD213PS  lanesbf220acb<>+0(SB), Y7, Y0
+	VFMADD213PS  lanesbf909831<>+0(SB), Y7, Y0
+	VFMADD213PS  lanes39498280<>+0(SB), Y7, Y0
+	VMOVUPS      lanesc2d00000<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VMOVUPS      lanes42b20000<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Y0, Y2
+	VCVTPS2DQ    Y2, Y2
+	VCVTDQ2PS    Y2, Y4
+	VFNMADD231PS lanes3f317218<>+0(SB), Y4, Y0
+	VFNMADD231PS lanesb102e308<>+0(SB), Y4, Y0
+	VMOVUPS      lanes39500d01<>+0(SB), Y3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3c088889<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3f000000<>+0(SB), Y0, Y3
+	VMULPS       Y0, Y0, Y5
+	VFMADD213PS  Y0, Y5, Y3
+	VADDPS       lanes3f800000<>+0(SB), Y3, Y0
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       lanes0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       lanes0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VMULPS       Y6, Y6, Y1
+	VMOVUPS      lanes38a4b510<>+0(SB), Y2
+	VFMADD213PS  lanesba51fb7c<>+0(SB), Y1, Y2
+	VFMADD213PS  lanes3baa02d8<>+0(SB), Y1, Y2
+	VFMADD213PS  lanesbcdbfc86<>+0(SB), Y1, Y2
+	VFMADD213PS  lanes3de7167c<>+0(SB), Y1, Y2
+	VFMADD213PS  lanesbec0939f<>+0(SB), Y1, Y2
+	VFMADD213PS  lanes3f906eba<>+0(SB), Y1, Y2
+	VMULPS       Y6, Y2, Y2
+	VCMPPS       $0x11, lanes3f800000<>+0(SB), Y7, Y3
+	VADDPS       lanes3f800000<>+0(SB), Y2, Y2
+	VMOVUPS      lanes40000000<>+0(SB), Y1
+	VSUBPS       Y0, Y1, Y1
+	VBLENDVPS    Y6, Y0, Y1, Y0
+	VBLENDVPS    Y3, Y2, Y0, Y0
+	VMULPS       lanes3f000000<>+0(SB), Y0, Y10
+	VMULPS       Y8, Y8, Y0
+	VMULPS       lanesbf000000<>+0(SB), Y0, Y0
+	VMOVUPS      lanesc2d00000<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VMOVUPS      lanes42b20000<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Y0, Y2
+	VCVTPS2DQ    Y2, Y2
+	VCVTDQ2PS    Y2, Y4
+	VFNMADD231PS lanes3f317218<>+0(SB), Y4, Y0
+	VFNMADD231PS lanesb102e308<>+0(SB), Y4, Y0
+	VMOVUPS      lanes39500d01<>+0(SB), Y3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3c088889<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3f000000<>+0(SB), Y0, Y3
+	VMULPS       Y0, Y0, Y5
+	VFMADD213PS  Y0, Y5, Y3
+	VADDPS       lanes3f800000<>+0(SB), Y3, Y0
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       lanes0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       lanes0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VMULPS       lanes3ecc422a<>+0(SB), Y0, Y0
+	VFMADD213PS  Y10, Y8, Y0
+	VMULPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, CX
+	JGE          loop
+
+rest:
+	ADDQ $0x00000008, CX
+	JZ   end
+
+single:
+	VMOVUPS      (SI), Y0
+	VMOVUPS      (DX), Y1
+	VMOVAPS      Y0, Y9
+	VMOVAPS      Y1, Y8
+	VMOVAPS      Y1, Y0
+	VMULPS       lanes3f3504f3<>+0(SB), Y0, Y0
+	VMOVAPS      Y0, Y6
+	VANDPS       lanes7fffffff<>+0(SB), Y0, Y7
+	VMOVUPS      lanes41300000<>+0(SB), Y1
+	VMINPS       Y7, Y1, Y7
+	VMOVUPS      lanes358e3a14<>+0(SB), Y0
+	VFMADD213PS  lanesb8152669<>+0(SB), Y7, Y0
+	VFMADD213PS  lanes3a07a38d<>+0(SB), Y7, Y0
+	VFMADD213PS  lanesbb91362b<>+0(SB), Y7, Y0
+	VFMADD213PS  lanes3cd1c608<>+0(SB), Y7, Y0
+	VFMADD213PS  lanesbddee49d<>+0(SB), Y7, Y0
+	VFMADD213PS  lanesbf220acb<>+0(SB), Y7, Y0
+	VFMADD213PS  lanesbf909831<>+0(SB), Y7, Y0
+	VFMADD213PS  lanes39498280<>+0(SB), Y7, Y0
+	VMOVUPS      lanesc2d00000<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VMOVUPS      lanes42b20000<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Y0, Y2
+	VCVTPS2DQ    Y2, Y2
+	VCVTDQ2PS    Y2, Y4
+	VFNMADD231PS lanes3f317218<>+0(SB), Y4, Y0
+	VFNMADD231PS lanesb102e308<>+0(SB), Y4, Y0
+	VMOVUPS      lanes39500d01<>+0(SB), Y3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3c088889<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3f000000<>+0(SB), Y0, Y3
+	VMULPS       Y0, Y0, Y5
+	VFMADD213PS  Y0, Y5, Y3
+	VADDPS       lanes3f800000<>+0(SB), Y3, Y0
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       lanes0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       lanes0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VMULPS       Y6, Y6, Y1
+	VMOVUPS      lanes38a4b510<>+0(SB), Y2
+	VFMADD213PS  lanesba51fb7c<>+0(SB), Y1, Y2
+	VFMADD213PS  lanes3baa02d8<>+0(SB), Y1, Y2
+	VFMADD213PS  lanesbcdbfc86<>+0(SB), Y1, Y2
+	VFMADD213PS  lanes3de7167c<>+0(SB), Y1, Y2
+	VFMADD213PS  lanesbec0939f<>+0(SB), Y1, Y2
+	VFMADD213PS  lanes3f906eba<>+0(SB), Y1, Y2
+	VMULPS       Y6, Y2, Y2
+	VCMPPS       $0x11, lanes3f800000<>+0(SB), Y7, Y3
+	VADDPS       lanes3f800000<>+0(SB), Y2, Y2
+	VMOVUPS      lanes40000000<>+0(SB), Y1
+	VSUBPS       Y0, Y1, Y1
+	VBLENDVPS    Y6, Y0, Y1, Y0
+	VBLENDVPS    Y3, Y2, Y0, Y0
+	VMULPS       lanes3f000000<>+0(SB), Y0, Y10
+	VMULPS       Y8, Y8, Y0
+	VMULPS       lanesbf000000<>+0(SB), Y0, Y0
+	VMOVUPS      lanesc2d00000<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VMOVUPS      lanes42b20000<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Y0, Y2
+	VCVTPS2DQ    Y2, Y2
+	VCVTDQ2PS    Y2, Y4
+	VFNMADD231PS lanes3f317218<>+0(SB), Y4, Y0
+	VFNMADD231PS lanesb102e308<>+0(SB), Y4, Y0
+	VMOVUPS      lanes39500d01<>+0(SB), Y3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3c088889<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3f000000<>+0(SB), Y0, Y3
+	VMULPS       Y0, Y0, Y5
+	VFMADD213PS  Y0, Y5, Y3
+	VADDPS       lanes3f800000<>+0(SB), Y3, Y0
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       lanes0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       lanes0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VMULPS       lanes3ecc422a<>+0(SB), Y0, Y0
+	VFMADD213PS  Y10, Y8, Y0
+	VMULPS       Y9, Y0, Y0
+	VMOVUPS      Y0, (DI)
+	ADDQ         $0x00000020, DI
+	ADDQ         $0x00000020, SI
+	ADDQ         $0x00000020, DX
+	SUBQ         $0x00000008, CX
+	JNZ          single
+
+end:
+	VZEROUPPER
+	RET
+
 // func reluAVX2(y *float32, x *float32, n int, s float32)
 // Requires: AVX
 TEXT ·reluAVX2(SB), NOSPLIT, $0-28
@@ -2656,6 +3360,216 @@ single:
 	ADDQ         $0x00000020, SI
 	SUBQ         $0x00000008, CX
 	JNZ          single
+
+end:
+	VZEROUPPER
+	RET
+
+// func relu6AVX2(y *float32, x *float32, n int, s float32)
+// Requires: AVX
+TEXT ·relu6AVX2(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Y15
+	SUBQ         $0x00000020, CX
+	JL           rest
+
+loop:
+	VMOVUPS (SI), Y0
+	VMOVUPS lanes00000000<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS lanes40c00000<>+0(SB), Y1
+	VMINPS  Y0, Y1, Y0
+	VMOVUPS Y0, (DI)
+	VMOVUPS 32(SI), Y0
+	VMOVUPS lanes00000000<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS lanes40c00000<>+0(SB), Y1
+	VMINPS  Y0, Y1, Y0
+	VMOVUPS Y0, 32(DI)
+	VMOVUPS 64(SI), Y0
+	VMOVUPS lanes00000000<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS lanes40c00000<>+0(SB), Y1
+	VMINPS  Y0, Y1, Y0
+	VMOVUPS Y0, 64(DI)
+	VMOVUPS 96(SI), Y0
+	VMOVUPS lanes00000000<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS lanes40c00000<>+0(SB), Y1
+	VMINPS  Y0, Y1, Y0
+	VMOVUPS Y0, 96(DI)
+	ADDQ    $0x00000080, DI
+	ADDQ    $0x00000080, SI
+	SUBQ    $0x00000020, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VMOVUPS (SI), Y0
+	VMOVUPS lanes00000000<>+0(SB), Y1
+	VMAXPS  Y0, Y1, Y0
+	VMOVUPS lanes40c00000<>+0(SB), Y1
+	VMINPS  Y0, Y1, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $0x00000020, DI
+	ADDQ    $0x00000020, SI
+	SUBQ    $0x00000008, CX
+	JNZ     single
+
+end:
+	VZEROUPPER
+	RET
+
+// func hardSigmoidAVX2(y *float32, x *float32, n int, s float32)
+// Requires: AVX, FMA3
+TEXT ·hardSigmoidAVX2(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Y15
+	SUBQ         $0x00000020, CX
+	JL           rest
+
+loop:
+	VMOVUPS     (SI), Y0
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     Y0, (DI)
+	VMOVUPS     32(SI), Y0
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     Y0, 32(DI)
+	VMOVUPS     64(SI), Y0
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     Y0, 64(DI)
+	VMOVUPS     96(SI), Y0
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     Y0, 96(DI)
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000020, CX
+	JGE         loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VMOVUPS     (SI), Y0
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMOVUPS     Y0, (DI)
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, SI
+	SUBQ        $0x00000008, CX
+	JNZ         single
+
+end:
+	VZEROUPPER
+	RET
+
+// func hardSwishAVX2(y *float32, x *float32, n int, s float32)
+// Requires: AVX, FMA3
+TEXT ·hardSwishAVX2(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Y15
+	SUBQ         $0x00000020, CX
+	JL           rest
+
+loop:
+	VMOVUPS     (SI), Y0
+	VMOVAPS     Y0, Y2
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (DI)
+	VMOVUPS     32(SI), Y0
+	VMOVAPS     Y0, Y2
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y2, Y0, Y0
+	VMOVUPS     Y0, 32(DI)
+	VMOVUPS     64(SI), Y0
+	VMOVAPS     Y0, Y2
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y2, Y0, Y0
+	VMOVUPS     Y0, 64(DI)
+	VMOVUPS     96(SI), Y0
+	VMOVAPS     Y0, Y2
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y2, Y0, Y0
+	VMOVUPS     Y0, 96(DI)
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, SI
+	SUBQ        $0x00000020, CX
+	JGE         loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VMOVUPS     (SI), Y0
+	VMOVAPS     Y0, Y2
+	VMOVUPS     lanes3f000000<>+0(SB), Y1
+	VFMADD132PS lanes3e2aaaab<>+0(SB), Y1, Y0
+	VMOVUPS     lanes00000000<>+0(SB), Y1
+	VMAXPS      Y0, Y1, Y0
+	VMOVUPS     lanes3f800000<>+0(SB), Y1
+	VMINPS      Y0, Y1, Y0
+	VMULPS      Y2, Y0, Y0
+	VMOVUPS     Y0, (DI)
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, SI
+	SUBQ        $0x00000008, CX
+	JNZ         single
 
 end:
 	VZEROUPPER

@@ -29,6 +29,9 @@ func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, erro
 	if err := op.LowerDropout(b, spec.Seed, step); err != nil {
 		return nil, err
 	}
+	if err := op.LowerBatchNorm(b); err != nil {
+		return nil, err
+	}
 	loss, correct := p.Loss(b, output, target)
 	if b.Err() != nil {
 		return nil, b.Err()
@@ -83,25 +86,36 @@ func update(b *graph.Builder, o OptimizerSpec, w, grad, rate, step *graph.Value)
 // evaluationGraph computes the loss and the count of correct rows with the
 // parameters where the training session keeps them.
 func evaluationGraph(p *Problem, ops *graph.Table, current map[string]*tensor.Tensor) (*graph.Graph, error) {
-	g, to := p.Graph.Clone()
+	g, _ := p.Graph.Clone()
 	b := graph.Extend(g, ops)
 	output := g.Outputs[0]
 	g.Outputs = nil
 	target := b.Input("target", p.Target.DType, p.Target.Shape...)
-	for _, v := range p.Params {
-		to[v].Const = graph.ConstantOf(current[v.Name])
-	}
+	bind(g, current)
 	loss, correct := p.Loss(b, output, target)
 	b.Output(loss)
 	b.Output(correct)
 	return g, b.Err()
 }
 
-// trained is the network with the parameters' current values.
-func trained(p *Problem, current map[string]*tensor.Tensor) *graph.Graph {
-	g, to := p.Graph.Clone()
-	for _, v := range p.Params {
-		to[v].Const = graph.ConstantOf(current[v.Name].Clone())
+// bind gives the constants of g that training changes their current values.
+func bind(g *graph.Graph, current map[string]*tensor.Tensor) {
+	for _, v := range g.Constants() {
+		if t := current[v.Name]; t != nil {
+			v.Const = graph.ConstantOf(t)
+		}
 	}
+}
+
+// trained is the network with copies of the current values of what was trained.
+func trained(p *Problem, current map[string]*tensor.Tensor) *graph.Graph {
+	g, _ := p.Graph.Clone()
+	copies := map[string]*tensor.Tensor{}
+	for _, v := range g.Constants() {
+		if t := current[v.Name]; t != nil {
+			copies[v.Name] = t.Clone()
+		}
+	}
+	bind(g, copies)
 	return g
 }

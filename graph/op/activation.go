@@ -26,7 +26,7 @@ func activationOps() []graph.Op {
 
 		{ID: onnx("Gelu"), Since: 20, Infer: inferGelu, Kernel: kernelGelu, Grad: gradCurve("GeluGrad"), InPlace: self},
 		{ID: microsoft("Gelu"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpGELUErf, gelu), Grad: gradCurve("GeluGrad"), InPlace: self},
-		{ID: private("GeluGrad"), Infer: floatLike(0, 2), Kernel: kernelSlope(geluSlopeOf), InPlace: self},
+		{ID: private("GeluGrad"), Infer: floatLike(0, 2), Kernel: kernelGeluGrad, InPlace: self},
 		{ID: microsoft("BiasGelu"), Since: 1, Infer: inferBiasGelu(2), Kernel: kernelBiasGelu(gelu)},
 		{ID: microsoft("FastGelu"), Since: 1, Infer: inferBiasGelu(1), Kernel: kernelBiasGelu(tanhGelu)},
 		{ID: onnx("SwiGLU"), Since: 28, Infer: inferSwiGLU, Kernel: kernelSwiGLU, Grad: gradSwiGLU, InPlace: []graph.Alias{{In: 0, Out: 0}, {In: 1, Out: 0}}},
@@ -190,6 +190,18 @@ func kernelGelu(c *graph.Call) (func() error, error) {
 		return kernelCurve(geluOf)(c)
 	}
 	return fast(kernel.OpGELUErf, gelu)(c)
+}
+
+func kernelGeluGrad(c *graph.Call) (func() error, error) {
+	if c.Node.Attrs.String("approximate", "none") == "tanh" {
+		return kernelSlope(geluSlopeOf)(c)
+	}
+	k := &kernel.Binary{Op: kernel.OpGELUGrad}
+	return func() error {
+		k.A, k.B, k.Y = c.F32(0), c.F32(1), c.Out[0].F32()
+		k.Run(c.Pool)
+		return nil
+	}, nil
 }
 
 // inferBiasGelu: (x, bias), the bias as long as the last dimension.

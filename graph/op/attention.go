@@ -35,7 +35,8 @@ type attention[T wide] struct {
 	batch, heads, kvHeads int
 	rows, keys            int // of queries; of keys and values, the past included
 	size, valueSize       int
-	scale, softcap        T // softcap 0: none
+	scale, softcap        T    // softcap 0: none
+	causal                bool // bias hides key j from row i if j > i
 
 	q, k, v, y heads[T]
 	// bias sets what is added to the scores of one row; -Inf hides a key. Nil: 0.
@@ -87,7 +88,7 @@ func (a *attention[T]) runBlocks(pool *kernel.Pool) {
 	strides := func(h heads[T]) kernel.Strides { return kernel.Strides{Batch: h.batch, Head: h.head, Row: h.row} }
 	k := &a.blocks
 	k.Batch, k.Heads, k.KVHeads, k.Rows, k.Keys, k.Size, k.ValueSize = a.batch, a.heads, a.kvHeads, a.rows, a.keys, a.size, a.valueSize
-	k.Scale, k.ZeroHidden = float32(a.scale), true
+	k.Scale, k.ZeroHidden, k.Causal = float32(a.scale), true, a.causal
 	k.Q, k.K, k.V, k.Y = any(a.q.data).([]float32), any(a.k.data).([]float32), any(a.v.data).([]float32), any(a.y.data).([]float32)
 	k.QS, k.KS, k.VS, k.YS = strides(a.q), strides(a.k), strides(a.v), strides(a.y)
 	if a.bias != nil {
@@ -240,10 +241,20 @@ func (m *addMask[T]) fill(b, head, row int, bias []T) {
 // hideOutside hides the keys that a query may not look at: those more than right
 // after its position, and more than left before it; -1 is no bound.
 func hideOutside[T wide](bias []T, position, left, right int) {
-	hidden := T(math.Inf(-1))
-	for j := range bias {
-		if right >= 0 && j > position+right || left >= 0 && j < position-left {
-			bias[j] = hidden
-		}
+	if right >= 0 {
+		hide(bias[min(max(position+right+1, 0), len(bias)):])
+	}
+	if left >= 0 {
+		hide(bias[:min(max(position-left, 0), len(bias))])
+	}
+}
+
+func hide[T wide](bias []T) {
+	if len(bias) == 0 {
+		return
+	}
+	bias[0] = T(math.Inf(-1))
+	for n := 1; n < len(bias); n *= 2 {
+		copy(bias[n:], bias[:n])
 	}
 }

@@ -11,7 +11,9 @@ import (
 // attentionOps are scaled dot-product attention in ONNX's forms.
 func attentionOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Attention"), Since: 23, Infer: inferAttention, Kernel: floating(kernelAttention[float32], kernelAttention[float64]), Work: workAttention},
+		{ID: onnx("Attention"), Since: 23, Infer: inferAttention, Kernel: floating(kernelAttention[float32], kernelAttention[float64]), Grad: gradAttention, Work: workAttention},
+		// (q, k, v, mask, dy) -> dq, dk, dv; attributes as Attention
+		{ID: private("AttentionGrad"), Infer: inferAttentionGrad, Kernel: kernelAttentionGrad},
 		{ID: graph.OpID{Domain: "ai.onnx.preview", Name: "FlexAttention"}, Since: 1, Infer: inferFlexAttention,
 			Kernel: floating(kernelFlexAttention[float32], kernelFlexAttention[float64])},
 	}
@@ -188,6 +190,7 @@ func kernelAttention[T wide](c *graph.Call) (func() error, error) {
 	left, right := attrs.Int("left_window_size", -1), attrs.Int("right_window_size", -1)
 	if attrs.Int("is_causal", 0) != 0 {
 		right = 0
+		a.causal = past == 0 && !c.Has(6)
 	}
 	var mask *addMask[T]
 	if c.Has(3) {

@@ -225,7 +225,33 @@ func binary(op kernel.BinaryOp) func(*graph.Call) (func() error, error) {
 		if err != nil {
 			return nil, err
 		}
+		if run := binaryRows(op, c, n); run != nil {
+			return run, nil
+		}
 		return broadcastRows(op, c, n), nil
+	}
+}
+
+// binaryRows computes with an operand whose rows each stand for several of the
+// other's, such as a factor for each channel behind the pixels; nil for other shapes.
+func binaryRows(op kernel.BinaryOp, c *graph.Call, n *nest) func() error {
+	whole, part := 0, 1
+	if len(n.outer) == 0 || n.strides[0][len(n.outer)-1] == 0 {
+		whole, part = 1, 0
+	}
+	if len(n.outer) == 0 || len(n.outer) > 2 || n.repeats[0] || n.repeats[1] || c.In[whole].Len() != c.Out[0].Len() ||
+		c.In[part].Len()*n.outer[len(n.outer)-1] != c.Out[0].Len() || n.strides[part][len(n.outer)-1] != 0 ||
+		whole == 1 && (op == kernel.OpSub || op == kernel.OpDiv) {
+		return nil
+	}
+	k := &kernel.BinaryRows{Op: op, Outer: 1, Inner: n.outer[len(n.outer)-1], Row: n.row}
+	if len(n.outer) == 2 {
+		k.Outer = n.outer[0]
+	}
+	return func() error {
+		k.A, k.B, k.Y = c.In[whole].F32(), c.In[part].F32(), c.Out[0].F32()
+		k.Run(c.Pool)
+		return nil
 	}
 }
 

@@ -38,15 +38,25 @@ func activation(n *graph.Node) (activationFunc, error) {
 		f = math.Tanh
 	case "Sigmoid":
 		f = sigmoid
+	case "HardSwish": // the passes' own, like the next
+		f = func(x float64) float64 { return x * hardSigmoid(1./6, 0.5, x) }
+	case "Swish":
+		f = func(x float64) float64 { return x * sigmoid(x) }
 	case "LeakyRelu":
 		alpha := param(0, "activation_alpha", 0.01)
 		f = func(x float64) float64 { return leaky(x, alpha) }
 	case "Clip":
 		lo, hi := param(0, "activation_alpha", -math.MaxFloat32), param(1, "activation_beta", math.MaxFloat32)
 		f = func(x float64) float64 { return min(max(x, lo), hi) }
+		if lo == 0 && hi == 6 {
+			fused, ok = kernel.ActReLU6, true
+		}
 	case "HardSigmoid":
 		alpha, beta := param(0, "activation_alpha", 0.2), param(1, "activation_beta", 0.5)
 		f = func(x float64) float64 { return min(max(alpha*x+beta, 0), 1) }
+		if float32(alpha) == float32(1.0/6) && beta == 0.5 {
+			fused, ok = kernel.ActHardSigmoid, true
+		}
 	default:
 		return activationFunc{}, fmt.Errorf("activation %q is not supported", name)
 	}

@@ -100,6 +100,10 @@ func fusedActivation(name string) (kernel.Activation, bool) {
 		return kernel.ActSigmoid, true
 	case "Gelu":
 		return kernel.ActGELUErf, true
+	case "HardSwish":
+		return kernel.ActHardSwish, true
+	case "Swish":
+		return kernel.ActSiLU, true
 	}
 	return 0, false
 }

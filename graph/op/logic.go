@@ -89,6 +89,9 @@ func inferCompare(check func(c *graph.Infer, inputs ...int) error) func(*graph.I
 func compareDims(name string, a, b graph.Dim) (graph.Dim, bool) {
 	m, ok := a.Value()
 	n, ok2 := b.Value()
+	if name == "Equal" && (ok2 && n < 0 && a.Natural() || ok && m < 0 && b.Natural()) {
+		return graph.Const(0), true
+	}
 	if !ok || !ok2 {
 		return graph.Const(1), name == "Equal" && a.Equal(b)
 	}

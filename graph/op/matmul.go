@@ -245,6 +245,23 @@ func matMulGrad(g *graph.Gradient, trans [2]bool, alpha float32) error {
 			g.Set(0, sumTo(g, times(dy, b, false, !trans[1]), 0))
 		}
 	}
+	if rank := len(a.Type.Shape); g.Needs(1) && rank > 2 && len(b.Type.Shape) == 2 && !trans[0] {
+		// One product over all rows of the stack.
+		rows := func(v *graph.Value) *graph.Value {
+			width := v.Type.Shape[len(v.Type.Shape)-1]
+			if n, ok := width.Value(); ok {
+				return g.Op("Reshape", nil, v, g.Const("matrix", tensor.Of([]int64{-1, int64(n)}, 2)))
+			}
+			return nil
+		}
+		if x, dy := rows(a), rows(dy); x != nil && dy != nil {
+			if trans[1] {
+				x, dy = dy, x
+			}
+			g.Set(1, g.Op("Gemm", graph.Attrs{"transA": int64(1), "alpha": alpha}, x, dy))
+			return nil
+		}
+	}
 	if g.Needs(1) {
 		if trans[1] {
 			g.Set(1, sumTo(g, times(dy, a, true, trans[0]), 1))

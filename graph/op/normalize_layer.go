@@ -15,12 +15,14 @@ func layerNormOps() []graph.Op {
 	rms := floating(kernelLayerNorm[float32](true), kernelLayerNorm[float64](true))
 	full := floating(kernelLayerNorm[float32](false), kernelLayerNorm[float64](false))
 	return []graph.Op{
-		{ID: onnx("LayerNormalization"), Since: 17, Infer: inferLayerNorm(3, 1, 2), Kernel: full},
-		{ID: onnx("RMSNormalization"), Since: 23, Infer: inferLayerNorm(2), Kernel: rms},
+		{ID: onnx("LayerNormalization"), Since: 17, Infer: inferLayerNorm(3, 1, 2), Kernel: full, Grad: gradLayerNorm(false)},
+		{ID: onnx("RMSNormalization"), Since: 23, Infer: inferLayerNorm(2), Kernel: rms, Grad: gradLayerNorm(true)},
+		// (dy, x, scale) -> dx, dscale, dbias; attributes axis, epsilon, rms
+		{ID: private("LayerNormGrad"), Infer: inferLayerNormGrad, Kernel: kernelLayerNormGrad},
 		// What ONNX Runtime's exporters write, in either domain: its second
 		// output is the inverse of the root of the mean square.
-		{ID: onnx("SimplifiedLayerNormalization"), Since: 1, Infer: inferLayerNorm(2, 1), Kernel: rms},
-		{ID: microsoft("SimplifiedLayerNormalization"), Since: 1, Infer: inferLayerNorm(2, 1), Kernel: rms},
+		{ID: onnx("SimplifiedLayerNormalization"), Since: 1, Infer: inferLayerNorm(2, 1), Kernel: rms, Grad: gradLayerNorm(true)},
+		{ID: microsoft("SimplifiedLayerNormalization"), Since: 1, Infer: inferLayerNorm(2, 1), Kernel: rms, Grad: gradLayerNorm(true)},
 	}
 }
 

@@ -94,14 +94,18 @@ func TestPassesKeepTheNumbers(t *testing.T) {
 	p := pool(t, 2)
 	x := randomInput(rand.New(rand.NewPCG(2, 2)), []int{3, 3, 18, 17}, 0)
 	plain, fused := session(t, g, p, 0), session(t, g, p, 0, pass.Inference(p)...)
-	if a, b := run(t, plain, x), run(t, fused, x); !slices.Equal(a, b) {
-		t.Errorf("without passes %v, with them %v", a, b)
+	a, b := run(t, plain, x), run(t, fused, x)
+	for i := range a {
+		if d := a[i] - b[i]; d > 1e-6 || -d > 1e-6 { // the layout changes the order of sums
+			t.Errorf("without passes %v, with them %v", a, b)
+			break
+		}
 	}
 	ops := map[string]int{}
 	for _, n := range fused.Program().Graph().Nodes {
 		ops[n.Op.String()]++
 	}
-	if ops["Relu"] != 0 || ops["Dropout"] != 0 || ops["com.microsoft.FusedConv"] != 1 || ops["tandem.Linear"] != 2 {
+	if ops["Relu"] != 0 || ops["Dropout"] != 0 || ops["tandem.ConvLast"] != 2 || ops["Tanh"] != 0 || ops["tandem.Linear"] != 2 {
 		t.Errorf("operators after the passes: %v", ops)
 	}
 }

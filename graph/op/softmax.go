@@ -182,6 +182,14 @@ func kernelSoftmaxGrad(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
+	if l.inner == 1 {
+		k := &kernel.SoftmaxGrad{Rows: l.outer, Cols: l.n}
+		return func() error {
+			k.DY, k.Y, k.DX = c.F32(0), c.F32(1), c.Out[0].F32()
+			k.Run(c.Pool)
+			return nil
+		}, nil
+	}
 	return func() error {
 		dy, y, dx := c.F32(0), c.F32(1), c.Out[0].F32()
 		l.each(func(first int) {

@@ -13,13 +13,14 @@ import (
 
 // Inference are the passes for a program whose weights are constants.
 func Inference(p *kernel.Pool) []graph.Pass {
-	return append(append([]graph.Pass{Fold(p)}, Evaluation()...), Pack(p))
+	passes := []graph.Pass{Fold(p), Views(), FoldBatchNorm(), ChannelsLast(p), FuseConvLast()}
+	return append(append(passes, Evaluation()...), Pack(p))
 }
 
 // Evaluation are the passes for a program that reads weights which another one
 // goes on changing: none may copy them.
 func Evaluation() []graph.Pass {
-	return []graph.Pass{Views(), FuseAttention(), FuseLinear(), FuseActivation(), Dead()}
+	return []graph.Pass{Views(), FuseGelu(), FuseAttention(), FuseLinear(), FuseActivation(), Dead()}
 }
 
 // Training are the passes for a program that updates its weights.

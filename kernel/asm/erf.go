@@ -76,11 +76,18 @@ func (w *vectorWriter) erf() {
 	w.where(2, 0, 0)
 }
 
-// geluErf replaces vector 0 by x·(1 + erf(x/√2))/2; below 0 the sum is erfc itself,
-// which does not cancel.
+// geluErf replaces vector 0 by x·(1 + erf(x/√2))/2.
 func (w *vectorWriter) geluErf() {
+	w.do(x86.VMOVAPS(w.v(0), w.v(8)))
+	w.onePlusErf()
+	w.do(x86.VMULPS(w.float(0.5), w.v(8), w.v(8)))
+	w.do(x86.VMULPS(w.v(8), w.v(0), w.v(0)))
+}
+
+// onePlusErf replaces vector 0 by 1 + erf(x/√2); below 0 the sum is erfc itself,
+// which does not cancel. It uses vectors 0 to 7.
+func (w *vectorWriter) onePlusErf() {
 	v := w.v
-	w.do(x86.VMOVAPS(v(0), v(8)))
 	w.do(x86.VMULPS(w.float(math.Sqrt2/2), v(0), v(0)))
 	w.erfParts()
 	w.do(x86.VADDPS(w.float(1), v(2), v(2)))
@@ -93,6 +100,20 @@ func (w *vectorWriter) geluErf() {
 		w.do(x86.VBLENDVPS(v(6), v(0), v(1), v(0)))
 	}
 	w.where(2, 0, 0)
-	w.do(x86.VMULPS(w.float(0.5), v(8), v(8)))
-	w.do(x86.VMULPS(v(8), v(0), v(0)))
+}
+
+// geluGrad takes dy and x in vectors 0 and 1: dy·((1 + erf(x/√2))/2 + x·exp(-x²/2)/√(2π)).
+func (w *vectorWriter) geluGrad() {
+	v := w.v
+	w.do(x86.VMOVAPS(v(0), v(9)))
+	w.do(x86.VMOVAPS(v(1), v(8)))
+	w.do(x86.VMOVAPS(v(1), v(0)))
+	w.onePlusErf()
+	w.do(x86.VMULPS(w.float(0.5), v(0), v(10)))
+	w.do(x86.VMULPS(v(8), v(8), v(0)))
+	w.do(x86.VMULPS(w.float(-0.5), v(0), v(0)))
+	w.exp()
+	w.do(x86.VMULPS(w.float(1/math.Sqrt(2*math.Pi)), v(0), v(0)))
+	w.do(x86.VFMADD213PS(v(10), v(8), v(0)))
+	w.do(x86.VMULPS(v(9), v(0), v(0)))
 }

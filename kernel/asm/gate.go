@@ -13,7 +13,7 @@ func writeGates(w *writer) {
 	for _, v := range widths(w) {
 		v.unary("silu", 1, (*vectorWriter).silu)
 		v.unary("gelu", 1, (*vectorWriter).gelu)
-		v.binary("mulScaled", func(w *vectorWriter) {
+		v.binary("mulScaled", 4, func(w *vectorWriter) {
 			w.do(x86.VMULPS(w.v(sScale), w.v(0), w.v(0)))
 			w.do(x86.VMULPS(w.v(1), w.v(0), w.v(0)))
 		})

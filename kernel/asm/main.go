@@ -24,12 +24,14 @@ var families = []struct {
 	{"gate", writeGates},
 	{"patches", writePatches},
 	{"cell", writeCells},
+	{"gradient", writeGradients},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
 	{"rows", writeRows},
 	{"optimize", writeOptimizers},
 	{"dropout", writeDropout},
 	{"maxpool", writeMaxPool},
+	{"slide", writeSlides},
 	{"pause", writePause},
 }
 

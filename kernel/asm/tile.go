@@ -13,7 +13,8 @@ const (
 	argA, argB, argC, argBias     = 0, 8, 16, 24
 	argRS, argKS, argBS, argCS    = 32, 40, 48, 56
 	argK, argRows, argMask        = 64, 72, 80
-	argStart, argReLU             = 84, 88
+	argStart, argReLU, argFrom    = 84, 88, 96
+	argLines, argLineStep         = 104, 112
 	startC, startColumn, startRow = 1, 2, 3
 )
 
@@ -26,6 +27,7 @@ type tileWriter struct {
 	lanes  int
 	unroll int
 	b2     halfFloat // how B is stored
+	halves int       // vectors in a row of the variant being written
 }
 
 // halfFloat says how the right-hand matrix is stored: as float32, or in 16 bits,
@@ -112,6 +114,23 @@ func (t *tileWriter) write() {
 		t.do(x86.LEAQ(operand.Mem{Base: regA[i-1], Index: regRS, Scale: 2}, regA[i]))
 		t.do(x86.ADDQ(regRS, regA[i]))
 	}
+	if t.narrows() {
+		t.do(x86.TESTL(regTmp.As32(), regTmp.As32()))
+		t.do(x86.JZ(to("narrow")))
+	}
+	t.variants(2)
+	if t.narrows() {
+		t.label("narrow")
+		t.variants(1)
+	}
+}
+
+// narrows reports whether there are variants for tiles of half the width.
+func (t *tileWriter) narrows() bool { return t.lanes == 16 && t.b2 == notHalf }
+
+// variants writes a variant for each number of rows.
+func (t *tileWriter) variants(halves int) {
+	t.halves = halves
 	for rows := t.rows; rows >= 1; rows-- {
 		t.do(x86.CMPQ(t.arg(argRows), operand.U8(rows)))
 		t.do(x86.JE(operand.LabelRef(t.labelName(rows, ""))))
@@ -123,6 +142,9 @@ func (t *tileWriter) write() {
 }
 
 func (t *tileWriter) labelName(rows int, what string) string {
+	if t.halves == 1 {
+		return fmt.Sprintf("narrow%d%s", rows, what)
+	}
 	return fmt.Sprintf("rows%d%s", rows, what)
 }
 
@@ -167,6 +189,14 @@ func (t *tileWriter) variant(rows int) {
 	t.do(x86.DECQ(regK))
 	t.do(x86.JNZ(ref("single")))
 	t.label(l("end"))
+	t.do(x86.DECQ(t.arg(argLines)))
+	t.do(x86.JLE(ref("finish")))
+	t.do(x86.MOVQ(t.arg(argK), regK))
+	for i := range (rows + 2) / 3 {
+		t.do(x86.ADDQ(t.arg(argLineStep), regA[i]))
+	}
+	t.do(x86.JMP(ref("loop")))
+	t.label(l("finish"))
 	t.finish(rows)
 }
 
@@ -175,38 +205,67 @@ func (t *tileWriter) start(rows int) {
 	l := func(what string) string { return t.labelName(rows, what) }
 	ref := func(what string) operand.LabelRef { return operand.LabelRef(l(what)) }
 	t.do(x86.MOVL(t.arg(argStart), regTmp.As32()))
-	for i, what := range []string{"fromC", "fromColumn", "fromRow"} {
+	for i, what := range []string{"fromC", "fromColumn", "fromRow", "from"} {
 		t.do(x86.CMPL(regTmp.As32(), operand.U8(i+1)))
 		t.do(x86.JE(ref(what)))
 	}
-	for i := range 2 * rows {
-		t.zero(t.vec(i))
-	}
+	t.each(rows, func(i, h int) { t.zero(t.acc(i, h)) })
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("fromC"))
 	t.do(x86.MOVQ(regC, regTmp))
-	for i := range rows {
-		t.loadHalf(regTmp, 0, t.acc(i, 0))
-		t.loadHalf(regTmp, 1, t.acc(i, 1))
-		if i < rows-1 {
-			t.do(x86.ADDQ(regCS, regTmp))
-		}
-	}
+	t.loadRows(rows)
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("fromColumn"))
 	t.do(x86.MOVQ(t.arg(argBias), regTmp))
-	t.loadHalf(regTmp, 0, t.acc(0, 0))
-	t.loadHalf(regTmp, 1, t.acc(0, 1))
+	for h := range t.halves {
+		t.loadHalf(regTmp, h, t.acc(0, h))
+	}
 	for i := 1; i < rows; i++ {
-		t.do(x86.VMOVAPS(t.acc(0, 0), t.acc(i, 0)))
-		t.do(x86.VMOVAPS(t.acc(0, 1), t.acc(i, 1)))
+		for h := range t.halves {
+			t.do(x86.VMOVAPS(t.acc(0, h), t.acc(i, h)))
+		}
 	}
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("fromRow"))
 	t.do(x86.MOVQ(t.arg(argBias), regTmp))
+	t.each(rows, func(i, h int) {
+		if h == 0 {
+			t.do(x86.VBROADCASTSS(mem(regTmp, 4*i), t.acc(i, 0)))
+		} else {
+			t.do(x86.VMOVAPS(t.acc(i, 0), t.acc(i, 1)))
+		}
+	})
+	t.do(x86.JMP(ref("loop")))
+	t.label(l("from"))
+	t.do(x86.MOVQ(t.arg(argFrom), regTmp))
+	t.loadRows(rows)
+	t.do(x86.MOVQ(t.arg(argBias), regTmp))
+	t.do(x86.TESTQ(regTmp, regTmp))
+	t.do(x86.JZ(ref("loop")))
+	for h := range t.halves {
+		t.loadHalf(regTmp, h, t.b(h))
+	}
+	t.each(rows, func(i, h int) { t.do(x86.VADDPS(t.b(h), t.acc(i, h), t.acc(i, h))) })
+}
+
+// each calls f for the accumulators of a number of rows.
+func (t *tileWriter) each(rows int, f func(row, half int)) {
 	for i := range rows {
-		t.do(x86.VBROADCASTSS(mem(regTmp, 4*i), t.acc(i, 0)))
-		t.do(x86.VMOVAPS(t.acc(i, 0), t.acc(i, 1)))
+		for h := range t.halves {
+			f(i, h)
+		}
+	}
+}
+
+// loadRows loads the accumulators from rows at regTmp that lie like those of C.
+func (t *tileWriter) loadRows(rows int) {
+	for i := range rows {
+		for h := range t.halves {
+			t.loadHalf(regTmp, h, t.acc(i, h))
+		}
+		if i < rows-1 {
+			t.do(x86.ADDQ(regCS, regTmp))
+		}
 	}
 }
 
@@ -237,8 +296,9 @@ func (t *tileWriter) loadB(half int) {
 // these, which costs a sixth of the rate where two loads and two multiply-adds
 // issue in a cycle.
 func (t *tileWriter) step(rows int) {
-	t.loadB(0)
-	t.loadB(1)
+	for h := range t.halves {
+		t.loadB(h)
+	}
 	if t.lanes == 16 && rows >= 8 && t.b2 == notHalf {
 		t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regBS, Scale: 8}))
 		t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regBS, Scale: 8, Disp: 64}))
@@ -247,6 +307,10 @@ func (t *tileWriter) step(rows int) {
 		m := mem(regA[i/3], 0)
 		if i%3 > 0 {
 			m.Index, m.Scale = regRS, uint8(i%3)
+		}
+		if t.halves == 1 { // one multiply-add for each element
+			t.do(x86.VFMADD231PS_BCST(m, t.b(0), t.acc(i, 0)))
+			continue
 		}
 		a := t.spare(i % t.spares())
 		t.do(x86.VBROADCASTSS(m, a))
@@ -266,13 +330,12 @@ func (t *tileWriter) finish(rows int) {
 	t.do(x86.JE(operand.LabelRef(t.labelName(rows, "store"))))
 	zero := t.b(0)
 	t.zero(zero)
-	for i := range 2 * rows {
-		t.do(x86.VMAXPS(t.vec(i), zero, t.vec(i)))
-	}
+	t.each(rows, func(i, h int) { t.do(x86.VMAXPS(t.acc(i, h), zero, t.acc(i, h))) })
 	t.label(t.labelName(rows, "store"))
 	for i := range rows {
-		t.storeHalf(t.acc(i, 0), regC, 0)
-		t.storeHalf(t.acc(i, 1), regC, 1)
+		for h := range t.halves {
+			t.storeHalf(t.acc(i, h), regC, h)
+		}
 		if i < rows-1 {
 			t.do(x86.ADDQ(regCS, regC))
 		}

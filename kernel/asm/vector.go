@@ -105,8 +105,9 @@ const sScale = 15
 func writeVectors(w *writer) {
 	for _, v := range widths(w) {
 		for _, op := range binaryOps {
-			v.binary(op.name, op.body)
+			v.binary(op.name, 4, op.body)
 		}
+		v.binary("geluGrad", 1, (*vectorWriter).geluGrad)
 		for _, op := range unaryOps {
 			v.unary(op.name, op.unroll, op.body)
 		}
@@ -148,14 +149,14 @@ var binaryOps = []struct {
 	}},
 }
 
-func (w *vectorWriter) binary(name string, body func(*vectorWriter)) {
+func (w *vectorWriter) binary(name string, unroll int, body func(*vectorWriter)) {
 	w.function(name+w.suffix, "func(y, a, b *float32, n int, s float32)", name+w.suffix+" is an element-wise kernel; see BinaryOp.")
 	w.load("y", regY)
 	w.load("a", regX1)
 	w.load("b", regX2)
 	w.load("n", regN)
 	w.do(x86.VBROADCASTSS(w.param("s"), w.v(sScale)))
-	w.loop(regN, []reg.GPPhysical{regY, regX1, regX2}, 4, func(disp int) {
+	w.loop(regN, []reg.GPPhysical{regY, regX1, regX2}, unroll, func(disp int) {
 		w.do(x86.VMOVUPS(mem(regX1, disp), w.v(0)))
 		w.do(x86.VMOVUPS(mem(regX2, disp), w.v(1)))
 		body(w)
@@ -180,6 +181,13 @@ var unaryOps = []struct {
 		w.exp()
 	}},
 	{"sigmoid", 1, (*vectorWriter).sigmoid},
+	{"relu6", 4, func(w *vectorWriter) { w.clip(0, 6) }},
+	{"hardSigmoid", 4, (*vectorWriter).hardSigmoid},
+	{"hardSwish", 4, func(w *vectorWriter) {
+		w.do(x86.VMOVAPS(w.v(0), w.v(2)))
+		w.hardSigmoid()
+		w.do(x86.VMULPS(w.v(2), w.v(0), w.v(0)))
+	}},
 	{"tanh", 1, (*vectorWriter).tanh},
 	{"erf", 1, (*vectorWriter).erf},
 	{"geluErf", 1, (*vectorWriter).geluErf},
@@ -197,6 +205,21 @@ func (w *vectorWriter) unary(name string, unroll int, body func(*vectorWriter)) 
 		w.do(x86.VMOVUPS(w.v(0), mem(regY, disp)))
 	})
 	w.done()
+}
+
+// clip bounds vector 0; NaN passes, as the second source. It uses vector 1.
+func (w *vectorWriter) clip(lowest, highest float64) {
+	w.do(x86.VMOVUPS(w.float(lowest), w.v(1)))
+	w.do(x86.VMAXPS(w.v(0), w.v(1), w.v(0)))
+	w.do(x86.VMOVUPS(w.float(highest), w.v(1)))
+	w.do(x86.VMINPS(w.v(0), w.v(1), w.v(0)))
+}
+
+// hardSigmoid replaces vector 0 by x/6 + 1/2, bounded by 0 and 1.
+func (w *vectorWriter) hardSigmoid() {
+	w.do(x86.VMOVUPS(w.float(0.5), w.v(1)))
+	w.do(x86.VFMADD132PS(w.float(1.0/6), w.v(1), w.v(0)))
+	w.clip(0, 1)
 }
 
 // reductions writes sum (four accumulators, n a multiple of 64) and max; both

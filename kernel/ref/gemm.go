@@ -10,11 +10,13 @@ type Tile struct {
 	Rows, Cols, K       int
 	A                   []float32 // (i,k) at i*RS + k*KS
 	RS, KS              int
+	Lines, Line         int       // A has lines of K elements, if several, Line apart
 	B                   []float32 // (k,j) at k*BS + j
 	BS                  int
 	C                   []float32 // (i,j) at i*CS + j
 	CS                  int
-	FromC               bool // start from C
+	FromC               bool      // start from C
+	From                []float32 // start from these, laid out like C, plus ColumnBias
 	ColumnBias, RowBias []float32
 	ReLU                bool
 }
@@ -24,6 +26,11 @@ func (t *Tile) Run() {
 	for i := range t.Rows {
 		c := t.C[i*t.CS:][:t.Cols]
 		switch {
+		case t.From != nil:
+			copy(c, t.From[i*t.CS:])
+			for j := range t.ColumnBias[:min(len(c), len(t.ColumnBias))] {
+				c[j] += t.ColumnBias[j]
+			}
 		case t.ColumnBias != nil:
 			copy(c, t.ColumnBias)
 		case t.RowBias != nil:
@@ -33,11 +40,13 @@ func (t *Tile) Run() {
 		case !t.FromC:
 			clear(c)
 		}
-		for k := range t.K {
-			a := t.A[i*t.RS+k*t.KS]
-			b := t.B[k*t.BS:][:len(c)]
-			for j := range c {
-				c[j] += float32(a * b[j])
+		for line := range max(1, t.Lines) {
+			for k := range t.K {
+				a := t.A[i*t.RS+line*t.Line+k*t.KS]
+				b := t.B[(line*t.K+k)*t.BS:][:len(c)]
+				for j := range c {
+					c[j] += float32(a * b[j])
+				}
 			}
 		}
 		if t.ReLU {

@@ -57,6 +57,15 @@ func SigmoidGrad(y, a, b []float32) {
 	}
 }
 
+// GELUGrad computes y = a·(Φ(b) + b·φ(b)), with the normal distribution Φ and its
+// density φ.
+func GELUGrad(y, a, b []float32) {
+	for i := range y {
+		x := float64(b[i])
+		y[i] = a[i] * float32(0.5*math.Erfc(-x/math.Sqrt2)+x*math.Exp(-x*x/2)/math.Sqrt(2*math.Pi))
+	}
+}
+
 // AddScaled computes y = a + s·b.
 func AddScaled(y, a, b []float32, s float32) {
 	for i := range y {
@@ -167,5 +176,26 @@ func SumRows(dst, x []float32, rows, ld int) {
 		for j, v := range x[i*ld:][:len(dst)] {
 			dst[j] += v
 		}
+	}
+}
+
+// ReLU6 computes y = min(max(x, 0), 6).
+func ReLU6(y, x []float32) {
+	for i, v := range x[:len(y)] {
+		y[i] = min(max(v, 0), 6)
+	}
+}
+
+// HardSigmoid computes y = min(max(x/6 + 1/2, 0), 1).
+func HardSigmoid(y, x []float32) {
+	for i, v := range x[:len(y)] {
+		y[i] = min(max(v/6+0.5, 0), 1)
+	}
+}
+
+// HardSwish computes y = x·min(max(x/6 + 1/2, 0), 1).
+func HardSwish(y, x []float32) {
+	for i, v := range x[:len(y)] {
+		y[i] = v * min(max(v/6+0.5, 0), 1)
 	}
 }

@@ -92,6 +92,7 @@ func wordAfter(s string, i int) bool {
 	return i < len(s) && isWord(r)
 }
 
+// isWord: \w of Unicode's regular expressions.
 func isWord(r rune) bool {
-	return r == '_' || unicode.In(r, unicode.L, unicode.M, unicode.Nd, unicode.Pc)
+	return unicode.In(r, unicode.L, unicode.Nl, unicode.Other_Alphabetic, unicode.M, unicode.Nd, unicode.Pc, unicode.Join_Control)
 }

@@ -43,6 +43,11 @@ var classes = sync.OnceValue(func() *[unicode.MaxRune + 1]class {
 			fill(r.Lo, r.Hi, r.Stride)
 		}
 	}
+	for _, t := range newer() {
+		for r := t.lo; r <= t.hi; r++ {
+			all[r] |= t.class
+		}
+	}
 	return &all
 })
 

@@ -4,7 +4,7 @@
 // which a tokenizer is read, as from the metadata of a GGUF file:
 //
 //	added.go      added tokens such as <|im_end|> are cut out of the text
-//	normalize.go  normalisers change characters (charsmap.go: SentencePiece's table)
+//	normalize.go  normalisers change characters (charsmap.go: SentencePiece's table, unicode.go: versions)
 //	split.go      pre-tokenizers cut text into pieces that no token crosses
 //	scan.go       the patterns of byte-level models as scanners, class.go their classes
 //	bpe.go        models: merging pairs,

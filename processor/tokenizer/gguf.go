@@ -309,17 +309,16 @@ func namedPatterns() map[string]named {
 		deepseek = `[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_` + "`" + `{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 		cased    = `\s?[` + casedLetters + `]+`
 		punctRun = `[\p{P}\$\+<=>\^~\|` + "`" + `]+`
-		three    = `[0-9][0-9][0-9]`
 		han      = `[一-龥ࠀ-一가-퟿]+`
 	)
 	plain := named{patterns: []string{gpt2}}
 	digits := named{patterns: []string{`\p{N}`, gpt2}}
 	all := map[string]named{
-		"":               {patterns: []string{`[\p{P}\$\+<=>\^~\|]+`, gpt2, `\p{N}+`, three}},
+		"":               {patterns: []string{`[\p{P}\$\+<=>\^~\|]+`, gpt2, `\p{N}+`, threeDigits}},
 		"deepseek-llm":   {patterns: []string{`[\r\n]`, cased, `\s?[!-/:-~！-／：-～‘-‟　-。]+`, `\s+$`, han, `\p{N}+`}},
 		"deepseek-coder": {patterns: []string{`[\r\n]`, `\s?\p{L}+`, `\s?\p{P}+`, han, `\p{N}`}},
 		"deepseek-v3":    {patterns: []string{`\p{N}{1,3}`, `[一-龥぀-ゟ゠-ヿ]+`, deepseek}},
-		"falcon":         {patterns: []string{punctRun, gpt2, three}},
+		"falcon":         {patterns: []string{punctRun, gpt2, threeDigits}},
 		"qwen2":          {patterns: []string{qwen2}},
 		"qwen35":         {patterns: []string{qwen35}},
 		"gpt-4o":         {patterns: []string{o200k}},

@@ -40,6 +40,9 @@ func (b *builder) preTokenizer() error {
 func (b *builder) addPreTokenizer(p *part, first bool) error {
 	t := b.t
 	split := func(f find, how behavior, invert bool) { t.splitters = append(t.splitters, splitter{f, how, invert}) }
+	if b.byteLevel && p.Type != "Digits" && p.Type != "Split" {
+		return unsupported("the pre-tokenizer %.40q follows ByteLevel", p.Type)
+	}
 	switch p.Type {
 	case "ByteLevel":
 		b.byteLevel = true
@@ -57,7 +60,13 @@ func (b *builder) addPreTokenizer(p *part, first bool) error {
 	case "Split":
 		return b.addSplit(p)
 	case "Digits":
-		if p.IndividualDigits {
+		if b.byteLevel {
+			how := contiguous
+			if p.IndividualDigits {
+				how = isolated
+			}
+			split(findDigitBytes, how, false)
+		} else if p.IndividualDigits {
 			split(findRune(unicode.IsNumber), isolated, false)
 		} else {
 			split(findRune(unicode.IsNumber), contiguous, false)
@@ -96,6 +105,8 @@ func (b *builder) addSplit(p *part) error {
 	}
 	var f find
 	switch {
+	case b.byteLevel && (p.Pattern.Regex == nil || *p.Pattern.Regex != threeDigits):
+		return unsupported("a Split that follows ByteLevel")
 	case p.Pattern.String != nil:
 		f = findText(*p.Pattern.String)
 	case p.Pattern.Regex != nil:

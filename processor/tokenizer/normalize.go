@@ -63,10 +63,12 @@ func toLower(s string) string {
 	return b.String()
 }
 
-// stripAccents drops nonspacing marks.
-func stripAccents(s string) string {
+// stripAccents drops marks.
+func stripAccents(s string) string { return drop(s, unicode.IsMark) }
+
+func drop(s string, is func(rune) bool) string {
 	return strings.Map(func(r rune) rune {
-		if r >= 0x300 && unicode.Is(unicode.Mn, r) {
+		if r >= 0x300 && is(r) {
 			return -1
 		}
 		return r
@@ -128,7 +130,7 @@ func (b bert) normalize(s string) string {
 		s = w.String()
 	}
 	if b.accents {
-		s = stripAccents(norm.NFD.String(s))
+		s = drop(norm.NFD.String(s), isBertAccent)
 	}
 	if b.lower {
 		s = lowercase(s)
@@ -136,26 +138,10 @@ func (b bert) normalize(s string) string {
 	return s
 }
 
-// isControl: the categories Cc, Cf, Cn and Co, but not the usual spaces.
-func isControl(r rune) bool {
-	if r == '\t' || r == '\n' || r == '\r' {
-		return false
-	}
-	return unicode.Is(unicode.C, r) || r >= 0x80 && !unicode.In(r, unicode.L, unicode.M, unicode.N, unicode.P, unicode.S, unicode.Z)
-}
-
 func isChinese(r rune) bool {
 	return r >= 0x4e00 && r <= 0x9fff || r >= 0x3400 && r <= 0x4dbf || r >= 0x20000 && r <= 0x2a6df ||
 		r >= 0x2a700 && r <= 0x2b73f || r >= 0x2b740 && r <= 0x2b81f || r >= 0x2b920 && r <= 0x2ceaf ||
 		r >= 0xf900 && r <= 0xfaff || r >= 0x2f800 && r <= 0x2fa1f
-}
-
-// isBertPunct: ASCII signs count as punctuation, too.
-func isBertPunct(r rune) bool {
-	if r < utf8.RuneSelf {
-		return r >= '!' && r <= '/' || r >= ':' && r <= '@' || r >= '[' && r <= '`' || r >= '{' && r <= '~'
-	}
-	return unicode.IsPunct(r)
 }
 
 // collapse makes runs of spaces one space, and drops those at both ends.

@@ -22,11 +22,12 @@ func compile(pattern string) (find, error) {
 }
 
 const (
-	exactList = `'s|'t|'re|'ve|'m|'ll|'d`
-	foldGroup = `(?i:'s|'t|'re|'ve|'m|'ll|'d)`
-	capitals  = `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`
-	smalls    = `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`
-	noWord    = `[^\r\n\p{L}\p{N}]?`
+	exactList   = `'s|'t|'re|'ve|'m|'ll|'d`
+	threeDigits = `[0-9][0-9][0-9]`
+	foldGroup   = `(?i:'s|'t|'re|'ve|'m|'ll|'d)`
+	capitals    = `[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`
+	smalls      = `[\p{Ll}\p{Lm}\p{Lo}\p{M}]`
+	noWord      = `[^\r\n\p{L}\p{N}]?`
 )
 
 // choice is a way to write one part of a pattern, and what it says.
@@ -39,7 +40,7 @@ type choice struct {
 func parts() [][]choice {
 	letters := func(l lead, c class) func(*words) { return func(w *words) { w.lead, w.letters = l, c } }
 	cased := func(c contractions) func(*words) {
-		return func(w *words) { w.lead, w.cased, w.contractions = leadOther, true, c }
+		return func(w *words) { w.lead, w.letters, w.cased, w.contractions = leadOther, letter|mark, true, c }
 	}
 	digits := func(n int) func(*words) { return func(w *words) { w.digits = n } }
 	others := func(c class, not bool, trail string) func(*words) {
@@ -104,7 +105,7 @@ func compileRun(p string) (find, bool) {
 		return findSpacesAtEnd, true
 	case `[^\n]+|[\n]+`:
 		return findLines, true
-	case `[0-9][0-9][0-9]`, `[0-9]{3}`:
+	case threeDigits, `[0-9]{3}`:
 		return findExactly(digit, 3), true
 	}
 	rest, lead := strings.CutPrefix(p, `\s?`)

@@ -95,6 +95,18 @@ func findRune(is func(rune) bool) find {
 	}
 }
 
+// findDigitBytes finds the bytes that are numbers as characters of Latin-1: what
+// Digits cuts out where it follows ByteLevel, even within a character.
+func findDigitBytes(s string, from int) (int, int, bool) {
+	for i := from; i < len(s); i++ {
+		switch c := s[i]; {
+		case c >= '0' && c <= '9', c == 0xb2, c == 0xb3, c == 0xb9, c >= 0xbc && c <= 0xbe:
+			return i, i + 1, true
+		}
+	}
+	return 0, 0, false
+}
+
 // findRun finds up to most characters in a row; 0: any number. A white space may
 // stand before them if lead is true.
 func findRun(is func(rune) bool, most int, lead bool) find {

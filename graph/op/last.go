@@ -1,0 +1,236 @@
+package op
+
+import (
+	"fmt"
+	"slices"
+
+	"tandem/graph"
+	"tandem/kernel"
+	"tandem/tensor"
+)
+
+// channelsLastOps are what a pass lowers operators on images and lines to: the same
+// operators on x [n,spatial…,c], whose channels come last.
+func channelsLastOps() []graph.Op {
+	return []graph.Op{
+		// (x, weight, bias, summand): weight [oc,c/group,window…], packed or not
+		{ID: private("ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true},
+		{ID: private("MaxPoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(false)},
+		{ID: private("AveragePoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(true)},
+		// x [n,spatial…,c] -> [n,1…,c]
+		{ID: private("GlobalAveragePoolLast"), Infer: inferMeanLast, Kernel: kernelMeanLast},
+		// moves dimension 1 behind the others, and back
+		{ID: private("ToLast"), Infer: inferToLast, Kernel: kernelToLast},
+		{ID: private("ToFirst"), Infer: inferToFirst, Kernel: kernelToFirst},
+	}
+}
+
+// toFirst and toLast are a shape with the channels moved.
+func toFirst[S ~[]E, E any](s S) S {
+	last := len(s) - 1
+	return slices.Concat(s[:1], s[last:], s[1:last])
+}
+
+func toLast[S ~[]E, E any](s S) S { return slices.Concat(s[:1], s[2:], s[1:2]) }
+
+// imageLast checks that input 0 is a line or an image of float32, and returns its
+// shape with the channels first.
+func imageLast(c *graph.Infer) (graph.Shape, error) {
+	if err := c.Floats(0); err != nil {
+		return nil, err
+	}
+	if n := len(c.In(0).Shape); n != 3 && n != 4 {
+		return nil, fmt.Errorf("input %v is neither a line nor an image", c.In(0).Shape)
+	}
+	return toFirst(c.In(0).Shape), nil
+}
+
+func inferConvLast(c *graph.Infer) error {
+	if err := c.Require(2, 4); err != nil {
+		return err
+	}
+	x, err := imageLast(c)
+	if err != nil {
+		return err
+	}
+	weight := c.In(1).Shape
+	if len(weight) != len(x) {
+		return fmt.Errorf("weight %v does not fit input %v", weight, c.In(0).Shape)
+	}
+	k, ok := weight[2:].Static()
+	if !ok {
+		return graph.ErrNeedsData
+	}
+	w, err := readWindow(c.Node.Attrs, k)
+	if err != nil {
+		return err
+	}
+	out, err := w.outShape(x, weight[0])
+	if err != nil {
+		return err
+	}
+	c.Out(0, c.In(0).DType, toLast(out))
+	_, err = activation(c.Node)
+	return err
+}
+
+// planeLast is a tensor's shape with two spatial dimensions, channels first.
+func planeLast(t *tensor.Tensor) *tensor.Tensor {
+	p := new(tensor.Tensor)
+	p.Set(t.DType(), toFirst(t.Shape()), nil)
+	return p
+}
+
+func kernelConvLast(c *graph.Call) (func() error, error) {
+	d, err := convOf(c.Node.Attrs, planeLast(c.In[0]), c.In[1], planeLast(c.Out[0]))
+	if err != nil {
+		return nil, err
+	}
+	act, err := activation(c.Node)
+	if err != nil {
+		return nil, err
+	}
+	if !act.fused {
+		return nil, fmt.Errorf("activation %q is not one that is fused", c.Node.Attrs.String("activation", ""))
+	}
+	k := &kernel.ConvLast{
+		N: d.N, H: d.H, W: d.W, C: d.C, OC: d.OC, KH: d.KH, KW: d.KW, StrideH: d.StrideH, StrideW: d.StrideW,
+		PadTop: d.PadTop, PadLeft: d.PadLeft, PadBottom: d.PadBottom, PadRight: d.PadRight,
+		DilationH: d.DilationH, DilationW: d.DilationW, Groups: d.Groups, Act: act.act,
+	}
+	packed := c.Node.Inputs[1].Const != nil && c.Node.Inputs[1].Const.Encoding == graph.PanelConv
+	room := 0
+	if !packed {
+		room = kernel.ConvLastLen(k.OC, k.C/k.Groups, k.KH, k.KW, k.Groups, c.Pool.ISA())
+	}
+	c.Reserve(4 * (room + k.ScratchLen(c.Pool)))
+	return func() error {
+		scratch := c.ScratchF32()
+		k.X, k.Packed, k.Bias, k.Add, k.Y = c.F32(0), c.F32(1), c.F32(2), c.F32(3), c.Out[0].F32()
+		if !packed {
+			k.Packed = scratch[:room]
+			kernel.PackConvLast(k.Packed, c.F32(1), k.OC, k.C/k.Groups, k.KH, k.KW, k.Groups, c.Pool.ISA())
+		}
+		k.Run(c.Pool, scratch[room:])
+		return nil
+	}, nil
+}
+
+func inferPoolLast(c *graph.Infer) error {
+	if err := c.Require(1, 1); err != nil {
+		return err
+	}
+	x, err := imageLast(c)
+	if err != nil {
+		return err
+	}
+	w, err := readWindow(c.Node.Attrs, c.Node.Attrs.Ints("kernel_shape"))
+	if err != nil {
+		return err
+	}
+	out, err := w.outShape(x, x[1])
+	if err != nil {
+		return err
+	}
+	c.Out(0, c.In(0).DType, toLast(out))
+	return nil
+}
+
+func kernelPoolLast(average bool) preparer {
+	return func(c *graph.Call) (func() error, error) {
+		w, err := readWindow(c.Node.Attrs, c.Node.Attrs.Ints("kernel_shape"))
+		if err != nil {
+			return nil, err
+		}
+		w = w.flat()
+		in, out := plane(planeLast(c.In[0])), plane(planeLast(c.Out[0]))
+		k := &kernel.PoolLast{
+			N: in[0], C: in[1], H: in[2], W: in[3], OH: out[2], OW: out[3], KH: w.kernel[0], KW: w.kernel[1],
+			StrideH: w.stride[0], StrideW: w.stride[1], DilationH: w.dilation[0], DilationW: w.dilation[1],
+			Average: average, CountPad: c.Node.Attrs.Int("count_include_pad", 0) != 0,
+		}
+		k.PadTop, k.PadBottom = w.pads(0, k.H, k.OH)
+		k.PadLeft, k.PadRight = w.pads(1, k.W, k.OW)
+		if k.OH < 1 || k.OW < 1 {
+			return nil, fmt.Errorf("input %v is smaller than the window %v", c.In[0].Shape(), w.kernel)
+		}
+		c.Reserve(4 * k.C)
+		return func() error {
+			k.X, k.Y, k.Lowest = c.F32(0), c.Out[0].F32(), c.ScratchF32()
+			k.Run(c.Pool)
+			return nil
+		}, nil
+	}
+}
+
+func inferMeanLast(c *graph.Infer) error {
+	if err := c.Require(1, 1); err != nil {
+		return err
+	}
+	if _, err := imageLast(c); err != nil {
+		return err
+	}
+	out := slices.Clone(c.In(0).Shape)
+	for axis := 1; axis < len(out)-1; axis++ {
+		out[axis] = graph.Const(1)
+	}
+	c.Out(0, c.In(0).DType, out)
+	return nil
+}
+
+func kernelMeanLast(c *graph.Call) (func() error, error) {
+	s := c.In[0].Shape()
+	last := len(s) - 1
+	k := &kernel.MeanLast{N: s[0], Rows: s[1:last].Len(), C: s[last]}
+	return func() error {
+		k.X, k.Y = c.F32(0), c.Out[0].F32()
+		k.Run(c.Pool)
+		return nil
+	}, nil
+}
+
+func inferToLast(c *graph.Infer) error {
+	if err := c.Require(1, 1); err != nil {
+		return err
+	}
+	if err := c.Floats(0); err != nil {
+		return err
+	}
+	if len(c.In(0).Shape) < 3 {
+		return fmt.Errorf("input %v has no spatial dimensions", c.In(0).Shape)
+	}
+	c.Out(0, c.In(0).DType, toLast(c.In(0).Shape))
+	return nil
+}
+
+func inferToFirst(c *graph.Infer) error {
+	if err := c.Require(1, 1); err != nil {
+		return err
+	}
+	x, err := imageLast(c)
+	if err != nil {
+		return err
+	}
+	c.Out(0, c.In(0).DType, x)
+	return nil
+}
+
+func kernelToLast(c *graph.Call) (func() error, error) {
+	s := c.In[0].Shape()
+	return transposeKernel(c, s[0], s[1], s[2:].Len()), nil
+}
+
+func kernelToFirst(c *graph.Call) (func() error, error) {
+	s := c.In[0].Shape()
+	last := len(s) - 1
+	return transposeKernel(c, s[0], s[1:last].Len(), s[last]), nil
+}
+
+func transposeKernel(c *graph.Call, batch, rows, cols int) func() error {
+	k := &kernel.Transpose{Batch: batch, Rows: rows, Cols: cols}
+	return func() error {
+		k.X, k.Y = c.F32(0), c.Out[0].F32()
+		k.Run(c.Pool)
+		return nil
+	}
+}

@@ -1,0 +1,413 @@
+package pass
+
+import (
+	"maps"
+	"slices"
+
+	"tandem/graph"
+	"tandem/kernel"
+	"tandem/tensor"
+)
+
+// ChannelsLast lowers convolutions with constant weights to kernels that want the
+// channels behind the pixels, and keeps what is computed from their results in that
+// layout as far as it goes: through element-wise functions, pooling, joining and
+// padding. Only where something else reads such a value are the channels moved back,
+// once; a Transpose that an exporter wrote to do the same is then none.
+// Weights are packed for the pool's processor.
+func ChannelsLast(p *kernel.Pool) graph.Pass {
+	return graph.Pass{Name: "channels-last", Run: func(g *graph.Graph, ops *graph.Table) error {
+		if g.Opset[""] < 7 || !slices.ContainsFunc(g.Nodes, lowered) {
+			return nil
+		}
+		nodes := g.Nodes
+		l := &lowering{
+			b: graph.Extend(g, ops), isa: p.ISA(), uses: g.Uses(), last: map[*graph.Value]*graph.Value{},
+			virtual: map[*graph.Value]bool{}, alias: map[*graph.Value]*graph.Value{}, packed: map[*graph.Value]*graph.Value{},
+		}
+		g.Nodes = nil
+		for _, n := range nodes {
+			l.readAliases(n)
+			done, err := l.lower(n)
+			if err != nil {
+				return err
+			}
+			if !done {
+				for _, v := range n.Reads() {
+					l.need(v)
+				}
+				g.Nodes = append(g.Nodes, n)
+			}
+		}
+		for i, v := range g.Outputs {
+			if to := l.alias[v]; to != nil { // outputs keep their names
+				l.emitAs(v, l.b.Op("Identity", nil, to))
+			}
+			l.need(g.Outputs[i])
+		}
+		for _, s := range g.State {
+			l.need(s.Next)
+		}
+		return l.b.Err()
+	}}
+}
+
+// lowering is the work of one ChannelsLast.
+type lowering struct {
+	b    *graph.Builder
+	isa  kernel.ISA
+	uses map[*graph.Value][]*graph.Node
+	// last are values with their channels last, by the value that it is of; virtual
+	// are those values of which nothing else has been computed yet.
+	last    map[*graph.Value]*graph.Value
+	virtual map[*graph.Value]bool
+	alias   map[*graph.Value]*graph.Value // what to read instead of a value
+	packed  map[*graph.Value]*graph.Value // weights
+}
+
+// lowered reports whether n is a convolution that this pass lowers.
+func lowered(n *graph.Node) bool {
+	if n.Op != (graph.OpID{Name: "Conv"}) && n.Op != (graph.OpID{Domain: "com.microsoft", Name: "FusedConv"}) {
+		return false
+	}
+	x, w := n.Inputs[0], n.Inputs[1]
+	rank := len(x.Type.Shape)
+	return imageLike(x) && w.Const != nil && w.Const.Encoding == graph.Dense && len(w.Const.Shape) == rank && fusable(n)
+}
+
+// fusable reports whether the activation of a FusedConv is one that ConvLast has.
+func fusable(n *graph.Node) bool {
+	name := n.Attrs.String("activation", "")
+	return name == "" || name == "Relu" || name == "Tanh" || name == "Sigmoid"
+}
+
+// imageLike reports whether v is a line or an image of float32.
+func imageLike(v *graph.Value) bool {
+	return v.Type.DType == tensor.Float32 && (len(v.Type.Shape) == 3 || len(v.Type.Shape) == 4)
+}
+
+func (l *lowering) readAliases(n *graph.Node) {
+	for i, v := range n.Inputs {
+		if to := l.alias[v]; v != nil && to != nil {
+			n.Inputs[i] = to
+		}
+	}
+	for _, b := range n.Bodies() {
+		for _, v := range b.Graph.Captures() {
+			if to := l.alias[v]; to != nil {
+				b.Graph.Replace(v, to)
+			}
+		}
+	}
+}
+
+// need makes sure that v itself is computed.
+func (l *lowering) need(v *graph.Value) {
+	if l.virtual[v] {
+		delete(l.virtual, v)
+		l.emitAs(v, l.b.Private("ToFirst", nil, l.last[v]))
+	}
+}
+
+// emitAs lets the node that was added last, whose result is made, compute v.
+func (l *lowering) emitAs(v, made *graph.Value) {
+	if made.Def == nil || l.b.Err() != nil {
+		return
+	}
+	made.Def.Outputs[0] = v
+	v.Def = made.Def
+}
+
+// lastOf is v with its channels last.
+func (l *lowering) lastOf(v *graph.Value) *graph.Value {
+	if l.last[v] == nil {
+		l.last[v] = l.b.Private("ToLast", nil, v)
+	}
+	return l.last[v]
+}
+
+// set records that z is y with its channels last.
+func (l *lowering) set(y, z *graph.Value) {
+	l.last[y], l.virtual[y] = z, true
+}
+
+// lower adds what computes the results of n with channels last, if there is such.
+func (l *lowering) lower(n *graph.Node) (bool, error) {
+	if lowered(n) {
+		return true, l.conv(n)
+	}
+	if n.Op.Domain != "" || len(n.Inputs) == 0 || n.Inputs[0] == nil {
+		return false, nil
+	}
+	x := n.Inputs[0]
+	if n.Op.Name == "Transpose" {
+		return l.transpose(n, x), nil
+	}
+	if !slices.ContainsFunc(n.Inputs, func(v *graph.Value) bool { return l.virtual[v] }) {
+		return false, nil
+	}
+	switch name := n.Op.Name; {
+	case slices.Contains(unaryNames(), name):
+		if !l.virtual[x] || slices.ContainsFunc(n.Inputs[1:], func(v *graph.Value) bool { return v != nil && !v.Type.Shape.Len().Is(1) }) {
+			return false, nil
+		}
+		z := l.b.Node(n.Op, 1, n.Attrs, append([]*graph.Value{l.last[x]}, n.Inputs[1:]...)...)[0]
+		l.set(n.Outputs[0], z)
+		return true, nil
+	case slices.Contains(binaryNames(), name):
+		return l.broadcast(n), nil
+	case name == "MaxPool" && n.Output(1) == nil, name == "AveragePool":
+		l.set(n.Outputs[0], l.b.Private(name+"Last", n.Attrs, l.last[x]))
+		return true, nil
+	case name == "GlobalAveragePool" || name == "ReduceMean" && overPixels(n):
+		return l.mean(n), nil
+	case name == "Concat":
+		return l.concat(n), nil
+	case name == "BatchNormalization":
+		return l.batchNorm(n)
+	case name == "Flatten" || name == "Reshape" || name == "Squeeze":
+		return l.onePixel(n), nil
+	case name == "Pad":
+		return l.pad(n), nil
+	}
+	return false, nil
+}
+
+// unaryNames are functions of each element of input 0; other inputs are scalars.
+func unaryNames() []string {
+	return []string{"Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Clip", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu",
+		"Swish", "Mish", "Softplus", "Softsign", "Erf", "Exp", "Log", "Sqrt", "Abs", "Neg", "Reciprocal", "Identity", "Floor", "Ceil"}
+}
+
+// binaryNames are functions of elements with broadcasting.
+func binaryNames() []string {
+	return []string{"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "PRelu"}
+}
+
+func (l *lowering) conv(n *graph.Node) error {
+	w := n.Inputs[1]
+	if l.packed[w] == nil {
+		t, err := w.Const.Tensor()
+		if err != nil {
+			return err
+		}
+		if l.packed[w], err = packConv(w, t, n.Attrs.Int("group", 1), l.isa); err != nil {
+			return err
+		}
+	}
+	in := []*graph.Value{l.lastOf(n.Inputs[0]), l.packed[w]}
+	if n.Input(2) != nil || n.Input(3) != nil {
+		in = append(in, n.Input(2))
+	}
+	if n.Input(3) != nil {
+		in = append(in, l.lastOf(n.Inputs[3]))
+	}
+	l.set(n.Outputs[0], l.b.Private("ConvLast", n.Attrs, in...))
+	return nil
+}
+
+func packConv(w *graph.Value, t *tensor.Tensor, groups int, isa kernel.ISA) (*graph.Value, error) {
+	oc, ic, kh, kw := t.Dim(0), t.Dim(1), 1, t.Dim(2)
+	if t.Rank() == 4 {
+		kh, kw = t.Dim(2), t.Dim(3)
+	}
+	packed := tensor.New(tensor.Float32, kernel.ConvLastLen(oc, ic, kh, kw, groups, isa))
+	kernel.PackConvLast(packed.F32(), t.F32(), oc, ic, kh, kw, groups, isa)
+	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelConv, Data: packed.Bytes()}
+	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
+}
+
+// transpose drops one that moves the channels where they already are, and takes
+// the operand of one that moves them to the front for its result.
+func (l *lowering) transpose(n *graph.Node, x *graph.Value) bool {
+	if !imageLike(x) {
+		return false
+	}
+	y, perm := n.Outputs[0], n.Attrs.Ints("perm")
+	rank := len(x.Type.Shape)
+	if slices.Equal(perm, [][]int{{0, 2, 1}, {0, 2, 3, 1}}[rank-3]) && l.last[x] != nil {
+		l.alias[y] = l.last[x]
+		return true
+	}
+	if !slices.Equal(perm, [][]int{{0, 2, 1}, {0, 3, 1, 2}}[rank-3]) || len(l.uses[y]) == 0 {
+		return false
+	}
+	for _, u := range l.uses[y] {
+		if !lowered(u) && !slices.Contains(binaryNames(), u.Op.Name) && !slices.Contains(unaryNames(), u.Op.Name) {
+			return false
+		}
+	}
+	l.need(x)
+	l.set(y, x)
+	return true
+}
+
+// broadcast lowers a function of several operands.
+func (l *lowering) broadcast(n *graph.Node) bool {
+	rank := len(n.Outputs[0].Type.Shape)
+	in := make([]*graph.Value, len(n.Inputs))
+	for i, v := range n.Inputs {
+		switch {
+		case v.Const != nil:
+			in[i] = l.constLast(v, rank)
+		case imageLike(v) && len(v.Type.Shape) == rank:
+			in[i] = v
+		}
+		if in[i] == nil {
+			return false
+		}
+	}
+	for i, v := range in {
+		if v.Const == nil {
+			in[i] = l.lastOf(v)
+		}
+	}
+	l.set(n.Outputs[0], l.b.Node(n.Op, 1, n.Attrs, in...)[0])
+	return true
+}
+
+// constLast is a constant operand of a function on values of the given rank, with
+// the channels last; nil if it cannot be.
+func (l *lowering) constLast(v *graph.Value, rank int) *graph.Value {
+	t, err := v.Const.Tensor()
+	switch {
+	case err != nil || t.DType() != tensor.Float32 || t.Rank() > rank:
+		return nil
+	case t.Len() == 1 && t.Rank() == 0:
+		return v
+	}
+	shape := make(tensor.Shape, rank)
+	for i := range shape {
+		shape[i] = 1
+	}
+	copy(shape[rank-t.Rank():], t.Shape())
+	pixels := shape[2:].Len()
+	z := tensor.New(tensor.Float32, slices.Concat(shape[:1], shape[2:], shape[1:2])...)
+	from, to := t.F32(), z.F32()
+	for i := range to {
+		image, rest := i/(pixels*shape[1]), i%(pixels*shape[1])
+		to[i] = from[(image*shape[1]+rest%shape[1])*pixels+rest/shape[1]]
+	}
+	return l.b.Const(v.Name+".last", z)
+}
+
+// overPixels reports whether a ReduceMean is over the spatial dimensions.
+func overPixels(n *graph.Node) bool {
+	axes := n.Attrs.Ints("axes")
+	if n.Input(1) != nil {
+		if n.Inputs[1].Const == nil {
+			return false
+		}
+		t, err := n.Inputs[1].Const.Tensor()
+		if err != nil || t.DType() != tensor.Int64 {
+			return false
+		}
+		for _, a := range t.I64() {
+			axes = append(axes, int(a))
+		}
+	}
+	rank := len(n.Inputs[0].Type.Shape)
+	for i, a := range axes {
+		if a < 0 {
+			axes[i] += rank
+		}
+	}
+	slices.Sort(axes)
+	return slices.Equal(axes, []int{2, 3}[:max(rank-2, 0)])
+}
+
+func (l *lowering) mean(n *graph.Node) bool {
+	x := n.Inputs[0]
+	if !l.virtual[x] {
+		return false
+	}
+	z := l.b.Private("GlobalAveragePoolLast", nil, l.last[x])
+	if n.Op.Name == "ReduceMean" && n.Attrs.Int("keepdims", 1) == 0 {
+		l.emitAs(n.Outputs[0], l.b.Op("Flatten", nil, z))
+		return true
+	}
+	l.set(n.Outputs[0], z)
+	return true
+}
+
+// axisLast is where an axis of a value of the given rank lies with channels last.
+func axisLast(axis, rank int) int {
+	if axis < 0 {
+		axis += rank
+	}
+	switch axis {
+	case 0:
+		return 0
+	case 1:
+		return rank - 1
+	}
+	return axis - 1
+}
+
+func (l *lowering) concat(n *graph.Node) bool {
+	y := n.Outputs[0]
+	for _, v := range n.Inputs {
+		if !imageLike(v) {
+			return false
+		}
+	}
+	in := make([]*graph.Value, len(n.Inputs))
+	for i, v := range n.Inputs {
+		in[i] = l.lastOf(v)
+	}
+	attrs := maps.Clone(n.Attrs)
+	attrs["axis"] = int64(axisLast(n.Attrs.Int("axis", 1), len(y.Type.Shape)))
+	l.set(y, l.b.Op("Concat", attrs, in...))
+	return true
+}
+
+// batchNorm lowers one that no convolution took in to a factor and a summand.
+func (l *lowering) batchNorm(n *graph.Node) (bool, error) {
+	if !l.virtual[n.Inputs[0]] || !imageLike(n.Inputs[0]) {
+		return false, nil
+	}
+	scale, shift, ok, err := affine(n)
+	if !ok || err != nil {
+		return false, err
+	}
+	z := l.b.Op("Mul", nil, l.last[n.Inputs[0]], l.b.Const("scale", tensor.Of(scale, len(scale))))
+	l.set(n.Outputs[0], l.b.Op("Add", nil, z, l.b.Const("shift", tensor.Of(shift, len(shift)))))
+	return true, nil
+}
+
+// onePixel lets an operator that only changes the shape read an image of one pixel
+// whose elements are in the same order in either layout.
+func (l *lowering) onePixel(n *graph.Node) bool {
+	x, y := n.Inputs[0], n.Outputs[0]
+	if !l.virtual[x] || len(y.Type.Shape) != 2 || !y.Type.Shape[0].Equal(x.Type.Shape[0]) {
+		return false
+	}
+	for _, d := range x.Type.Shape[2:] {
+		if !d.Is(1) {
+			return false
+		}
+	}
+	l.emitAs(y, l.b.Op("Flatten", nil, l.last[x]))
+	return true
+}
+
+// pad lowers a Pad whose amounts are known.
+func (l *lowering) pad(n *graph.Node) bool {
+	x := n.Inputs[0]
+	if !l.virtual[x] || n.Input(3) != nil || n.Input(1) == nil || n.Inputs[1].Const == nil {
+		return false
+	}
+	t, err := n.Inputs[1].Const.Tensor()
+	rank := len(x.Type.Shape)
+	if err != nil || t.DType() != tensor.Int64 || t.Len() != 2*rank {
+		return false
+	}
+	pads := make([]int64, 2*rank)
+	for axis := range rank {
+		pads[axisLast(axis, rank)], pads[rank+axisLast(axis, rank)] = t.I64()[axis], t.I64()[rank+axis]
+	}
+	in := slices.Clone(n.Inputs)
+	in[0], in[1] = l.last[x], l.b.Const("pads", tensor.Of(pads, len(pads)))
+	l.set(n.Outputs[0], l.b.Node(n.Op, 1, n.Attrs, in...)[0])
+	return true
+}
