@@ -35,6 +35,7 @@ type Model struct {
 	config    *Config
 	context   int
 	tokenizer *tokenizer.Tokenizer
+	template  template
 	ends      []int // tokens that end an answer
 	room      *samplerRoom
 	engine    *engine

@@ -1,0 +1,129 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tandem/model/gguf"
+)
+
+// storyTeller copies the story model and gives it a chat template, which goes on with
+// the last message.
+func storyTeller(t *testing.T, to string) {
+	t.Helper()
+	dir := os.Getenv("TANDEM_DATA")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "..", "shared", "data")
+	}
+	f, err := gguf.Open(filepath.Join(dir, "stories260k", "stories260K.gguf"))
+	if err != nil {
+		t.Skip("NOT TESTED WITH A REAL MODEL: ", err)
+	}
+	defer f.Close()
+	meta := f.Metadata.Clone()
+	meta.Set("tokenizer.chat_template", "{{ bos_token }}{{ messages[-1].content }}")
+	out, err := os.Create(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := gguf.NewWriter(out, meta, f.Tensors)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range f.Tensors {
+		if err := w.WriteTensor(x.Data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), out.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOpenAIClients lets the unmodified clients of OpenAI's protocol talk to a real
+// tandem serve.
+func TestOpenAIClients(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts a server and compiles a client")
+	}
+	dir := t.TempDir()
+	storyTeller(t, filepath.Join(dir, "stories.gguf"))
+	tandem := func(args ...string) *exec.Cmd {
+		cmd := exec.Command(os.Args[0], args...) // not t.Context, which ends before Cleanup
+		cmd.Env = append(os.Environ(), asProgram+"=1", "XDG_CONFIG_HOME="+filepath.Join(dir, "config"), "TANDEM_SERVER=", "TANDEM_KEY=")
+		cmd.Dir, cmd.Stderr = dir, os.Stderr
+		return cmd
+	}
+	serve := tandem("serve", "--data", "data", "--http", "127.0.0.1:0", "--json")
+	out, err := serve.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := serve.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(serve.Process.Signal(syscall.SIGTERM), serve.Wait()); err != nil {
+			t.Error(err)
+		}
+	})
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said struct{ URL, Key string }
+	if err := json.Unmarshal(line, &said); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := tandem("import", "stories.gguf", "--name", "stories", "--deploy").Output(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	limit, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	t.Run("openai-python", func(t *testing.T) {
+		python, err := filepath.Abs("../../bench/.venv/bin/python")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command(python, "-c", "import openai").CombinedOutput(); err != nil {
+			skipOrFail(t, "bench/.venv has no openai: make test installs it. "+string(out))
+		}
+		runClient(t, exec.CommandContext(limit, python, "../../bench/clients/openai_client.py", said.URL, said.Key, "stories"))
+	})
+	t.Run("openai-go", func(t *testing.T) {
+		client := filepath.Join(dir, "openai_go")
+		build := exec.CommandContext(limit, "go", "build", "-o", client, ".")
+		build.Dir = "../../bench/clients/openai_go"
+		if out, err := build.CombinedOutput(); err != nil {
+			skipOrFail(t, "bench/clients/openai_go cannot be built: "+string(out))
+		}
+		runClient(t, exec.CommandContext(limit, client, said.URL, said.Key, "stories"))
+	})
+}
+
+// skipOrFail: what the tests need must be there in CI.
+func skipOrFail(t *testing.T, why string) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatal(why)
+	}
+	t.Skip("NOT TESTED WITH A REAL CLIENT: ", why)
+}
+
+func runClient(t *testing.T, client *exec.Cmd) {
+	t.Helper()
+	answer, err := client.CombinedOutput()
+	if err != nil || !strings.HasSuffix(string(answer), "\nok\n") {
+		t.Fatalf("%v\n%s", err, answer)
+	}
+	t.Logf("%s", answer)
+}
