@@ -39,7 +39,8 @@ IMAGE = {"image": {"dtype": "float32", "shape": ["batch", 224, 224, 3], "fill": 
 
 
 def keras_export(net, path):
-    """Keras' own way to ONNX; its output is not noise worth showing."""
+    """Keras' own way to ONNX, which wants a network that has been called."""
+    net(np.zeros([1, *(n or 5 for n in net.input_shape[1:])], net.inputs[0].dtype))
     net.export(str(path), format="onnx", verbose=False)
 
 
