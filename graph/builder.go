@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"tandem/tensor"
 )
@@ -116,7 +117,7 @@ func (b *Builder) Private(name string, attrs Attrs, inputs ...*Value) *Value {
 
 // Node adds a node with a number of outputs.
 func (b *Builder) Node(op OpID, outputs int, attrs Attrs, inputs ...*Value) []*Value {
-	n := &Node{Op: op, Inputs: inputs, Attrs: attrs, Outputs: make([]*Value, outputs)}
+	n := &Node{Op: op, Inputs: slices.Clone(inputs), Attrs: attrs, Outputs: make([]*Value, outputs)}
 	for i := range n.Outputs {
 		n.Outputs[i] = &Value{Name: b.unique(op.Name), Def: n}
 	}
