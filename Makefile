@@ -81,7 +81,6 @@ bench-parity: build models ## outputs beside onnxruntime's on those files; QUICK
 bench-onnx: build models ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
 	$(PYTHON) bench/onnx.py
 
-<<<<<<< HEAD
 # llama.cpp's vocabularies, test vectors and chat templates, out of the source of a Python package.
 LLAMA_SOURCE = llama_cpp_python-0.3.36
 LLAMA_MODELS = bench/.llama/$(LLAMA_SOURCE)/vendor/llama.cpp/models
@@ -91,10 +90,10 @@ $(LLAMA_MODELS): | $(VENV)/bin/python
 	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: --dest bench/.llama llama-cpp-python==0.3.36
 	tar -xzf bench/.llama/$(LLAMA_SOURCE).tar.gz -C bench/.llama $(LLAMA_SOURCE)/vendor/llama.cpp/models
 
-CASES ?= 46000
+TEXTS ?= 46000
 
 bench-text: $(LLAMA_MODELS) $(VENV)/text ## tokenizers and chat templates beside Hugging Face's libraries and llama.cpp's vectors (QUICK=1: fewer texts)
-	$(PYTHON) bench/tokenizer_cases.py bench/.llama/cases --count $(if $(QUICK),1000,$(CASES)) --vocabularies $(LLAMA_MODELS) --texts $(TANDEM_DATA)/tinyshakespeare
+	$(PYTHON) bench/tokenizer_cases.py bench/.llama/cases --count $(if $(QUICK),1000,$(TEXTS)) --vocabularies $(LLAMA_MODELS) --texts $(TANDEM_DATA)/tinyshakespeare
 	$(PYTHON) bench/chat_cases.py $(LLAMA_MODELS)/templates > bench/.llama/chat.jsonl
 	LLAMA_VOCABULARIES=$(CURDIR)/$(LLAMA_MODELS) TOKENIZER_CASES=$(CURDIR)/bench/.llama/cases $(GO) test -count 1 -v -run 'TestLlamaVectors|TestEqualsHuggingFace' ./processor/tokenizer
 	CHAT_CASES=$(CURDIR)/bench/.llama/chat.jsonl $(GO) test -count 1 -v -run TestEqualsTransformers ./processor/chat
@@ -103,10 +102,9 @@ bench-text: $(LLAMA_MODELS) $(VENV)/text ## tokenizers and chat templates beside
 $(VENV)/text: bench/requirements-text.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
-=======
+
 bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them
 	$(PYTHON) bench/llm.py
->>>>>>> main
 
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:
