@@ -7,6 +7,8 @@ GO          ?= go
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VENV         = bench/.venv
 PYTHON       = $(VENV)/bin/python
+TENSORFLOW   = bench/.tensorflow
+PADDLE       = bench/.paddle
 # Node cases of the newest onnx, which makes them in memory only.
 CASES        = bench/.cases
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
@@ -14,7 +16,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx models bench-llm bench-text clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm bench-train bench-onnx bench-text bench-parity models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,15 +71,16 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 	$(PYTHON) bench/mnist.py accuracy
 	$(PYTHON) bench/mnist.py speed
 
+models: $(VENV)/export $(TENSORFLOW)/export $(PADDLE)/export ## ONNX files of real exporters in bench/.models (MODELS="resnet50 minilm": only these)
+	$(PYTHON) bench/export.py $(MODELS)
+
+bench-parity: build models ## outputs beside onnxruntime's on those files; QUICK=1: few inputs
+	$(GO) build -o bin/outputs ./bench/outputs
+	$(PYTHON) bench/parity.py $(MODELS)
+
 bench-onnx: build $(VENV)/export ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
 	$(PYTHON) bench/export.py $(if $(QUICK),$$($(PYTHON) bench/onnx.py --list --quick),$(MODELS))
 	$(PYTHON) bench/onnx.py
-
-models: $(VENV)/export ## ONNX files of real exporters in bench/.models (MODELS="resnet50 minilm": only these)
-	$(PYTHON) bench/export.py $(MODELS)
-
-bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them
-	$(PYTHON) bench/llm.py
 
 # llama.cpp's vocabularies, test vectors and chat templates, out of the source of a Python package.
 LLAMA_SOURCE = llama_cpp_python-0.3.36
@@ -101,6 +104,9 @@ $(VENV)/text: bench/requirements-text.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them
+	$(PYTHON) bench/llm.py
+
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
@@ -122,16 +128,24 @@ $(VENV)/bench: bench/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@ $(VENV)/test
 
+$(VENV)/llm: bench/requirements-llm.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 $(VENV)/export: bench/requirements-export.txt $(VENV)/bench
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.29.2
 	@touch $@
 
-$(VENV)/llm: bench/requirements-llm.txt | $(VENV)/bin/python
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+# These two pin packages that the others have in other versions.
+$(TENSORFLOW)/export: bench/requirements-export-tensorflow.txt
+$(PADDLE)/export: bench/requirements-export-paddle.txt
+$(TENSORFLOW)/export $(PADDLE)/export:
+	python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 clean: ## remove what was built
-	rm -rf bin $(VENV) bench/.venv-cases $(CASES) bench/.models data/mnist/embedded/*.gz
+	rm -rf bin $(VENV) $(TENSORFLOW) $(PADDLE) bench/.models bench/.venv-cases $(CASES) data/mnist/embedded/*.gz
 
 FORCE:

@@ -21,6 +21,9 @@ SCRIPTS = {
     "torch_text.py": Path(sys.executable),
     "torch_signal.py": Path(sys.executable),
     "sklearn_models.py": Path(sys.executable),
+    "tensorflow_models.py": HERE / ".tensorflow" / "bin" / "python",
+    "paddle_models.py": HERE / ".paddle" / "bin" / "python",
+    "quantised.py": Path(sys.executable),  # after those that it begins with
 }
 
 

@@ -37,7 +37,7 @@ def feed(name, batch=1, seed=0, **fixed):
     dims = {"batch": batch, **sizes(m, seed), **fixed}
     for dim, parts in m.get("sums", {}).items():  # such as past + length
         dims[dim] = sum(dims[p] for p in parts)
-    return {key: fill(rng, spec, [dims.get(d, d) for d in spec["shape"]]) for key, spec in m["inputs"].items()}
+    return {key: np.ascontiguousarray(fill(rng, spec, [dims.get(d, d) for d in spec["shape"]])) for key, spec in m["inputs"].items()}
 
 
 def fill(rng, spec, shape):

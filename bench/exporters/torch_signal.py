@@ -116,7 +116,7 @@ class Detector(nn.Module):
         half = anchors[:, 2:] * (y[..., 2:4].clamp(-2, 2)).exp() / 2
         boxes = torch.cat([middle - half, middle + half], -1).clamp(0, 320)
         score, label = y[..., 4:].sigmoid().max(-1)
-        keep = score > 0.5
+        keep = score > 0.8
         picture = torch.arange(image.shape[0]).unsqueeze(1).expand_as(label)[keep]
         boxes, score, label = boxes[keep], score[keep], label[keep]
         group = picture * self.classes + label  # boxes of other groups never overlap: each lies in a place of its own

@@ -54,7 +54,7 @@ def encoder(make, dynamo, mean=False, tolerance=1e-4, weights="random"):
         mask = torch.ones_like(ids)
         mask[1, 7:] = 0
         shape = ["batch", "length"]
-        export(Encoder(net, mean), (ids, mask), path, dynamo, {"input_ids": shape, "attention_mask": shape},
+        export(Encoder(net, mean).eval(), (ids, mask), path, dynamo, {"input_ids": shape, "attention_mask": shape},
                ["states", "sentence"] if mean else ["states"])
         return about(
             dynamo, weights=weights, tolerance=tolerance, sizes={"length": LENGTHS},
@@ -114,7 +114,7 @@ def gpt2(dynamo):
             shapes["past"] = None
         else:
             shapes |= {n: cached for n in names}
-        export_decoder(Decoder(net), (ids, positions, mask, *keys), path, dynamo, shapes, names, cached)
+        export_decoder(Decoder(net).eval(), (ids, positions, mask, *keys), path, dynamo, shapes, names, cached)
         return about(
             dynamo, weights="random", sizes={"length": [1, 4, 1, 9], "past": [5, 0, 31, 2]}, sums={"total": ["past", "length"]},
             inputs={"input_ids": {"dtype": "int64", "shape": ["batch", "length"], "fill": "ids", "high": config.vocab_size},
