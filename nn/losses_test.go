@@ -39,7 +39,9 @@ func TestLosses(t *testing.T) {
 		"ClassLoss smoothed, weighted": {func(b *graph.Builder, x, _, l *graph.Value) *graph.Value {
 			return nn.ClassLoss{Smoothing: 0.1, Weights: []float32{0.5, 2, 1.5}}.Build(b, x, l)
 		}, 0.646231, []float64{0.121674, -0.004325, -0.117349, -0.14982, 0.118839, 0.030981}},
-		"ClassLoss focal": {func(b *graph.Builder, x, _, l *graph.Value) *graph.Value { return nn.ClassLoss{Focus: 2}.Build(b, x, l) },
+		"ClassLoss focal": {func(b *graph.Builder, x, _, l *graph.Value) *graph.Value {
+			return nn.ClassLoss{Focus: 2}.Build(b, x, l)
+		},
 			0.324025, []float64{0.011154, 0.002489, -0.013642, -0.364124, 0.266196, 0.097928}},
 		"Triplet": {func(b *graph.Builder, x, y, _ *graph.Value) *graph.Value {
 			other := b.Op("Gather", nil, y, b.Const("flip", tensor.Of([]int64{1, 0}, 2)))
