@@ -7,12 +7,14 @@ GO          ?= go
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VENV         = bench/.venv
 PYTHON       = $(VENV)/bin/python
+# Node cases of the newest onnx, which makes them in memory only.
+CASES        = bench/.cases
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 # Packages whose tests start goroutines that share memory; the others are pure.
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm bench-train bench-onnx clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,8 +33,8 @@ demo: ## train, register, deploy and call a real model
 
 test: lint unit purego race ## everything that CI runs
 
-unit: $(VENV)/test $(MNIST)
-	ONNX_CASES=$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/onnx/backend/test/data) $(GO) test -tags embed_mnist ./...
+unit: $(VENV)/test $(CASES)/version $(MNIST)
+	ONNX_CASES_NEWEST=$(CURDIR)/$(CASES) ONNX_CASES=$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/onnx/backend/test/data) $(GO) test -tags embed_mnist ./...
 
 purego: ## the tests without assembly
 	$(GO) test -short -tags purego ./...
@@ -70,6 +72,9 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 bench-onnx: build models ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
 	$(PYTHON) bench/onnx.py
 
+bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them
+	$(PYTHON) bench/llm.py
+
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:
 	python3 -m venv $(VENV)
@@ -78,11 +83,24 @@ $(VENV)/test: bench/requirements-test.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+.PHONY: onnx-cases
+onnx-cases: $(CASES)/version ## the node cases of the newest onnx, as folders
+
+$(CASES)/version: bench/requirements-cases.txt bench/onnx_cases.py
+	python3 -m venv bench/.venv-cases
+	bench/.venv-cases/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	rm -rf $(CASES)
+	bench/.venv-cases/bin/python -W ignore bench/onnx_cases.py $(CASES)
+
 $(VENV)/bench: bench/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@ $(VENV)/test
 
+$(VENV)/llm: bench/requirements-llm.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 clean: ## remove what was built
-	rm -rf bin $(VENV) data/mnist/embedded/*.gz
+	rm -rf bin $(VENV) bench/.venv-cases $(CASES) data/mnist/embedded/*.gz
 
 FORCE:

@@ -14,6 +14,7 @@ const (
 	panelGroups, panelRows, panelAhead        = 40, 48, 56
 	panelBias, panelAdd, panelAddS, panelMask = 64, 72, 80, 88
 	panelHalf, panelMul                       = 92, 96
+	panelPanels, panelYStep, panelMulStep     = 104, 112, 120
 )
 
 // Offsets in a record of 32 quantised activations (kernel.record).
@@ -64,12 +65,22 @@ type panelWriter struct {
 	*vectorWriter
 	panelFormat
 	height int
+	second bool // what is written now reads the second panel of a pair
+}
+
+// at addresses a panel.
+func (p *panelWriter) at(base reg.Register, disp int) operand.Mem {
+	m := mem(base, disp)
+	if p.second {
+		m.Index, m.Scale = pairSize, 1
+	}
+	return m
 }
 
 func writePanels(w *writer) {
 	for _, f := range panelFormats {
-		(&panelWriter{&vectorWriter{w, 16, "AVX512"}, f, 12}).write()
-		(&panelWriter{&vectorWriter{w, 8, "AVX2"}, f, 3}).write()
+		(&panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: f, height: 12}).write()
+		(&panelWriter{vectorWriter: &vectorWriter{w, 8, "AVX2"}, panelFormat: f, height: 3}).write()
 	}
 }
 
@@ -97,21 +108,11 @@ func (p *panelWriter) write() {
 	name := "panel" + p.name[:2] + p.name[3:] + p.suffix
 	p.function(name, "func(args *byte)", name+" multiplies a panel of 16 weight rows; see panelArgs.")
 	p.do(x86.MOVQ(p.param("args"), pnlArgs))
-	for _, a := range []struct {
-		offset int
-		r      reg.Register
-	}{{panelW, pnlW}, {panelA, regA[0]}, {panelAS, pnlAS}, {panelY, pnlY}, {panelYS, pnlYS}, {panelGroups, pnlGroups}} {
-		p.do(x86.MOVQ(mem(pnlArgs, a.offset), a.r))
-	}
-	for i := 1; i < p.height/3; i++ {
-		p.do(x86.LEAQ(operand.Mem{Base: regA[i-1], Index: pnlAS, Scale: 2}, regA[i]))
-		p.do(x86.ADDQ(pnlAS, regA[i]))
-	}
+	p.do(x86.MOVQ(mem(pnlArgs, panelW), pnlW))
 	if p.narrow() {
 		p.halfPointers()
 	} else {
 		p.do(x86.MOVQ(mem(pnlArgs, panelAhead), pnlAhead))
-		p.do(x86.SUBQ(pnlW, pnlAhead))
 		p.do(x86.MOVL(mem(pnlArgs, panelMask), pnlTmp.As32()))
 		p.do(x86.KMOVW(pnlTmp.As32(), reg.K1))
 	}
@@ -173,6 +174,16 @@ func (p *panelWriter) lowMask() uint32 { return 0x0f0f0f0f << p.up() }
 func (p *panelWriter) variant(rows int) {
 	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
 	p.label(l(""))
+	for _, a := range []struct {
+		offset int
+		r      reg.Register
+	}{{panelA, regA[0]}, {panelAS, pnlAS}, {panelY, pnlY}, {panelYS, pnlYS}, {panelGroups, pnlGroups}} {
+		p.do(x86.MOVQ(mem(pnlArgs, a.offset), a.r))
+	}
+	for i := 1; i < (rows+2)/3; i++ {
+		p.do(x86.LEAQ(operand.Mem{Base: regA[i-1], Index: pnlAS, Scale: 2}, regA[i]))
+		p.do(x86.ADDQ(pnlAS, regA[i]))
+	}
 	for i := range rows {
 		p.clear(p.sum(i))
 	}
@@ -214,17 +225,22 @@ func (p *panelWriter) superScales() {
 	if p.narrow() {
 		from = pnlAhead
 	}
-	p.do(x86.VCVTPH2PS(mem(from, 0), p.reg(pvSuper)))
-	if p.high == 2 && p.up() > 0 {
-		p.do(x86.VMULPS(p.float(1.0/4), p.reg(pvSuper), p.reg(pvSuper)))
-	}
-	if p.mins {
-		p.do(x86.VCVTPH2PS(mem(from, 32), p.reg(pvSuperMin)))
-	}
+	p.loadSuper(from)
 	p.do(x86.ADDQ(operand.U32(p.head), pnlW))
 	if p.narrow() {
 		p.do(x86.ADDQ(operand.U32(p.head), pnlScales))
 		p.do(x86.ADDQ(operand.U32(p.head+p.pairs*p.pairBytes()), pnlAhead))
+	}
+}
+
+// loadSuper widens the super-scales that lie at a group's head.
+func (p *panelWriter) loadSuper(head reg.Register) {
+	p.do(x86.VCVTPH2PS(p.at(head, 0), p.reg(pvSuper)))
+	if p.high == 2 && p.up() > 0 {
+		p.do(x86.VMULPS(p.float(1.0/4), p.reg(pvSuper), p.reg(pvSuper)))
+	}
+	if p.mins {
+		p.do(x86.VCVTPH2PS(p.at(head, 32), p.reg(pvSuperMin)))
 	}
 }
 
@@ -252,15 +268,22 @@ func (p *panelWriter) block(rows, half int) {
 		p.scaled(rows, half)
 	}
 	if !p.narrow() {
-		p.prefetch(half)
+		p.prefetch(rows, half)
 	}
 }
 
-// prefetch touches as many lines ahead as the block has.
-func (p *panelWriter) prefetch(half int) {
-	lines := (p.pairBytes() + p.head/p.pairs) / 64
+// prefetch touches lines ahead: as many as the block has; for more rows half as
+// many, since weights are then read from memory for two calls or more.
+func (p *panelWriter) prefetch(rows, half int) {
+	lines := (p.pairBytes()*p.pairs + p.head + 64*p.pairs - 1) / 64 / p.pairs
+	if rows > 4 {
+		lines = (lines + 1) / 2
+	}
 	for i := half * lines / 2; i < (half+1)*lines/2; i++ {
-		p.do(x86.PREFETCHT0(operand.Mem{Base: pnlW, Index: pnlAhead, Scale: 1, Disp: 64 * i}))
+		p.do(x86.PREFETCHT0(mem(pnlAhead, 64*i)))
+	}
+	if half == 1 {
+		p.do(x86.ADDQ(operand.U32(64*lines), pnlAhead))
 	}
 }
 
@@ -323,13 +346,13 @@ func (p *panelWriter) quadAVX2(rows, half, q int, w reg.VecPhysical) {
 // codes brings the codes of four columns of 16 rows into w.
 func (p *panelWriter) codes(half, q int, w reg.VecPhysical) {
 	if p.wide {
-		p.do(x86.VMOVUPS(mem(pnlW, half*512+q*64), w))
+		p.do(x86.VMOVUPS(p.at(pnlW, half*512+q*64), w))
 		if p.narrow() { // as signed numbers
 			p.do(x86.VXORPS(p.constant(0x80808080), w, w))
 		}
 		return
 	}
-	low := mem(pnlW, q*64)
+	low := p.at(pnlW, q*64)
 	// How far the bits of this half of each byte are moved to the left.
 	shift := p.up() - 4*half
 	p.shifted(low, shift, w)
@@ -340,9 +363,9 @@ func (p *panelWriter) codes(half, q int, w reg.VecPhysical) {
 	}
 	switch p.high {
 	case 1:
-		p.plane(mem(pnlW, 512+half*64), 4-q, 0x10101010, w)
+		p.plane(p.at(pnlW, 512+half*64), 4-q, 0x10101010, w)
 	case 2:
-		p.plane(mem(pnlW, 512+half*128+q/4*64), 4+p.up()-2*(q%4), 0x30303030<<p.up(), w)
+		p.plane(p.at(pnlW, 512+half*128+q/4*64), 4+p.up()-2*(q%4), 0x30303030<<p.up(), w)
 	}
 }
 
@@ -397,21 +420,21 @@ func (p *panelWriter) loadScale(half, part int) {
 	s, at := p.reg(pvScale), p.scales()
 	switch {
 	case p.tiny:
-		p.do(x86.VCVTPH2PS(mem(from, at+32*half), s))
+		p.do(x86.VCVTPH2PS(p.at(from, at+32*half), s))
 		if p.up() > 0 {
 			p.do(x86.VMULPS(p.float(1.0/16), s, s))
 		}
 		return
 	case p.split:
-		p.do(x86.VPMOVSXBD(mem(from, at+32*half+16*part), s))
+		p.do(x86.VPMOVSXBD(p.at(from, at+32*half+16*part), s))
 	default:
-		p.do(x86.VPMOVZXBD(mem(from, at+32*half), s))
+		p.do(x86.VPMOVZXBD(p.at(from, at+32*half), s))
 	}
 	p.do(x86.VCVTDQ2PS(s, s))
 	p.do(x86.VMULPS(p.reg(pvSuper), s, s))
 	if p.mins {
 		m := p.reg(pvMin)
-		p.do(x86.VPMOVZXBD(mem(from, at+32*half+16), m))
+		p.do(x86.VPMOVZXBD(p.at(from, at+32*half+16), m))
 		p.do(x86.VCVTDQ2PS(m, m))
 		p.do(x86.VMULPS(p.reg(pvSuperMin), m, m))
 	}
@@ -485,5 +508,27 @@ func (p *panelWriter) finish(rows int) {
 		p.do(x86.VMOVUPS(p.sum(i), reg.K1, mem(pnlY, 0)))
 		p.do(x86.ADDQ(pnlYS, pnlY))
 	}
+	p.nextPanel(rows)
+}
+
+// nextPanel goes on with the panel that follows in memory, if there is one: what
+// changes is kept in the arguments.
+func (p *panelWriter) nextPanel(rows int) {
+	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
+	p.do(x86.DECQ(mem(pnlArgs, panelPanels)))
+	p.do(x86.JZ(to(l("done"))))
+	for _, a := range []struct{ pointer, step int }{{panelY, panelYStep}, {panelMul, panelMulStep}} {
+		p.do(x86.MOVQ(mem(pnlArgs, a.step), pnlTmp))
+		p.do(x86.ADDQ(pnlTmp, mem(pnlArgs, a.pointer)))
+	}
+	for _, pointer := range []int{panelBias, panelAdd} {
+		p.do(x86.MOVQ(mem(pnlArgs, pointer), pnlTmp))
+		p.do(x86.TESTQ(pnlTmp, pnlTmp))
+		p.do(x86.JZ(to(l(fmt.Sprintf("without%d", pointer)))))
+		p.do(x86.ADDQ(operand.U32(64), mem(pnlArgs, pointer)))
+		p.label(l(fmt.Sprintf("without%d", pointer)))
+	}
+	p.do(x86.JMP(to(l(""))))
+	p.label(l("done"))
 	p.done()
 }
