@@ -14,7 +14,11 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
+<<<<<<< HEAD
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx bench-text clean FORCE
+=======
 .PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm bench-train bench-onnx clean FORCE
+>>>>>>> main
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,8 +76,32 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 bench-onnx: build models ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
 	$(PYTHON) bench/onnx.py
 
+<<<<<<< HEAD
+# llama.cpp's vocabularies, test vectors and chat templates, out of the source of a Python package.
+LLAMA_SOURCE = llama_cpp_python-0.3.36
+LLAMA_MODELS = bench/.llama/$(LLAMA_SOURCE)/vendor/llama.cpp/models
+
+$(LLAMA_MODELS): | $(VENV)/bin/python
+	mkdir -p bench/.llama
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: --dest bench/.llama llama-cpp-python==0.3.36
+	tar -xzf bench/.llama/$(LLAMA_SOURCE).tar.gz -C bench/.llama $(LLAMA_SOURCE)/vendor/llama.cpp/models
+
+CASES ?= 46000
+
+bench-text: $(LLAMA_MODELS) $(VENV)/text ## tokenizers and chat templates beside Hugging Face's libraries and llama.cpp's vectors (QUICK=1: fewer texts)
+	$(PYTHON) bench/tokenizer_cases.py bench/.llama/cases --count $(if $(QUICK),1000,$(CASES)) --vocabularies $(LLAMA_MODELS) --texts $(TANDEM_DATA)/tinyshakespeare
+	$(PYTHON) bench/chat_cases.py $(LLAMA_MODELS)/templates > bench/.llama/chat.jsonl
+	LLAMA_VOCABULARIES=$(CURDIR)/$(LLAMA_MODELS) TOKENIZER_CASES=$(CURDIR)/bench/.llama/cases $(GO) test -count 1 -v -run 'TestLlamaVectors|TestEqualsHuggingFace' ./processor/tokenizer
+	CHAT_CASES=$(CURDIR)/bench/.llama/chat.jsonl $(GO) test -count 1 -v -run TestEqualsTransformers ./processor/chat
+	$(PYTHON) bench/tokenizer_speed.py bench/.llama/cases $(CURDIR)/$(LLAMA_MODELS)
+
+$(VENV)/text: bench/requirements-text.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+=======
 bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them
 	$(PYTHON) bench/llm.py
+>>>>>>> main
 
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:
