@@ -184,7 +184,6 @@ func kernelOnesLike(c *graph.Call) (func() error, error) {
 	}, nil
 }
 
-
 // gradExtreme: the inputs that are the greatest, or least, share the gradient.
 func gradExtreme(g *graph.Gradient) error {
 	y := g.Node.Outputs[0]
