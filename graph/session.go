@@ -98,7 +98,10 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) ([]*tensor.
 	if err != nil {
 		return nil, err
 	}
-	if err := f.run(ctx, in); err != nil {
+	s.p.opt.Pool.Hold()
+	err = f.run(ctx, in)
+	s.p.opt.Pool.Release()
+	if err != nil {
 		f.free()
 		return nil, err
 	}

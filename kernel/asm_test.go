@@ -57,6 +57,7 @@ func TestArgumentLayouts(t *testing.T) {
 		{"packArgs.ds", unsafe.Offsetof(pack.ds), 24}, {"packArgs.pieces", unsafe.Offsetof(pack.pieces), 56},
 		{"panelArgs.groups", unsafe.Offsetof(panel.groups), 40}, {"panelArgs.ahead", unsafe.Offsetof(panel.ahead), 56},
 		{"panelArgs.mask", unsafe.Offsetof(panel.mask), 88}, {"panelArgs.mul", unsafe.Offsetof(panel.mul), 96},
+		{"panelArgs.panels", unsafe.Offsetof(panel.panels), 104}, {"panelArgs.mulstep", unsafe.Offsetof(panel.mulstep), 120},
 		{"packArgs.ahead", unsafe.Offsetof(pack.ahead), 64},
 		{"piece", unsafe.Sizeof(piece{}), 16}, {"piece.mask", unsafe.Offsetof(piece{}.mask), 8},
 		{"dropoutArgs.threshold", unsafe.Offsetof(drop.threshold), 40}, {"dropoutArgs.keys", unsafe.Offsetof(drop.keys), 48},

@@ -52,7 +52,9 @@ type linearRun struct {
 	vnni    bool
 	ldy     int // columns of Y
 	stride  int // bytes of a row of records
+	parts   []linearPart
 	panels  int // to go over for a block of rows
+	run     int // panels in a call, at most
 	rows    int // of X that are multiplied at a time: their records stay in L2
 	tile    int // rows in a call of the kernel
 	floats  bool
@@ -64,12 +66,22 @@ type linearRun struct {
 	phase   linearPhase
 }
 
+// linearPart is what the format of a weight comes to.
+type linearPart struct {
+	float              bool
+	wide, size, groups int // of a panel: rows, bytes, groups of columns
+	panels             int
+}
+
 type linearPhase uint8
 
 const (
 	linearPrepare linearPhase = iota
 	linearMultiply
 )
+
+// runBytes bounds the weights that one call of a kernel reads.
+const runBytes = 256 << 10
 
 // recordsInCache bounds the records of a block of rows: half of a usual L2 cache.
 const recordsInCache = 512 << 10
@@ -78,14 +90,20 @@ const recordsInCache = 512 << 10
 func (l *Linear) plan(p *Pool) {
 	l.isa, l.vnni = p.isa, p.vnni
 	l.ldy, l.panels, l.floats, l.blocks = 0, 0, false, false
+	l.parts = l.parts[:0]
 	for _, w := range l.Weights {
-		l.ldy += w.N
-		if floatSize(w.Format) > 0 {
+		part := linearPart{float: floatSize(w.Format) > 0, wide: PanelRows(w.Format, p.isa), size: PanelBytes(w.Format, l.K, p.isa)}
+		if part.float {
 			l.floats = true
 		} else {
 			l.blocks = true
+			layout, _ := ref.PanelOf(w.Format)
+			part.groups = layout.Groups(l.K)
 		}
-		l.panels += ceilDiv(w.N, PanelRows(w.Format, p.isa))
+		part.panels = ceilDiv(w.N, part.wide)
+		l.parts = append(l.parts, part)
+		l.ldy += w.N
+		l.panels += part.panels
 	}
 	if l.Gate != GateNone {
 		l.ldy, l.panels = l.ldy/2, l.panels/2
@@ -95,9 +113,13 @@ func (l *Linear) plan(p *Pool) {
 	l.rows = min(l.M, max(1, recordsInCache/l.stride/height)*height)
 	tiles := ceilDiv(l.rows, height)
 	l.tile = ceilDiv(l.rows, max(1, tiles))
+	l.run = 1
+	if l.M <= l.tile { // long runs through memory, of some 20 µs
+		l.run = max(1, runBytes/l.parts[0].size)
+	}
 	l.worker = 0
 	if l.Gate != GateNone {
-		l.worker = l.rows * PanelRows(l.Weights[0].Format, p.isa) * 4
+		l.worker = l.run * l.rows * l.parts[0].wide * 4
 	}
 	l.worker += 64 + ceilDiv(l.K, 64)*64*4
 }
@@ -147,8 +169,8 @@ func (l *Linear) Run(p *Pool, scratch []byte) {
 	l.phase = linearMultiply
 	units := ceilDiv(l.M, l.rows) * l.panels
 	grain := 1
-	if l.M <= l.tile { // long runs through memory
-		grain = max(1, units/(4*p.threads))
+	if l.M <= l.tile {
+		grain = max(1, units/(chunksPerThread*p.threads))
 	}
 	p.run(units, grain, l)
 }
@@ -172,7 +194,7 @@ func (l *Linear) check(p *Pool, scratch int) {
 		}
 	}
 	if l.Gate != GateNone && (len(l.Weights) != 2 || l.Weights[0].N != l.Weights[1].N ||
-		PanelRows(l.Weights[0].Format, p.isa) != PanelRows(l.Weights[1].Format, p.isa)) {
+		l.parts[0].wide != l.parts[1].wide) {
 		panic("kernel: Linear with a gate needs two weights alike")
 	}
 	checkLen("Linear", "scratch", scratch, l.recordBytes()+l.normedBytes()+p.threads*l.worker)
@@ -186,9 +208,10 @@ func (l *Linear) chunk(lo, hi, worker int) {
 		}
 		return
 	}
-	for i := lo; i < hi; i++ {
-		first := i / l.panels * l.rows
-		l.panel(first, min(first+l.rows, l.M), i%l.panels, room)
+	for lo < hi {
+		first, panel := lo/l.panels*l.rows, lo%l.panels
+		n := min(hi-lo, l.panels-panel, l.run)
+		lo += l.multiplyPanels(first, min(first+l.rows, l.M), panel, n, room)
 	}
 }
 
@@ -211,87 +234,123 @@ func (l *Linear) prepare(row int, room []byte) {
 	clear(r[l.K/32*ref.RecordBytes:])
 }
 
-// panel multiplies rows from lo to hi of X with a panel of weights, or with two
-// that are gated.
-func (l *Linear) panel(lo, hi, panel int, room []byte) {
-	if l.Gate == GateNone {
-		w, column := 0, 0
-		for n := ceilDiv(l.Weights[0].N, PanelRows(l.Weights[0].Format, l.isa)); panel >= n; n = ceilDiv(l.Weights[w].N, PanelRows(l.Weights[w].Format, l.isa)) {
-			panel -= n
-			column += l.Weights[w].N
-			w++
-		}
-		l.multiply(&l.Weights[w], panel, lo, hi, place{y: l.Y, column: column, stride: l.ldy, add: l.Add})
-		return
+// multiplyPanels multiplies rows from lo to hi of X with up to n panels, of one
+// weight, or of two that are gated. It returns how many.
+func (l *Linear) multiplyPanels(lo, hi, panel, n int, room []byte) int {
+	w, column := 0, 0
+	for panel >= l.parts[w].panels {
+		panel -= l.parts[w].panels
+		column += l.Weights[w].N
+		w++
 	}
-	wide := PanelRows(l.Weights[0].Format, l.isa)
-	gate := floatsAt(room)[:(hi-lo)*wide]
-	l.multiply(&l.Weights[0], panel, lo, hi, place{y: gate, column: -panel * wide, stride: wide, first: lo})
+	n = min(n, l.parts[w].panels-panel)
+	if l.Gate == GateNone {
+		l.multiply(w, panel, n, lo, hi, place{y: l.Y, column: column, stride: l.ldy, step: l.parts[w].wide, add: l.Add})
+		return n
+	}
+	wide := l.parts[0].wide
+	gate := floatsAt(room)[:n*(hi-lo)*wide]
+	l.multiply(0, panel, n, lo, hi, place{y: gate, column: -panel * wide, stride: wide, step: (hi - lo) * wide, first: lo})
 	op := OpSiLU
 	if l.Gate == GateGELU {
 		op = OpGELU
 	}
 	activate(l.isa, op, gate)
-	l.multiply(&l.Weights[1], panel, lo, hi, place{y: l.Y, stride: l.ldy, add: l.Add, mul: gate})
+	l.multiply(1, panel, n, lo, hi, place{y: l.Y, stride: l.ldy, step: wide, add: l.Add, mul: gate})
+	return n
 }
 
-// place says where products go: row r and column c of a weight are element
-// (r-first)·stride + column + c of y.
+// place says where products go: row r of column c of panel p of a weight is element
+// (r-first)·stride + column + p·step + c of y.
 type place struct {
-	y              []float32
-	column, stride int
-	first          int
-	mul            []float32 // factors, [rows][panel width]
-	add            []float32 // addends, placed as y is
+	y                    []float32
+	column, stride, step int
+	first                int
+	mul                  []float32 // factors, [panels][rows][panel width]
+	add                  []float32 // addends, placed as y is
 }
 
-func (l *Linear) multiply(w *Weight, panel, lo, hi int, to place) {
-	size := PanelBytes(w.Format, l.K, l.isa)
-	data := w.Data[panel*size:]
-	if floatSize(w.Format) > 0 {
-		l.multiplyFloats(w, data[:size], panel, lo, hi, to)
+// multiply computes n panels of weight w.
+func (l *Linear) multiply(w, panel, n, lo, hi int, to place) {
+	part := &l.parts[w]
+	data := l.Weights[w].Data[panel*part.size:]
+	if !part.float && l.vnni {
+		l.multiplyVNNI(w, panel, n, lo, hi, data, to)
 		return
 	}
-	if l.isa == Generic || !l.vnni {
-		l.multiplyNarrow(w, data[:size], panel, lo, hi, to)
+	for i := range n {
+		at := to
+		at.column += panel*part.wide + i*to.step
+		if to.mul != nil {
+			at.mul = to.mul[i*(hi-lo)*part.wide:]
+		}
+		if part.float {
+			l.multiplyFloats(w, data[i*part.size:][:part.size], panel+i, lo, hi, at)
+		} else {
+			l.multiplyNarrow(w, data[i*part.size:][:part.size], panel+i, lo, hi, at)
+		}
+	}
+}
+
+// multiplyVNNI leaves all to the kernel. A last panel that is not full has a mask.
+func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
+	part, weight := &l.parts[w], &l.Weights[w]
+	if rest := weight.N - panel*part.wide; n > 1 && n*part.wide > rest {
+		l.multiplyVNNI(w, panel, n-1, lo, hi, data, to)
+		last := to
+		last.column += (n - 1) * (to.step - part.wide)
+		if to.mul != nil {
+			last.mul = to.mul[(n-1)*(hi-lo)*part.wide:]
+		}
+		l.multiplyVNNI(w, panel+n-1, 1, lo, hi, data[(n-1)*part.size:], last)
 		return
 	}
-	p, _ := ref.PanelOf(w.Format)
-	n0 := panel * ref.PanelRows
+	n0 := panel * part.wide
 	args := panelArgs{
-		w: unsafe.Pointer(&data[0]), as: uintptr(l.stride), ys: uintptr(to.stride) * 4, groups: p.Groups(l.K),
-		mask: uint32(1)<<min(ref.PanelRows, w.N-n0) - 1, adds: uintptr(to.stride) * 4,
+		w: unsafe.Pointer(&data[0]), as: uintptr(l.stride), ys: uintptr(to.stride) * 4, groups: part.groups,
+		mask: uint32(1)<<min(part.wide, weight.N-n0) - 1, adds: uintptr(to.stride) * 4, ystep: uintptr(to.step) * 4,
 	}
-	if w.Bias != nil {
-		args.bias = unsafe.Pointer(&w.Bias[n0])
-	}
+	next := unsafe.Pointer(unsafe.SliceData(data[min(len(data)-1, part.size):]))
 	for i := lo; i < hi; i += l.tile {
-		args.rows = min(l.tile, hi-i)
+		args.rows, args.panels = min(l.tile, hi-i), n
 		args.a = unsafe.Pointer(&l.records[i*l.stride])
 		at := (i-to.first)*to.stride + to.column + n0
 		args.y = unsafe.Pointer(&to.y[at])
+		if weight.Bias != nil {
+			args.bias = unsafe.Pointer(&weight.Bias[n0])
+		}
 		if to.add != nil {
 			args.add = unsafe.Pointer(&to.add[at])
 		}
 		if to.mul != nil {
-			args.mul = unsafe.Pointer(&to.mul[(i-lo)*ref.PanelRows])
+			args.mul = unsafe.Pointer(&to.mul[(i-lo)*part.wide])
+			args.mulstep = uintptr(hi-lo) * uintptr(part.wide) * 4
 		}
-		args.ahead = args.w
-		switch {
-		case hi-lo <= l.tile:
-			args.ahead = unsafe.Pointer(&data[min(len(data)-1, streamAhead)])
-		case i+l.tile >= hi && len(data) > size:
-			args.ahead = unsafe.Pointer(&data[size])
-		}
-		panelAsm(p.Format, true, &args)
+		args.ahead = l.prefetched(args.w, next, (i-lo)/l.tile, part.size, hi-lo)
+		panelAsm(weight.Format, true, &args)
 	}
 }
 
-// streamAhead is how far ahead weights are prefetched that are read once.
+// prefetched is where call i on a panel, for rows rows in all, prefetches. Weights
+// that are read once stream; else the first two calls bring half of the next panel
+// each.
+func (l *Linear) prefetched(w, next unsafe.Pointer, i, size, rows int) unsafe.Pointer {
+	switch {
+	case rows <= 4:
+		return unsafe.Add(w, streamAhead)
+	case i < 2:
+		return unsafe.Add(next, i*size/2)
+	}
+	return w
+}
+
+// streamAhead is how far ahead weights are prefetched that are read once, in bytes.
+// A prefetch beyond the end of memory does nothing.
 const streamAhead = 6 << 10
 
 // multiplyNarrow is multiply for the kernels that leave the finish to Go.
-func (l *Linear) multiplyNarrow(w *Weight, data []byte, panel, lo, hi int, to place) {
+func (l *Linear) multiplyNarrow(i int, data []byte, panel, lo, hi int, to place) {
+	w := &l.Weights[i]
 	p, _ := ref.PanelOf(w.Format)
 	var tile [3 * ref.PanelRows]float32
 	groups, n0 := p.Groups(l.K), panel*ref.PanelRows
@@ -319,7 +378,7 @@ func (l *Linear) multiplyNarrow(w *Weight, data []byte, panel, lo, hi int, to pl
 func (l *Linear) finish(w *Weight, tile []float32, wide, row, fromLo, rows, n0 int, to place) {
 	n := min(wide, w.N-n0)
 	for r := range rows {
-		at := (row+r-to.first)*to.stride + to.column + n0
+		at := (row+r-to.first)*to.stride + to.column
 		y := to.y[at:][:n]
 		for c, v := range tile[r*wide:][:n] {
 			if w.Bias != nil {
@@ -337,7 +396,8 @@ func (l *Linear) finish(w *Weight, tile []float32, wide, row, fromLo, rows, n0 i
 }
 
 // multiplyFloats is multiply for weights without scales.
-func (l *Linear) multiplyFloats(w *Weight, data []byte, panel, lo, hi int, to place) {
+func (l *Linear) multiplyFloats(i int, data []byte, panel, lo, hi int, to place) {
+	w := &l.Weights[i]
 	shape := shapeOf(l.isa)
 	x := l.X
 	if l.Norm != nil {
@@ -387,4 +447,8 @@ type panelArgs struct {
 	mask      uint32 // columns that exist
 	half      uint32 // which 8 columns, on AVX2
 	mul       unsafe.Pointer
+	// More panels that follow in memory: how many there are in all, and how far y
+	// and mul move on from one to the next. The kernel changes y, mul, bias, add.
+	panels         int
+	ystep, mulstep uintptr
 }

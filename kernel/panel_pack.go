@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	endian "encoding/binary"
 	"fmt"
 
 	"tandem/kernel/ref"
@@ -97,17 +98,32 @@ func packPanel(f block.Format, dst, src []byte, rows, columns int) {
 	}
 }
 
+// The codes of four columns lie together: they are moved as words, several to a
+// step. Words of a row are 64 bytes apart.
+
+func word(b []byte, i int) uint32       { return endian.LittleEndian.Uint32(b[4*i:]) }
+func putWord(b []byte, i int, v uint32) { endian.LittleEndian.PutUint32(b[4*i:], v) }
+
 // packTiny places a block of 32, which has one scale.
 func packTiny(p ref.Panel, pair, from []byte, row, half int) {
 	copy(pair[p.ScalesAt()+32*half+2*row:], from[:2])
-	for i, q := range from[2:p.Format.Bytes()] {
-		if p.Wide {
-			p.PutCode(pair, row, 32*half+i, int(q^0x80))
-			continue
+	codes := from[2:p.Format.Bytes()]
+	if p.Wide {
+		for q := range 8 {
+			putWord(pair[half*512:], 16*q+row, word(codes, q)^0x80808080)
 		}
-		p.PutCode(pair, row, 32*half+i, int(q&15))
-		p.PutCode(pair, row, 32*half+16+i, int(q>>4))
+		return
 	}
+	for q := range 4 {
+		w := word(codes, q)
+		orNibbles(pair, 16*q+row, w&0x0f0f0f0f, half)
+		orNibbles(pair, 16*(q+4)+row, w>>4&0x0f0f0f0f, half)
+	}
+}
+
+// orNibbles adds four codes of a block, the first of a pair in the low nibbles.
+func orNibbles(pair []byte, at int, codes uint32, half int) {
+	putWord(pair, at, word(pair, at)|codes<<(4*half))
 }
 
 // packSuper places a block of 256.
@@ -120,8 +136,18 @@ func packSuper(p ref.Panel, group, from []byte, row int) {
 	}
 	for i := range p.Pairs {
 		pair := group[p.Head+i*p.PairBytes():][:p.PairBytes()]
-		for c, code := range b.codes[64*i:][:64] {
-			p.PutCode(pair, row, c, int(code))
+		for q := range 16 {
+			half, at := q/8, q%8
+			w := b.codes[16*i+q]
+			orNibbles(pair, 16*at+row, w&0x0f0f0f0f, half)
+			switch high := w >> 4; p.High {
+			case 1:
+				plane := pair[512+half*64:]
+				putWord(plane, row, word(plane, row)|high&0x01010101<<at)
+			case 2:
+				plane := pair[512+half*128+at/4*64:]
+				putWord(plane, row, word(plane, row)|high&0x03030303<<(2*(at%4)))
+			}
 		}
 		s := pair[p.ScalesAt():]
 		if p.Split {
@@ -136,11 +162,11 @@ func packSuper(p ref.Panel, group, from []byte, row int) {
 	}
 }
 
-// superBlock is a block of 256 taken apart: codes counted from zero, steps for 32
-// (or 16) numbers, offsets.
+// superBlock is a block of 256 taken apart: codes counted from zero, four to a
+// word; steps for 32 (or 16) numbers; offsets.
 type superBlock struct {
 	dAt     int // where the super-scale lies
-	codes   [256]byte
+	codes   [64]uint32
 	steps   [16]byte
 	offsets [8]byte
 }
@@ -162,12 +188,12 @@ func (b *superBlock) read(f block.Format, from []byte) {
 		high, low = from[16:48], from[48:]
 	}
 	for i := range b.codes {
-		part := i / 32
-		code := low[part/2*32+i%32] >> (part % 2 * 4) & 15
+		part, q := i/8, i%8
+		w := word(low, part/2*8+q) >> (part % 2 * 4) & 0x0f0f0f0f
 		if high != nil {
-			code |= high[i%32] >> part & 1 << 4
+			w |= word(high, q) >> part & 0x01010101 << 4
 		}
-		b.codes[i] = code
+		b.codes[i] = w
 	}
 }
 
@@ -176,7 +202,8 @@ func (b *superBlock) readSix(from []byte) {
 	copy(b.steps[:], from[192:208])
 	b.dAt = 208
 	for i := range b.codes {
-		h, at := i/128, i%128
-		b.codes[i] = low[h*64+at%64]>>(at/64*4)&15 | high[h*32+at%32]>>(at/32*2)&3<<4
+		h, at := i/32, i%32 // in words of a half
+		w := word(low, h*16+at%16) >> (at / 16 * 4) & 0x0f0f0f0f
+		b.codes[i] = w | word(high, h*8+at%8)>>(at/8*2)&0x03030303<<4
 	}
 }

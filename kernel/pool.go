@@ -11,6 +11,10 @@ import (
 // Successive kernels of one graph follow each other well within it.
 const spinLimit = 20 * time.Microsecond
 
+// holdLimit is the same while the pool is held: longer than what a graph does between
+// two operations that are divided, and far less than waking a thread costs each time.
+const holdLimit = 200 * time.Microsecond
+
 // chunksPerThread bounds the load imbalance at the end of a For to about
 // 1/chunksPerThread of one thread's share.
 const chunksPerThread = 16
@@ -42,6 +46,7 @@ type Pool struct {
 	closed bool       // guarded by mu
 
 	gate     atomic.Uint64
+	held     atomic.Int32  // calls of Hold without Release
 	waiting  atomic.Bool   // the caller is parked on done
 	done     chan struct{} // capacity 1
 	sleepers []sleeper     // one per worker goroutine
@@ -113,6 +118,13 @@ func (p *Pool) Close() {
 	p.wakeAll()
 	p.exited.Wait()
 }
+
+// Hold tells that work will come in quick succession until Release, so that workers
+// wait for it awake. Holds nest.
+func (p *Pool) Hold() { p.held.Add(1) }
+
+// Release ends a Hold.
+func (p *Pool) Release() { p.held.Add(-1) }
 
 // For runs body over [0,n) in chunks that are multiples of grain (the last may
 // be shorter) and returns when all are done. Chunks are handed out in order to
@@ -235,9 +247,12 @@ func (p *Pool) enter(n uint64) bool {
 // code that the scheduler can preempt, then parks.
 func (p *Pool) awaitJob(s *sleeper, seen uint64) uint64 {
 	for {
-		for start := time.Now(); time.Since(start) < spinLimit; spinPause() {
+		for start := time.Now(); ; spinPause() {
 			if g := p.gate.Load(); g/gateJob != seen {
 				return g
+			}
+			if waited := time.Since(start); waited > spinLimit && (waited > holdLimit || p.held.Load() == 0) {
+				break
 			}
 		}
 		s.parked.Store(true)

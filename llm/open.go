@@ -175,7 +175,12 @@ func (m *Model) start(w *weights, o Options) error {
 	if err != nil {
 		return err
 	}
-	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, nil)})
+	region, err := w.packingRegion()
+	if err != nil {
+		return err
+	}
+	m.closers = append(m.closers, region.Close)
+	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, packInto(region))})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ const (
 	panelGroups, panelRows, panelAhead        = 40, 48, 56
 	panelBias, panelAdd, panelAddS, panelMask = 64, 72, 80, 88
 	panelHalf, panelMul                       = 92, 96
+	panelPanels, panelYStep, panelMulStep     = 104, 112, 120
 )
 
 // Offsets in a record of 32 quantised activations (kernel.record).
@@ -97,21 +98,11 @@ func (p *panelWriter) write() {
 	name := "panel" + p.name[:2] + p.name[3:] + p.suffix
 	p.function(name, "func(args *byte)", name+" multiplies a panel of 16 weight rows; see panelArgs.")
 	p.do(x86.MOVQ(p.param("args"), pnlArgs))
-	for _, a := range []struct {
-		offset int
-		r      reg.Register
-	}{{panelW, pnlW}, {panelA, regA[0]}, {panelAS, pnlAS}, {panelY, pnlY}, {panelYS, pnlYS}, {panelGroups, pnlGroups}} {
-		p.do(x86.MOVQ(mem(pnlArgs, a.offset), a.r))
-	}
-	for i := 1; i < p.height/3; i++ {
-		p.do(x86.LEAQ(operand.Mem{Base: regA[i-1], Index: pnlAS, Scale: 2}, regA[i]))
-		p.do(x86.ADDQ(pnlAS, regA[i]))
-	}
+	p.do(x86.MOVQ(mem(pnlArgs, panelW), pnlW))
 	if p.narrow() {
 		p.halfPointers()
 	} else {
 		p.do(x86.MOVQ(mem(pnlArgs, panelAhead), pnlAhead))
-		p.do(x86.SUBQ(pnlW, pnlAhead))
 		p.do(x86.MOVL(mem(pnlArgs, panelMask), pnlTmp.As32()))
 		p.do(x86.KMOVW(pnlTmp.As32(), reg.K1))
 	}
@@ -173,6 +164,16 @@ func (p *panelWriter) lowMask() uint32 { return 0x0f0f0f0f << p.up() }
 func (p *panelWriter) variant(rows int) {
 	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
 	p.label(l(""))
+	for _, a := range []struct {
+		offset int
+		r      reg.Register
+	}{{panelA, regA[0]}, {panelAS, pnlAS}, {panelY, pnlY}, {panelYS, pnlYS}, {panelGroups, pnlGroups}} {
+		p.do(x86.MOVQ(mem(pnlArgs, a.offset), a.r))
+	}
+	for i := 1; i < (rows+2)/3; i++ {
+		p.do(x86.LEAQ(operand.Mem{Base: regA[i-1], Index: pnlAS, Scale: 2}, regA[i]))
+		p.do(x86.ADDQ(pnlAS, regA[i]))
+	}
 	for i := range rows {
 		p.clear(p.sum(i))
 	}
@@ -252,15 +253,22 @@ func (p *panelWriter) block(rows, half int) {
 		p.scaled(rows, half)
 	}
 	if !p.narrow() {
-		p.prefetch(half)
+		p.prefetch(rows, half)
 	}
 }
 
-// prefetch touches as many lines ahead as the block has.
-func (p *panelWriter) prefetch(half int) {
-	lines := (p.pairBytes() + p.head/p.pairs) / 64
+// prefetch touches lines ahead: as many as the block has; for more rows half as
+// many, since weights are then read from memory for two calls or more.
+func (p *panelWriter) prefetch(rows, half int) {
+	lines := (p.pairBytes()*p.pairs + p.head + 64*p.pairs - 1) / 64 / p.pairs
+	if rows > 4 {
+		lines = (lines + 1) / 2
+	}
 	for i := half * lines / 2; i < (half+1)*lines/2; i++ {
-		p.do(x86.PREFETCHT0(operand.Mem{Base: pnlW, Index: pnlAhead, Scale: 1, Disp: 64 * i}))
+		p.do(x86.PREFETCHT0(mem(pnlAhead, 64*i)))
+	}
+	if half == 1 {
+		p.do(x86.ADDQ(operand.U32(64*lines), pnlAhead))
 	}
 }
 
@@ -485,5 +493,27 @@ func (p *panelWriter) finish(rows int) {
 		p.do(x86.VMOVUPS(p.sum(i), reg.K1, mem(pnlY, 0)))
 		p.do(x86.ADDQ(pnlYS, pnlY))
 	}
+	p.nextPanel(rows)
+}
+
+// nextPanel goes on with the panel that follows in memory, if there is one: what
+// changes is kept in the arguments.
+func (p *panelWriter) nextPanel(rows int) {
+	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
+	p.do(x86.DECQ(mem(pnlArgs, panelPanels)))
+	p.do(x86.JZ(to(l("done"))))
+	for _, a := range []struct{ pointer, step int }{{panelY, panelYStep}, {panelMul, panelMulStep}} {
+		p.do(x86.MOVQ(mem(pnlArgs, a.step), pnlTmp))
+		p.do(x86.ADDQ(pnlTmp, mem(pnlArgs, a.pointer)))
+	}
+	for _, pointer := range []int{panelBias, panelAdd} {
+		p.do(x86.MOVQ(mem(pnlArgs, pointer), pnlTmp))
+		p.do(x86.TESTQ(pnlTmp, pnlTmp))
+		p.do(x86.JZ(to(l(fmt.Sprintf("without%d", pointer)))))
+		p.do(x86.ADDQ(operand.U32(64), mem(pnlArgs, pointer)))
+		p.label(l(fmt.Sprintf("without%d", pointer)))
+	}
+	p.do(x86.JMP(to(l(""))))
+	p.label(l("done"))
 	p.done()
 }

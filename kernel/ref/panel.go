@@ -108,23 +108,6 @@ func (p Panel) Code(pair []byte, row, column int) int {
 	return code
 }
 
-// PutCode writes what Code reads into a pair of zeros.
-func (p Panel) PutCode(pair []byte, row, column, code int) {
-	half, quad := column/32, column%32/4
-	at := 4*row + column%4
-	if p.Wide {
-		pair[half*512+quad*64+at] = byte(code)
-		return
-	}
-	pair[quad*64+at] |= byte(code & 15 << (4 * half))
-	switch p.High {
-	case 1:
-		pair[512+half*64+at] |= byte(code >> 4 << quad)
-	case 2:
-		pair[512+half*128+quad/4*64+at] |= byte(code >> 4 << (2 * (quad % 4)))
-	}
-}
-
 // scale is that of a row for 16 columns, and its offset.
 func (p Panel) scale(group, pair []byte, row, column int) (scale, offset float32) {
 	half, s := column/32, pair[p.ScalesAt():]
