@@ -9,10 +9,10 @@ VENV         = bench/.venv
 PYTHON       = $(VENV)/bin/python
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 # Packages whose tests start goroutines that share memory; the others are pure.
-RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
+RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx llm-parity clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,17 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 
 bench-onnx: build models ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
 	$(PYTHON) bench/onnx.py
+
+# LLAMA is a folder with llama.cpp: its source, and build/bin/llama-server.
+LLAMA ?= ../llama.cpp
+llm-parity: $(VENV)/llm ## small language models of every architecture beside transformers and llama.cpp
+	$(PYTHON) bench/llm_make.py $(VENV)/models
+	$(PYTHON) bench/llm_llama.py --build $(LLAMA)/build/bin --source $(LLAMA) gguf $(VENV)/models
+	LLM_MODELS=$(abspath $(VENV)/models) $(GO) test ./llm -count=1 -v -run 'TestTransformers|TestGGUFEqualsLlamaCpp'
+
+$(VENV)/llm: bench/requirements-llm.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:

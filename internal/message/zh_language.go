@@ -55,6 +55,8 @@ var zhLanguage = [...]entry{
 	{"%d requests wait: the limit MaxQueued is %d", "有 %d 个请求在等待：上限 MaxQueued 为 %d"},
 	{"the model has no chat template", "模型没有对话模板"},
 	{"use a model that was trained to chat, or ask for a completion", "使用经过对话训练的模型，或改用续写"},
+	{"the model takes %d MiB of memory and its cache for %d tokens %d MiB: %d MiB are allowed", "模型需要 %d MiB 内存，其 %d 个词元的缓存需要 %d MiB：只允许 %d MiB"},
+	{"use a smaller or quantised model, a smaller context, or allow more memory", "使用更小或量化的模型、更小的上下文，或允许更多内存"},
 	{"a context of %d tokens is asked for, the model was made for %d", "要求的上下文为 %d 个词元，模型只支持 %d 个"},
 	{"ask for a smaller context", "要求更小的上下文"},
 	{"%s has %d bytes, at most %d are read", "%s 有 %d 字节，最多读取 %d 字节"},
