@@ -7,6 +7,8 @@ GO          ?= go
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VENV         = bench/.venv
 PYTHON       = $(VENV)/bin/python
+# Node cases of the newest onnx, which makes them in memory only.
+CASES        = bench/.cases
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 # Packages whose tests start goroutines that share memory; the others are pure.
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
@@ -31,8 +33,8 @@ demo: ## train, register, deploy and call a real model
 
 test: lint unit purego race ## everything that CI runs
 
-unit: $(VENV)/test $(MNIST)
-	ONNX_CASES=$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/onnx/backend/test/data) $(GO) test -tags embed_mnist ./...
+unit: $(VENV)/test $(CASES)/version $(MNIST)
+	ONNX_CASES_NEWEST=$(CURDIR)/$(CASES) ONNX_CASES=$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/onnx/backend/test/data) $(GO) test -tags embed_mnist ./...
 
 purego: ## the tests without assembly
 	$(GO) test -short -tags purego ./...
@@ -89,11 +91,20 @@ $(VENV)/test: bench/requirements-test.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+.PHONY: onnx-cases
+onnx-cases: $(CASES)/version ## the node cases of the newest onnx, as folders
+
+$(CASES)/version: bench/requirements-cases.txt bench/onnx_cases.py
+	python3 -m venv bench/.venv-cases
+	bench/.venv-cases/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	rm -rf $(CASES)
+	bench/.venv-cases/bin/python -W ignore bench/onnx_cases.py $(CASES)
+
 $(VENV)/bench: bench/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@ $(VENV)/test
 
 clean: ## remove what was built
-	rm -rf bin $(VENV) data/mnist/embedded/*.gz
+	rm -rf bin $(VENV) bench/.venv-cases $(CASES) data/mnist/embedded/*.gz
 
 FORCE:

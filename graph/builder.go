@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"tandem/tensor"
 )
@@ -116,7 +117,7 @@ func (b *Builder) Private(name string, attrs Attrs, inputs ...*Value) *Value {
 
 // Node adds a node with a number of outputs.
 func (b *Builder) Node(op OpID, outputs int, attrs Attrs, inputs ...*Value) []*Value {
-	n := &Node{Op: op, Inputs: inputs, Attrs: attrs, Outputs: make([]*Value, outputs)}
+	n := &Node{Op: op, Inputs: slices.Clone(inputs), Attrs: attrs, Outputs: make([]*Value, outputs)}
 	for i := range n.Outputs {
 		n.Outputs[i] = &Value{Name: b.unique(op.Name), Def: n}
 	}
@@ -134,11 +135,11 @@ func (b *Builder) Node(op OpID, outputs int, attrs Attrs, inputs ...*Value) []*V
 // inferNode runs the shape rule of one node. Where the shape depends on data, the
 // outputs' types stay unknown.
 func inferNode(g *Graph, ops *Table, n *Node) error {
-	op, err := ops.of(g, n)
+	op, err := ops.Of(g, n)
 	if err != nil {
 		return fmt.Errorf("node %v: %w", n, err)
 	}
-	err = infer(n, op, g.Opset[n.Op.Domain], static{})
+	err = infer(n, op, g.OpVersion(n), static{})
 	if errors.Is(err, ErrNeedsData) {
 		for _, o := range n.Outputs {
 			if o != nil {

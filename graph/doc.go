@@ -10,6 +10,7 @@
 //	builder.go  adding nodes; types are inferred as they are added
 //	infer.go    what a shape rule sees
 //	grad.go     Grad: the backward pass as more nodes
+//	gradient_node.go  a node that asks for a gradient becomes the nodes that compute it
 //	pass.go     rewrites: folding, dead nodes, fusion
 //	plan.go     lifetimes, storage shared in place, offsets in one arena
 //	program.go  Compile: a graph made ready to run

@@ -167,7 +167,7 @@ func (f *frame) extend() error {
 	nodes, lo, hi := f.p.g.Nodes, f.next, f.next
 	for ; hi < len(nodes); hi++ {
 		n := nodes[hi]
-		err := infer(n, f.p.ops[hi], f.p.g.Opset[n.Op.Domain], f)
+		err := infer(n, f.p.ops[hi], f.p.g.OpVersion(n), f)
 		if errors.Is(err, ErrNeedsData) {
 			break
 		}

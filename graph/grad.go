@@ -81,7 +81,7 @@ func Grad(b *Builder, loss *Value, wrt []*Value) ([]*Value, error) {
 		if !any {
 			continue
 		}
-		op, err := b.Ops.of(b.G, n)
+		op, err := b.Ops.Of(b.G, n)
 		if err != nil {
 			return nil, err
 		}

@@ -137,6 +137,17 @@ type Node struct {
 	Inputs  []*Value
 	Outputs []*Value
 	Attrs   Attrs
+	// Version is that of the operator's domain where it is not the graph's: in what a
+	// function of a file was written out to, which has versions of its own. 0: the graph's.
+	Version int
+}
+
+// OpVersion is that of the node's operator in g.
+func (g *Graph) OpVersion(n *Node) int {
+	if n.Version > 0 {
+		return n.Version
+	}
+	return g.Opset[n.Op.Domain]
 }
 
 // Attrs hold int64, float32, string, *tensor.Tensor, *Graph, or slices of the
@@ -364,7 +375,7 @@ func (c cloner) values(list []*Value) []*Value {
 func (c cloner) graph(g *Graph) *Graph {
 	to := &Graph{Name: g.Name, Opset: maps.Clone(g.Opset), Meta: maps.Clone(g.Meta), Inputs: c.values(g.Inputs)}
 	for _, n := range g.Nodes {
-		m := &Node{Name: n.Name, Op: n.Op, Inputs: c.values(n.Inputs), Attrs: maps.Clone(n.Attrs)}
+		m := &Node{Name: n.Name, Op: n.Op, Version: n.Version, Inputs: c.values(n.Inputs), Attrs: maps.Clone(n.Attrs)}
 		for _, b := range n.Bodies() {
 			m.Attrs[b.Attr] = c.graph(b.Graph)
 		}

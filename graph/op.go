@@ -87,7 +87,8 @@ func (t *Table) Lookup(id OpID, version int) (*Op, error) {
 	return nil, fmt.Errorf("operator %v (opset %d) is not supported", id, version)
 }
 
-func (t *Table) of(g *Graph, n *Node) (*Op, error) { return t.Lookup(n.Op, g.Opset[n.Op.Domain]) }
+// Of finds the definition of a node's operator in a graph.
+func (t *Table) Of(g *Graph, n *Node) (*Op, error) { return t.Lookup(n.Op, g.OpVersion(n)) }
 
 // All lists every definition, sorted by name and version.
 func (t *Table) All() []*Op {

@@ -51,6 +51,9 @@ func Compile(g *Graph, opt Options) (*Program, error) {
 			g.Opset[domain] = version
 		}
 	}
+	if err := ExpandGradients(g, opt.Ops); err != nil {
+		return nil, fault.Wrap(err, "graph.compile", fault.Unsupported, "")
+	}
 	if err := InferTypes(g, opt.Ops); err != nil {
 		return nil, fault.Wrap(err, "graph.compile", fault.Invalid, "")
 	}
@@ -64,7 +67,7 @@ func Compile(g *Graph, opt Options) (*Program, error) {
 		return nil, fault.Wrap(err, "graph.compile", fault.Invalid, "")
 	}
 	for i, n := range g.Nodes {
-		op, err := opt.Ops.of(g, n)
+		op, err := opt.Ops.Of(g, n)
 		if err != nil {
 			return nil, fault.Wrap(err, "graph.compile", fault.Unsupported, "node %v", n)
 		}

@@ -35,14 +35,33 @@ type TrainSpec struct {
 	Seed      uint64        `yaml:"seed"`
 	Optimizer OptimizerSpec `yaml:"optimizer"`
 	Schedule  ScheduleSpec  `yaml:"schedule"`
+	// ClipNorm bounds the common norm of all gradients; 0: no bound.
+	ClipNorm float32 `yaml:"clip_norm,omitempty"`
+	// AccumulateSteps is how many batches' gradients make one update; 0 means 1.
+	AccumulateSteps int `yaml:"accumulate_steps,omitempty"`
+	// AverageDecay keeps a moving average of the weights, which is what is evaluated
+	// and written; 0: none.
+	AverageDecay float32 `yaml:"average_decay,omitempty"`
+	// Freeze lists patterns of parameters that stay as they are.
+	Freeze []string `yaml:"freeze,omitempty"`
+	// Rates are factors on the learning rate by patterns of parameters; the first
+	// that matches counts.
+	Rates []RateSpec `yaml:"rates,omitempty"`
 	// CheckpointSteps is how many steps lie between checkpoints, besides one at
 	// the end of each epoch.
 	CheckpointSteps int `yaml:"checkpoint_steps"`
 }
 
+// RateSpec is a factor on the learning rate of the parameters whose names match a
+// pattern, as path.Match has it.
+type RateSpec struct {
+	Pattern string  `yaml:"pattern"`
+	Factor  float32 `yaml:"factor"`
+}
+
 // OptimizerSpec names the rule that updates weights.
 type OptimizerSpec struct {
-	Name         string  `yaml:"name"` // adam, adamw, sgd
+	Name         string  `yaml:"name"` // adam, adamw, sgd, lion, adafactor, muon
 	LearningRate float32 `yaml:"learning_rate"`
 	Beta1        float32 `yaml:"beta1,omitempty"`
 	Beta2        float32 `yaml:"beta2,omitempty"`
@@ -102,15 +121,7 @@ func (s *Spec) FillDefaults() {
 	setDefault(&t.CheckpointSteps, 200)
 	setDefault(&t.Optimizer.Name, "adam")
 	setDefault(&t.Schedule.Name, "cosine")
-	switch t.Optimizer.Name {
-	case "adam", "adamw":
-		setDefault(&t.Optimizer.LearningRate, 1e-3)
-		setDefault(&t.Optimizer.Beta1, 0.9)
-		setDefault(&t.Optimizer.Beta2, 0.999)
-		setDefault(&t.Optimizer.Epsilon, 1e-8)
-	case "sgd":
-		setDefault(&t.Optimizer.LearningRate, 0.1)
-	}
+	t.Optimizer.setDefaults()
 }
 
 func setDefault[T comparable](p *T, v T) {
@@ -139,8 +150,12 @@ func (s Spec) Validate() error {
 		return bad("train.batch_rows is %d, it must be from 1 to %d", t.BatchRows, 1<<20)
 	case t.CheckpointSteps < 1:
 		return bad("train.checkpoint_steps is %d, it must be at least 1", t.CheckpointSteps)
-	case o.Name != "adam" && o.Name != "adamw" && o.Name != "sgd":
-		return bad("train.optimizer.name is %q, it must be adam, adamw or sgd", o.Name)
+	case optimizers()[o.Name].op == "":
+		return bad("train.optimizer.name is %q, it must be adam, adamw, sgd, lion, adafactor or muon", o.Name)
+	case !(t.ClipNorm >= 0) || t.AccumulateSteps < 0:
+		return bad("train.clip_norm and train.accumulate_steps must not be negative")
+	case !(t.AverageDecay >= 0 && t.AverageDecay < 1):
+		return bad("train.average_decay is %v, it must be in [0,1)", t.AverageDecay)
 	case !(o.LearningRate > 0 && o.LearningRate <= 100):
 		return bad("train.optimizer.learning_rate is %v, it must be above 0 and at most 100", o.LearningRate)
 	case !(o.Beta1 >= 0 && o.Beta1 < 1) || !(o.Beta2 >= 0 && o.Beta2 < 1) || !(o.Momentum >= 0 && o.Momentum < 1):

@@ -20,8 +20,12 @@ func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, erro
 	target := b.Input("target", p.Target.DType, p.Target.Shape...)
 	step := b.Input("step", tensor.Int64)
 	rate := b.Input("learning_rate", tensor.Float32)
-	params := make([]*graph.Value, len(p.Params))
-	for i, v := range p.Params {
+	trained, err := spec.trainable(p.Params)
+	if err != nil {
+		return nil, err
+	}
+	params := make([]*graph.Value, len(trained))
+	for i, v := range trained {
 		if params[i] = to[v]; params[i] == nil {
 			return nil, fmt.Errorf("parameter %s is not used by the network", v.Name)
 		}
@@ -44,43 +48,13 @@ func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, erro
 		if grads[i] == nil {
 			return nil, fmt.Errorf("the loss does not depend on parameter %s", w.Name)
 		}
-		update(b, spec.Optimizer, w, grads[i], rate, step)
+	}
+	if err := newUpdater(b, spec, rate, step).update(params, grads); err != nil {
+		return nil, err
 	}
 	b.Output(loss)
 	b.Output(correct)
 	return g, b.Err()
-}
-
-// update makes w a state value and adds the node that changes it.
-func update(b *graph.Builder, o OptimizerSpec, w, grad, rate, step *graph.Value) {
-	b.Variable(w)
-	shape, _ := w.Type.Shape.Static()
-	moment := func(name string) *graph.Value { return b.State(w.Name+name, tensor.New(tensor.Float32, shape...)) }
-	private := func(name string) graph.OpID { return graph.OpID{Domain: graph.Private, Name: name} }
-	if o.Name == "sgd" {
-		m := moment(".momentum")
-		nesterov := int64(0)
-		if o.Nesterov {
-			nesterov = 1
-		}
-		next := b.Node(private("SGD"), 2, graph.Attrs{
-			"momentum": o.Momentum, "weight_decay": o.WeightDecay, "nesterov": nesterov,
-		}, w, m, grad, rate, step)
-		b.SetNext(w, next[0])
-		b.SetNext(m, next[1])
-		return
-	}
-	m, v := moment(".m"), moment(".v")
-	decoupled := int64(0)
-	if o.Name == "adamw" {
-		decoupled = 1
-	}
-	next := b.Node(private("Adam"), 3, graph.Attrs{
-		"beta1": o.Beta1, "beta2": o.Beta2, "epsilon": o.Epsilon, "weight_decay": o.WeightDecay, "decoupled": decoupled,
-	}, w, m, v, grad, rate, step)
-	for i, s := range []*graph.Value{w, m, v} {
-		b.SetNext(s, next[i])
-	}
 }
 
 // evaluationGraph computes the loss and the count of correct rows with the
@@ -98,21 +72,30 @@ func evaluationGraph(p *Problem, ops *graph.Table, current map[string]*tensor.Te
 	return g, b.Err()
 }
 
-// bind gives the constants of g that training changes their current values.
+// latest is what a parameter counts as: its moving average, if there is one.
+func latest(current map[string]*tensor.Tensor, name string) *tensor.Tensor {
+	if t := current[name+averageSuffix]; t != nil {
+		return t
+	}
+	return current[name]
+}
+
+// bind gives the constants of g that training changes the values that count.
 func bind(g *graph.Graph, current map[string]*tensor.Tensor) {
 	for _, v := range g.Constants() {
-		if t := current[v.Name]; t != nil {
+		if t := latest(current, v.Name); t != nil {
 			v.Const = graph.ConstantOf(t)
 		}
 	}
 }
 
-// trained is the network with copies of the current values of what was trained.
+// trained is the network with copies of the current values of what was trained, or of
+// their moving averages where those are kept.
 func trained(p *Problem, current map[string]*tensor.Tensor) *graph.Graph {
 	g, _ := p.Graph.Clone()
 	copies := map[string]*tensor.Tensor{}
 	for _, v := range g.Constants() {
-		if t := current[v.Name]; t != nil {
+		if t := latest(current, v.Name); t != nil {
 			copies[v.Name] = t.Clone()
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,8 +73,8 @@ func foreign(t *tensor.Tensor, want tensor.DType) (*tensor.Tensor, error) {
 }
 
 // writeArrays writes a file of NumPy's. Lists and types that NumPy does not have are
-// written in a form that it has: the elements of list y as y.0, y.1, …, and narrow
-// floats and integers as float32 and int32, which hold them exactly.
+// written in a form that it has: the elements of list y as y.0, y.1, …, maps as their
+// values, with y.keys, and narrow floats and integers as float32 and int32, which hold them exactly.
 func writeArrays(path string, arrays []npz.Array) (err error) {
 	var flat []npz.Array
 	for _, x := range arrays {
@@ -95,7 +96,13 @@ func writeArrays(path string, arrays []npz.Array) (err error) {
 func flatten(list []npz.Array, x npz.Array) ([]npz.Array, error) {
 	d := x.Tensor.DType()
 	switch {
+	case d == tensor.Map:
+		keys, values := x.Tensor.Items()[0], x.Tensor.Items()[1]
+		return append(list, npz.Array{Name: x.Name, Tensor: values}, npz.Array{Name: x.Name + ".keys", Tensor: keys}), nil
 	case d == tensor.Sequence || d == tensor.Optional:
+		if rows, ok := rowsOfMaps(x); ok {
+			return append(list, rows...), nil
+		}
 		var err error
 		for i, item := range x.Tensor.Items() {
 			if list, err = flatten(list, npz.Array{Name: fmt.Sprintf("%s.%d", x.Name, i), Tensor: item}); err != nil {
@@ -115,6 +122,28 @@ func flatten(list []npz.Array, x npz.Array) ([]npz.Array, error) {
 		x.Tensor = t
 	}
 	return append(list, x), nil
+}
+
+// rowsOfMaps is a list of maps with the same keys as one array of their values, a row for
+// each, and one of the keys.
+func rowsOfMaps(x npz.Array) ([]npz.Array, bool) {
+	items := x.Tensor.Items()
+	if len(items) == 0 || items[0].DType() != tensor.Map {
+		return nil, false
+	}
+	keys := items[0].Items()[0]
+	values := tensor.New(tensor.Float32, len(items), keys.Len())
+	for i, m := range items {
+		if m.DType() != tensor.Map || m.Items()[1].DType() != tensor.Float32 || !equal(m.Items()[0], keys) {
+			return nil, false
+		}
+		copy(values.Rows(i, i+1).F32(), m.Items()[1].F32())
+	}
+	return []npz.Array{{Name: x.Name, Tensor: values}, {Name: x.Name + ".keys", Tensor: keys}}, true
+}
+
+func equal(a, b *tensor.Tensor) bool {
+	return a.DType() == b.DType() && a.Shape().Equal(b.Shape()) && bytes.Equal(a.Bytes(), b.Bytes()) && slices.Equal(a.Strings(), b.Strings())
 }
 
 // printArrays shows the beginning of each output, or with --json all of it.

@@ -12,6 +12,7 @@ import (
 	"tandem/graph"
 	"tandem/graph/onnx"
 	"tandem/graph/op"
+	"tandem/graph/pass"
 	"tandem/internal/client"
 	"tandem/llm"
 	"tandem/model"
@@ -123,6 +124,9 @@ func artifactOfONNX(path, dir string, batch bool) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, mapping.Close()) }()
+	if err := pass.Unzip().Run(g, op.Default()); err != nil {
+		return err
+	}
 	if err := graph.InferTypes(g, op.Default()); err != nil {
 		return fault.Wrap(err, "tandem.import", fault.Unsupported, "%s uses what Tandem does not compute", path)
 	}

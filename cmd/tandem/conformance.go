@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 
 	"tandem/fault"
@@ -51,7 +52,7 @@ func (c *conformanceONNXCmd) Run(a *app, ctx context.Context) error {
 	if c.Passes {
 		opt.Passes = pass.Inference(pool)
 	}
-	var report conformance.Report
+	report := conformance.Report{Suite: conformance.SuiteOf(c.Dir), File: filepath.Base(c.Report)}
 	var failed error
 	total, err := conformance.Run(ctx, c.Dir, opt, func(r conformance.Result) {
 		report.Add(r)

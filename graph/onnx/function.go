@@ -78,7 +78,7 @@ func (r *reader) call(g *graph.Graph, fn *function, n *rawNode, inputs []*graph.
 	}
 	fn.active = true
 	defer func() { fn.active = false }()
-	inner := &scope{values: map[string]*graph.Value{}, inFunction: true, attrs: graph.Attrs{}}
+	inner := &scope{values: map[string]*graph.Value{}, inFunction: true, attrs: graph.Attrs{}, opset: fn.opset}
 	for _, msg := range fn.defaults {
 		name, v, err := r.attr(msg, &scope{}, depth+1)
 		if err != nil {
@@ -158,12 +158,8 @@ func (r *reader) enter(fn *function, n *rawNode, depth int) error {
 			Try("export the model with its functions written out")
 	}
 	for domain, version := range fn.opset {
-		have, ok := r.opset[domain]
-		if !ok {
+		if _, ok := r.opset[domain]; !ok {
 			r.opset[domain] = version
-		} else if have != version {
-			return unsupported("function %.200q uses version %d of domain %q, the model %d", fn.id.name, version, domain, have).
-				Try("export the model with one version of each domain")
 		}
 	}
 	return nil

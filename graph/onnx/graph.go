@@ -14,15 +14,16 @@ type scope struct {
 	values map[string]*graph.Value
 	outer  *scope
 
-	// Within a function: the attributes it was called with.
+	// Within a function: the attributes it was called with, and its versions of domains.
 	inFunction bool
 	attrs      graph.Attrs
+	opset      map[string]int
 }
 
 func newScope(outer *scope) *scope {
 	sc := &scope{values: map[string]*graph.Value{}, outer: outer}
 	if outer != nil {
-		sc.inFunction, sc.attrs = outer.inFunction, outer.attrs
+		sc.inFunction, sc.attrs, sc.opset = outer.inFunction, outer.attrs, outer.opset
 	}
 	return sc
 }
@@ -253,6 +254,9 @@ func (r *reader) node(g *graph.Graph, n *rawNode, sc *scope, depth int) error {
 	}
 	node := &graph.Node{Name: n.name, Op: graph.OpID{Domain: n.domain, Name: n.op}, Inputs: inputs, Attrs: attrs,
 		Outputs: make([]*graph.Value, len(n.outputs))}
+	if v := sc.opset[n.domain]; v != r.opset[n.domain] {
+		node.Version = v // 0 outside functions
+	}
 	for i, name := range n.outputs {
 		if name == "" {
 			continue

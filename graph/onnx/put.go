@@ -228,6 +228,10 @@ func (w *writer) node(n *graph.Node, here *defined, depth int) (*message, error)
 		return nil, unsupported("the operator is Tandem's own, other programs do not have it").
 			Try("write the graph as it was before passes and gradients")
 	}
+	if have := w.g.Opset[n.Op.Domain]; n.Version > 0 && n.Version != have {
+		return nil, unsupported("it comes from a function that uses version %d of domain %q, and the model uses %d", n.Version, n.Op.Domain, have).
+			Try("convert the model to one version of each domain")
+	}
 	w.domains[n.Op.Domain] = true
 	var m message
 	for _, v := range n.Inputs {

@@ -50,9 +50,10 @@ func kernelCumulative[T number](product bool) preparer {
 	return func(c *graph.Call) (func() error, error) {
 		a := c.Node.Attrs
 		exclusive, reverse := a.Int("exclusive", 0) != 0, a.Int("reverse", 0) != 0
+		var given []int
 		return func() error {
 			x, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
-			given := integersOf(c.In[1])
+			given = appendIntegers(given[:0], c.In[1])
 			if len(given) != 1 {
 				return fmt.Errorf("the axis has %d elements, expected 1", len(given))
 			}

@@ -50,11 +50,11 @@ func inferGather(c *graph.Infer) error {
 }
 
 func gatherContent(c *graph.Infer) {
-	content, ok := c.Content(0)
+	content, ok := c.Follow(0)
 	if !ok {
 		return
 	}
-	at, ok := c.Content(1)
+	at, ok := c.Follow(1)
 	if !ok {
 		return
 	}
@@ -215,6 +215,8 @@ type along struct {
 	dim     int   // of the data along the axis
 	step    int   // of the data along the axis
 	row     indexList
+	view    tensor.Tensor // of a row of indices
+	part    [1]int        // its shape
 }
 
 func newAlong(data, indices []int, axis int) (*along, error) {
@@ -234,9 +236,11 @@ func (a *along) each(indices *tensor.Tensor, f func(at int, offsets []int)) erro
 	if n := len(a.shape); n > 0 {
 		cols, step = a.shape[n-1], a.strides[n-1]
 	}
-	flat := indices.Reshaped(indices.Len())
+	size := indices.DType().Bits() / 8
 	return eachRow(a.shape, a.strides, func(at, base int) error {
-		offsets, err := a.row.read(flat.Rows(at, at+cols), a.dim, a.step)
+		a.part[0] = cols
+		a.view.Set(indices.DType(), a.part[:], indices.Bytes()[at*size:(at+cols)*size])
+		offsets, err := a.row.read(&a.view, a.dim, a.step)
 		if err != nil {
 			return err
 		}

@@ -56,11 +56,19 @@ type product[T arith] struct {
 	lda, ldb, ldc  int // row strides; 0 means dense
 	pool           *kernel.Pool
 	gemm           *kernel.Gemm // for float32
+
+	a, b, c []T // of the run under way
+	body    func(lo, hi, worker int)
 }
 
 // prepared fills in what does not change from run to run.
 func (p *product[T]) prepared(pool *kernel.Pool) *product[T] {
 	p.pool = pool
+	p.body = func(lo, hi, _ int) {
+		for i := lo; i < hi; i++ {
+			p.row(i, p.a, p.b, p.c[i*p.ldc:][:p.n])
+		}
+	}
 	if _, ok := any([]T(nil)).([]float32); ok {
 		p.gemm = &kernel.Gemm{M: p.m, N: p.n, K: p.k, TransA: p.transA, TransB: p.transB, LDA: p.lda, LDB: p.ldb, LDC: p.ldc}
 	}
@@ -96,12 +104,8 @@ func (p *product[T]) run(a, b, c []T, scratch []float32) {
 		p.gemm.Run(p.pool, scratch)
 		return
 	}
-	grain := max(1, (1<<16)/max(1, p.n*p.k))
-	p.pool.For(p.m, grain, func(lo, hi, _ int) {
-		for i := lo; i < hi; i++ {
-			p.row(i, a, b, c[i*p.ldc:][:p.n])
-		}
-	})
+	p.a, p.b, p.c = a, b, c
+	p.pool.For(p.m, max(1, (1<<16)/max(1, p.n*p.k)), p.body)
 }
 
 func (p *product[T]) row(i int, a, b, c []T) {

@@ -128,14 +128,17 @@ func where[T tensor.Element](c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
+	var cond []byte
+	var y, a, b []T
+	body := func(lo, hi, _ int) {
+		for row := lo; row < hi; row++ {
+			chooseRow(n, row, y[row*n.row:][:n.row], cond, a, b)
+		}
+	}
 	return func() error {
-		cond, y := c.In[0].Bytes(), asElements[T](c.Out[0].Bytes())
-		x := [2][]T{asElements[T](c.In[1].Bytes()), asElements[T](c.In[2].Bytes())}
-		c.Pool.For(n.rows(), max(1, elementGrain/max(1, n.row)), func(lo, hi, _ int) {
-			for row := lo; row < hi; row++ {
-				chooseRow(n, row, y[row*n.row:][:n.row], cond, x[0], x[1])
-			}
-		})
+		cond, y = c.In[0].Bytes(), asElements[T](c.Out[0].Bytes())
+		a, b = asElements[T](c.In[1].Bytes()), asElements[T](c.In[2].Bytes())
+		c.Pool.For(n.rows(), max(1, elementGrain/max(1, n.row)), body)
 		return nil
 	}, nil
 }

@@ -162,15 +162,20 @@ func kernelClip(c *graph.Call) (func() error, error) {
 // high, all elements become high). NaN stays.
 func clip[T anyNumber](c *graph.Call) (func() error, error) {
 	var low, high *T
-	limit := func(i int, attr string) *T {
+	attr := func(name string) *T {
+		v, ok := c.Node.Attrs[name].(float32)
+		if !ok {
+			return nil
+		}
+		t := T(v)
+		return &t
+	}
+	least, most := attr("min"), attr("max")
+	limit := func(i int, def *T) *T {
 		if c.Has(i) {
 			return &asElements[T](c.In[i].Bytes())[0]
 		}
-		if v, ok := c.Node.Attrs[attr].(float32); ok {
-			t := T(v)
-			return &t
-		}
-		return nil
+		return def
 	}
 	run, err := mapElements(c, func(y, x []T) {
 		for i, v := range x {
@@ -184,7 +189,7 @@ func clip[T anyNumber](c *graph.Call) (func() error, error) {
 		}
 	})
 	return func() error {
-		low, high = limit(1, "min"), limit(2, "max")
+		low, high = limit(1, least), limit(2, most)
 		return run()
 	}, err
 }

@@ -78,33 +78,33 @@ func kernelSkipNorm[T wide](rms bool) preparer {
 			return vectorSkipNorm(c, rows, cols), nil
 		}
 		keep := len(c.Out) > 3 && c.Out[3] != nil
+		var x, skips, y, add, sums []T
+		body := func(lo, hi, _ int) {
+			for r := lo; r < hi; r++ {
+				sum, other := sums[r*cols:][:cols], skips[r*cols%skip:][:cols]
+				for i, v := range x[r*cols:][:cols] {
+					if sum[i] = v + other[i]; add != nil {
+						sum[i] += add[i]
+					}
+				}
+				mean, inverse := n.row(y[r*cols:][:cols], sum)
+				putF32(c, 1, r, mean)
+				putF32(c, 2, r, inverse)
+			}
+		}
 		return func() error {
-			x, skips, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.In[1]), tensor.Data[T](c.Out[0])
+			x, skips, y = tensor.Data[T](c.In[0]), tensor.Data[T](c.In[1]), tensor.Data[T](c.Out[0])
 			n.scale = tensor.Data[T](c.In[2])
 			if !rms && c.Has(3) {
 				n.bias = tensor.Data[T](c.In[3])
 			}
-			var add []T
 			if c.Has(bias) {
 				add = tensor.Data[T](c.In[bias])
 			}
-			sums := y
-			if keep {
+			if sums = y; keep {
 				sums = tensor.Data[T](c.Out[3])
 			}
-			c.Pool.For(rows, max(1, (1<<13)/max(1, cols)), func(lo, hi, _ int) {
-				for r := lo; r < hi; r++ {
-					sum, other := sums[r*cols:][:cols], skips[r*cols%skip:][:cols]
-					for i, v := range x[r*cols:][:cols] {
-						if sum[i] = v + other[i]; add != nil {
-							sum[i] += add[i]
-						}
-					}
-					mean, inverse := n.row(y[r*cols:][:cols], sum)
-					putF32(c, 1, r, mean)
-					putF32(c, 2, r, inverse)
-				}
-			})
+			c.Pool.For(rows, max(1, (1<<13)/max(1, cols)), body)
 			return nil
 		}, nil
 	}

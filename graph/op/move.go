@@ -211,7 +211,11 @@ func eachRow(shape, stride []int, row func(row, at int) error) error {
 	if tensor.Shape(shape).Len() == 0 {
 		return nil
 	}
-	index := make([]int, last)
+	var room [16]int // on the stack for every rank that occurs
+	index := room[:min(last, len(room))]
+	if last > len(room) {
+		index = make([]int, last)
+	}
 	for r, at := 0, 0; ; r += shape[last] {
 		if err := row(r, at); err != nil {
 			return err

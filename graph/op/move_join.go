@@ -65,7 +65,7 @@ func concatContent(c *graph.Infer) {
 	}
 	content := []graph.Dim{}
 	for i := range c.Node.Inputs {
-		part, ok := c.Content(i)
+		part, ok := c.Follow(i)
 		if !ok {
 			return
 		}

@@ -79,23 +79,25 @@ func kernelGroupNorm[T wide](c *graph.Call) (func() error, error) {
 		return nil, fmt.Errorf("scale has %d elements for %d channels", c.In[1].Len(), l.n)
 	}
 	epsilon := float64(c.Node.Attrs.Float("epsilon", 1e-5))
-	return func() error {
-		x, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
-		scale, bias := tensor.Data[T](c.In[1]), tensor.Data[T](c.In[2])
-		c.Pool.For(l.outer*groups, max(1, (1<<14)/max(1, width*l.inner)), func(lo, hi, _ int) {
-			for g := lo; g < hi; g++ {
-				at := g * width * l.inner
-				mean, variance := moments(x[at:][:width*l.inner])
-				for ch := range width {
-					i := (g%groups*width + ch) / per
-					factor := float64(scale[i]) / math.Sqrt(variance+epsilon)
-					from, to := x[at+ch*l.inner:][:l.inner], y[at+ch*l.inner:][:l.inner]
-					for j, v := range from {
-						to[j] = (v-T(mean))*T(factor) + bias[i]
-					}
+	var x, y, scale, bias []T
+	body := func(lo, hi, _ int) {
+		for g := lo; g < hi; g++ {
+			at := g * width * l.inner
+			mean, variance := moments(x[at:][:width*l.inner])
+			for ch := range width {
+				i := (g%groups*width + ch) / per
+				factor := float64(scale[i]) / math.Sqrt(variance+epsilon)
+				from, to := x[at+ch*l.inner:][:l.inner], y[at+ch*l.inner:][:l.inner]
+				for j, v := range from {
+					to[j] = (v-T(mean))*T(factor) + bias[i]
 				}
 			}
-		})
+		}
+	}
+	return func() error {
+		x, y = tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
+		scale, bias = tensor.Data[T](c.In[1]), tensor.Data[T](c.In[2])
+		c.Pool.For(l.outer*groups, max(1, (1<<14)/max(1, width*l.inner)), body)
 		return nil
 	}, nil
 }

@@ -164,18 +164,20 @@ func kernelLayerNorm[T wide](rms bool) preparer {
 		if !rms && n.scaleAt == nil && n.biasAt == nil && float32Values(c) {
 			return vectorNorm(c, rows, cols), nil
 		}
+		var x, y []T
+		body := func(lo, hi, _ int) {
+			for r := lo; r < hi; r++ {
+				mean, inverse := n.row(y[r*cols:][:cols], x[r*cols:][:cols])
+				putStatistics[T](c, rms, r, mean, inverse)
+			}
+		}
 		return func() error {
-			x, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
+			x, y = tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
 			n.scale = tensor.Data[T](c.In[1])
 			if c.Has(2) {
 				n.bias = tensor.Data[T](c.In[2])
 			}
-			c.Pool.For(rows, max(1, (1<<13)/max(1, cols)), func(lo, hi, _ int) {
-				for r := lo; r < hi; r++ {
-					mean, inverse := n.row(y[r*cols:][:cols], x[r*cols:][:cols])
-					putStatistics[T](c, rms, r, mean, inverse)
-				}
-			})
+			c.Pool.For(rows, max(1, (1<<13)/max(1, cols)), body)
 			return nil
 		}, nil
 	}

@@ -110,13 +110,13 @@ func kernelPad(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
+	pads, axes := c.Node.Attrs.Ints("pads"), count(len(p.in))
 	return func() error {
-		pads, axes := c.Node.Attrs.Ints("pads"), count(len(p.in))
 		if c.Has(1) {
-			pads = intsIn(c.In[1])
+			pads = appendIntegers(pads[:0], c.In[1])
 		}
 		if c.Has(3) {
-			axes = intsIn(c.In[3])
+			axes = appendIntegers(axes[:0], c.In[3])
 		}
 		if err := p.fill(pads, axes); err != nil {
 			return err

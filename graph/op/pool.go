@@ -132,17 +132,16 @@ func eachWindow(c *graph.Call, f func(plane, o int, window []int)) (func(), erro
 	t := w.taps(x.Shape()[2:], y.Shape()[2:])
 	planes, positions := x.Shape()[:2].Len(), y.Shape()[2:].Len()
 	grain := max(1, (1<<14)/max(1, positions*tensor.Shape(w.kernel).Len()))
-	return func() {
-		c.Pool.For(planes, grain, func(lo, hi, _ int) {
-			own := t.clone()
-			for o := range positions {
-				window := own.at(o)
-				for p := lo; p < hi; p++ {
-					f(p, o, window)
-				}
+	own := t.clones(c.Pool.Threads())
+	body := func(lo, hi, worker int) {
+		for o := range positions {
+			window := own[worker].at(o)
+			for p := lo; p < hi; p++ {
+				f(p, o, window)
 			}
-		})
-	}, nil
+		}
+	}
+	return func() { c.Pool.For(planes, grain, body) }, nil
 }
 
 // kernelMaxPoolND: the first greatest element of each window; NaN counts as the
@@ -251,19 +250,20 @@ func kernelMaxPoolGradND(c *graph.Call) (func() error, error) {
 	}
 	in, out := x.Shape()[2:].Len(), dy.Shape()[2:].Len()
 	t, planes := w.taps(x.Shape()[2:], dy.Shape()[2:]), x.Shape()[:2].Len()
-	return func() error {
-		clear(c.Out[0].F32())
-		c.Pool.For(planes, max(1, (1<<14)/max(1, in)), func(lo, hi, _ int) {
-			own := t.clone()
-			for p := lo; p < hi; p++ {
-				from, to := c.F32(1)[p*in:][:in], c.Out[0].F32()[p*in:][:in]
-				for o, d := range c.F32(0)[p*out:][:out] {
-					if best := greatestAt(from, own.at(o)); best >= 0 {
-						to[best] += d
-					}
+	own := t.clones(c.Pool.Threads())
+	body := func(lo, hi, worker int) {
+		for p := lo; p < hi; p++ {
+			from, to := c.F32(1)[p*in:][:in], c.Out[0].F32()[p*in:][:in]
+			for o, d := range c.F32(0)[p*out:][:out] {
+				if best := greatestAt(from, own[worker].at(o)); best >= 0 {
+					to[best] += d
 				}
 			}
-		})
+		}
+	}
+	return func() error {
+		clear(c.Out[0].F32())
+		c.Pool.For(planes, max(1, (1<<14)/max(1, in)), body)
 		return nil
 	}, nil
 }

@@ -76,21 +76,22 @@ func kernelAveragePoolGrad(c *graph.Call) (func() error, error) {
 	}
 	t := d.taps(x.Shape()[2:], dy.Shape()[2:])
 	planes := x.Shape()[:2].Len()
-	return func() error {
+	own := t.clones(c.Pool.Threads())
+	body := func(lo, hi, worker int) {
 		from, to := c.F32(0), c.Out[0].F32()
-		clear(to)
-		c.Pool.For(planes, max(1, (1<<14)/max(1, in)), func(lo, hi, _ int) {
-			own := t.clone()
-			for o := range out {
-				window := own.at(o)
-				share := 1 / float32(d.of(o, window))
-				for p := lo; p < hi; p++ {
-					for _, at := range window {
-						to[p*in+at] += from[p*out+o] * share
-					}
+		for o := range out {
+			window := own[worker].at(o)
+			share := 1 / float32(d.of(o, window))
+			for p := lo; p < hi; p++ {
+				for _, at := range window {
+					to[p*in+at] += from[p*out+o] * share
 				}
 			}
-		})
+		}
+	}
+	return func() error {
+		clear(c.Out[0].F32())
+		c.Pool.For(planes, max(1, (1<<14)/max(1, in)), body)
 		return nil
 	}, nil
 }

@@ -32,13 +32,14 @@ func inferGlobalPool(c *graph.Infer) error {
 // perPlane reduces each plane to one number.
 func perPlane[T float32 | float64](c *graph.Call, reduce func([]T) T) func() error {
 	in := c.In[0].Shape()[2:].Len()
-	return func() error {
+	body := func(lo, hi, _ int) {
 		x, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
-		c.Pool.For(len(y), max(1, (1<<14)/max(1, in)), func(lo, hi, _ int) {
-			for p := lo; p < hi; p++ {
-				y[p] = reduce(x[p*in:][:in])
-			}
-		})
+		for p := lo; p < hi; p++ {
+			y[p] = reduce(x[p*in:][:in])
+		}
+	}
+	return func() error {
+		c.Pool.For(c.Out[0].Len(), max(1, (1<<14)/max(1, in)), body)
 		return nil
 	}
 }

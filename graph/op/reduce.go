@@ -113,7 +113,7 @@ func reducedAxes(axes []int, rank int, a graph.Attrs) ([]bool, error) {
 
 // followReduce follows the elements of a shape that is multiplied up or the like.
 func followReduce(c *graph.Infer, reduced []bool) {
-	elements, ok := c.Content(0)
+	elements, ok := c.Follow(0)
 	if !ok || len(elements) == 0 || len(reduced) != 1 || !reduced[0] {
 		return
 	}
@@ -182,7 +182,7 @@ func kernelReduce[T tensor.Element](fold func(x []T, r *reduction) T) preparer {
 	return func(c *graph.Call) (func() error, error) {
 		x, y := c.In[0], c.Out[0]
 		var r *reduction
-		var axes []int
+		var axes, given []int
 		plan := func(now []int) error {
 			if r != nil && slices.Equal(now, axes) {
 				return nil
@@ -191,7 +191,7 @@ func kernelReduce[T tensor.Element](fold func(x []T, r *reduction) T) preparer {
 			if err != nil {
 				return err
 			}
-			r, axes = newReduction(x.Shape(), reduced), now
+			r, axes = newReduction(x.Shape(), reduced), slices.Clone(now)
 			if len(r.kept) != y.Len() {
 				return fmt.Errorf("axes %v of shape %v do not give shape %v", now, x.Shape(), y.Shape())
 			}
@@ -204,7 +204,8 @@ func kernelReduce[T tensor.Element](fold func(x []T, r *reduction) T) preparer {
 		}
 		return func() error {
 			if c.Has(1) {
-				if err := plan(integersOf(c.In[1])); err != nil {
+				given = appendIntegers(given[:0], c.In[1])
+				if err := plan(given); err != nil {
 					return err
 				}
 			}
@@ -218,16 +219,17 @@ func kernelReduce[T tensor.Element](fold func(x []T, r *reduction) T) preparer {
 }
 
 // integersOf are the elements of an int64 or int32 tensor.
-func integersOf(t *tensor.Tensor) []int {
-	out := make([]int, t.Len())
+func integersOf(t *tensor.Tensor) []int { return appendIntegers(make([]int, 0, t.Len()), t) }
+
+func appendIntegers(out []int, t *tensor.Tensor) []int {
 	switch t.DType() {
 	case tensor.Int64:
-		for i, v := range t.I64() {
-			out[i] = int(v)
+		for _, v := range t.I64() {
+			out = append(out, int(v))
 		}
 	case tensor.Int32:
-		for i, v := range tensor.Data[int32](t) {
-			out[i] = int(v)
+		for _, v := range tensor.Data[int32](t) {
+			out = append(out, int(v))
 		}
 	}
 	return out

@@ -191,16 +191,16 @@ func interpolation[T float32 | float64](c *graph.Call, m resizeMode) func([]*axi
 			p := resizePass[T]{taps: plan[d], to: out[d], extrapolation: T(m.extrapolation)}
 			p.outer, p.from, p.inner = around(shape, d)
 			shape[d] = out[d]
-			p.dst = make([]T, p.outer*p.to*p.inner)
+			p.room = make([]T, p.outer*p.to*p.inner)
 			passes = append(passes, p)
 		}
 		if len(passes) > 0 {
-			passes[len(passes)-1].dst = nil // the output, which is known when it runs
+			passes[len(passes)-1].room = nil // the output, which is known when it runs
 		}
 		return func() {
 			src, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
 			for i := range passes {
-				dst := passes[i].dst
+				dst := passes[i].room
 				if dst == nil {
 					dst = y
 				}
@@ -220,15 +220,22 @@ type resizePass[T float32 | float64] struct {
 	outer, from, to, inner int
 	extrapolation          T
 	dst                    []T
+	room                   []T // dst, unless that is the output
+	src                    []T
+	body                   func(lo, hi, worker int)
 }
 
 func (p *resizePass[T]) run(pool *kernel.Pool, dst, src []T) {
 	in, out := p.from*p.inner, p.to*p.inner
-	pool.For(p.outer, 1+4096/(1+out*p.taps.n), func(lo, hi, _ int) {
-		for o := lo; o < hi; o++ {
-			applyTaps(p.taps, dst[o*out:][:out], src[o*in:][:in], p.inner, p.extrapolation)
+	p.dst, p.src = dst, src
+	if p.body == nil {
+		p.body = func(lo, hi, _ int) {
+			for o := lo; o < hi; o++ {
+				applyTaps(p.taps, p.dst[o*out:][:out], p.src[o*in:][:in], p.inner, p.extrapolation)
+			}
 		}
-	})
+	}
+	pool.For(p.outer, 1+4096/(1+out*p.taps.n), p.body)
 }
 
 // applyTaps computes one slice of an axis.

@@ -51,7 +51,7 @@ func sliceContent(c *graph.Infer, k cut) {
 	if d := c.In(0).DType; d != tensor.Int64 && d != tensor.Int32 {
 		return
 	}
-	content, ok := c.Content(0)
+	content, ok := c.Follow(0)
 	if !ok {
 		return
 	}

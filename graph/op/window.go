@@ -160,11 +160,15 @@ func (w window) taps(in, out []int) *taps {
 	return t
 }
 
-// clone is for another goroutine.
-func (t *taps) clone() *taps {
-	c := *t
-	c.offsets, c.starts = nil, make([]int, len(t.in))
-	return &c
+// clones are for n goroutines.
+func (t *taps) clones(n int) []*taps {
+	list := make([]*taps, n)
+	for i := range list {
+		c := *t
+		c.offsets, c.starts = nil, make([]int, len(t.in))
+		list[i] = &c
+	}
+	return list
 }
 
 // at lists where in the plane the elements of the window of output o lie, in row

@@ -41,7 +41,7 @@ func (a *attentionMatch) match(n *graph.Node) bool {
 		return false
 	}
 	softmax := a.inner(n.Inputs[0])
-	if softmax == nil || softmax.Op.Name != "Softmax" || softmax.Op.Domain != "" || !lastAxis(softmax, a.g.Opset[""]) {
+	if softmax == nil || softmax.Op.Name != "Softmax" || softmax.Op.Domain != "" || !lastAxis(softmax, a.g.OpVersion(softmax)) {
 		return false
 	}
 	product := a.scores(softmax.Inputs[0])

@@ -38,7 +38,7 @@ func Dead() graph.Pass {
 func Views() graph.Pass {
 	return graph.Pass{Name: "views", Run: func(g *graph.Graph, ops *graph.Table) error {
 		for _, n := range g.Nodes {
-			op, err := ops.Lookup(n.Op, g.Opset[n.Op.Domain])
+			op, err := ops.Of(g, n)
 			if err != nil {
 				return err
 			}

@@ -109,7 +109,7 @@ func splice(n *graph.Node, branch *graph.Graph) []*graph.Node {
 
 // node makes constants of a node's outputs, if it can.
 func (f *folder) node(n *graph.Node, opset map[string]int) bool {
-	op, err := f.ops.Lookup(n.Op, opset[n.Op.Domain])
+	op, err := f.ops.Of(&graph.Graph{Opset: opset}, n)
 	if err != nil || op.Random || len(n.Bodies()) > 0 || len(n.Outputs) == 0 {
 		return false
 	}
@@ -173,7 +173,7 @@ func setConstant(y *graph.Value, c *graph.Constant) {
 // compute runs a node on its constants, in a program of its own.
 func (f *folder) compute(n *graph.Node, opset map[string]int, limitBytes int) ([]*tensor.Tensor, error) {
 	g := &graph.Graph{Opset: opset}
-	m := &graph.Node{Name: n.Name, Op: n.Op, Inputs: n.Inputs, Attrs: n.Attrs}
+	m := &graph.Node{Name: n.Name, Op: n.Op, Version: n.Version, Inputs: n.Inputs, Attrs: n.Attrs}
 	for range n.Outputs {
 		m.Outputs = append(m.Outputs, nil)
 	}

@@ -36,9 +36,13 @@ func UpdateEarly() graph.Pass {
 				}
 			}
 		}
+		placed := map[*graph.Node]*graph.Node{} // updates, by what they run after
 		for _, u := range updates {
 			var at *graph.Node
 			later := func(n *graph.Node) {
+				if before, ok := placed[n]; ok {
+					n = before // an update that reads what another one made follows it
+				}
 				if n != nil && (at == nil || position[n] > position[at]) {
 					at = n
 				}
@@ -53,6 +57,7 @@ func UpdateEarly() graph.Pass {
 				}
 			}
 			after[at] = append(after[at], u)
+			placed[u] = at
 		}
 		nodes := after[nil]
 		for _, n := range others {

@@ -81,7 +81,7 @@ func tryToRun(data []byte, ops *graph.Table, p *kernel.Pool) {
 		}
 		in = append(in, x)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
 	for range 2 { // the second one in a frame that is there
 		if _, err := s.Run(ctx, in, nil); err != nil {
