@@ -21,6 +21,7 @@ var zhLanguage = [...]entry{
 	{"Answers at the same time.", "同时进行的回答数。"},
 	{"How often to measure; the median is printed.", "测量次数；打印中位数。"},
 	{"--pp, --tg, --parallel and --rounds must be at least 1, and --depth not negative", "--pp、--tg、--parallel 和 --rounds 至少为 1，--depth 不得为负"},
+	{"PROMPT TOKENS", "提示词元"}, {"ANSWER TOKENS", "回答词元"},
 	{"Reading prompts", "读入提示"},
 	{"Writing answers", "生成回答"},
 	{"%.1f tokens/s", "%.1f 词元/秒"},
