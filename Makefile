@@ -14,7 +14,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-train bench-onnx llm-parity clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm llm-parity bench-train bench-onnx clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,14 +74,17 @@ bench-onnx: build models ## exported models beside onnxruntime (QUICK=1: a few, 
 
 # LLAMA is a folder with llama.cpp: its source, and build/bin/llama-server.
 LLAMA ?= ../llama.cpp
-llm-parity: $(VENV)/llm ## small language models of every architecture beside transformers and llama.cpp
+llm-parity: $(VENV)/parity ## small language models of every architecture beside transformers and llama.cpp
 	$(PYTHON) bench/llm_make.py $(VENV)/models
 	$(PYTHON) bench/llm_llama.py --build $(LLAMA)/build/bin --source $(LLAMA) gguf $(VENV)/models
 	LLM_MODELS=$(abspath $(VENV)/models) $(GO) test ./llm -count=1 -v -run 'TestTransformers|TestGGUFEqualsLlamaCpp'
 
-$(VENV)/llm: bench/requirements-llm.txt | $(VENV)/bin/python
+$(VENV)/parity: bench/requirements-parity.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them
+	$(PYTHON) bench/llm.py
 
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:
@@ -103,6 +106,10 @@ $(CASES)/version: bench/requirements-cases.txt bench/onnx_cases.py
 $(VENV)/bench: bench/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@ $(VENV)/test
+
+$(VENV)/llm: bench/requirements-llm.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 clean: ## remove what was built
 	rm -rf bin $(VENV) bench/.venv-cases $(CASES) data/mnist/embedded/*.gz

@@ -49,7 +49,7 @@ func TestArgumentLayouts(t *testing.T) {
 		got, want uintptr
 	}{
 		{"tileArgs.rs", unsafe.Offsetof(tile.rs), 32}, {"tileArgs.k", unsafe.Offsetof(tile.k), 64},
-		{"tileArgs.from", unsafe.Offsetof(tile.from), 96}, {"tileArgs.lines", unsafe.Offsetof(tile.lines), 104},
+		{"tileArgs.from", unsafe.Offsetof(tile.from), 96}, {"tileArgs.bounded", unsafe.Offsetof(tile.bounded), 92}, {"tileArgs.lines", unsafe.Offsetof(tile.lines), 104}, {"tileArgs.ahead", unsafe.Offsetof(tile.ahead), 120},
 		{"slideArgs.pixel", unsafe.Offsetof(slide.pixel), 32}, {"slideArgs.weightX", unsafe.Offsetof(slide.weightX), 56},
 		{"slideArgs.kx", unsafe.Offsetof(slide.kx), 72}, {"slideArgs.mask", unsafe.Offsetof(slide.mask), 96},
 		{"slideArgs.outPixel", unsafe.Offsetof(slide.outPixel), 104},
@@ -57,7 +57,7 @@ func TestArgumentLayouts(t *testing.T) {
 		{"packArgs.ds", unsafe.Offsetof(pack.ds), 24}, {"packArgs.pieces", unsafe.Offsetof(pack.pieces), 56},
 		{"panelArgs.groups", unsafe.Offsetof(panel.groups), 40}, {"panelArgs.ahead", unsafe.Offsetof(panel.ahead), 56},
 		{"panelArgs.mask", unsafe.Offsetof(panel.mask), 88}, {"panelArgs.mul", unsafe.Offsetof(panel.mul), 96},
-		{"panelArgs.panels", unsafe.Offsetof(panel.panels), 104}, {"panelArgs.mulstep", unsafe.Offsetof(panel.mulstep), 120},
+		{"panelArgs.panels", unsafe.Offsetof(panel.panels), 104}, {"panelArgs.mulstep", unsafe.Offsetof(panel.mulstep), 120}, {"panelArgs.size", unsafe.Offsetof(panel.size), 128},
 		{"packArgs.ahead", unsafe.Offsetof(pack.ahead), 64},
 		{"piece", unsafe.Sizeof(piece{}), 16}, {"piece.mask", unsafe.Offsetof(piece{}.mask), 8},
 		{"dropoutArgs.threshold", unsafe.Offsetof(drop.threshold), 40}, {"dropoutArgs.keys", unsafe.Offsetof(drop.keys), 48},

@@ -203,7 +203,7 @@ func (a *Attention) rows(b, head, first, rows int, room []float32) {
 		if pl.packV {
 			t.b, t.bs, t.panel = panels[pl.panel+k*pl.cols:], pl.cols, a.Keys*pl.cols
 		} else {
-			t.b, t.bs, t.panel = a.V[min(a.VS.at(b, kv, k), len(a.V)):], a.VS.Row, pl.cols
+			t.b, t.bs, t.panel, t.bounded = a.V[min(a.VS.at(b, kv, k), len(a.V)):], a.VS.Row, pl.cols, true
 		}
 		if t.start = startC; k == 0 {
 			t.start = startZero

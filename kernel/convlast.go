@@ -11,7 +11,7 @@ import (
 //
 //	Y = act(X * Weight + Bias + Add)
 //
-// with Bias [OC] or nil and Add of Y's shape or nil. Strides, dilations and
+// with Bias [OC] or nil and Add of Y's shape or nil, which may be Y itself. Strides, dilations and
 // Groups of 0 mean 1. Packed is what PackConvLast makes of the weights.
 //
 // It is a product of pixels by output channels. A row's operand is the image
@@ -48,7 +48,7 @@ const (
 	lastTaps    = 384
 	lastRows    = 96
 	lastColumns = 256
-	lastLine    = 64 // taps in a row of the window up to which copying patches costs too much
+	lastWeights = 1 << 16 // weights up to which all stay in L2 while a row of pixels goes over them
 )
 
 type lastPlan struct {
@@ -75,14 +75,20 @@ func (c *ConvLast) planar() *Conv {
 	}
 }
 
-// blockOf is the length of the blocks that a sum of k is cut into: equal, and
-// known to PackConvLast.
-func blockOf(k int) int { return ceilDiv(k, max(1, ceilDiv(k, lastTaps))) }
+// blockOf is the length of the blocks that a sum of k is cut into, which
+// PackConvLast knows too: whole lines, the taps of a row of the window, or if these
+// are long, equal parts.
+func blockOf(k, line int) int {
+	if line <= lastTaps {
+		return min(k, lastTaps/line*line)
+	}
+	return ceilDiv(k, ceilDiv(k, lastTaps))
+}
 
 func (c *ConvLast) makePlan(w *window, p *Pool) lastPlan {
 	pl := lastPlan{tileShape: shapeOf(p.isa), k: w.taps * w.ic, pixels: c.N * w.oh * w.ow}
-	pl.taps = blockOf(pl.k)
-	pl.lines = w.groups == 1 && w.dilationW == 1 && c.KW > 1 && c.KW*c.C <= lastLine && pl.k <= lastTaps
+	pl.taps = blockOf(pl.k, c.KW*w.ic)
+	pl.lines = w.groups == 1 && w.dilationW == 1 && c.KW > 1 && c.KW*c.C <= lastTaps && pl.k*c.OC <= lastWeights
 	if pl.lines {
 		pl.perWorker = c.KH * (c.PadLeft + c.W + c.PadRight) * c.C
 		rows := c.N * w.oh
@@ -106,7 +112,7 @@ func (c *ConvLast) makePlan(w *window, p *Pool) lastPlan {
 		total, least = panels, 1
 	}
 	chunks = max(chunks, p.threads)
-	flops := 2 * pl.k * w.oc * pl.pixels / max(total, 1)
+	flops := 2 * pl.k * w.oc * max(pl.pixels, pl.rows) / max(total, 1) // fewer pixels wait for memory
 	pl.chunk = max(ceilDiv(total, chunks), least, ceilDiv(chunkFlops/4, max(flops, 1)))
 	pl.units = ceilDiv(total, pl.chunk)
 	return pl
@@ -119,7 +125,10 @@ func (w *window) depthwise() bool { return w.ic == 1 && w.oc == 1 }
 func (c *ConvLast) ScratchLen(p *Pool) int {
 	w := c.planar().window()
 	if w.depthwise() {
-		return 0
+		if c.Add == nil {
+			return 0
+		}
+		return p.threads * w.ow * c.OC
 	}
 	pl := c.makePlan(&w, p)
 	return p.threads * pl.perWorker
@@ -143,6 +152,8 @@ func (c *ConvLast) Run(p *Pool, scratch []float32) {
 		return
 	}
 	if w.depthwise() {
+		checkLen("ConvLast", "scratch", len(scratch), c.ScratchLen(p))
+		c.scratch = scratch
 		c.runDepthwise(p)
 		return
 	}
@@ -154,7 +165,7 @@ func (c *ConvLast) Run(p *Pool, scratch []float32) {
 
 func (c *ConvLast) chunk(lo, hi, worker int) {
 	if c.depthwise() {
-		c.depthwiseRows(lo, hi)
+		c.depthwiseRows(lo, hi, worker)
 		return
 	}
 	pl := &c.plan
@@ -200,42 +211,44 @@ func (c *ConvLast) product(g, m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 	weights := c.Packed[g*pl.k*wide+k0*wide:]
 	for n := n0; n < n1; n += lastColumns {
 		t.b = weights[n*t.k:]
-		c.start(&t, m0*c.OC+g*c.oc+n, g*c.oc+n)
-		if k0 > 0 {
-			t.start = startC
-		}
+		c.start(&t, m0*c.OC+g*c.oc+n, g*c.oc+n, k0)
 		t.run(m1-m0, min(n1-n, lastColumns))
 	}
 }
 
 // rows computes rows [lo,hi) of the output, counted over all images, from the rows
 // of X that each needs, copied with their padding: a patch is then a few stretches of
-// memory, and its neighbour lies strideW pixels on. For images of few channels.
+// memory, and its neighbour lies strideW pixels on. For convolutions whose weights
+// are few; copying patches would take a good part of their time.
 func (c *ConvLast) rows(lo, hi int, scratch []float32) {
 	pl := &c.plan
-	width := (c.PadLeft + c.W + c.PadRight) * c.C
-	t := tileRun{
-		isa: c.isa, tileShape: pl.tileShape, k: c.KW * c.C, ks: 1, lines: c.KH, line: width, bs: pl.cols, panel: pl.k * pl.cols,
-		a: scratch, rs: c.strideW * c.C, cs: c.OC, last: true, act: c.Act,
-	}
+	width, line := (c.PadLeft+c.W+c.PadRight)*c.C, c.KW*c.C
+	wide := ceilDiv(c.OC, pl.cols) * pl.cols
+	t := tileRun{isa: c.isa, tileShape: pl.tileShape, k: line, ks: 1, line: width, bs: pl.cols, rs: c.strideW * c.C, cs: c.OC, act: c.Act}
 	for i := lo; i < hi; i++ {
 		y := i%c.oh*c.strideH - c.PadTop
 		for ky := range c.KH {
 			c.paddedLine(scratch[ky*width:][:width], i/c.oh, y+ky*c.dilationH)
 		}
-		for n := 0; n < c.OC; n += lastColumns {
-			c.start(&t, i*c.ow*c.OC+n, n)
-			t.b = c.Packed[n*pl.k:]
-			t.run(c.ow, min(c.OC-n, lastColumns))
+		for k := 0; k < pl.k; k += pl.taps {
+			taps := min(pl.taps, pl.k-k)
+			t.a, t.lines, t.panel, t.last = scratch[k/line*width:], taps/line, taps*pl.cols, k+taps == pl.k
+			for n := 0; n < c.OC; n += lastColumns {
+				c.start(&t, i*c.ow*c.OC+n, n, k)
+				t.b = c.Packed[k*wide+n*taps:]
+				t.run(c.ow, min(c.OC-n, lastColumns))
+			}
 		}
 	}
 }
 
-// start sets where a block's sums go and what they begin with: element at of Y is
-// its first, of output channel n.
-func (c *ConvLast) start(t *tileRun, at, n int) {
-	t.c = c.Y[at:]
+// start sets where a block's sums over taps from k on go and what they begin with:
+// element at of Y is its first, of output channel n.
+func (c *ConvLast) start(t *tileRun, at, n, k int) {
+	t.c, t.start = c.Y[at:], startZero
 	switch {
+	case k > 0:
+		t.start = startC
 	case c.Add != nil:
 		t.start, t.from = startFrom, c.Add[at:]
 	case c.Bias != nil:
@@ -333,7 +346,7 @@ func PackConvLast(dst, w []float32, oc, ic, kh, kw, groups int, isa ISA) {
 		return
 	}
 	cols, k, width := shapeOf(isa).cols, ic*taps, oc/groups
-	block := blockOf(k)
+	block := blockOf(k, kw*ic)
 	for g := range groups {
 		for k0 := 0; k0 < k; k0 += block {
 			for n := 0; n < width; n += cols {
@@ -371,7 +384,7 @@ func (c *ConvLast) runDepthwise(p *Pool) {
 }
 
 // depthwiseRows computes rows [lo,hi), counted over all images.
-func (c *ConvLast) depthwiseRows(lo, hi int) {
+func (c *ConvLast) depthwiseRows(lo, hi, worker int) {
 	s := slider{
 		op: ref.SlideMultiply, isa: c.isa, h: c.H, w: c.W, c: c.C, ow: c.ow, kh: c.KH, kw: c.KW,
 		strideH: c.strideH, strideW: c.strideW, padTop: c.PadTop, padLeft: c.PadLeft,
@@ -380,9 +393,13 @@ func (c *ConvLast) depthwiseRows(lo, hi int) {
 	for i := lo; i < hi; i++ {
 		at := i * c.ow * c.C
 		y := c.Y[at:][:c.ow*c.C]
-		s.row(y, c.X[i/c.oh*c.H*c.W*c.C:], i%c.oh)
+		to := y
+		if c.Add != nil { // which may be y
+			to = c.scratch[worker*len(y):][:len(y)]
+		}
+		s.row(to, c.X[i/c.oh*c.H*c.W*c.C:], i%c.oh)
 		if c.Add != nil {
-			binary(c.isa, OpAdd, y, y, c.Add[at:][:len(y)], 0)
+			binary(c.isa, OpAdd, y, to, c.Add[at:][:len(y)], 0)
 		}
 		if c.Act == ActReLU {
 			unary(c.isa, OpReLU, y, y, 0)

@@ -146,7 +146,7 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		perUnit *= pl.rows * g.N
 	} else {
 		pl.units = panels
-		perUnit *= pl.cols * g.M
+		perUnit *= pl.cols * max(g.M, pl.rows) // fewer rows wait for memory
 	}
 	pl.grain = max(ceilDiv(chunkFlops, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8))
 	return pl
@@ -289,7 +289,7 @@ func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 	t := tileRun{isa: g.isa, tileShape: pl.tileShape, k: k1 - k0, c: g.C, cs: g.ldc, last: k1 == g.K, act: g.Act}
 	switch {
 	case pl.direct:
-		t.b, t.bs, t.panel = g.B[k0*g.ldb+n0:], g.ldb, pl.cols
+		t.b, t.bs, t.panel, t.bounded = g.B[k0*g.ldb+n0:], g.ldb, pl.cols, true
 	case len(g.shared) > 0:
 		t.b, t.bs, t.panel = g.shared[n0*g.K+k0*pl.cols:], pl.cols, g.K*pl.cols
 	default:

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"math"
 	"unsafe"
 
 	"tandem/kernel/ref"
@@ -50,8 +51,22 @@ func (t *halfTile) runGeneric(k, n, bs int, goOn bool) {
 	size := floatSize(t.format)
 	var b [kBlock * cols]float32
 	for i := range n {
-		block.Decode(t.format, b[i*cols:][:cols], t.b[(k+i)*bs*size:][:cols*size])
+		row := t.b[(k+i)*bs*size:][:cols*size]
+		for c := range cols {
+			b[i*cols+c] = floatAt(t.format, row[c*size:])
+		}
 	}
 	s := ref.Tile{Rows: t.rows, Cols: cols, K: n, A: t.a[k:], RS: t.as, KS: 1, B: b[:], BS: cols, C: t.c, CS: t.cs, FromC: goOn}
 	s.Run()
+}
+
+// floatAt reads a number; unlike block.Decode it lets its destination stay on the stack.
+func floatAt(f block.Format, b []byte) float32 {
+	switch f {
+	case block.F16:
+		return ref.Half(b)
+	case block.BF16:
+		return math.Float32frombits(uint32(b[0])<<16 | uint32(b[1])<<24)
+	}
+	return ref.Word(b, 0)
 }

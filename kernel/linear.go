@@ -71,6 +71,7 @@ type linearPart struct {
 	float              bool
 	wide, size, groups int // of a panel: rows, bytes, groups of columns
 	panels             int
+	pairs              bool // two panels at a time for many rows
 }
 
 type linearPhase uint8
@@ -98,7 +99,7 @@ func (l *Linear) plan(p *Pool) {
 		} else {
 			l.blocks = true
 			layout, _ := ref.PanelOf(w.Format)
-			part.groups = layout.Groups(l.K)
+			part.groups, part.pairs = layout.Groups(l.K), l.vnni && layout.Wide
 		}
 		part.panels = ceilDiv(w.N, part.wide)
 		l.parts = append(l.parts, part)
@@ -114,6 +115,9 @@ func (l *Linear) plan(p *Pool) {
 	tiles := ceilDiv(l.rows, height)
 	l.tile = ceilDiv(l.rows, max(1, tiles))
 	l.run = 1
+	if l.parts[0].pairs {
+		l.run = 2
+	}
 	if l.M <= l.tile { // long runs through memory, of some 20 µs
 		l.run = max(1, runBytes/l.parts[0].size)
 	}
@@ -171,6 +175,8 @@ func (l *Linear) Run(p *Pool, scratch []byte) {
 	grain := 1
 	if l.M <= l.tile {
 		grain = max(1, units/(chunksPerThread*p.threads))
+	} else if l.parts[0].pairs {
+		grain = 2
 	}
 	p.run(units, grain, l)
 }
@@ -295,7 +301,8 @@ func (l *Linear) multiply(w, panel, n, lo, hi int, to place) {
 // multiplyVNNI leaves all to the kernel. A last panel that is not full has a mask.
 func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
 	part, weight := &l.parts[w], &l.Weights[w]
-	if rest := weight.N - panel*part.wide; n > 1 && n*part.wide > rest {
+	pair := part.pairs && n == 2 && hi-lo > l.tile // masks its second panel
+	if rest := weight.N - panel*part.wide; n > 1 && n*part.wide > rest && !pair {
 		l.multiplyVNNI(w, panel, n-1, lo, hi, data, to)
 		last := to
 		last.column += (n - 1) * (to.step - part.wide)
@@ -308,11 +315,16 @@ func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
 	n0 := panel * part.wide
 	args := panelArgs{
 		w: unsafe.Pointer(&data[0]), as: uintptr(l.stride), ys: uintptr(to.stride) * 4, groups: part.groups,
-		mask: uint32(1)<<min(part.wide, weight.N-n0) - 1, adds: uintptr(to.stride) * 4, ystep: uintptr(to.step) * 4,
+		mask: uint32(1)<<min(part.wide, weight.N-n0-(n-1)*part.wide) - 1, adds: uintptr(to.stride) * 4, ystep: uintptr(to.step) * 4,
 	}
-	next := unsafe.Pointer(unsafe.SliceData(data[min(len(data)-1, part.size):]))
-	for i := lo; i < hi; i += l.tile {
-		args.rows, args.panels = min(l.tile, hi-i), n
+	height := l.tile
+	if pair {
+		height, args.size = pairHeight, uintptr(part.size)
+	}
+	bytes := n * part.size
+	next := unsafe.Pointer(unsafe.SliceData(data[min(len(data)-1, bytes):]))
+	for i := lo; i < hi; i += height {
+		args.rows, args.panels = min(height, hi-i), n
 		args.a = unsafe.Pointer(&l.records[i*l.stride])
 		at := (i-to.first)*to.stride + to.column + n0
 		args.y = unsafe.Pointer(&to.y[at])
@@ -326,20 +338,31 @@ func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
 			args.mul = unsafe.Pointer(&to.mul[(i-lo)*part.wide])
 			args.mulstep = uintptr(hi-lo) * uintptr(part.wide) * 4
 		}
-		args.ahead = l.prefetched(args.w, next, (i-lo)/l.tile, part.size, hi-lo)
-		panelAsm(weight.Format, true, &args)
+		args.ahead = prefetched(args.w, next, (i-lo)/height, bytes, hi-lo, pair)
+		if pair {
+			pairAsm(&args)
+		} else {
+			panelAsm(weight.Format, true, &args)
+		}
 	}
 }
 
-// prefetched is where call i on a panel, for rows rows in all, prefetches. Weights
-// that are read once stream; else the first two calls bring half of the next panel
-// each.
-func (l *Linear) prefetched(w, next unsafe.Pointer, i, size, rows int) unsafe.Pointer {
+// pairHeight is the number of rows in a call of the kernels of two panels.
+const pairHeight = 6
+
+// prefetched is where call i on a panel, or a pair, for rows rows in all prefetches.
+// Weights that are read once stream; else the first two calls (three on pairs) bring
+// a part each of what comes next.
+func prefetched(w, next unsafe.Pointer, i, size, rows int, pair bool) unsafe.Pointer {
+	calls := 2
+	if pair {
+		calls = 3
+	}
 	switch {
 	case rows <= 4:
 		return unsafe.Add(w, streamAhead)
-	case i < 2:
-		return unsafe.Add(next, i*size/2)
+	case i < calls:
+		return unsafe.Add(next, i*size/calls)
 	}
 	return w
 }
@@ -451,4 +474,5 @@ type panelArgs struct {
 	// and mul move on from one to the next. The kernel changes y, mul, bias, add.
 	panels         int
 	ystep, mulstep uintptr
+	size           uintptr // of a panel, for the kernels of two
 }

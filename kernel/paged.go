@@ -90,7 +90,7 @@ func (a *PagedAttention) plan(p *Pool) {
 		}
 	}
 	a.tokens = high / a.heads
-	a.worker = 4 * (high*(a.Size+keyBlock+a.width+2) + PageTokens*16*2)
+	a.worker = 4 * max(high*(a.Size+keyBlock+a.width+2), PageTokens*a.Size*3)
 	a.worker = (a.worker + 63) &^ 63
 }
 
@@ -112,15 +112,19 @@ func (a *PagedAttention) Run(p *Pool, scratch []byte) error {
 	if len(a.units) != n+1 {
 		a.units = make([]int, n+1)
 	}
+	if a.K != nil {
+		a.phase = pagedWrite
+		for s := range n {
+			a.units[s+1] = a.units[s] + a.pagesOf(s)*a.KVHeads
+		}
+		rows := len(a.Y) / (a.Heads * a.Size) * a.KVHeads
+		p.run(a.units[n], max(1, 16*a.units[n]/max(1, rows)), a)
+	}
+	a.phase = pagedAttend
 	for s := range n {
 		tiles := ceilDiv(int(a.Lengths[s+1]-a.Lengths[s]), a.tokens)
 		a.units[s+1] = a.units[s] + tiles*a.Heads/a.heads
 	}
-	a.phase = pagedWrite
-	if a.K != nil {
-		p.run(int(a.Lengths[n])*a.KVHeads, ceilDiv(1<<12, a.Size), a)
-	}
-	a.phase = pagedAttend
 	p.run(a.units[n], 1, a)
 	return nil
 }
@@ -161,58 +165,67 @@ func (a *PagedAttention) check(scratch int, p *Pool) error {
 }
 
 func (a *PagedAttention) chunk(lo, hi, worker int) {
-	if a.phase == pagedWrite {
-		for i := lo; i < hi; i++ {
-			a.write(i/a.KVHeads, i%a.KVHeads)
-		}
-		return
-	}
 	room := floatsAt(a.workers[worker*a.worker:][:a.worker])
 	s := 0
 	for i := lo; i < hi; i++ {
 		for i >= a.units[s+1] {
 			s++
 		}
-		splits := a.Heads / a.heads
 		unit := i - a.units[s]
+		if a.phase == pagedWrite {
+			a.write(s, unit/a.KVHeads, unit%a.KVHeads, room)
+			continue
+		}
+		splits := a.Heads / a.heads
 		a.tile(s, unit/splits*a.tokens, unit%splits*a.heads, room)
 	}
 }
 
-// sequenceOf finds the sequence of a row.
-func (a *PagedAttention) sequenceOf(row int) int {
-	lo, hi := 0, len(a.Past)-1
-	for lo < hi {
-		mid := (lo + hi) / 2
-		if int64(row) < a.Lengths[mid+1] {
-			hi = mid
-		} else {
-			lo = mid + 1
-		}
+// write puts what the step has of a head's keys and values into a page: the i-th of
+// those that the step's rows of sequence s reach into.
+func (a *PagedAttention) write(s, i, head int, room []float32) {
+	past, begin := int(a.Past[s]), int(a.Lengths[s])
+	index := past/PageTokens + i
+	lo := max(past, index*PageTokens)
+	n := min(past+int(a.Lengths[s+1])-begin, (index+1)*PageTokens) - lo
+	row, slot := begin+lo-past, lo%PageTokens
+	page := int(a.Blocks[s*a.BlocksPerRow+index])*a.KVHeads + head
+	keys := halvesAt(a.Keys)[page*a.Size*PageTokens:][:a.Size*PageTokens]
+	values := halvesAt(a.Values)[page*PageTokens*a.width:][:PageTokens*a.width]
+	rows, room := room[:n*a.Size], room[PageTokens*a.Size:]
+	for r := range n {
+		k, v := (row+r)*a.LDK+head*a.Size, (row+r)*a.LDV+head*a.Size
+		a.head(rows[r*a.Size:][:a.Size], a.K[k:][:a.Size], a.KNorm, row+r)
+		narrow(a.isa, values[(slot+r)*a.width:][:a.Size], a.V[v:][:a.Size])
 	}
-	return lo
+	if n < 8 {
+		for r := range n {
+			for c, v := range rows[r*a.Size:][:a.Size] {
+				keys[c*PageTokens+slot+r] = tensor.Float16Bits(v)
+			}
+		}
+		return
+	}
+	turned, room := room[:a.Size*PageTokens], room[a.Size*PageTokens:]
+	transpose(turned, rows, PageTokens, a.Size, n, a.Size, a.isa)
+	if n == PageTokens {
+		narrow(a.isa, keys, turned)
+		return
+	}
+	halves := halvesOf(room)[:a.Size*PageTokens]
+	narrow(a.isa, halves, turned)
+	for c := range a.Size {
+		copy(keys[c*PageTokens+slot:][:n], halves[c*PageTokens:])
+	}
 }
 
-// write puts the key and value of a row's head into the cache.
-func (a *PagedAttention) write(row, head int) {
-	s := a.sequenceOf(row)
-	at := int(a.Past[s]) + row - int(a.Lengths[s])
-	page := int(a.Blocks[s*a.BlocksPerRow+at/PageTokens])*a.KVHeads + head
-	slot := at % PageTokens
-	var room [512]float32
-	k := room[:]
-	if a.Size > len(room) {
-		k = make([]float32, a.Size)
+// pagesOf is the number of pages that the step's rows of a sequence reach into.
+func (a *PagedAttention) pagesOf(s int) int {
+	past, n := int(a.Past[s]), int(a.Lengths[s+1]-a.Lengths[s])
+	if n == 0 {
+		return 0
 	}
-	a.head(k[:a.Size], a.K[row*a.LDK+head*a.Size:][:a.Size], a.KNorm, row)
-	keys := halvesAt(a.Keys)[page*a.Size*PageTokens:][:a.Size*PageTokens]
-	for i, v := range k[:a.Size] {
-		keys[i*PageTokens+slot] = tensor.Float16Bits(v)
-	}
-	values := halvesAt(a.Values)[(page*PageTokens+slot)*a.width:][:a.width]
-	for i, v := range a.V[row*a.LDV+head*a.Size:][:a.Size] {
-		values[i] = tensor.Float16Bits(v)
-	}
+	return (past+n-1)/PageTokens - past/PageTokens + 1
 }
 
 // head is a head of queries or keys, normalised and turned to its position.
@@ -229,16 +242,9 @@ func (a *PagedAttention) head(dst, src, norm []float32, row int) {
 	at := int(a.Positions[row]) * half
 	cos, sin := a.Cos[at:][:half], a.Sin[at:][:half]
 	if a.Interleaved {
-		for i, c := range cos {
-			x, y := dst[2*i], dst[2*i+1]
-			dst[2*i], dst[2*i+1] = c*x-sin[i]*y, sin[i]*x+c*y
-		}
-		return
-	}
-	low, high := dst[:half], dst[half:2*half]
-	for i, c := range cos {
-		x, y := low[i], high[i]
-		low[i], high[i] = c*x-sin[i]*y, sin[i]*x+c*y
+		turnPairs(a.isa, dst, cos, sin)
+	} else {
+		turnHalves(a.isa, dst, cos, sin)
 	}
 }
 
@@ -350,4 +356,9 @@ func (t *pagedTile) weights(r, from, n int) {
 // halvesAt is memory as float16.
 func halvesAt(b []byte) []uint16 {
 	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
+}
+
+// halvesOf is room for float16.
+func halvesOf(x []float32) []uint16 {
+	return unsafe.Slice((*uint16)(unsafe.Pointer(unsafe.SliceData(x))), 2*len(x))
 }

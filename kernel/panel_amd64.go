@@ -30,6 +30,9 @@ func panelAsm(f block.Format, vnni bool, a *panelArgs) {
 	}
 }
 
+// pairAsm multiplies with two panels of Q8_0, by VNNI.
+func pairAsm(a *panelArgs) { pairQ80AVX512((*byte)(unsafe.Pointer(a))) }
+
 func panelAVX2(f block.Format, args *byte) {
 	switch f {
 	case block.Q8_0:
@@ -70,4 +73,29 @@ func sumSquaresAsm(isa ISA, x *float32, n int) float32 {
 		sumSquaresAVX2(&lanes[0], x, n)
 	}
 	return ref.Sum(lanes[:isa.lanes()])
+}
+
+// narrowAsm rounds n float32 to float16, n a multiple of 16.
+func narrowAsm(isa ISA, dst *uint16, x *float32, n int) {
+	if isa == AVX512 {
+		narrowAVX512(dst, x, n)
+	} else {
+		narrowAVX2(dst, x, n)
+	}
+}
+
+func turnHalvesAsm(isa ISA, low, high, cos, sin *float32, n int) {
+	if isa == AVX512 {
+		turnHalvesAVX512(low, high, cos, sin, n)
+	} else {
+		turnHalvesAVX2(low, high, cos, sin, n)
+	}
+}
+
+func turnPairsAsm(isa ISA, x, cos, sin *float32, n int) {
+	if isa == AVX512 {
+		turnPairsAVX512(x, cos, sin, n)
+	} else {
+		turnPairsAVX2(x, cos, sin, n)
+	}
 }

@@ -53,13 +53,18 @@ type tileArgs struct {
 	mask           uint32 // columns of C that exist
 	start          uint32
 	relu           uint32
-	_              uint32
+	bounded        uint32         // B is not to be read behind the columns that exist
 	from           unsafe.Pointer // for startFrom
 	// A may be several lines of k elements: lineStep is from one past the end of a
 	// line to the next. 0 lines are one.
 	lines    int
 	lineStep uintptr
+	ahead    uintptr // how far before its use a row of B is fetched
 }
+
+// aheadRows is the number of rows of B by which fetching precedes multiplying: what
+// twelve rows of A take with so many is more than the latency of memory.
+const aheadRows = 32
 
 // tileRun goes over one block of A and one of B in tiles.
 type tileRun struct {
@@ -72,6 +77,7 @@ type tileRun struct {
 	line      int       // and the step between them
 	b         []float32 // element (k,j) of panel q at q*panel + k*bs + j
 	bs, panel int
+	bounded   bool      // b may end with the last column, if it is not that of a whole panel
 	c         []float32 // element (i,j) at i*cs + j
 	cs        int
 	bias      []float32 // of the block's columns or rows
@@ -92,7 +98,7 @@ func (t *tileRun) run(m, n int) {
 	}
 	args := tileArgs{
 		rs: uintptr(t.rs) * 4, ks: uintptr(t.ks) * 4, bs: uintptr(t.bs) * 4, cs: uintptr(t.cs) * 4,
-		k: t.k, start: t.start, lineStep: uintptr(t.line-t.k*t.ks) * 4,
+		k: t.k, start: t.start, lineStep: uintptr(t.line-t.k*t.ks) * 4, ahead: uintptr(t.bs) * 4 * aheadRows,
 	}
 	if relu {
 		args.relu = 1
@@ -107,6 +113,10 @@ func (t *tileRun) run(m, n int) {
 		}
 		for j := 0; j < n; j += t.cols {
 			args.mask = 1<<min(t.cols, n-j) - 1
+			args.bounded = 0
+			if t.bounded && n-j < t.cols {
+				args.bounded = 1
+			}
 			args.b = unsafe.Pointer(&t.b[j/t.cols*t.panel])
 			args.c = unsafe.Pointer(&t.c[i*t.cs+j])
 			if t.start == startFrom {
@@ -125,6 +135,10 @@ func (t *tileRun) run(m, n int) {
 // finish completes rows [i,end) of C: they are still in L1.
 func (t *tileRun) finish(i, end, n int) {
 	if !t.last || t.act <= ActReLU && t.add == nil {
+		return
+	}
+	if t.cs == n && t.add == nil { // the rows follow each other
+		finish(t.isa, t.act, t.c[i*n:end*n], nil)
 		return
 	}
 	for r := i; r < end; r++ {

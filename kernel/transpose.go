@@ -10,7 +10,7 @@ type Transpose struct {
 }
 
 // transposeRows is the number of rows, or columns, of X in a unit.
-const transposeRows = 32
+const transposeRows = 128
 
 // Run computes Y.
 func (t *Transpose) Run(p *Pool) {
@@ -31,10 +31,30 @@ func (t *Transpose) chunk(lo, hi, _ int) {
 		at := i / blocks * t.Rows * t.Cols
 		x, y := t.X[at:], t.Y[at:]
 		from := i % blocks * transposeRows
-		if t.columns {
+		switch {
+		case t.columns && t.Rows < t.isa.lanes():
+			interleave(y[from*t.Rows:], x[from:], t.Rows, t.Cols, min(transposeRows, t.Cols-from))
+		case t.columns:
 			transpose(y[from*t.Rows:], x[from:], t.Rows, t.Cols, t.Rows, min(transposeRows, t.Cols-from), t.isa)
-		} else {
+		default:
 			transpose(y[from:], x[from*t.Cols:], t.Rows, t.Cols, min(transposeRows, t.Rows-from), t.Cols, t.isa)
+		}
+	}
+}
+
+// interleave writes n columns of a few rows, such as the colours of pixels.
+func interleave(dst, src []float32, rows, stride, n int) {
+	if rows == 3 {
+		r, g, b := src[:n], src[stride:][:n], src[2*stride:][:n]
+		dst = dst[:3*n]
+		for i, v := range r {
+			dst[3*i], dst[3*i+1], dst[3*i+2] = v, g[i], b[i]
+		}
+		return
+	}
+	for r := range rows {
+		for i, v := range src[r*stride:][:n] {
+			dst[i*rows+r] = v
 		}
 	}
 }

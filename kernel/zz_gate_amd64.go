@@ -24,6 +24,21 @@ func mulScaledAVX512(y *float32, a *float32, b *float32, n int, s float32)
 //go:noescape
 func sumSquaresAVX512(lanes *float32, x *float32, n int)
 
+// narrowAVX512 rounds n float32 to float16.
+//
+//go:noescape
+func narrowAVX512(dst *uint16, x *float32, n int)
+
+// turnHalvesAVX512 turns pairs (low[i], high[i]) by angles; n is a multiple of the lanes.
+//
+//go:noescape
+func turnHalvesAVX512(low *float32, high *float32, cos *float32, sin *float32, n int)
+
+// turnPairsAVX512 turns n pairs (x[2i], x[2i+1]) by angles; n is a multiple of half the lanes.
+//
+//go:noescape
+func turnPairsAVX512(x *float32, cos *float32, sin *float32, n int)
+
 // siluAVX2 is an element-wise kernel; see UnaryOp.
 //
 //go:noescape
@@ -43,3 +58,18 @@ func mulScaledAVX2(y *float32, a *float32, b *float32, n int, s float32)
 //
 //go:noescape
 func sumSquaresAVX2(lanes *float32, x *float32, n int)
+
+// narrowAVX2 rounds n float32 to float16.
+//
+//go:noescape
+func narrowAVX2(dst *uint16, x *float32, n int)
+
+// turnHalvesAVX2 turns pairs (low[i], high[i]) by angles; n is a multiple of the lanes.
+//
+//go:noescape
+func turnHalvesAVX2(low *float32, high *float32, cos *float32, sin *float32, n int)
+
+// turnPairsAVX2 turns n pairs (x[2i], x[2i+1]) by angles; n is a multiple of half the lanes.
+//
+//go:noescape
+func turnPairsAVX2(x *float32, cos *float32, sin *float32, n int)

@@ -37,19 +37,18 @@ loop:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMOVUPS      lanes3f800000<>+0(SB), Z7
 	VPMOVD2M     Z6, K1
 	VBLENDMPS    Z0, Z7, K1, Z1
 	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
+	VRCP14PS     Z0, Z2
+	VFNMADD231PS Z2, Z0, Z7
+	VFMADD231PS  Z7, Z2, Z2
+	VMULPS       Z2, Z1, Z3
+	VFNMADD231PS Z3, Z0, Z1
+	VFMADD231PS  Z2, Z1, Z3
+	VMOVAPS      Z3, Z0
 	VMULPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (DI)
 	ADDQ         $0x00000040, DI
@@ -84,19 +83,18 @@ single:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMOVUPS      lanes3f800000<>+0(SB), Z7
 	VPMOVD2M     Z6, K1
 	VBLENDMPS    Z0, Z7, K1, Z1
 	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
+	VRCP14PS     Z0, Z2
+	VFNMADD231PS Z2, Z0, Z7
+	VFMADD231PS  Z7, Z2, Z2
+	VMULPS       Z2, Z1, Z3
+	VFNMADD231PS Z3, Z0, Z1
+	VFMADD231PS  Z2, Z1, Z3
+	VMOVAPS      Z3, Z0
 	VMULPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (DI)
 	ADDQ         $0x00000040, DI
@@ -342,24 +340,6 @@ DATA lanes3f800000<>+56(SB)/4, $0x3f800000
 DATA lanes3f800000<>+60(SB)/4, $0x3f800000
 GLOBL lanes3f800000<>(SB), RODATA|NOPTR, $64
 
-DATA lanes0000007f<>+0(SB)/4, $0x0000007f
-DATA lanes0000007f<>+4(SB)/4, $0x0000007f
-DATA lanes0000007f<>+8(SB)/4, $0x0000007f
-DATA lanes0000007f<>+12(SB)/4, $0x0000007f
-DATA lanes0000007f<>+16(SB)/4, $0x0000007f
-DATA lanes0000007f<>+20(SB)/4, $0x0000007f
-DATA lanes0000007f<>+24(SB)/4, $0x0000007f
-DATA lanes0000007f<>+28(SB)/4, $0x0000007f
-DATA lanes0000007f<>+32(SB)/4, $0x0000007f
-DATA lanes0000007f<>+36(SB)/4, $0x0000007f
-DATA lanes0000007f<>+40(SB)/4, $0x0000007f
-DATA lanes0000007f<>+44(SB)/4, $0x0000007f
-DATA lanes0000007f<>+48(SB)/4, $0x0000007f
-DATA lanes0000007f<>+52(SB)/4, $0x0000007f
-DATA lanes0000007f<>+56(SB)/4, $0x0000007f
-DATA lanes0000007f<>+60(SB)/4, $0x0000007f
-GLOBL lanes0000007f<>(SB), RODATA|NOPTR, $64
-
 // func geluAVX512(y *float32, x *float32, n int, s float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·geluAVX512(SB), NOSPLIT, $0-28
@@ -540,6 +520,24 @@ DATA lanes00000000<>+56(SB)/4, $0x00000000
 DATA lanes00000000<>+60(SB)/4, $0x00000000
 GLOBL lanes00000000<>(SB), RODATA|NOPTR, $64
 
+DATA lanes0000007f<>+0(SB)/4, $0x0000007f
+DATA lanes0000007f<>+4(SB)/4, $0x0000007f
+DATA lanes0000007f<>+8(SB)/4, $0x0000007f
+DATA lanes0000007f<>+12(SB)/4, $0x0000007f
+DATA lanes0000007f<>+16(SB)/4, $0x0000007f
+DATA lanes0000007f<>+20(SB)/4, $0x0000007f
+DATA lanes0000007f<>+24(SB)/4, $0x0000007f
+DATA lanes0000007f<>+28(SB)/4, $0x0000007f
+DATA lanes0000007f<>+32(SB)/4, $0x0000007f
+DATA lanes0000007f<>+36(SB)/4, $0x0000007f
+DATA lanes0000007f<>+40(SB)/4, $0x0000007f
+DATA lanes0000007f<>+44(SB)/4, $0x0000007f
+DATA lanes0000007f<>+48(SB)/4, $0x0000007f
+DATA lanes0000007f<>+52(SB)/4, $0x0000007f
+DATA lanes0000007f<>+56(SB)/4, $0x0000007f
+DATA lanes0000007f<>+60(SB)/4, $0x0000007f
+GLOBL lanes0000007f<>(SB), RODATA|NOPTR, $64
+
 DATA lanes40000000<>+0(SB)/4, $0x40000000
 DATA lanes40000000<>+4(SB)/4, $0x40000000
 DATA lanes40000000<>+8(SB)/4, $0x40000000
@@ -661,6 +659,78 @@ loop:
 	VADDPS      Z3, Z2, Z2
 	VADDPS      Z2, Z0, Z0
 	VMOVUPS     Z0, (DI)
+	VZEROUPPER
+	RET
+
+// func narrowAVX512(dst *uint16, x *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·narrowAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+
+loop:
+	VMOVUPS   (SI), Z0
+	VCVTPS2PH $0x00, Z0, (DI)
+	ADDQ      $0x00000040, SI
+	ADDQ      $0x00000020, DI
+	SUBQ      $0x00000010, CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func turnHalvesAVX512(low *float32, high *float32, cos *float32, sin *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·turnHalvesAVX512(SB), NOSPLIT, $0-40
+	MOVQ low+0(FP), DI
+	MOVQ high+8(FP), SI
+	MOVQ cos+16(FP), DX
+	MOVQ sin+24(FP), R8
+	MOVQ n+32(FP), CX
+
+loop:
+	VMOVUPS     (DI), Z0
+	VMOVUPS     (SI), Z1
+	VMOVUPS     (DX), Z2
+	VMOVUPS     (R8), Z3
+	VMULPS      Z3, Z1, Z4
+	VFMSUB231PS Z2, Z0, Z4
+	VMULPS      Z3, Z0, Z5
+	VFMADD231PS Z2, Z1, Z5
+	VMOVUPS     Z4, (DI)
+	VMOVUPS     Z5, (SI)
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000040, DX
+	ADDQ        $0x00000040, R8
+	SUBQ        $0x00000010, CX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func turnPairsAVX512(x *float32, cos *float32, sin *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·turnPairsAVX512(SB), NOSPLIT, $0-32
+	MOVQ x+0(FP), DI
+	MOVQ cos+8(FP), DX
+	MOVQ sin+16(FP), R8
+	MOVQ n+24(FP), CX
+
+loop:
+	VMOVUPS        (DI), Z0
+	VPMOVZXDQ      (DX), Z1
+	VMOVSLDUP      Z1, Z1
+	VPMOVZXDQ      (R8), Z2
+	VMOVSLDUP      Z2, Z2
+	VPERMILPS      $0xb1, Z0, Z3
+	VMULPS         Z2, Z3, Z3
+	VFMADDSUB213PS Z3, Z1, Z0
+	VMOVUPS        Z0, (DI)
+	ADDQ           $0x00000040, DI
+	ADDQ           $0x00000020, DX
+	ADDQ           $0x00000020, R8
+	SUBQ           $0x00000008, CX
+	JNZ            loop
 	VZEROUPPER
 	RET
 
@@ -959,5 +1029,79 @@ loop:
 	VADDPS      Y3, Y2, Y2
 	VADDPS      Y2, Y0, Y0
 	VMOVUPS     Y0, (DI)
+	VZEROUPPER
+	RET
+
+// func narrowAVX2(dst *uint16, x *float32, n int)
+// Requires: AVX, F16C
+TEXT ·narrowAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+
+loop:
+	VMOVUPS   (SI), Y0
+	VCVTPS2PH $0x00, Y0, (DI)
+	VMOVUPS   32(SI), Y1
+	VCVTPS2PH $0x00, Y1, 16(DI)
+	ADDQ      $0x00000040, SI
+	ADDQ      $0x00000020, DI
+	SUBQ      $0x00000010, CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func turnHalvesAVX2(low *float32, high *float32, cos *float32, sin *float32, n int)
+// Requires: AVX, FMA3
+TEXT ·turnHalvesAVX2(SB), NOSPLIT, $0-40
+	MOVQ low+0(FP), DI
+	MOVQ high+8(FP), SI
+	MOVQ cos+16(FP), DX
+	MOVQ sin+24(FP), R8
+	MOVQ n+32(FP), CX
+
+loop:
+	VMOVUPS     (DI), Y0
+	VMOVUPS     (SI), Y1
+	VMOVUPS     (DX), Y2
+	VMOVUPS     (R8), Y3
+	VMULPS      Y3, Y1, Y4
+	VFMSUB231PS Y2, Y0, Y4
+	VMULPS      Y3, Y0, Y5
+	VFMADD231PS Y2, Y1, Y5
+	VMOVUPS     Y4, (DI)
+	VMOVUPS     Y5, (SI)
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, DX
+	ADDQ        $0x00000020, R8
+	SUBQ        $0x00000008, CX
+	JNZ         loop
+	VZEROUPPER
+	RET
+
+// func turnPairsAVX2(x *float32, cos *float32, sin *float32, n int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·turnPairsAVX2(SB), NOSPLIT, $0-32
+	MOVQ x+0(FP), DI
+	MOVQ cos+8(FP), DX
+	MOVQ sin+16(FP), R8
+	MOVQ n+24(FP), CX
+
+loop:
+	VMOVUPS        (DI), Y0
+	VPMOVZXDQ      (DX), Y1
+	VMOVSLDUP      Y1, Y1
+	VPMOVZXDQ      (R8), Y2
+	VMOVSLDUP      Y2, Y2
+	VPERMILPS      $0xb1, Y0, Y3
+	VMULPS         Y2, Y3, Y3
+	VFMADDSUB213PS Y3, Y1, Y0
+	VMOVUPS        Y0, (DI)
+	ADDQ           $0x00000020, DI
+	ADDQ           $0x00000010, DX
+	ADDQ           $0x00000010, R8
+	SUBQ           $0x00000004, CX
+	JNZ            loop
 	VZEROUPPER
 	RET

@@ -530,14 +530,7 @@ loop:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMULPS       Z6, Z6, Z1
 	VMOVUPS      lanes38a4b510<>+0(SB), Z2
 	VFMADD213PS  lanesba51fb7c<>+0(SB), Z1, Z2
@@ -575,14 +568,7 @@ loop:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMULPS       lanes3ecc422a<>+0(SB), Z0, Z0
 	VFMADD213PS  Z10, Z8, Z0
 	VMULPS       Z9, Z0, Z0
@@ -635,14 +621,7 @@ single:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMULPS       Z6, Z6, Z1
 	VMOVUPS      lanes38a4b510<>+0(SB), Z2
 	VFMADD213PS  lanesba51fb7c<>+0(SB), Z1, Z2
@@ -680,14 +659,7 @@ single:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMULPS       lanes3ecc422a<>+0(SB), Z0, Z0
 	VFMADD213PS  Z10, Z8, Z0
 	VMULPS       Z9, Z0, Z0
@@ -1116,24 +1088,6 @@ DATA lanes3f000000<>+56(SB)/4, $0x3f000000
 DATA lanes3f000000<>+60(SB)/4, $0x3f000000
 GLOBL lanes3f000000<>(SB), RODATA|NOPTR, $64
 
-DATA lanes0000007f<>+0(SB)/4, $0x0000007f
-DATA lanes0000007f<>+4(SB)/4, $0x0000007f
-DATA lanes0000007f<>+8(SB)/4, $0x0000007f
-DATA lanes0000007f<>+12(SB)/4, $0x0000007f
-DATA lanes0000007f<>+16(SB)/4, $0x0000007f
-DATA lanes0000007f<>+20(SB)/4, $0x0000007f
-DATA lanes0000007f<>+24(SB)/4, $0x0000007f
-DATA lanes0000007f<>+28(SB)/4, $0x0000007f
-DATA lanes0000007f<>+32(SB)/4, $0x0000007f
-DATA lanes0000007f<>+36(SB)/4, $0x0000007f
-DATA lanes0000007f<>+40(SB)/4, $0x0000007f
-DATA lanes0000007f<>+44(SB)/4, $0x0000007f
-DATA lanes0000007f<>+48(SB)/4, $0x0000007f
-DATA lanes0000007f<>+52(SB)/4, $0x0000007f
-DATA lanes0000007f<>+56(SB)/4, $0x0000007f
-DATA lanes0000007f<>+60(SB)/4, $0x0000007f
-GLOBL lanes0000007f<>(SB), RODATA|NOPTR, $64
-
 DATA lanes38a4b510<>+0(SB)/4, $0x38a4b510
 DATA lanes38a4b510<>+4(SB)/4, $0x38a4b510
 DATA lanes38a4b510<>+8(SB)/4, $0x38a4b510
@@ -1440,14 +1394,7 @@ loop:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMOVUPS      Z0, (DI)
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, SI
@@ -1479,14 +1426,7 @@ single:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMOVUPS      Z0, (DI)
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, SI
@@ -1529,19 +1469,18 @@ loop:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMOVUPS      lanes3f800000<>+0(SB), Z7
 	VPMOVD2M     Z6, K1
 	VBLENDMPS    Z0, Z7, K1, Z1
 	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
+	VRCP14PS     Z0, Z2
+	VFNMADD231PS Z2, Z0, Z7
+	VFMADD231PS  Z7, Z2, Z2
+	VMULPS       Z2, Z1, Z3
+	VFNMADD231PS Z3, Z0, Z1
+	VFMADD231PS  Z2, Z1, Z3
+	VMOVAPS      Z3, Z0
 	VMOVUPS      Z0, (DI)
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, SI
@@ -1574,19 +1513,18 @@ single:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMOVUPS      lanes3f800000<>+0(SB), Z7
 	VPMOVD2M     Z6, K1
 	VBLENDMPS    Z0, Z7, K1, Z1
 	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
+	VRCP14PS     Z0, Z2
+	VFNMADD231PS Z2, Z0, Z7
+	VFMADD231PS  Z7, Z2, Z2
+	VMULPS       Z2, Z1, Z3
+	VFNMADD231PS Z3, Z0, Z1
+	VFMADD231PS  Z2, Z1, Z3
+	VMOVAPS      Z3, Z0
 	VMOVUPS      Z0, (DI)
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, SI
@@ -1969,6 +1907,24 @@ DATA lanesc2200000<>+56(SB)/4, $0xc2200000
 DATA lanesc2200000<>+60(SB)/4, $0xc2200000
 GLOBL lanesc2200000<>(SB), RODATA|NOPTR, $64
 
+DATA lanes0000007f<>+0(SB)/4, $0x0000007f
+DATA lanes0000007f<>+4(SB)/4, $0x0000007f
+DATA lanes0000007f<>+8(SB)/4, $0x0000007f
+DATA lanes0000007f<>+12(SB)/4, $0x0000007f
+DATA lanes0000007f<>+16(SB)/4, $0x0000007f
+DATA lanes0000007f<>+20(SB)/4, $0x0000007f
+DATA lanes0000007f<>+24(SB)/4, $0x0000007f
+DATA lanes0000007f<>+28(SB)/4, $0x0000007f
+DATA lanes0000007f<>+32(SB)/4, $0x0000007f
+DATA lanes0000007f<>+36(SB)/4, $0x0000007f
+DATA lanes0000007f<>+40(SB)/4, $0x0000007f
+DATA lanes0000007f<>+44(SB)/4, $0x0000007f
+DATA lanes0000007f<>+48(SB)/4, $0x0000007f
+DATA lanes0000007f<>+52(SB)/4, $0x0000007f
+DATA lanes0000007f<>+56(SB)/4, $0x0000007f
+DATA lanes0000007f<>+60(SB)/4, $0x0000007f
+GLOBL lanes0000007f<>(SB), RODATA|NOPTR, $64
+
 // func erfAVX512(y *float32, x *float32, n int, s float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·erfAVX512(SB), NOSPLIT, $0-28
@@ -2012,14 +1968,7 @@ loop:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMULPS       Z6, Z6, Z1
 	VMOVUPS      lanes38a4b510<>+0(SB), Z2
 	VFMADD213PS  lanesba51fb7c<>+0(SB), Z1, Z2
@@ -2078,14 +2027,7 @@ single:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMULPS       Z6, Z6, Z1
 	VMOVUPS      lanes38a4b510<>+0(SB), Z2
 	VFMADD213PS  lanesba51fb7c<>+0(SB), Z1, Z2
@@ -2156,14 +2098,7 @@ loop:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMULPS       Z6, Z6, Z1
 	VMOVUPS      lanes38a4b510<>+0(SB), Z2
 	VFMADD213PS  lanesba51fb7c<>+0(SB), Z1, Z2
@@ -2227,14 +2162,7 @@ single:
 	VMULPS       Z0, Z0, Z5
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VPSRAD       $0x01, Z2, Z1
-	VPSUBD       Z1, Z2, Z2
-	VPADDD       lanes0000007f<>+0(SB), Z1, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VMULPS       Z1, Z0, Z0
-	VMULPS       Z2, Z0, Z0
+	VSCALEFPS    Z4, Z0, Z0
 	VMULPS       Z6, Z6, Z1
 	VMOVUPS      lanes38a4b510<>+0(SB), Z2
 	VFMADD213PS  lanesba51fb7c<>+0(SB), Z1, Z2

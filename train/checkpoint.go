@@ -26,17 +26,7 @@ func (t *trainer) checkpoint() error {
 	if err := t.metrics.Sync(); err != nil {
 		return fault.From(err, op)
 	}
-	var tensors []model.NamedTensor
-	for _, name := range t.step.names {
-		tensors = append(tensors, model.NamedTensor{Name: name, Tensor: t.step.state[name]})
-	}
-	sums, err := json.Marshal(t.epoch)
-	if err != nil {
-		return fault.From(err, op)
-	}
-	meta := map[string]string{"step": strconv.Itoa(t.done), "spec": string(t.record.Spec), "epoch": string(sums)}
-	err = writeDurably(t.checkpointPath(t.done), func(f *os.File) error { return model.WriteSafetensors(f, tensors, meta) })
-	if err != nil {
+	if err := t.save(t.checkpointPath(t.done)); err != nil {
 		return fault.Wrap(err, op, fault.KindOf(err), "the checkpoint after step %d cannot be written", t.done)
 	}
 	t.record.Steps = t.done
@@ -45,6 +35,42 @@ func (t *trainer) checkpoint() error {
 		return fault.From(err, op)
 	}
 	return t.prune()
+}
+
+// save writes the state and how far the run is.
+func (t *trainer) save(path string) error {
+	var tensors []model.NamedTensor
+	for _, name := range t.step.names {
+		tensors = append(tensors, model.NamedTensor{Name: name, Tensor: t.step.state[name]})
+	}
+	sums, err := json.Marshal(t.epoch)
+	if err != nil {
+		return err
+	}
+	tests, err := json.Marshal(t.tests)
+	if err != nil {
+		return err
+	}
+	// The record is written after the checkpoint, and may be one behind it.
+	metrics, err := json.Marshal(t.record.Metrics)
+	if err != nil {
+		return err
+	}
+	meta := map[string]string{"step": strconv.Itoa(t.done), "spec": string(t.record.Spec), "epoch": string(sums), "tests": string(tests), "metrics": string(metrics)}
+	return writeDurably(path, func(f *os.File) error { return model.WriteSafetensors(f, tensors, meta) })
+}
+
+// saveBest keeps the state of the epoch with the lowest test loss so far.
+func (t *trainer) saveBest() error {
+	if err := t.save(filepath.Join(t.dir, bestFile)); err != nil {
+		return fault.Wrap(err, "train.checkpoint", fault.KindOf(err), "the best weights so far cannot be written")
+	}
+	return nil
+}
+
+// best is the state of the epoch with the lowest test loss.
+func (t *trainer) best() (*model.Safetensors, error) {
+	return model.ReadSafetensors(filepath.Join(t.dir, bestFile))
 }
 
 func (t *trainer) checkpointPath(step int) string {
@@ -110,6 +136,11 @@ func (t *trainer) load(path string) error {
 	if err := json.Unmarshal([]byte(saved.Metadata["epoch"]), &sums); err != nil {
 		return fault.Wrap(err, op, fault.Corrupt, "%s", path)
 	}
+	var tests []float64
+	var metrics map[string]float64
+	if err := errors.Join(json.Unmarshal([]byte(saved.Metadata["tests"]), &tests), json.Unmarshal([]byte(saved.Metadata["metrics"]), &metrics)); err != nil {
+		return fault.Wrap(err, op, fault.Corrupt, "%s", path)
+	}
 	if len(saved.Tensors) != len(t.step.names) {
 		return fault.New(op, fault.Corrupt, "%s has %d tensors, the run has %d", path, len(saved.Tensors), len(t.step.names))
 	}
@@ -122,7 +153,7 @@ func (t *trainer) load(path string) error {
 	for _, s := range saved.Tensors {
 		copy(t.step.state[s.Name].Bytes(), s.Tensor.Bytes())
 	}
-	t.done, t.epoch = step, sums
+	t.done, t.epoch, t.tests, t.record.Metrics = step, sums, tests, metrics
 	return nil
 }
 

@@ -21,6 +21,7 @@ const (
 	recordFile    = "run.json"
 	metricsFile   = "metrics.jsonl"
 	checkpointDir = "checkpoints"
+	bestFile      = "best.safetensors" // weights of the epoch with the lowest test loss
 	// ModelDir is the artifact of a run that has succeeded.
 	ModelDir = "model"
 )

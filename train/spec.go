@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/goccy/go-yaml"
 
@@ -42,6 +43,11 @@ type TrainSpec struct {
 	// AverageDecay keeps a moving average of the weights, which is what is evaluated
 	// and written; 0: none.
 	AverageDecay float32 `yaml:"average_decay,omitempty"`
+	// StopPatience ends training after so many epochs without a lower test loss; 0:
+	// never.
+	StopPatience int `yaml:"stop_patience,omitempty"`
+	// KeepBest writes the weights of the epoch with the lowest test loss.
+	KeepBest bool `yaml:"keep_best,omitempty"`
 	// Freeze lists patterns of parameters that stay as they are.
 	Freeze []string `yaml:"freeze,omitempty"`
 	// Rates are factors on the learning rate by patterns of parameters; the first
@@ -73,8 +79,12 @@ type OptimizerSpec struct {
 
 // ScheduleSpec says how the learning rate changes.
 type ScheduleSpec struct {
-	Name        string `yaml:"name"` // constant, cosine
+	Name        string `yaml:"name"` // constant, linear, cosine, one_cycle, plateau
 	WarmupSteps int    `yaml:"warmup_steps,omitempty"`
+	// Of plateau: epochs without a lower test loss after which the rate is
+	// multiplied by Factor.
+	Patience int     `yaml:"patience,omitempty"`
+	Factor   float32 `yaml:"factor,omitempty"`
 }
 
 // maxSpecBytes bounds a spec file.
@@ -122,6 +132,10 @@ func (s *Spec) FillDefaults() {
 	setDefault(&t.Optimizer.Name, "adam")
 	setDefault(&t.Schedule.Name, "cosine")
 	t.Optimizer.setDefaults()
+	if t.Schedule.Name == "plateau" {
+		setDefault(&t.Schedule.Patience, 2)
+		setDefault(&t.Schedule.Factor, 0.1)
+	}
 }
 
 func setDefault[T comparable](p *T, v T) {
@@ -162,8 +176,12 @@ func (s Spec) Validate() error {
 		return bad("train.optimizer: beta1, beta2 and momentum must be in [0,1)")
 	case !(o.WeightDecay >= 0) || !(o.Epsilon >= 0):
 		return bad("train.optimizer: weight_decay and epsilon must not be negative")
-	case t.Schedule.Name != "constant" && t.Schedule.Name != "cosine":
-		return bad("train.schedule.name is %q, it must be constant or cosine", t.Schedule.Name)
+	case !slices.Contains([]string{"constant", "linear", "cosine", "one_cycle", "plateau"}, t.Schedule.Name):
+		return bad("train.schedule.name is %q, it must be constant, linear, cosine, one_cycle or plateau", t.Schedule.Name)
+	case t.Schedule.Name == "plateau" && (t.Schedule.Patience < 1 || !(t.Schedule.Factor > 0 && t.Schedule.Factor < 1)):
+		return bad("train.schedule: patience must be at least 1 and factor in (0,1)")
+	case t.StopPatience < 0:
+		return bad("train.stop_patience is %d, it must not be negative", t.StopPatience)
 	case t.Schedule.WarmupSteps < 0:
 		return bad("train.schedule.warmup_steps is %d, it must not be negative", t.Schedule.WarmupSteps)
 	}

@@ -74,6 +74,7 @@ type trainer struct {
 	total    int // steps
 	window   tally
 	epoch    tally
+	tests    []float64 // test losses of the epochs done
 	shown    time.Time
 	started  time.Time
 	from     int // steps done when this process began
@@ -214,7 +215,7 @@ func (t *trainer) train(ctx context.Context) (err error) {
 	t.started, t.from, t.trainedBefore = time.Now(), t.done, t.record.TrainedMS
 	batch := t.newBatch(t.spec.Train.BatchRows)
 	order := make([]int, t.p.Train.Len())
-	for t.done < t.total {
+	for t.done < t.total && !(t.done%t.perEpoch == 0 && t.spec.Train.stopsEarly(t.tests)) {
 		epoch := t.done / t.perEpoch
 		data.OrderInto(order, t.spec.Train.Seed, epoch)
 		t.window.begin()
@@ -302,7 +303,7 @@ func (t *trainer) trainStep(ctx context.Context, b *batch, rows []int, epoch int
 	if err != nil {
 		return err
 	}
-	rate := t.spec.Train.rate(t.done, t.total)
+	rate := t.spec.Train.rate(t.done, t.total, t.tests)
 	if err := ctx.Err(); err != nil {
 		return t.stop(err)
 	}
@@ -380,8 +381,17 @@ func (t *trainer) endEpoch(ctx context.Context, epoch int) error {
 		t.show(Progress{Phase: Evaluating, Epoch: epoch + 1, Step: i + 1, Steps: steps, Loss: sum.Loss / float64(sum.Rows)}, &sum)
 	}
 	m := sum.metric("test", epoch+1, t.done)
-	t.record.Metrics = map[string]float64{"test_loss": m.Loss, "test_accuracy": m.Accuracy}
 	t.epoch = tally{since: time.Now()}
+	t.tests = append(t.tests, m.Loss)
+	keep := t.spec.Train.KeepBest
+	if !keep || isBest(t.tests) {
+		t.record.Metrics = map[string]float64{"test_loss": m.Loss, "test_accuracy": m.Accuracy}
+	}
+	if keep && isBest(t.tests) {
+		if err := t.saveBest(); err != nil {
+			return err
+		}
+	}
 	return t.append(m)
 }
 
@@ -410,7 +420,19 @@ func (t *trainer) finish() error {
 	}
 	a := t.p.Artifact
 	a.Family, a.Task, a.Metrics = t.spec.Family, t.spec.Task, t.record.Metrics
-	a.Graph = trained(t.p, t.step.state)
+	state := t.step.state
+	if t.spec.Train.KeepBest {
+		best, err := t.best()
+		if err != nil {
+			return err
+		}
+		defer best.Close()
+		state = map[string]*tensor.Tensor{}
+		for _, s := range best.Tensors {
+			state[s.Name] = s.Tensor
+		}
+	}
+	a.Graph = trained(t.p, state)
 	a.Lineage = model.Lineage{Spec: string(t.record.Spec), Data: t.record.Data, Seed: t.spec.Train.Seed}
 	dir := filepath.Join(t.dir, ModelDir)
 	// A crash after the artifact and before the record leaves one behind.

@@ -26,7 +26,7 @@ type trainCmd struct {
 	Epochs       *int     `help:"Passes over the training set." placeholder:"N"`
 	BatchRows    *int     `help:"Examples of one step." placeholder:"N"`
 	Seed         *uint64  `help:"Seed: the same one gives the same weights." placeholder:"N"`
-	Optimizer    string   `help:"adam, adamw or sgd." placeholder:"NAME"`
+	Optimizer    string   `help:"adam, adamw, sgd, lion, adafactor or muon." placeholder:"NAME"`
 	LearningRate *float32 `help:"Learning rate." placeholder:"X"`
 	LimitRows    *int     `help:"Use only the first N examples for training and for testing: for a quick look." placeholder:"N"`
 
@@ -227,11 +227,11 @@ func specRanges(a *app) string {
 		{"train.epochs", a.msg.Sprintf("1 to 1000000")},
 		{"train.batch_rows", a.msg.Sprintf("1 to 1048576")},
 		{"train.seed", a.msg.Sprintf("any whole number; the same one gives the same weights")},
-		{"train.optimizer.name", "adam, adamw, sgd"},
+		{"train.optimizer.name", "adam, adamw, sgd, lion, adafactor, muon"},
 		{"train.optimizer.learning_rate", a.msg.Sprintf("above 0, at most 100")},
 		{"train.optimizer.momentum, nesterov", a.msg.Sprintf("for sgd: 0 to below 1; true or false")},
 		{"train.optimizer.weight_decay", a.msg.Sprintf("0 or more")},
-		{"train.schedule.name", "constant, cosine"},
+		{"train.schedule.name", "constant, linear, cosine, one_cycle, plateau"},
 		{"train.schedule.warmup_steps", a.msg.Sprintf("0 or more")},
 		{"train.checkpoint_steps", a.msg.Sprintf("steps between checkpoints, besides one after each epoch; at least 1")},
 	} {

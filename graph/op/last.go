@@ -14,7 +14,7 @@ import (
 func channelsLastOps() []graph.Op {
 	return []graph.Op{
 		// (x, weight, bias, summand): weight [oc,c/group,window…], packed or not
-		{ID: private("ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true},
+		{ID: private("ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true, InPlace: []graph.Alias{{In: 3, Out: 0}}},
 		{ID: private("MaxPoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(false)},
 		{ID: private("AveragePoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(true)},
 		// x [n,spatial…,c] -> [n,1…,c]

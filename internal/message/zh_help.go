@@ -91,7 +91,7 @@ var zhHelp = [...]entry{
 	{"Folder of examples, or the name of a built-in set (mnist).", "样本所在目录，或内置数据集的名称（mnist）。"},
 	{"Name of the run.", "训练的名称。"},
 	{"Examples of one step.", "每步的样本数（批大小）。"},
-	{"adam, adamw or sgd.", "adam、adamw 或 sgd。"},
+	{"adam, adamw, sgd, lion, adafactor or muon.", "adam、adamw、sgd、lion、adafactor 或 muon。"},
 	{"Learning rate.", "学习率。"},
 	{"Directory of the run. Without it: runs/NAME-TIME.", "本次训练的目录。缺省：runs/名称-时间。"},
 	{"Go on with the run in --out, from its last checkpoint.", "从最近的检查点继续 --out 中的训练。"},

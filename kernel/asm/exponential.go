@@ -39,12 +39,17 @@ func (w *vectorWriter) powerOfTwo(i int) {
 	w.do(x86.VPSLLD(operand.U8(23), w.v(i), w.v(i)))
 }
 
-// exp replaces vector 0 by its exponential. 2ⁿ is multiplied in two halves, so
-// that results below the normal range come out rounded, and large ones as Inf.
+// exp replaces vector 0 by its exponential. Without an instruction for it, 2ⁿ is
+// multiplied in two halves, so that results below the normal range come out rounded,
+// and large ones as Inf.
 func (w *vectorWriter) exp() {
 	w.reduce(-104, 89)
 	v := w.v
 	w.do(x86.VADDPS(w.float(1), v(3), v(0)))
+	if w.lanes == 16 {
+		w.do(x86.VSCALEFPS(v(4), v(0), v(0)))
+		return
+	}
 	w.do(x86.VPSRAD(operand.U8(1), v(2), v(1)))
 	w.do(x86.VPSUBD(v(1), v(2), v(2)))
 	w.powerOfTwo(1)
@@ -70,7 +75,26 @@ func (w *vectorWriter) sigmoid() {
 		w.do(x86.VBLENDVPS(v(6), v(0), v(7), v(1)))
 	}
 	w.do(x86.VADDPS(v(7), v(0), v(0)))
-	w.do(x86.VDIVPS(v(0), v(1), v(0)))
+	w.quotient()
+}
+
+// quotient replaces vector 0, of numbers from 1 to 2, by vector 1 divided by it. On
+// AVX-512 a division takes as long as twenty multiply-adds: there it is an estimate
+// of the reciprocal with two steps of Newton's method, the second of which corrects
+// the quotient itself. It uses vectors 2, 3 and 7, which is 1.
+func (w *vectorWriter) quotient() {
+	v := w.v
+	if w.lanes != 16 {
+		w.do(x86.VDIVPS(v(0), v(1), v(0)))
+		return
+	}
+	w.do(x86.VRCP14PS(v(0), v(2)))
+	w.do(x86.VFNMADD231PS(v(2), v(0), v(7)))
+	w.do(x86.VFMADD231PS(v(7), v(2), v(2)))
+	w.do(x86.VMULPS(v(2), v(1), v(3)))
+	w.do(x86.VFNMADD231PS(v(3), v(0), v(1)))
+	w.do(x86.VFMADD231PS(v(2), v(1), v(3)))
+	w.do(x86.VMOVAPS(v(3), v(0)))
 }
 
 // tanh replaces vector 0 by -e/(2+e) with e = expm1(-2|x|), and x's sign.

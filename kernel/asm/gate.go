@@ -4,11 +4,13 @@ import (
 	"math"
 
 	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 	"github.com/mmcloughlin/avo/x86"
 )
 
 // writeGates writes what decoders compute row by row beside products: gated
-// activations and the parts of RMS normalisation.
+// activations, the parts of RMS normalisation, rotary positions, float16 for the
+// cache.
 func writeGates(w *writer) {
 	for _, v := range widths(w) {
 		v.unary("silu", 1, (*vectorWriter).silu)
@@ -18,6 +20,9 @@ func writeGates(w *writer) {
 			w.do(x86.VMULPS(w.v(1), w.v(0), w.v(0)))
 		})
 		v.sumSquares()
+		v.narrow()
+		v.turnHalves()
+		v.turnPairs()
 	}
 }
 
@@ -64,5 +69,76 @@ func (w *vectorWriter) sumSquares() {
 	w.do(x86.VADDPS(w.v(3), w.v(2), w.v(2)))
 	w.do(x86.VADDPS(w.v(2), w.v(0), w.v(0)))
 	w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
+	w.done()
+}
+
+// narrow rounds to float16, to even; n is a multiple of 16.
+func (w *vectorWriter) narrow() {
+	w.function("narrow"+w.suffix, "func(dst *uint16, x *float32, n int)", "narrow"+w.suffix+" rounds n float32 to float16.")
+	w.load("dst", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
+	w.label("loop")
+	for i := range 16 / w.lanes {
+		w.do(x86.VMOVUPS(mem(regX1, i*w.bytes()), w.v(i)))
+		w.do(x86.VCVTPS2PH(operand.U8(0), w.v(i), mem(regY, i*w.bytes()/2)))
+	}
+	w.do(x86.ADDQ(operand.U32(64), regX1))
+	w.do(x86.ADDQ(operand.U32(32), regY))
+	w.do(x86.SUBQ(operand.U32(16), regN))
+	w.do(x86.JNZ(to("loop")))
+	w.done()
+}
+
+// turnHalves: the first n elements against the next n, by cosines and sines.
+func (w *vectorWriter) turnHalves() {
+	low, high, cos, sin := reg.RDI, reg.RSI, reg.RDX, reg.R8
+	w.function("turnHalves"+w.suffix, "func(low, high, cos, sin *float32, n int)", "turnHalves"+w.suffix+" turns pairs (low[i], high[i]) by angles; n is a multiple of the lanes.")
+	w.load("low", low)
+	w.load("high", high)
+	w.load("cos", cos)
+	w.load("sin", sin)
+	w.load("n", regN)
+	w.label("loop")
+	for i, p := range []reg.GPPhysical{low, high, cos, sin} {
+		w.do(x86.VMOVUPS(mem(p, 0), w.v(i)))
+	}
+	w.do(x86.VMULPS(w.v(3), w.v(1), w.v(4)))
+	w.do(x86.VFMSUB231PS(w.v(2), w.v(0), w.v(4))) // cos·low - sin·high
+	w.do(x86.VMULPS(w.v(3), w.v(0), w.v(5)))
+	w.do(x86.VFMADD231PS(w.v(2), w.v(1), w.v(5))) // cos·high + sin·low
+	w.do(x86.VMOVUPS(w.v(4), mem(low, 0)))
+	w.do(x86.VMOVUPS(w.v(5), mem(high, 0)))
+	for _, p := range []reg.GPPhysical{low, high, cos, sin} {
+		w.do(x86.ADDQ(operand.U32(w.bytes()), p))
+	}
+	w.do(x86.SUBQ(operand.U32(w.lanes), regN))
+	w.do(x86.JNZ(to("loop")))
+	w.done()
+}
+
+// turnPairs: each element of even index against the next.
+func (w *vectorWriter) turnPairs() {
+	x, cos, sin := reg.RDI, reg.RDX, reg.R8
+	w.function("turnPairs"+w.suffix, "func(x, cos, sin *float32, n int)", "turnPairs"+w.suffix+" turns n pairs (x[2i], x[2i+1]) by angles; n is a multiple of half the lanes.")
+	w.load("x", x)
+	w.load("cos", cos)
+	w.load("sin", sin)
+	w.load("n", regN)
+	w.label("loop")
+	w.do(x86.VMOVUPS(mem(x, 0), w.v(0)))
+	for i, p := range []reg.GPPhysical{cos, sin} { // each twice
+		w.do(x86.VPMOVZXDQ(mem(p, 0), w.v(1+i)))
+		w.do(x86.VMOVSLDUP(w.v(1+i), w.v(1+i)))
+	}
+	w.do(x86.VPERMILPS(operand.U8(0xb1), w.v(0), w.v(3)))
+	w.do(x86.VMULPS(w.v(2), w.v(3), w.v(3)))
+	w.do(x86.VFMADDSUB213PS(w.v(3), w.v(1), w.v(0)))
+	w.do(x86.VMOVUPS(w.v(0), mem(x, 0)))
+	w.do(x86.ADDQ(operand.U32(w.bytes()), x))
+	w.do(x86.ADDQ(operand.U32(w.bytes()/2), cos))
+	w.do(x86.ADDQ(operand.U32(w.bytes()/2), sin))
+	w.do(x86.SUBQ(operand.U32(w.lanes/2), regN))
+	w.do(x86.JNZ(to("loop")))
 	w.done()
 }

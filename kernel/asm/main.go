@@ -20,6 +20,7 @@ var families = []struct {
 	{"tile", writeTiles},
 	{"halftile", writeHalfTiles},
 	{"panel", writePanels},
+	{"panelpair", writePanelPairs},
 	{"quantize", writeQuantize},
 	{"gate", writeGates},
 	{"patches", writePatches},

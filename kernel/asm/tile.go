@@ -15,6 +15,7 @@ const (
 	argK, argRows, argMask        = 64, 72, 80
 	argStart, argReLU, argFrom    = 84, 88, 96
 	argLines, argLineStep         = 104, 112
+	argBounded, argAhead          = 92, 120
 	startC, startColumn, startRow = 1, 2, 3
 )
 
@@ -27,7 +28,9 @@ type tileWriter struct {
 	lanes  int
 	unroll int
 	b2     halfFloat // how B is stored
-	halves int       // vectors in a row of the variant being written
+	// Of the variant being written: vectors in a row; B may end with the last column.
+	halves  int
+	bounded bool
 }
 
 // halfFloat says how the right-hand matrix is stored: as float32, or in 16 bits,
@@ -59,6 +62,7 @@ var (
 	regB, regBS, regC, regCS = reg.RSI, reg.RDX, reg.RDI, reg.RBX
 	regRS, regKS, regK       = reg.R12, reg.R13, reg.RCX
 	regArgs, regTmp          = reg.RAX, reg.R15
+	regAhead                 = reg.R14 // free in functions of ABI0
 	regA                     = []reg.Register{reg.R8, reg.R9, reg.R10, reg.R11}
 )
 
@@ -102,6 +106,9 @@ func (t *tileWriter) write() {
 	}{{argA, regA[0]}, {argB, regB}, {argC, regC}, {argRS, regRS}, {argKS, regKS}, {argBS, regBS}, {argCS, regCS}, {argK, regK}} {
 		t.do(x86.MOVQ(t.arg(p.offset), p.r))
 	}
+	if t.lanes == 16 && t.b2 == notHalf {
+		t.do(x86.MOVQ(t.arg(argAhead), regAhead))
+	}
 	if t.lanes == 16 {
 		t.do(x86.MOVL(t.arg(argMask), regTmp.As32()))
 		t.do(x86.KMOVW(regTmp.As32(), reg.K1))
@@ -117,11 +124,18 @@ func (t *tileWriter) write() {
 	if t.narrows() {
 		t.do(x86.TESTL(regTmp.As32(), regTmp.As32()))
 		t.do(x86.JZ(to("narrow")))
+		t.do(x86.CMPL(t.arg(argBounded), operand.U8(0)))
+		t.do(x86.JNE(to("bounded")))
 	}
-	t.variants(2)
+	t.halves = 2
+	t.variants()
 	if t.narrows() {
+		t.label("bounded")
+		t.bounded = true
+		t.variants()
 		t.label("narrow")
-		t.variants(1)
+		t.halves = 1
+		t.variants()
 	}
 }
 
@@ -129,8 +143,7 @@ func (t *tileWriter) write() {
 func (t *tileWriter) narrows() bool { return t.lanes == 16 && t.b2 == notHalf }
 
 // variants writes a variant for each number of rows.
-func (t *tileWriter) variants(halves int) {
-	t.halves = halves
+func (t *tileWriter) variants() {
 	for rows := t.rows; rows >= 1; rows-- {
 		t.do(x86.CMPQ(t.arg(argRows), operand.U8(rows)))
 		t.do(x86.JE(operand.LabelRef(t.labelName(rows, ""))))
@@ -142,8 +155,11 @@ func (t *tileWriter) variants(halves int) {
 }
 
 func (t *tileWriter) labelName(rows int, what string) string {
-	if t.halves == 1 {
+	switch {
+	case t.halves == 1:
 		return fmt.Sprintf("narrow%d%s", rows, what)
+	case t.bounded:
+		return fmt.Sprintf("bounded%d%s", rows, what)
 	}
 	return fmt.Sprintf("rows%d%s", rows, what)
 }
@@ -277,7 +293,8 @@ func (t *tileWriter) zero(v reg.VecPhysical) {
 	t.do(x86.VXORPS(v, v, v))
 }
 
-// loadB loads half a row of B.
+// loadB loads half a row of B: without a mask, which would take an issue slot from
+// the multiply-adds, unless B may end with the last column.
 func (t *tileWriter) loadB(half int) {
 	dst, m := t.b(half), mem(regB, half*t.lanes*2)
 	switch t.b2 {
@@ -287,7 +304,11 @@ func (t *tileWriter) loadB(half int) {
 		t.do(x86.VPMOVZXWD(m, dst))
 		t.do(x86.VPSLLD(operand.U8(16), dst, dst))
 	default:
-		t.loadHalf(regB, half, dst)
+		if t.bounded {
+			t.loadHalf(regB, half, dst)
+			return
+		}
+		t.do(x86.VMOVUPS(mem(regB, half*t.lanes*4), dst))
 	}
 }
 
@@ -299,9 +320,10 @@ func (t *tileWriter) step(rows int) {
 	for h := range t.halves {
 		t.loadB(h)
 	}
-	if t.lanes == 16 && rows >= 8 && t.b2 == notHalf {
-		t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regBS, Scale: 8}))
-		t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regBS, Scale: 8, Disp: 64}))
+	if t.lanes == 16 && t.b2 == notHalf {
+		for h := range t.halves {
+			t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regAhead, Scale: 1, Disp: 64 * h}))
+		}
 	}
 	for i := range rows {
 		m := mem(regA[i/3], 0)
