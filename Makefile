@@ -7,6 +7,8 @@ GO          ?= go
 STATICCHECK  = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 VENV         = bench/.venv
 PYTHON       = $(VENV)/bin/python
+TENSORFLOW   = bench/.tensorflow
+PADDLE       = bench/.paddle
 # Node cases of the newest onnx, which makes them in memory only.
 CASES        = bench/.cases
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
@@ -14,7 +16,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm llm-parity bench-train bench-onnx clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm llm-parity bench-train bench-onnx bench-text bench-parity models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +71,13 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 	$(PYTHON) bench/mnist.py accuracy
 	$(PYTHON) bench/mnist.py speed
 
+models: $(VENV)/export $(TENSORFLOW)/export $(PADDLE)/export ## ONNX files of real exporters in bench/.models (MODELS="resnet50 minilm": only these)
+	$(PYTHON) bench/export.py $(MODELS)
+
+bench-parity: build models ## outputs beside onnxruntime's on those files; QUICK=1: few inputs
+	$(GO) build -o bin/outputs ./bench/outputs
+	$(PYTHON) bench/parity.py $(MODELS)
+
 bench-onnx: build models ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
 	$(PYTHON) bench/onnx.py
 
@@ -80,6 +89,28 @@ llm-parity: $(VENV)/parity ## small language models of every architecture beside
 	LLM_MODELS=$(abspath $(VENV)/models) $(GO) test ./llm -count=1 -v -run 'TestTransformers|TestGGUFEqualsLlamaCpp'
 
 $(VENV)/parity: bench/requirements-parity.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# llama.cpp's vocabularies, test vectors and chat templates, out of the source of a Python package.
+LLAMA_SOURCE = llama_cpp_python-0.3.36
+LLAMA_MODELS = bench/.llama/$(LLAMA_SOURCE)/vendor/llama.cpp/models
+
+$(LLAMA_MODELS): | $(VENV)/bin/python
+	mkdir -p bench/.llama
+	$(PYTHON) -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: --dest bench/.llama llama-cpp-python==0.3.36
+	tar -xzf bench/.llama/$(LLAMA_SOURCE).tar.gz -C bench/.llama $(LLAMA_SOURCE)/vendor/llama.cpp/models
+
+TEXTS ?= 46000
+
+bench-text: $(LLAMA_MODELS) $(VENV)/text ## tokenizers and chat templates beside Hugging Face's libraries and llama.cpp's vectors (QUICK=1: fewer texts)
+	$(PYTHON) bench/tokenizer_cases.py bench/.llama/cases --count $(if $(QUICK),1000,$(TEXTS)) --vocabularies $(LLAMA_MODELS) --texts $(TANDEM_DATA)/tinyshakespeare
+	$(PYTHON) bench/chat_cases.py $(LLAMA_MODELS)/templates > bench/.llama/chat.jsonl
+	LLAMA_VOCABULARIES=$(CURDIR)/$(LLAMA_MODELS) TOKENIZER_CASES=$(CURDIR)/bench/.llama/cases $(GO) test -count 1 -v -run 'TestLlamaVectors|TestEqualsHuggingFace' ./processor/tokenizer
+	CHAT_CASES=$(CURDIR)/bench/.llama/chat.jsonl $(GO) test -count 1 -v -run TestEqualsTransformers ./processor/chat
+	$(PYTHON) bench/tokenizer_speed.py bench/.llama/cases $(CURDIR)/$(LLAMA_MODELS)
+
+$(VENV)/text: bench/requirements-text.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
@@ -111,7 +142,20 @@ $(VENV)/llm: bench/requirements-llm.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+$(VENV)/export: bench/requirements-export.txt $(VENV)/bench
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --no-deps torchvision==0.29.2
+	@touch $@
+
+# These two pin packages that the others have in other versions.
+$(TENSORFLOW)/export: bench/requirements-export-tensorflow.txt
+$(PADDLE)/export: bench/requirements-export-paddle.txt
+$(TENSORFLOW)/export $(PADDLE)/export:
+	python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 clean: ## remove what was built
-	rm -rf bin $(VENV) bench/.venv-cases $(CASES) data/mnist/embedded/*.gz
+	rm -rf bin $(VENV) $(TENSORFLOW) $(PADDLE) bench/.models bench/.venv-cases $(CASES) data/mnist/embedded/*.gz
 
 FORCE:

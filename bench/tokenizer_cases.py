@@ -222,9 +222,9 @@ def main():
     for f in sorted(a.texts.rglob("*.txt")) if a.texts else []:
         lines += [line for line in f.read_text(errors="replace")[:1_000_000].splitlines() if line]
     alphabets = [s for s in (assigned(*b) for b in BLOCKS) if s]
+    rng = random.Random(a.count)
+    texts = [text(rng, alphabets, lines) for _ in range(a.count)]
     for name, tok in itertools.chain(trained(), packaged(), rebuilt(a.vocabularies) if a.vocabularies else ()):
-        rng = random.Random(name)
-        texts = [text(rng, alphabets, lines) for _ in range(a.count)]
         tok.save(str(a.out / f"{name}.json"))
         encoded = tok.encode_batch_fast(texts)
         with open(a.out / f"{name}.cases", "w") as f:

@@ -25,6 +25,8 @@ type grammar struct {
 	Export  exportCmd  `cmd:"" group:"models" help:"Write a model as an ONNX file."`
 	Inspect inspectCmd `cmd:"" group:"models" help:"Show what a model takes, gives and consists of."`
 
+	Quantize quantizeCmd `cmd:"" group:"models" help:"Write a model with weights of fewer bits."`
+
 	Bench benchCmd `cmd:"" group:"models" help:"Measure how fast a model runs, and where its time goes."`
 
 	Conformance conformanceCmd `cmd:"" group:"models" help:"Run the published test cases of a format."`
@@ -79,6 +81,7 @@ func examples(verb string) []string {
 		"export":             {"tandem export mnist:1 mnist.onnx", "tandem export runs/first mnist.onnx"},
 		"inspect":            {"tandem inspect model.onnx", "tandem inspect runs/first --json"},
 		"bench":              {"tandem bench model.onnx --batch 8 --threads 2", "tandem bench model.onnx --shape pixels=1x3x224x224 --seconds 10 --profile", "tandem bench model.onnx --input x.npz --json", "tandem bench model.gguf --pp 512 --tg 128 --threads 2 --json"},
+		"quantize":           {"tandem quantize model-f16.gguf --precision q4_k_m --output model-q4_k_m.gguf", "tandem quantize model-f16.gguf --precision q8_0 --output model-q8_0.gguf --json"},
 		"conformance":        {"tandem conformance onnx onnx/backend/test/data"},
 		"conformance onnx":   {"tandem conformance onnx onnx/backend/test/data", "tandem conformance onnx onnx/backend/test/data --match ^test_conv --json"},
 		"models":             {"tandem models list", "tandem models show mnist"},

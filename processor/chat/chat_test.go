@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tandem/fault"
+	"tandem/processor/chat/jinja"
 )
 
 type chatCase struct {
@@ -135,4 +136,25 @@ func TestErrorsSayWhere(t *testing.T) {
 			t.Errorf("%q: %v, expected %q", source, err, want)
 		}
 	}
+}
+
+func FuzzRender(f *testing.F) {
+	for _, name := range []string{"values", "chatml", "strict"} {
+		source, err := os.ReadFile("testdata/" + name + ".jinja")
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(source))
+		for _, line := range strings.Split(string(source), "\n") {
+			f.Add(line)
+		}
+	}
+	messages := json.RawMessage(`[{"role": "user", "content": "x"}, {"role": "assistant", "content": null, "tool_calls": [{"function": {"name": "f", "arguments": {"a": [1, 2.5, true]}}}]}]`)
+	f.Fuzz(func(t *testing.T, source string) {
+		tpl, err := jinja.Parse(source)
+		if err != nil {
+			return
+		}
+		_, _ = tpl.Render(map[string]any{"messages": messages, "tools": nil}, time.Unix(0, 0), jinja.Limits{Steps: 20_000, OutputBytes: 1 << 16, Depth: 20}) // an error is fine, a panic is not
+	})
 }

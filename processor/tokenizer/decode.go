@@ -79,15 +79,12 @@ func (s *Stream) take(end bool) string {
 // broken is the length of the longest beginning of b that could have begun a
 // character: one U+FFFD stands for it, as Unicode recommends.
 func broken(b []byte) int {
-	for n := 1; n < len(b) && n < utf8.UTFMax; n++ {
+	for n := 1; n <= min(len(b), utf8.UTFMax); n++ {
 		if utf8.FullRune(b[:n]) {
-			if n == 1 {
-				return 1
-			}
-			return n - 1
+			return max(1, n-1)
 		}
 	}
-	return max(1, min(len(b), 3))
+	return min(len(b), utf8.UTFMax-1)
 }
 
 // byteOf are the characters by which byte-level vocabularies write bytes: printable

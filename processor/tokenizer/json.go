@@ -169,10 +169,11 @@ func flatten(p *part, children func(*part) []part, depth int) ([]part, error) {
 	return all, nil
 }
 
-// grow makes room for token number id.
+// grow makes room for token number id. Numbers may have gaps, but not more of them
+// than there are tokens, and some.
 func (t *Tokenizer) grow(id int) error {
-	if id < 0 || id >= maxTokens {
-		return fmt.Errorf("a token has the number %d, at most %d are allowed", id, maxTokens)
+	if id < 0 || id >= maxTokens || id > 2*len(t.tokens)+(1<<16) {
+		return fmt.Errorf("a token has the number %d, behind %d tokens", id, len(t.tokens))
 	}
 	if id >= len(t.tokens) {
 		t.tokens = append(t.tokens, make([]string, id+1-len(t.tokens))...)

@@ -41,7 +41,7 @@ type lexer struct {
 
 const (
 	maxSourceBytes = 4 << 20
-	maxTokens      = 1 << 20
+	maxTokens      = 1 << 17
 )
 
 type syntaxError struct {

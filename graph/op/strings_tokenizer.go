@@ -1,0 +1,140 @@
+package op
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"unicode/utf8"
+
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// What a tokenizer with marks puts around the tokens of a text.
+const (
+	startOfText = "\x02"
+	endOfText   = "\x03"
+)
+
+// tokenizer cuts texts as Tokenizer of com.microsoft does, which scikit-learn's
+// converter writes: by what a token looks like, by what lies between tokens, or
+// into characters. Patterns are in the syntax of RE2, as Go's are.
+type tokenizer struct {
+	token      *regexp.Regexp
+	separators []*regexp.Regexp
+	characters bool
+	shortest   int // in characters
+	mark       bool
+	pad        string
+}
+
+func newTokenizer(a graph.Attrs) (*tokenizer, error) {
+	t := &tokenizer{shortest: a.Int("mincharnum", 1), mark: a.Int("mark", 0) != 0, pad: a.String("pad_value", "")}
+	if t.shortest < 1 {
+		return nil, fmt.Errorf("mincharnum is %d, it must be at least 1", t.shortest)
+	}
+	separators, _ := a["separators"].([]string)
+	token := a.String("tokenexp", "")
+	switch {
+	case token != "" && len(separators) > 0:
+		return nil, fmt.Errorf("separators and tokenexp are both given")
+	case token != "":
+		var err error
+		t.token, err = regexp.Compile(token)
+		if err != nil {
+			return nil, fmt.Errorf("tokenexp %q: %w", token, err)
+		}
+	case len(separators) == 1 && separators[0] == "":
+		t.characters = true
+	case len(separators) == 0:
+		return nil, fmt.Errorf("neither separators nor tokenexp are given")
+	}
+	for _, s := range separators {
+		if t.characters {
+			break
+		}
+		re, err := regexp.Compile(s)
+		if err != nil {
+			return nil, fmt.Errorf("separator %q: %w", s, err)
+		}
+		if re.MatchString("") {
+			return nil, fmt.Errorf("separator %q matches where there is nothing", s)
+		}
+		t.separators = append(t.separators, re)
+	}
+	return t, nil
+}
+
+// cut are the tokens of a text that are long enough.
+func (t *tokenizer) cut(text string) []string {
+	var parts []string
+	switch {
+	case t.token != nil:
+		parts = t.token.FindAllString(text, -1)
+	case t.characters:
+		for _, r := range text {
+			parts = append(parts, string(r))
+		}
+	default:
+		parts = []string{text}
+		for _, re := range t.separators {
+			var finer []string
+			for _, p := range parts {
+				finer = append(finer, re.Split(p, -1)...)
+			}
+			parts = finer
+		}
+	}
+	return slices.DeleteFunc(parts, func(s string) bool { return utf8.RuneCountInString(s) < t.shortest })
+}
+
+// kernelTokenizer gives as many columns as the longest list of tokens, none if no
+// text has a token; shorter lists are padded behind.
+func kernelTokenizer(c *graph.Call) (func() error, error) {
+	x, err := textOf(c)
+	if err != nil {
+		return nil, err
+	}
+	if x.Rank() != 1 && x.Rank() != 2 {
+		return nil, fmt.Errorf("the texts have shape %v, expected one or two dimensions", x.Shape())
+	}
+	t, err := newTokenizer(c.Node.Attrs)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		if x.Len() == 0 {
+			_, err := c.Make(0, tensor.String, x.Shape()...)
+			return err
+		}
+		tokens, width := make([][]string, x.Len()), 0
+		for i, s := range x.Strings() {
+			tokens[i] = t.cut(s)
+			width = max(width, len(tokens[i]))
+		}
+		if t.mark && width > 0 {
+			width += 2
+		}
+		shape := append(slices.Clone(x.Shape()), width)
+		if _, err := shape.CheckedLen(1 << 28); err != nil {
+			return err
+		}
+		y, err := c.Make(0, tensor.String, shape...)
+		if y == nil || err != nil || width == 0 {
+			return err
+		}
+		for i, list := range tokens {
+			t.fill(y.Strings()[i*width:(i+1)*width], list)
+		}
+		return nil
+	}, nil
+}
+
+func (t *tokenizer) fill(row, tokens []string) {
+	if t.mark {
+		tokens = slices.Concat([]string{startOfText}, tokens, []string{endOfText})
+	}
+	for j := copy(row, tokens); j < len(row); j++ {
+		row[j] = t.pad
+	}
+}
