@@ -78,7 +78,8 @@ bench-parity: build models ## outputs beside onnxruntime's on those files; QUICK
 	$(GO) build -o bin/outputs ./bench/outputs
 	$(PYTHON) bench/parity.py $(MODELS)
 
-bench-onnx: build models ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
+bench-onnx: build $(VENV)/export ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
+	$(PYTHON) bench/export.py $(if $(QUICK),$$($(PYTHON) bench/onnx.py --list --quick),$(MODELS))
 	$(PYTHON) bench/onnx.py
 
 # LLAMA is a folder with llama.cpp: its source, and build/bin/llama-server.

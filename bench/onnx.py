@@ -102,10 +102,14 @@ def main():
     p.add_argument("--rounds", type=int)
     p.add_argument("--seconds", type=float, help="of measuring each side in a round")
     p.add_argument("--quick", action="store_true", default=os.environ.get("QUICK", "") not in ("", "0"))
+    p.add_argument("--list", action="store_true", help="the names of the quick ones, or of all, and no more")
     a = p.parse_args()
     if a.models:
         feeds.MODELS = a.models.resolve()
     there = feeds.names()
+    if a.list:
+        print(*(QUICK if a.quick else there))
+        return
     names = a.names or ([n for n in QUICK if n in there] if a.quick else there)
     batches = a.batch or ([8] if a.quick else [1, 8])
     rounds, seconds = a.rounds or (3 if a.quick else 5), a.seconds or (0.7 if a.quick else 2)

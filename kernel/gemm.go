@@ -15,6 +15,7 @@ const (
 	ActHardSigmoid
 	ActHardSwish
 	ActSiLU
+	ActGELU // by tanh
 	ActGELUErf
 )
 
@@ -35,6 +36,8 @@ func (a Activation) unary() UnaryOp {
 		return OpHardSwish
 	case ActSiLU:
 		return OpSiLU
+	case ActGELU:
+		return OpGELU
 	case ActGELUErf:
 		return OpGELUErf
 	}
@@ -90,7 +93,7 @@ const (
 // Blocking. A block of B (kBlock × nBlock) and one of A stay in the L2 cache
 // while the tile kernel goes over them; one strip of A stays in L1.
 const (
-	kBlock = 256 // steps of k in one call of the tile kernel
+	kBlock = 384 // steps of k in one call of the tile kernel
 	nBlock = 256 // columns
 	mBlock = 96  // rows of A packed at a time: whole tiles for 12, 6 and 4 rows
 
@@ -102,6 +105,9 @@ const (
 	// panels are read in place at any number of rows.
 	directRows   = 24
 	directStride = 2048
+	// longK are the steps of k in one call of the tile kernel when all rows are one
+	// strip: the sums stay in registers.
+	longK = 4096
 	// chunkFlops is the least work worth handing to another thread, about 20 µs.
 	chunkFlops = 1 << 21
 )
@@ -275,10 +281,14 @@ func (g *Gemm) blocks(m0, m1, n0, n1 int, scratch []float32) {
 	if g.plan.packA && (g.plan.direct || len(g.shared) > 0) {
 		step = 4 * nBlock
 	}
+	kStep := kBlock
+	if m1-m0 <= g.plan.rows && !g.plan.packA && (g.plan.direct || len(g.shared) > 0) {
+		kStep = longK
+	}
 	for n := n0; n < n1; n += step {
 		nEnd := min(n+step, n1)
-		for k := 0; k < g.K; k += kBlock {
-			g.blockOfB(m0, m1, n, nEnd, k, min(k+kBlock, g.K), scratch)
+		for k := 0; k < g.K; k += kStep {
+			g.blockOfB(m0, m1, n, nEnd, k, min(k+kStep, g.K), scratch)
 		}
 	}
 }

@@ -187,7 +187,7 @@ func inferGelu(c *graph.Infer) error {
 
 func kernelGelu(c *graph.Call) (func() error, error) {
 	if c.Node.Attrs.String("approximate", "none") == "tanh" {
-		return kernelCurve(geluOf)(c)
+		return fast(kernel.OpGELU, tanhGelu)(c)
 	}
 	return fast(kernel.OpGELUErf, gelu)(c)
 }
@@ -232,7 +232,9 @@ func inferBiasGelu(least int) func(*graph.Infer) error {
 
 func kernelBiasGelu(f func(float64) float64) preparer {
 	return widened(func(c *graph.Call) (func() error, error) {
-		c.In = presentInputs(c)
+		if c.In = presentInputs(c); len(c.In) == 1 { // FastGelu
+			return fast(kernel.OpGELU, f)(c)
+		}
 		if c.In[0].DType() == tensor.Float64 {
 			return mapRows[float64](c, 0, sumThen[float64](f))
 		}

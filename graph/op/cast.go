@@ -10,10 +10,15 @@ import (
 // castOps change the type of elements.
 func castOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Cast"), Since: 6, Infer: inferCast, Kernel: kernelCast, Grad: gradCast},
+		{ID: onnx("Cast"), Since: 6, Infer: inferCast, Kernel: kernelCast, Grad: gradCast, Identity: castsNothing},
 		{ID: onnx("CastLike"), Since: 15, Infer: inferCastLike, Kernel: kernelCast},
 		{ID: onnx("BitCast"), Since: 26, Infer: inferBitCast, Kernel: kernelBitCast},
 	}
+}
+
+// castsNothing: the type is the one that the input has.
+func castsNothing(n *graph.Node) bool {
+	return n.Inputs[0].Type.Known() && int(n.Inputs[0].Type.DType) == n.Attrs.Int("to", 0)
 }
 
 // target is the type that the attribute "to" names.

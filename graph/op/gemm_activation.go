@@ -34,6 +34,8 @@ func activation(n *graph.Node) (activationFunc, error) {
 		f = relu
 	case "Gelu":
 		f = gelu
+	case "FastGelu":
+		f = tanhGelu
 	case "Tanh":
 		f = math.Tanh
 	case "Sigmoid":

@@ -100,6 +100,8 @@ func fusedActivation(name string) (kernel.Activation, bool) {
 		return kernel.ActSigmoid, true
 	case "Gelu":
 		return kernel.ActGELUErf, true
+	case "FastGelu":
+		return kernel.ActGELU, true
 	case "HardSwish":
 		return kernel.ActHardSwish, true
 	case "Swish":

@@ -1,18 +1,21 @@
 package pass
 
 import (
+	"slices"
+
 	"tandem/graph"
 	"tandem/tensor"
 )
 
 // FuseAttention recognises softmax(scale·q·kᵀ + mask)·v as exporters write it, with
-// the scale on the scores or on either side, and makes it one node. Transpositions
-// around it become an order of dimensions. What it replaces is left to Dead.
+// the scale on the scores or on either side, and makes it one node. How exporters
+// split and transpose before it becomes strides, a transposition after it an order
+// of dimensions. What it replaces is left to Dead.
 func FuseAttention() graph.Pass {
 	return graph.Pass{Name: "fuse-attention", Run: func(g *graph.Graph, ops *graph.Table) error {
 		uses := g.Uses()
 		for _, n := range g.Nodes {
-			a := attentionMatch{g: g, uses: uses, scale: 1, q: inOrder, k: inOrder, v: inOrder, y: inOrder}
+			a := attentionMatch{g: g, uses: uses, scale: 1, y: inOrder}
 			if a.match(n) {
 				a.rewrite(n)
 			}
@@ -21,7 +24,7 @@ func FuseAttention() graph.Pass {
 	}}
 }
 
-// order is which dimension of an operand is batch, head, row and element.
+// order is which dimension is batch, head, row and element.
 type order [4]int
 
 var inOrder = order{0, 1, 2, 3}
@@ -32,7 +35,9 @@ type attentionMatch struct {
 
 	query, key, value, mask *graph.Value
 	scale                   float32
-	q, k, v, y              order
+	heads                   [3][]int64 // of q, k, v
+	y                       order
+	zero                    bool // rows without any key give 0
 }
 
 // match looks at a product of weights and values.
@@ -40,7 +45,14 @@ func (a *attentionMatch) match(n *graph.Node) bool {
 	if !isProduct(n) {
 		return false
 	}
-	softmax := a.inner(n.Inputs[0])
+	weights := n.Inputs[0]
+	if p, ok := a.guarded(weights); ok {
+		weights, a.zero = p, true
+	}
+	softmax := weights.Def
+	if !a.zero {
+		softmax = a.inner(weights)
+	}
 	if softmax == nil || softmax.Op.Name != "Softmax" || softmax.Op.Domain != "" || !lastAxis(softmax, a.g.OpVersion(softmax)) {
 		return false
 	}
@@ -49,12 +61,33 @@ func (a *attentionMatch) match(n *graph.Node) bool {
 		return false
 	}
 	a.query, a.key, a.value = product.Inputs[0], product.Inputs[1], n.Inputs[1]
-	keys := order{0, 1, 3, 2} // before a transposition: batch, head, element, row
-	if !a.operand(&a.query, &a.q, true) || !a.operand(&a.key, &keys, true) || !a.operand(&a.value, &a.v, false) {
-		return false
+	for i, o := range []struct {
+		v      **graph.Value
+		roles  order
+		scales bool
+	}{{&a.query, inOrder, true}, {&a.key, order{0, 1, 3, 2}, true}, {&a.value, inOrder, false}} {
+		var ok bool
+		if a.heads[i], ok = a.operand(o.v, o.roles, o.scales); !ok {
+			return false
+		}
 	}
-	a.k = keys
-	return keys[3] == 3
+	return true
+}
+
+// guarded is p if v is Where(IsNaN(p), 0, p), by which exporters give rows without
+// any key zeros. (Rows whose scores are not numbers stay so in the fused form.)
+func (a *attentionMatch) guarded(v *graph.Value) (p *graph.Value, ok bool) {
+	where := a.inner(v)
+	if where == nil || where.Op != (graph.OpID{Name: "Where"}) {
+		return nil, false
+	}
+	p = where.Inputs[2]
+	test := where.Inputs[0].Def
+	zero, ok := number(where.Inputs[1])
+	if !ok || zero != 0 || test == nil || test.Op != (graph.OpID{Name: "IsNaN"}) || test.Inputs[0] != p {
+		return nil, false
+	}
+	return p, p.Def != nil && len(a.uses[p]) == 2 && !a.g.Kept(p) && len(a.uses[test.Outputs[0]]) == 1 && !a.g.Kept(test.Outputs[0])
 }
 
 // isProduct reports whether n multiplies stacks [batch, head, …] of float32 matrices.
@@ -130,34 +163,84 @@ func (a *attentionMatch) isScores(v *graph.Value) bool {
 	return false
 }
 
-// operand goes back from *v over transpositions that leave the last dimension
-// last, and over scales if those count, and keeps count of both.
-func (a *attentionMatch) operand(v **graph.Value, o *order, scales bool) bool {
-	best, bestOrder, bestScale := *v, *o, a.scale
-	scale := a.scale
-	x, at := *v, *o
-	for {
-		if at[3] == 3 {
-			best, bestOrder, bestScale = x, at, scale
-		}
-		if x.Def == nil {
-			break
-		}
-		if y, s, ok := scaled(x.Def); ok && scales {
+// operand goes back from *v over nodes that rearrange, and over scales if those
+// count, as far as the heads of rows can be told from there. roles are the
+// dimensions of *v that are batch, head, row and element.
+func (a *attentionMatch) operand(v **graph.Value, roles order, scales bool) (heads []int64, ok bool) {
+	type link struct {
+		value *graph.Value
+		node  *graph.Node // that computes the value before; nil: it only scales
+		scale float32     // of all that was passed
+	}
+	chain := []link{{*v, nil, 1}}
+	for x, scale := *v, float32(1); x.Def != nil && len(chain) < 16; {
+		n := x.Def
+		if y, s, ok := scaled(n); ok {
+			if !scales {
+				break
+			}
 			x, scale = y, scale*s
+			chain = append(chain, link{x, nil, scale})
 			continue
 		}
-		perm := x.Def.Attrs.Ints("perm")
-		if x.Def.Op != (graph.OpID{Name: "Transpose"}) || len(perm) != 4 {
+		x = n.Inputs[0]
+		if !isFloat32(x) {
 			break
 		}
-		for i := range at {
-			at[i] = perm[at[i]]
-		}
-		x = x.Def.Inputs[0]
+		chain = append(chain, link{x, n, scale})
 	}
-	*v, *o, a.scale = best, bestOrder, bestScale
-	return bestOrder[3] == 3
+	for i, from := range slices.Backward(chain) {
+		lies, ok := dense(from.value.Type.Shape), true
+		for j := i; j > 0 && ok; j-- {
+			if chain[j].node != nil {
+				lies, ok = lies.through(chain[j].node, chain[j-1].value)
+			}
+		}
+		if !ok {
+			continue
+		}
+		if heads, ok = headsIn(lies, from.value.Type.Shape, roles); ok {
+			*v = from.value
+			a.scale *= from.scale
+			return heads, true
+		}
+	}
+	return nil, false
+}
+
+// headsIn is the attribute of the fused operator for a view of four dimensions, if
+// batch and row are whole dimensions of what is viewed and the rest is in numbers.
+func headsIn(v view, shape graph.Shape, roles order) ([]int64, bool) {
+	if len(v.dims) != 4 {
+		return nil, false
+	}
+	var runs [4]run
+	for i, d := range roles {
+		var ok bool
+		if runs[i], ok = v.single(d); !ok {
+			return nil, false
+		}
+	}
+	dimension := func(r run) int64 {
+		for i, d := range shape {
+			if !d.Is(1) && r.size.Equal(d) && r.stride.Equal(shape[i+1:].Len()) {
+				return int64(i)
+			}
+		}
+		return -1
+	}
+	batch, head, row := dimension(runs[0]), dimension(runs[1]), dimension(runs[2])
+	size, ok1 := runs[3].size.Value()
+	stride, ok2 := runs[1].stride.Value()
+	count, ok3 := runs[1].size.Value()
+	offset, ok4 := v.offset.Value()
+	switch {
+	case batch < 0 && !runs[0].size.Is(1), row < 0, !ok1, !ok4, !runs[3].stride.Is(1):
+		return nil, false
+	case head >= 0:
+		return []int64{batch, row, head, 0, 0, int64(offset), int64(size)}, true
+	}
+	return []int64{batch, row, -1, int64(stride), int64(count), int64(offset), int64(size)}, ok2 && ok3
 }
 
 // scaled splits a product or quotient with a constant number.
@@ -207,10 +290,11 @@ func (a *attentionMatch) rewrite(n *graph.Node) {
 	if a.mask != nil {
 		n.Inputs = append(n.Inputs, a.mask)
 	}
-	n.Attrs = graph.Attrs{"scale": a.scale}
-	for name, o := range map[string]order{"q": a.q, "k": a.k, "v": a.v, "y": a.y} {
-		if o != inOrder {
-			n.Attrs[name] = []int64{int64(o[0]), int64(o[1]), int64(o[2]), int64(o[3])}
-		}
+	n.Attrs = graph.Attrs{"scale": a.scale, "q": a.heads[0], "k": a.heads[1], "v": a.heads[2]}
+	if a.zero {
+		n.Attrs["zero"] = int64(1)
+	}
+	if o := a.y; o != inOrder {
+		n.Attrs["y"] = []int64{int64(o[0]), int64(o[1]), int64(o[2]), int64(o[3])}
 	}
 }

@@ -1,6 +1,7 @@
 package pass_test
 
 import (
+	"slices"
 	"testing"
 
 	"tandem/graph"
@@ -32,6 +33,7 @@ func TestFuseAttention(t *testing.T) {
 	q4, v4 := b.transposed("q4", heads, q), b.transposed("v4", heads, v)
 	s := b.node("s", "MatMul", q4, b.transposed("kT", []int64{0, 2, 3, 1}, k))
 	p := b.node("p", "Softmax", b.node("masked", "Add", b.node("scaled", "Div", s, b.scalar("root", 2)), mask))
+	p = b.node("safe", "Where", b.node("nan", "IsNaN", p), b.scalar("zero", 0), p)
 	b.Output(b.transposed("y", heads, b.node("y4", "MatMul", p, v4)))
 
 	half := b.scalar("half", 0.5)
@@ -60,10 +62,13 @@ u = MatMul(p3, v4)
 			t.Errorf("%v has scale %v, want %v", n, got, scale)
 		}
 		for _, name := range []string{"q", "k", "v"} {
-			if o := n.Attrs.Ints(name); len(o) != 4 || o[1] != 2 || o[2] != 1 {
-				t.Errorf("%v reads %s in the order %v", n, name, o)
+			if o := n.Attrs.Ints(name); !slices.Equal(o, []int{0, 1, 2, 0, 0, 0, 4}) {
+				t.Errorf("%v reads %s as %v", n, name, o)
 			}
 		}
+	}
+	if b.G.Nodes[2].Attrs.Int("zero", 0) != 1 || b.G.Nodes[5].Attrs.Int("zero", 0) != 0 {
+		t.Error("y alone is guarded against rows without any key")
 	}
 	if o := b.G.Nodes[5].Attrs.Ints("y"); o != nil {
 		t.Errorf("z is written in the order %v", o)

@@ -94,11 +94,14 @@ func follows(before, n *graph.Node, i int) bool {
 		default:
 			return false
 		}
-	case graph.OpID{Name: "Gelu"}, graph.OpID{Domain: "com.microsoft", Name: "Gelu"}:
-		if !plain || n.Attrs.String("approximate", "none") != "none" {
+	case graph.OpID{Name: "Gelu"}, graph.OpID{Domain: "com.microsoft", Name: "Gelu"}, graph.OpID{Domain: "com.microsoft", Name: "FastGelu"}:
+		if !plain || n.Input(1) != nil {
 			return false
 		}
 		attrs["activation"] = "Gelu"
+		if n.Op.Name == "FastGelu" || n.Attrs.String("approximate", "none") == "tanh" {
+			attrs["activation"] = "FastGelu"
+		}
 	case graph.OpID{Name: "Relu"}, graph.OpID{Name: "Tanh"}, graph.OpID{Name: "Sigmoid"}:
 		if !plain {
 			return false
