@@ -100,6 +100,9 @@ func kernelConvLast(c *graph.Call) (func() error, error) {
 	}
 	packed := c.Node.Inputs[1].Const != nil && c.Node.Inputs[1].Const.Encoding == graph.PanelConv
 	room := 0
+	if c.Has(3) {
+		k.Add = []float32{} // there will be one, for which scratch is needed
+	}
 	if !packed {
 		room = kernel.ConvLastLen(k.OC, k.C/k.Groups, k.KH, k.KW, k.Groups, c.Pool.ISA())
 	}
