@@ -13,10 +13,10 @@ PADDLE       = bench/.paddle
 CASES        = bench/.cases
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 # Packages whose tests start goroutines that share memory; the others are pure.
-RACED        = ./kernel ./graph/... ./train ./model ./data/... ./internal/... ./cmd/...
+RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm bench-train bench-onnx bench-text bench-parity models clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm llm-parity bench-train bench-onnx bench-text bench-parity models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,17 @@ bench-parity: build models ## outputs beside onnxruntime's on those files; QUICK
 bench-onnx: build $(VENV)/export ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
 	$(PYTHON) bench/export.py $(if $(QUICK),$$($(PYTHON) bench/onnx.py --list --quick),$(MODELS))
 	$(PYTHON) bench/onnx.py
+
+# LLAMA is a folder with llama.cpp: its source, and build/bin/llama-server.
+LLAMA ?= ../llama.cpp
+llm-parity: $(VENV)/parity ## small language models of every architecture beside transformers and llama.cpp
+	$(PYTHON) bench/llm_make.py $(VENV)/models
+	$(PYTHON) bench/llm_llama.py --build $(LLAMA)/build/bin --source $(LLAMA) gguf $(VENV)/models
+	LLM_MODELS=$(abspath $(VENV)/models) $(GO) test ./llm -count=1 -v -run 'TestTransformers|TestGGUFEqualsLlamaCpp'
+
+$(VENV)/parity: bench/requirements-parity.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 # llama.cpp's vocabularies, test vectors and chat templates, out of the source of a Python package.
 LLAMA_SOURCE = llama_cpp_python-0.3.36

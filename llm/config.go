@@ -63,6 +63,9 @@ func (c *Config) check() error {
 			return bad("the model's %s is %d, expected 1 to %d", f.what, f.n, f.max)
 		}
 	}
+	if c.PerLayerWidth < 0 || c.PerLayerWidth > maxWidth {
+		return bad("the embeddings of each layer have a width of %d", c.PerLayerWidth)
+	}
 	if !(c.Epsilon > 0 && c.Epsilon < 1) {
 		return bad("the norms' epsilon is %g", c.Epsilon)
 	}

@@ -50,7 +50,7 @@ func parseGGUF(f *gguf.File, context int) (*Config, error) {
 		c.Layers = append(c.Layers, g.layer(c, i, n, context))
 	}
 	if g.err != nil {
-		return nil, fault.From(g.err, op)
+		return nil, fault.Wrap(g.err, op, foreign(g.err), "")
 	}
 	shareKV(c, n-g.int("attention.shared_kv_layers", 0))
 	return c, c.check()
@@ -141,6 +141,10 @@ func (g *ggufConfig) rope(c *Config, turned int, local bool, context int) *Rope 
 	base := g.float("rope.freq_base", 10_000)
 	if local {
 		base = g.float("rope.freq_base_swa", cmp.Or(g.arch.localBase, base))
+	}
+	if turned < 0 || turned > maxWidth || !(base > 0) {
+		g.fail(fault.New("llm.config", fault.Invalid, "rotary positions of base %g turn %d elements", base, turned))
+		return nil
 	}
 	r := &Rope{Scale: 1, Frequencies: powers(base, turned, turned), Interleaved: g.arch.permuted}
 	if local && g.arch.windowEvery > 0 {

@@ -122,12 +122,20 @@ func parseHF(text []byte, context int) (*Config, error) {
 	for i := range n {
 		l, err := h.layer(c, i, n, context)
 		if err != nil {
-			return nil, fault.Wrap(err, op, fault.KindOf(err), "layer %d of config.json", i)
+			return nil, fault.Wrap(err, op, foreign(err), "layer %d of config.json", i)
 		}
 		c.Layers = append(c.Layers, l)
 	}
 	h.share(c)
 	return c, c.check()
+}
+
+// foreign is the kind of an error in what a file says: Invalid unless it has one.
+func foreign(err error) fault.Kind {
+	if kind := fault.KindOf(err); kind != fault.Internal {
+		return kind
+	}
+	return fault.Invalid
 }
 
 func unknownArch(name string) error {
@@ -237,6 +245,9 @@ func (h *hfConfig) rope(c *Config, size int, local bool, context int) (*Rope, er
 	}
 	kind := cmp.Or(r.Type, r.OldType, "default")
 	part := cmp.Or(r.Partial, h.Partial, 1)
+	if size < 1 || size > maxWidth || !(part > 0 && part <= 1) || !(theta > 0) {
+		return nil, fmt.Errorf("rotary positions of base %g turn %g of a head of %d", theta, part, size)
+	}
 	turned := int(float64(size)*part) &^ 1
 	out := &Rope{Scale: 1, Frequencies: powers(theta, turned, turned)}
 	original := cmp.Or(r.Original, h.Original, float64(c.Context))

@@ -225,3 +225,21 @@ func TestClosedModel(t *testing.T) {
 		t.Errorf("a closed model answers %v", err)
 	}
 }
+
+// TestTooLargeForMemory: refused with the figure and what can be done.
+func TestTooLargeForMemory(t *testing.T) {
+	r := readRecorded(t, "testdata/transformers/llama2.json")
+	c, err := parseHF(r.Config, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &Model{config: c, tokenizer: letters(t)}
+	err = m.start(r.weights(t, c), Options{MemoryLimitBytes: 1 << 18})
+	if fault.KindOf(err) != fault.NoSpace || fault.RemedyOf(err) == "" || m.engine != nil {
+		t.Errorf("%v", err)
+	}
+	roomy := small(t, "llama2", Options{Context: 64, MemoryLimitBytes: 16 << 20})
+	if _, _, _, err := ask(roomy, Request{Prompt: []int{5}, MaxTokens: 2}); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -26,6 +27,9 @@ type Options struct {
 	Context int // tokens of prompt and answer together; default: the model's own, at most 4096
 	// MemoryLimitBytes bounds what the model and its cache may take; 0: no limit.
 	MemoryLimitBytes int64
+	// PackedDir is a folder in which packed weights are kept from one start to the
+	// next; "": nowhere.
+	PackedDir string
 }
 
 const defaultContext = 4096
@@ -33,12 +37,14 @@ const defaultContext = 4096
 // Model is an open model. It is safe for concurrent use.
 type Model struct {
 	config    *Config
+	source    string // path of the file with the weights, or the first of them
 	context   int
 	tokenizer *tokenizer.Tokenizer
 	template  template
 	ends      []int // tokens that end an answer
 	room      *samplerRoom
 	engine    *engine
+	packed    *packedStore
 	memory    int64
 	closers   []func() error // in the order of opening
 }
@@ -75,7 +81,7 @@ func (m *Model) readFile(path string, o Options) (*weights, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.closers = append(m.closers, f.Close)
+	m.source, m.closers = path, append(m.closers, f.Close)
 	if m.config, err = parseGGUF(f, o.Context); err != nil {
 		return nil, err
 	}
@@ -112,7 +118,7 @@ func (m *Model) readFolder(find finder, o Options) (*weights, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.closers = append(m.closers, s.Close)
+		m.source, m.closers = cmp.Or(m.source, path), append(m.closers, s.Close)
 		for _, t := range s.Tensors {
 			if err := w.addHF(m.config.arch, t.Name, t.Tensor); err != nil {
 				return nil, err
@@ -179,11 +185,13 @@ func (m *Model) start(w *weights, o Options) error {
 	if err != nil {
 		return err
 	}
-	m.closers = append(m.closers, region.Close)
-	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, packInto(region))})
+	m.packed = openPacked(o.PackedDir, m.source, pool.ISA())
+	m.closers = append(m.closers, region.Close, m.packed.close)
+	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, m.packed.packing(region))})
 	if err != nil {
 		return err
 	}
+	m.packed.keep()
 	r, err := newPagedRunner(p, m.config.Vocab)
 	if err != nil {
 		return err

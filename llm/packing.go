@@ -1,9 +1,6 @@
 package llm
 
-import (
-	"tandem/graph"
-	"tandem/graph/pass"
-)
+import "tandem/graph"
 
 // packingRegion is room for the packed weights, in the order in which they are packed,
 // which is that of execution: reading ahead of one weight then warms the next.
@@ -14,15 +11,4 @@ func (w *weights) packingRegion() (*graph.Region, error) {
 		n += len(c.Data) + len(c.Data)/16 + 1<<20
 	}
 	return graph.NewRegion(n)
-}
-
-// packInto packs weights into a region.
-func packInto(r *graph.Region) pass.Packing {
-	return func(_ string, size int, fill func([]byte)) ([]byte, error) {
-		data, err := r.Take(size)
-		if err == nil {
-			fill(data)
-		}
-		return data, err
-	}
 }

@@ -19,53 +19,148 @@ func channels(b *Builder, layer string, rank int, x *graph.Value) (int, bool) {
 	return n, ok
 }
 
-// Conv2D is a convolution of [n,c,h,w] with square windows.
-type Conv2D struct {
+// Window says how a convolution slides over positions; the windows are square.
+type Window struct {
 	Filters    int
 	Kernel     int
 	Stride     int  // 0 means 1
+	Dilation   int  // 0 means 1
+	Groups     int  // of channels that do not see each other; 0 means 1
 	Same       bool // pad so that stride 1 keeps the size; else no padding
 	NoBias     bool
 	Activation Activation
 }
 
+// Convolutions of [n,c,w], [n,c,h,w] and [n,c,d,h,w]. With as many Groups as
+// channels they are depthwise. ConvTranspose layers are the way back: a stride
+// makes the result larger.
+type (
+	Conv1D          Window
+	Conv2D          Window
+	Conv3D          Window
+	ConvTranspose1D Window
+	ConvTranspose2D Window
+	ConvTranspose3D Window
+)
+
+func (l Conv1D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Window(l).build(b, x, 1, false)
+}
 func (l Conv2D) Build(b *Builder, x *graph.Value) *graph.Value {
-	name := b.scope("conv")
-	c, ok := channels(b, name, 4, x)
+	return Window(l).build(b, x, 2, false)
+}
+func (l Conv3D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Window(l).build(b, x, 3, false)
+}
+func (l ConvTranspose1D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Window(l).build(b, x, 1, true)
+}
+func (l ConvTranspose2D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Window(l).build(b, x, 2, true)
+}
+func (l ConvTranspose3D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Window(l).build(b, x, 3, true)
+}
+
+// repeated is a list of n equal numbers.
+func repeated(v, n int) []int64 {
+	list := make([]int64, n)
+	for i := range list {
+		list[i] = int64(v)
+	}
+	return list
+}
+
+func (l Window) build(b *Builder, x *graph.Value, dims int, transposed bool) *graph.Value {
+	kind, op := "conv", "Conv"
+	if transposed {
+		kind, op = "conv_transpose", "ConvTranspose"
+	}
+	name := b.scope(kind)
+	c, ok := channels(b, name, dims+2, x)
 	if !ok {
 		return x
 	}
+	groups, stride, dilation := max(l.Groups, 1), max(l.Stride, 1), max(l.Dilation, 1)
 	if l.Filters < 1 || l.Kernel < 1 || l.Stride < 0 {
 		b.Fail(fmt.Errorf("%s: filters %d, kernel %d and stride %d must be positive", name, l.Filters, l.Kernel, l.Stride))
 		return x
 	}
-	fanIn := c * l.Kernel * l.Kernel
-	w := b.Param(name+".weight", l.Activation.init(), fanIn, l.Filters, c, l.Kernel, l.Kernel)
-	inputs := []*graph.Value{x, w}
+	if l.Dilation < 0 || l.Groups < 0 || c%groups != 0 || l.Filters%groups != 0 {
+		b.Fail(fmt.Errorf("%s: %d channels and %d filters do not divide into %d groups", name, c, l.Filters, l.Groups))
+		return x
+	}
+	shape, fanIn := []int{l.Filters, c / groups}, c/groups
+	if transposed {
+		shape = []int{c, l.Filters / groups}
+	}
+	for range dims {
+		shape = append(shape, l.Kernel)
+		fanIn *= l.Kernel
+	}
+	inputs := []*graph.Value{x, b.Param(name+".weight", l.Activation.init(), fanIn, shape...)}
 	if !l.NoBias {
 		inputs = append(inputs, b.Param(name+".bias", Zeros, fanIn, l.Filters))
 	}
-	stride := int64(max(l.Stride, 1))
-	attrs := graph.Attrs{"kernel_shape": []int64{int64(l.Kernel), int64(l.Kernel)}, "strides": []int64{stride, stride}}
-	if l.Same {
-		before, after := int64(l.Kernel-1)/2, int64(l.Kernel)/2
-		attrs["pads"] = []int64{before, before, after, after}
+	attrs := graph.Attrs{"kernel_shape": repeated(l.Kernel, dims), "strides": repeated(stride, dims)}
+	if dilation > 1 {
+		attrs["dilations"] = repeated(dilation, dims)
 	}
-	return l.Activation.Build(b, b.Op("Conv", attrs, inputs...))
+	if groups > 1 {
+		attrs["group"] = int64(groups)
+	}
+	if around := dilation * (l.Kernel - 1); l.Same {
+		attrs["pads"] = append(repeated(around/2, dims), repeated(around-around/2, dims)...)
+	}
+	return l.Activation.Build(b, b.Op(op, attrs, inputs...))
 }
 
-// MaxPool2D takes the greatest element of windows of Size that do not overlap.
-type MaxPool2D struct {
-	Size int
+// Pool says over which windows a pooling layer goes.
+type Pool struct {
+	Size   int
+	Stride int // 0 means Size: windows do not overlap
 }
 
+// The greatest element, or the mean, of each window of [n,c,w], [n,c,h,w] and
+// [n,c,d,h,w].
+type (
+	MaxPool1D     Pool
+	MaxPool2D     Pool
+	MaxPool3D     Pool
+	AveragePool1D Pool
+	AveragePool2D Pool
+	AveragePool3D Pool
+)
+
+func (l MaxPool1D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Pool(l).build(b, x, "MaxPool", 1)
+}
 func (l MaxPool2D) Build(b *Builder, x *graph.Value) *graph.Value {
-	if l.Size < 1 {
-		b.Fail(fmt.Errorf("max_pool: size %d must be positive", l.Size))
+	return Pool(l).build(b, x, "MaxPool", 2)
+}
+func (l MaxPool3D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Pool(l).build(b, x, "MaxPool", 3)
+}
+func (l AveragePool1D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Pool(l).build(b, x, "AveragePool", 1)
+}
+func (l AveragePool2D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Pool(l).build(b, x, "AveragePool", 2)
+}
+func (l AveragePool3D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Pool(l).build(b, x, "AveragePool", 3)
+}
+
+func (l Pool) build(b *Builder, x *graph.Value, op string, dims int) *graph.Value {
+	stride := l.Stride
+	if stride == 0 {
+		stride = l.Size
+	}
+	if l.Size < 1 || stride < 1 {
+		b.Fail(fmt.Errorf("pooling: size %d must be positive", l.Size))
 		return x
 	}
-	size := []int64{int64(l.Size), int64(l.Size)}
-	return b.Op("MaxPool", graph.Attrs{"kernel_shape": size, "strides": size}, x)
+	return b.Op(op, graph.Attrs{"kernel_shape": repeated(l.Size, dims), "strides": repeated(stride, dims)}, x)
 }
 
 // GlobalAveragePool takes the mean of each channel over all positions: [n, c].

@@ -52,6 +52,40 @@ func TestShapesAndNames(t *testing.T) {
 	}
 }
 
+// TestLayerShapes builds every layer and checks the shape of its result.
+func TestLayerShapes(t *testing.T) {
+	image, line, volume, words := []int{3, 8, 8}, []int{4, 10}, []int{2, 6, 6, 6}, []int{5, 12}
+	for want, tc := range map[string]struct {
+		shape []int
+		layer nn.Layer
+	}{
+		"[batch, 6, 4, 4]":    {image, nn.Conv2D{Filters: 6, Kernel: 3, Stride: 2, Same: true, Groups: 3, Activation: nn.GELU}},
+		"[batch, 5, 6]":       {line, nn.Conv1D{Filters: 5, Kernel: 3, Dilation: 2, NoBias: true}},
+		"[batch, 3, 4, 4, 4]": {volume, nn.Conv3D{Filters: 3, Kernel: 3}},
+		"[batch, 2, 16, 16]":  {image, nn.ConvTranspose2D{Filters: 2, Kernel: 2, Stride: 2}},
+		"[batch, 3, 4, 5]":    {[]int{3, 8, 10}, nn.AveragePool2D{Size: 2}},
+		"[batch, 2, 3, 3, 3]": {volume, nn.MaxPool3D{Size: 2}},
+		"[batch, 4, 5]":       {line, nn.MaxPool1D{Size: 2}},
+		"[batch, 3]":          {image, nn.GlobalAveragePool{}},
+		"[batch, 6, 8, 8]":    {image, nn.Concat{Layers: []nn.Layer{nn.BatchNorm{}, nn.GroupNorm{Groups: 3}}, Axis: 1}},
+		"[batch, 5, 12]":      {words, nn.Residual{Layers: nn.Sequential{nn.RMSNorm{}, nn.Attention{Heads: 4, KVHeads: 2, Causal: true}}}},
+		"[batch, 5, 14]":      {words, nn.Recurrent{Cell: nn.GRU, Units: 7, Layers: 2, Bidirectional: true, Dropout: 0.1}},
+		"[batch, 6]":          {words, nn.Recurrent{Cell: nn.LSTM, Units: 3, Bidirectional: true, Last: true}},
+		"[batch, 5, 9]":       {words, nn.Sequential{nn.LayerNorm{}, nn.Recurrent{Cell: nn.SimpleRNN, Units: 4, Reverse: true}, nn.Dense{Units: 9, Activation: nn.SiLU}}},
+	} {
+		b := nn.NewBuilder("net", op.Default(), 1)
+		x := b.Input("x", tensor.Float32, append(graph.Shape{graph.Sym("batch")}, graph.Dims(tc.shape...)...)...)
+		y := tc.layer.Build(b, x)
+		if b.Err() != nil {
+			t.Errorf("%T: %v", tc.layer, b.Err())
+			continue
+		}
+		if got := y.Type.Shape.String(); got != want {
+			t.Errorf("%T: shape %s, want %s", tc.layer, got, want)
+		}
+	}
+}
+
 // TestInitialWeights: bounds and variance of each initialiser, zero biases, and a
 // stream of its own for each parameter and seed.
 func TestInitialWeights(t *testing.T) {

@@ -50,7 +50,7 @@ func (b *textBench) run(ctx context.Context, a *app, path string, threads int) (
 	room := max(b.PP+1, b.Depth+b.TG+2)
 	m, err := llm.Open(path, llm.Options{
 		Pool: pool, Context: room, Limits: llm.Limits{MaxSequences: b.Parallel, CacheTokens: b.Parallel * room},
-		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes())),
+		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes())), PackedDir: packedDir(a.getenv),
 	})
 	if err != nil {
 		return err

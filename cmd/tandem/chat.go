@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -93,7 +94,8 @@ func (c *chatCmd) open(a *app, arguments map[string]any) (speak speaker, chats b
 	}
 	leaveProcessorForNetwork(threads)
 	pool := kernel.NewPool(threads, kernel.Detect())
-	m, err := llm.Open(c.Model, llm.Options{Pool: pool, Context: c.Context, MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes()))})
+	m, err := llm.Open(c.Model, llm.Options{Pool: pool, Context: c.Context, PackedDir: packedDir(a.getenv),
+		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes()))})
 	if err != nil {
 		pool.Close()
 		return nil, false, nil, err
@@ -103,6 +105,19 @@ func (c *chatCmd) open(a *app, arguments map[string]any) (speak speaker, chats b
 		pool.Close()
 		return err
 	}, nil
+}
+
+// packedDir is where packed weights of models on this machine are kept: in the user's
+// folder for caches, if there is one.
+func packedDir(getenv func(string) string) string {
+	base := getenv("XDG_CACHE_HOME")
+	if home := getenv("HOME"); base == "" && home != "" {
+		base = filepath.Join(home, ".cache")
+	}
+	if base == "" {
+		return ""
+	}
+	return filepath.Join(base, "tandem", packedFolder)
 }
 
 // remote speaks over the network.

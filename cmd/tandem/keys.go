@@ -130,9 +130,9 @@ func (c *usageCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	titles := []string{"DAY", "KEY", "MODEL", "REQUESTS", "ERRORS", "ROWS", "COMPUTE"}
+	titles := []string{"DAY", "KEY", "MODEL", "REQUESTS", "ERRORS", "ROWS", "PROMPT TOKENS", "ANSWER TOKENS", "COMPUTE"}
 	return show(a, rows, titles, func(u client.Usage) []string {
 		return []string{u.Day, u.Key, ref(u.Model, u.Version), a.msg.Count(int(u.Requests)), a.msg.Count(int(u.Errors)),
-			a.msg.Count(int(u.Rows)), time.Duration(u.ComputeNs).Round(time.Millisecond).String()}
+			a.msg.Count(int(u.Rows)), a.msg.Count(int(u.PromptTokens)), a.msg.Count(int(u.AnswerTokens)), time.Duration(u.ComputeNs).Round(time.Millisecond).String()}
 	})
 }

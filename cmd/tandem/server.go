@@ -45,6 +45,7 @@ const (
 	drainTimeout = 30 * time.Second // for requests in flight, when the server is asked to stop
 	gcInterval   = time.Hour        // between looks for bytes that nobody needs
 	blobFolder   = "blobs"          // in the data directory
+	packedFolder = "packed"         // likewise: weights as kernels read them, which may be removed
 )
 
 // server is everything that runs, from the disk up to the listener.
@@ -151,7 +152,7 @@ func loader(pool *kernel.Pool, memoryLimitBytes int64) serve.Loader {
 func languageLoader(pool *kernel.Pool, c serverConfig) serve.LanguageLoader {
 	return func(ctx context.Context, m *model.Manifest, path func(model.File) (string, error)) (*llm.Model, error) {
 		return llm.OpenArtifact(ctx, m, path, llm.Options{
-			Pool: pool, Context: c.context, MemoryLimitBytes: c.memoryLimitBytes,
+			Pool: pool, Context: c.context, MemoryLimitBytes: c.memoryLimitBytes, PackedDir: filepath.Join(c.data, packedFolder),
 			Limits: llm.Limits{MaxQueued: c.limits.MaxQueuedRequests, MaxSequences: c.maxSequences},
 		})
 	}

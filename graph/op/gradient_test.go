@@ -140,6 +140,7 @@ func gradCases() []gradCase {
 	cases = append(cases, softmaxGradCases()...)
 	cases = append(cases, recurrentGradCases()...)
 	cases = append(cases, networkGradCases()...)
+	cases = append(cases, foldGradCases()...)
 	for _, name := range []string{"Add", "Sub", "Mul", "Div"} {
 		cases = append(cases, binaryCase(name, []int{3, 4}, []int{3, 4}), binaryCase(name, []int{2, 3, 4}, []int{4}),
 			binaryCase(name, []int{1, 3, 1}, []int{2, 1, 4}), binaryCase(name, []int{3, 4}, []int{}))

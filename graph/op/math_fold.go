@@ -11,8 +11,8 @@ import (
 func foldOps() []graph.Op {
 	self := []graph.Alias{{In: 0, Out: 0}}
 	return []graph.Op{
-		{ID: onnx("Max"), Since: 1, Infer: inferFold(numbers), Kernel: kernelFold(opMax)},
-		{ID: onnx("Min"), Since: 1, Infer: inferFold(numbers), Kernel: kernelFold(opMin)},
+		{ID: onnx("Max"), Since: 1, Infer: inferFold(numbers), Kernel: kernelFold(opMax), Grad: gradExtreme},
+		{ID: onnx("Min"), Since: 1, Infer: inferFold(numbers), Kernel: kernelFold(opMin), Grad: gradExtreme},
 		{ID: onnx("Sum"), Since: 1, Infer: inferFold(floats), Kernel: kernelFold(opAdd), Grad: gradSum},
 		{ID: onnx("Mean"), Since: 1, Infer: inferFold(floats), Kernel: kernelMean, Grad: gradMean},
 		{ID: onnx("Clip"), Since: 1, Infer: inferClip, Kernel: kernelClip, Grad: gradClip, InPlace: self},

@@ -10,8 +10,8 @@ import (
 func axesOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("Transpose"), Since: 1, Infer: inferTranspose, Kernel: stridedKernel(planTranspose), Grad: gradTranspose},
-		{ID: onnx("DepthToSpace"), Since: 1, Infer: inferDepthToSpace, Kernel: stridedKernel(planDepthToSpace)},
-		{ID: onnx("SpaceToDepth"), Since: 1, Infer: inferSpaceToDepth, Kernel: stridedKernel(planSpaceToDepth)},
+		{ID: onnx("DepthToSpace"), Since: 1, Infer: inferDepthToSpace, Kernel: stridedKernel(planDepthToSpace), Grad: gradDepthToSpace},
+		{ID: onnx("SpaceToDepth"), Since: 1, Infer: inferSpaceToDepth, Kernel: stridedKernel(planSpaceToDepth), Grad: gradSpaceToDepth},
 		{ID: onnx("Expand"), Since: 8, Infer: inferExpand, Kernel: stridedKernel(planExpand), Grad: gradExpand},
 		{ID: onnx("Tile"), Since: 6, Infer: inferTile, Kernel: stridedKernel(planTile)},
 	}

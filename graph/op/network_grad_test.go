@@ -37,3 +37,25 @@ func attentionCase(name string, a graph.Attrs, mask *tensor.Tensor, inputs ...[]
 		return b.Op("Attention", a, in...)
 	}})
 }
+
+// foldGradCases: reductions, extremes and moves.
+func foldGradCases() []gradCase {
+	var cases []gradCase
+	for _, name := range []string{"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "ReduceProd"} {
+		for _, keep := range []int64{0, 1} {
+			c := gradCase{name: fmt.Sprint(name, keep), inputs: [][]int{{2, 3, 4}}, away: 0.4}
+			c.build = func(b *graph.Builder, in []*graph.Value) *graph.Value {
+				inputs := []*graph.Value{in[0], b.Const("axes", tensor.Of([]int64{0, -1}, 2))}
+				return b.Op(name, attrs("keepdims", keep), inputs...)
+			}
+			cases = append(cases, laterOpset(c))
+		}
+	}
+	all := opCase("ReduceSum", attrs("keepdims", int64(0)), []int{3, 4})
+	logSum := laterOpset(gradCase{name: "ReduceLogSum", inputs: [][]int{{3, 4}}, build: func(b *graph.Builder, in []*graph.Value) *graph.Value {
+		return b.Op("ReduceLogSum", nil, b.Op("Exp", nil, in[0]), b.Const("axes", tensor.Of([]int64{1}, 1)))
+	}})
+	return append(cases, all, logSum, binaryCase("Max", []int{3, 4}, []int{4}), binaryCase("Min", []int{3, 1}, []int{3, 4}),
+		opCase("Trilu", attrs("upper", int64(0)), []int{2, 3, 4}),
+		opCase("DepthToSpace", attrs("blocksize", int64(2)), []int{1, 8, 2, 3}), opCase("SpaceToDepth", attrs("blocksize", int64(2)), []int{1, 2, 4, 6}))
+}

@@ -30,10 +30,10 @@ func reduceOps() []graph.Op {
 			byInput = 13
 		}
 		list = append(list,
-			graph.Op{ID: onnx(name), Since: 1, Infer: inferReduce(false), Kernel: fold.prepare},
-			graph.Op{ID: onnx(name), Since: byInput, Infer: inferReduce(true), Kernel: fold.prepare})
+			graph.Op{ID: onnx(name), Since: 1, Infer: inferReduce(false), Kernel: fold.prepare, Grad: gradReduce(name)},
+			graph.Op{ID: onnx(name), Since: byInput, Infer: inferReduce(true), Kernel: fold.prepare, Grad: gradReduce(name)})
 	}
-	return list
+	return append(list, spreadOps()...)
 }
 
 // inferReduce is the shape rule, with axes as an attribute or as input 1.

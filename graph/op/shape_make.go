@@ -15,7 +15,7 @@ func makeOps() []graph.Op {
 		{ID: onnx("Range"), Since: 11, Infer: inferRange, Kernel: widened(kernelRange)},
 		{ID: onnx("EyeLike"), Since: 9, Infer: inferEyeLike, Kernel: kernelEyeLike},
 		{ID: onnx("OneHot"), Since: 9, Infer: inferOneHot, Kernel: kernelOneHot},
-		{ID: onnx("Trilu"), Since: 14, Infer: inferTrilu, Kernel: kernelTrilu},
+		{ID: onnx("Trilu"), Since: 14, Infer: inferTrilu, Kernel: kernelTrilu, Grad: gradTrilu},
 	}
 }
 
