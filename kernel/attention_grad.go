@@ -22,7 +22,6 @@ type AttentionGrad struct {
 	Causal bool
 
 	isa     ISA
-	block   int
 	workers []attentionGradWorker
 }
 

@@ -12,9 +12,8 @@ import (
 // pagedCase is a step of several sequences with room for its cache.
 type pagedCase struct {
 	PagedAttention
-	pages   int
-	k, v    [][]float32 // by sequence: all keys and values, [positions][KVHeads·Size]
-	lengths []int
+	pages int
+	k, v  [][]float32 // by sequence: all keys and values, [positions][KVHeads·Size]
 }
 
 func newPagedCase(r *rand.Rand, sequences int) *pagedCase {

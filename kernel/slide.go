@@ -38,7 +38,7 @@ type slider struct {
 	strideH, strideW     int
 	padTop, padLeft      int
 	dilationH, dilationW int
-	x, y, weights, start []float32 // weights [kh·kw][c]; start [c], or nil for zeros
+	weights, start       []float32 // weights [kh·kw][c]; start [c], or nil for zeros
 }
 
 // span is the part [from,until) of a window's n taps that lies inside the

@@ -110,7 +110,6 @@ type fastRecurrent struct {
 	input, rec             kernel.Gemm
 	lstm                   kernel.LSTMCell
 	gru                    kernel.GRUCell
-	add                    kernel.Binary
 	curve                  kernel.Unary
 	gateBuffer, h, cell    []float32
 	hr, inner, bias, rbias []float32
