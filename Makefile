@@ -79,8 +79,8 @@ bench-parity: build models ## outputs beside onnxruntime's on those files; QUICK
 	$(PYTHON) bench/parity.py $(MODELS)
 
 bench-onnx: build $(VENV)/export ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
-	$(PYTHON) bench/export.py $(if $(QUICK),$$($(PYTHON) bench/onnx.py --list --quick),$(MODELS))
-	$(PYTHON) bench/onnx.py
+	$(PYTHON) bench/export.py $(if $(QUICK),$$($(PYTHON) bench/speed.py --list --quick),$(MODELS))
+	$(PYTHON) bench/speed.py
 
 # LLAMA is a folder with llama.cpp: its source, and build/bin/llama-server.
 LLAMA ?= ../llama.cpp

@@ -3,9 +3,9 @@
 number of threads. Rounds are interleaved (onnxruntime, Tandem, onnxruntime, …); figures
 are medians over the rounds. Run by `make bench-onnx`, which makes the models first.
 
-    onnx.py                          every model in bench/.models
-    onnx.py --quick                  a few of them, in five minutes (or QUICK=1)
-    onnx.py minilm vit-b16 --batch 1 8 --threads 1 2
+    speed.py                          every model in bench/.models
+    speed.py --quick                  a few of them, in five minutes (or QUICK=1)
+    speed.py minilm vit-b16 --batch 1 8 --threads 1 2
 
 onnxruntime runs with all its optimisations and one thread pool of the given size. The
 last line is one JSON object.
