@@ -13,8 +13,9 @@ import (
 type reduceGrad func(g *graph.Gradient, x, y, spread *graph.Value) *graph.Value
 
 func reduceGrads() map[string]reduceGrad {
+	// A norm of 0 has no direction: its gradient is 0.
 	ratio := func(g *graph.Gradient, x, y, d *graph.Value) *graph.Value {
-		return g.Op("Div", nil, g.Op("Mul", nil, d, x), y)
+		return g.Op("Div", nil, g.Op("Mul", nil, d, x), g.Op("Add", nil, y, isZero(g, y)))
 	}
 	extreme := func(g *graph.Gradient, x, y, d *graph.Value) *graph.Value {
 		at := g.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, g.Op("Equal", nil, x, y))
@@ -30,9 +31,7 @@ func reduceGrads() map[string]reduceGrad {
 		"ReduceL1": func(g *graph.Gradient, x, _, d *graph.Value) *graph.Value {
 			return g.Op("Mul", nil, d, g.Op("Sign", nil, x))
 		},
-		"ReduceProd": func(g *graph.Gradient, x, y, d *graph.Value) *graph.Value {
-			return g.Op("Div", nil, g.Op("Mul", nil, d, y), x) // not for elements that are 0
-		},
+		"ReduceProd": gradProduct,
 		"ReduceLogSum": func(g *graph.Gradient, _, y, d *graph.Value) *graph.Value {
 			return g.Op("Div", nil, d, g.Op("Exp", nil, y))
 		},
@@ -40,6 +39,22 @@ func reduceGrads() map[string]reduceGrad {
 			return g.Op("Mul", nil, d, g.Op("Exp", nil, g.Op("Sub", nil, x, y)))
 		},
 	}
+}
+
+// gradProduct: the product of the others. Where one element is 0 it alone has a
+// gradient; where several are, none has.
+func gradProduct(g *graph.Gradient, x, _, d *graph.Value) *graph.Value {
+	zero := isZero(g, x)
+	full := g.Op("Add", nil, x, zero)
+	product := g.Op("ReduceProd", g.Node.Attrs, append([]*graph.Value{full}, g.Node.Inputs[1:]...)...)
+	others := g.Op("Sub", nil, g.Private("Spread", g.Node.Attrs, g.Private("Collect", g.Node.Attrs, zero, g.Node.Outputs[0]), x), zero)
+	rest := g.Op("Div", nil, g.Private("Spread", g.Node.Attrs, product, x), full)
+	return g.Op("Mul", nil, d, g.Op("Mul", nil, rest, isZero(g, others)))
+}
+
+// isZero is 1 where x is 0, and 0 elsewhere.
+func isZero(g *graph.Gradient, x *graph.Value) *graph.Value {
+	return g.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, g.Op("Equal", nil, x, constant(g.Builder, "zero", 0)))
 }
 
 // gradReduce spreads the gradient over what was reduced.
