@@ -15,9 +15,10 @@
 //	graph      networks as graphs of ONNX operators: gradients, passes, programs
 //	nn         layers that write graphs
 //	data       datasets; data/npz, the files of NumPy
-//	processor  images (and later text, rows, interactions) to tensors
+//	processor  images to tensors; processor/tokenizer and processor/chat, text to tokens
 //	model      artifacts: complete, content-addressed models
 //	train      training jobs
+//	llm        large language models: Open, Generate
 //	family     the kinds of models that can be trained
 //	fault      errors with a closed kind and a remedy
 //
