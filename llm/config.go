@@ -42,6 +42,31 @@ type Rope struct {
 	Interleaved bool
 }
 
+// ropes are the rotary positions of a model, which layers of one kind share: a thousand
+// layers of a foreign file cost as much as one.
+type ropes map[ropeKind]*Rope
+
+type ropeKind struct {
+	size  int
+	local bool // in layers with a window
+}
+
+func (r *ropes) of(size int, local bool, read func() (*Rope, error)) (*Rope, error) {
+	kind := ropeKind{size, local}
+	if found := (*r)[kind]; found != nil {
+		return found, nil
+	}
+	made, err := read()
+	if err != nil {
+		return nil, err
+	}
+	if *r == nil {
+		*r = ropes{}
+	}
+	(*r)[kind] = made
+	return made, nil
+}
+
 // Limits on what a foreign file may say of a model.
 const (
 	maxLayers  = 1024

@@ -11,9 +11,10 @@ import (
 
 // ggufConfig reads the metadata of one file. The first error sticks.
 type ggufConfig struct {
-	file *gguf.File
-	arch arch
-	err  error
+	file  *gguf.File
+	arch  arch
+	ropes ropes
+	err   error
 }
 
 // parseGGUF reads the sizes of a GGUF file's model. context is how many positions
@@ -115,7 +116,7 @@ func (g *ggufConfig) layer(c *Config, i, n, context int) Layer {
 		l.Scale = float32(1 / math.Sqrt(float64(c.Width/heads)))
 	}
 	if e := g.arch.unturnedEvery; g.arch.norm != layerNorm && (e == 0 || (i+1)%e != 0) {
-		l.Rope = g.rope(c, turned, local, context)
+		l.Rope, _ = g.ropes.of(turned, local, func() (*Rope, error) { return g.rope(c, turned, local, context), g.err })
 	}
 	return l
 }

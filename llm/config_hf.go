@@ -64,7 +64,8 @@ type hfConfig struct {
 	SharedKV       int              `json:"num_kv_shared_layers"`
 	DoubleWide     bool             `json:"use_double_wide_mlp"`
 	Experts        int              `json:"num_experts"`
-	Bidirectional  any              `json:"use_bidirectional_attention"` // false, "vision" or "all"
+	ropes          ropes
+	Bidirectional  any `json:"use_bidirectional_attention"` // false, "vision" or "all"
 }
 
 // sizes are what one layer has of its own.
@@ -184,7 +185,7 @@ func (h *hfConfig) layer(c *Config, i, n, context int) (Layer, error) {
 	}
 	if turned {
 		var err error
-		l.Rope, err = h.rope(c, l.HeadSize, local, context)
+		l.Rope, err = h.ropes.of(l.HeadSize, local, func() (*Rope, error) { return h.rope(c, l.HeadSize, local, context) })
 		return l, err
 	}
 	return l, nil
