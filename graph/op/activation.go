@@ -164,13 +164,6 @@ func tanhGeluSlope(x float64) float64 {
 	return 0.5*(1+t) + 0.5*x*(1-t*t)*math.Sqrt(2/math.Pi)*(1+3*0.044715*x*x)
 }
 
-func geluOf(a graph.Attrs) func(float64) float64 {
-	if a.String("approximate", "none") == "tanh" {
-		return tanhGelu
-	}
-	return gelu
-}
-
 func geluSlopeOf(a graph.Attrs) func(float64) float64 {
 	if a.String("approximate", "none") == "tanh" {
 		return tanhGeluSlope
