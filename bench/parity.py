@@ -93,26 +93,29 @@ def difference(got, want):
 def unmatched(c, got, want):
     """The share of boxes without a partner of the same picture and label, IoU 0.99 and a
     score within 1e-4, and the largest difference of scores among partners."""
-    groups = lambda x: list(zip(x[c["picture"]] if "picture" in c else np.zeros(len(x[c["labels"]])), x[c["labels"]]))
-    ga, gb = groups(got), groups(want)
-    free, lonely, worst = set(range(len(gb))), 0, 0.0
+    group = lambda x: np.stack([x[c["picture"]] if "picture" in c else np.zeros(len(x[c["labels"]])), x[c["labels"]]], 1)
+    ga, gb = group(got), group(want)
+    free, lonely, worst = np.ones(len(gb), bool), 0, 0.0
     for i, g in enumerate(ga):
-        a = got[c["boxes"]][i]
-        best = max(((iou(a, want[c["boxes"]][j]), j) for j in free if gb[j] == g), default=(0, -1))
-        apart = abs(float(got[c["scores"]][i]) - float(want[c["scores"]][best[1]])) if best[0] > 0.99 else 1
-        if apart > TOLERANCE:
+        apart = np.abs(got[c["scores"]][i] - want[c["scores"]])
+        near = np.flatnonzero(free & (gb == g).all(1) & (apart <= TOLERANCE))
+        near = near[overlap(got[c["boxes"]][i], want[c["boxes"]][near]) > 0.99]
+        if len(near) == 0:
             lonely += 1
             continue
-        free.discard(best[1])
-        worst = max(worst, apart)
-    return (lonely + len(free)) / max(1, len(ga) + len(gb)), worst
+        best = near[apart[near].argmin()]
+        free[best] = False
+        worst = max(worst, float(apart[best]))
+    return (lonely + free.sum()) / max(1, len(ga) + len(gb)), worst
 
 
-def iou(a, b):
-    inter = np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None).prod()
-    area = lambda x: (x[2] - x[0]) * (x[3] - x[1])
-    union = area(a) + area(b) - inter
-    return inter / union if union > 0 else float((a == b).all())
+def overlap(a, b):
+    """IoU of one box and several. Boxes cut off at the edge of the picture may have no
+    area: the same four numbers are the same box."""
+    inter = np.clip(np.minimum(a[2:], b[:, 2:]) - np.maximum(a[:2], b[:, :2]), 0, None).prod(1)
+    area = lambda x: (x[..., 2] - x[..., 0]) * (x[..., 3] - x[..., 1])
+    same = np.abs(a - b).max(1) <= TOLERANCE * np.abs(a).max()
+    return np.where(same, 1, inter / np.maximum(area(a) + area(b) - inter, 1e-9))
 
 
 def rows_alone(m, model, x, whole, folder):
