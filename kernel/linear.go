@@ -352,19 +352,20 @@ const pairHeight = 6
 
 // prefetched is where call i on a panel, or a pair, for rows rows in all prefetches.
 // Weights that are read once stream; else the first two calls (three on pairs) bring
-// a part each of what comes next.
-func prefetched(w, next unsafe.Pointer, i, size, rows int, pair bool) unsafe.Pointer {
+// a part each of what comes next. It is an address and not a pointer, since it may lie
+// beyond the weights' end.
+func prefetched(w, next unsafe.Pointer, i, size, rows int, pair bool) uintptr {
 	calls := 2
 	if pair {
 		calls = 3
 	}
 	switch {
 	case rows <= 4:
-		return unsafe.Add(w, streamAhead)
+		return uintptr(w) + streamAhead
 	case i < calls:
-		return unsafe.Add(next, i*size/calls)
+		return uintptr(next) + uintptr(i*size/calls)
 	}
-	return w
+	return uintptr(w)
 }
 
 // streamAhead is how far ahead weights are prefetched that are read once, in bytes.
@@ -464,7 +465,7 @@ type panelArgs struct {
 	ys        uintptr
 	groups    int
 	rows      int
-	ahead     unsafe.Pointer // what to prefetch, as far as w is read
+	ahead     uintptr // what to prefetch, as far as w is read
 	bias, add unsafe.Pointer
 	adds      uintptr
 	mask      uint32 // columns that exist
