@@ -7,7 +7,8 @@ onnxruntime runs the graph as it is written and gives every value in between; Ta
 exactly these, for the model cut in two ways:
 
   nodes      every quantised operator alone. Whole numbers must be equal, floats within
-             1e-6 of the largest.
+             1e-6 of the largest. DynamicQuantizeLSTM rounds its states in each step: it
+             runs a step at a time, each from the states that onnxruntime has then.
   segments   the whole graph, but that behind each rounding onnxruntime's result goes on.
              So all that lies between two roundings is compiled as in the uncut model. A
              rounded value may differ by one step where the number that was rounded lies
@@ -19,6 +20,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+LAYER = "DynamicQuantizeLSTM"
 ROUNDING = {"QuantizeLinear", "DynamicQuantizeLinear"}
 QUANTISED = ROUNDING | {"DequantizeLinear", "MatMulInteger", "ConvInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul",
                         "MatMulIntegerToFloat", "QGemm", "QAttention", "QEmbedLayerNormalization", "QLinearAdd", "QLinearMul", "QLinearSigmoid", "QLinearLeakyRelu",
@@ -35,15 +37,19 @@ class Cuts:
         g = whole.graph
         self.constants = {t.name: t for t in g.initializer} | {n.output[0]: None for n in g.node if n.op_type == "Constant"}
         depends = lambda n: any(x and x not in self.constants for x in n.input)
-        self.nodes = [n for n in g.node if n.op_type in QUANTISED and depends(n)]
-        self.rounding = [n for n in self.nodes if n.op_type in ROUNDING | FUSED]
+        quantised = [n for n in g.node if n.op_type in QUANTISED and depends(n)]
+        self.kinds = dict(sorted(Counter(n.op_type for n in quantised).items()))
+        self.layers = [n for n in quantised if n.op_type == LAYER]
+        self.nodes = [n for n in quantised if n.op_type != LAYER]
+        self.rounding = [n for n in quantised if n.op_type in ROUNDING | FUSED | {LAYER}]
         self.given = {x for n in self.nodes for x in n.input if x and x not in self.constants}
         self.made = [y for n in self.nodes for y in n.output if y]
+        seen_too = {x for n in self.layers for x in [n.input[0], *n.output] if x}
         self.outputs = [o.name for o in g.output]
         self.inputs = [i.name for i in g.input]
         self.whole, self.folder = whole, folder
         known = {*self.inputs, *self.outputs}
-        self.between = sorted((self.given | set(self.made)) - known)
+        self.between = sorted((self.given | set(self.made) | seen_too) - known)
         seen = onnx.ModelProto()
         seen.CopyFrom(whole)
         seen.graph.output.extend(onnx.ValueInfoProto(name=x) for x in self.between)
@@ -77,6 +83,24 @@ class Cuts:
         g.output.extend(info(f"{y}#made", values[y]) for y in self.made)
         return m
 
+    def layer(self, n, x, hidden):
+        """A model of one step of a layer: x, h and c in, h and c out."""
+        m = onnx.ModelProto()
+        m.CopyFrom(self.whole)
+        g = m.graph
+        one = onnx.NodeProto()
+        one.CopyFrom(n)
+        one.input[0], one.input[4], one.input[5], one.input[6] = "x", "", "h", "c"
+        one.output[:] = ["y", "h_out", "c_out"]
+        keep = [t for t in g.initializer if t.name in one.input]
+        for field in ("node", "initializer", "input", "output", "value_info"):
+            g.ClearField(field)
+        g.node.append(one)
+        g.initializer.extend(keep)
+        g.input.extend([info("x", x), info("h", hidden), info("c", hidden)])
+        g.output.extend([info("h_out", hidden), info("c_out", hidden)])
+        return self.write(m, "layer")
+
     def in_segments(self, values):
         m = onnx.ModelProto()
         m.CopyFrom(self.whole)
@@ -85,9 +109,9 @@ class Cuts:
         names = {n.output[0] for n in self.rounding}
         for n in g.node:
             if n.output[0] in names:
-                g.input.extend(info(y, values[y]) for y in n.output)
-                g.output.extend(info(f"{y}#made", values[y]) for y in n.output)
-                n.output[:] = [f"{y}#made" for y in n.output]
+                g.input.extend(info(y, values[y]) for y in n.output if y)
+                g.output.extend(info(f"{y}#made", values[y]) for y in n.output if y)
+                n.output[:] = [y and f"{y}#made" for y in n.output]
         return m
 
 
@@ -143,7 +167,7 @@ class Tally:
 
 def compare(model, inputs, folder, session, run, share, tolerance):
     """Runs both cuts on every input. session opens a model in onnxruntime as written, run
-    runs one in Tandem, share is the largest difference as a share of the largest value."""
+    runs one in Tandem on a list of inputs, share is the largest difference as a share of the largest value."""
     c, tally = Cuts(model, folder), Tally()
     peer = session(c.seen)
     names = [o.name for o in peer.get_outputs()]
@@ -152,12 +176,30 @@ def compare(model, inputs, folder, session, run, share, tolerance):
         if not hasattr(c, "alone"):
             c.cut(values)
             constants = evaluated(c)
-        made = run(c.alone, {k: values[k] for k in c.given})
+        made = run(c.alone, [{k: values[k] for k in c.given}])[0]
         made = dict(zip(c.made, made, strict=True))
         for n in c.nodes:
             tally.node(n, *([side[y] for y in n.output if y] for side in (made, values)), share)
+        for n in c.layers:
+            steps(c, tally, n, values, session, run, share)
         segments(c, tally, x, values, constants, run, share)
-    return {"nodes": dict(sorted(Counter(n.op_type for n in c.nodes).items())), **tally.row(tolerance)}
+    return {"nodes": c.kinds, **tally.row(tolerance)}
+
+
+def steps(c, tally, n, values, session, run, share):
+    """One layer, a step at a time: states go on as onnxruntime computes them."""
+    x = values[n.input[0]]
+    y = next(values[o] for o in n.output if o)  # [steps, directions, batch, hidden], or states
+    h = cell = np.zeros((y.shape[-3], *y.shape[-2:]), np.float32)
+    model = c.layer(n, x[:1], h)
+    peer = session(model)
+    feeds, want = [], []
+    for step in x:
+        feeds.append({"x": step[None], "h": h, "c": cell})
+        h, cell = peer.run(None, feeds[-1])
+        want.append((h, cell))
+    for a, b in zip(run(model, feeds), want):
+        tally.node(n, a, b, share)
 
 
 def evaluated(c):
@@ -171,12 +213,14 @@ def evaluated(c):
 
 
 def segments(c, tally, x, values, constants, run, share):
-    rounded = [y for n in c.whole.graph.node for y in n.output if any(n.output[0] == r.output[0] for r in c.rounding)]
-    out = run(c.segments, {**x, **{y: values[y] for y in rounded}})
+    rounded = [y for n in c.whole.graph.node for y in n.output if y and any(n.output[0] == r.output[0] for r in c.rounding)]
+    out = run(c.segments, [{**x, **{y: values[y] for y in rounded}}])[0]
     made = dict(zip([*c.outputs, *rounded], out, strict=True))
     tally.segment_error = max(tally.segment_error, share([made[y] for y in c.outputs if y not in rounded], [values[y] for y in c.outputs if y not in rounded]))
     for n in c.rounding:
-        got, want = ([side[y] for y in n.output] for side in (made, values))
+        if n.op_type == LAYER:
+            continue  # it rounds within
+        got, want = ([side[y] for y in n.output if y] for side in (made, values))
         if n.op_type == "DynamicQuantizeLinear":
             rounded_dynamic(tally, n, got, want, values[n.input[0]], share)
         elif n.op_type == "QuantizeLinear":
