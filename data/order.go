@@ -13,6 +13,7 @@ import (
 const (
 	orderStream uint64 = 0x6f72646572000000 // "order", plus the epoch
 	splitStream uint64 = 0x73706c6974000000 // "split"
+	blockStream uint64 = 0x626c6f636b000000 // "block", plus the epoch
 )
 
 // Order is the order in which an epoch visits n examples: a permutation of

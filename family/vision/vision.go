@@ -54,7 +54,7 @@ func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Pro
 		Loss:   nn.CrossEntropy,
 		Target: graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}},
 		Train:  trainSet, Test: testSet,
-		Feed:     newFeed(image, trainSet),
+		Feed:     newFeed(image),
 		Artifact: model.Artifact{Image: image, Labels: labels, Batch: true},
 	}, nil
 }
