@@ -125,7 +125,7 @@ func recurrentFormCases() []gradCase {
 }
 
 // controlGradCases: branches and loops that are known before they run.
-func controlGradCases() []gradCase {
+func controlGradCases() []controlledCase {
 	body := func(inputs []*graph.Value, outputs []*graph.Value, nodes ...*graph.Node) *graph.Graph {
 		return &graph.Graph{Name: "body", Inputs: inputs, Outputs: outputs, Nodes: nodes}
 	}
@@ -137,26 +137,39 @@ func controlGradCases() []gradCase {
 		to.Def = n
 		return n
 	}
-	loop := gradCase{name: "Loop", covers: "Loop", inputs: [][]int{{3}, {3}}, build: func(b *graph.Builder, in []*graph.Value) *graph.Value {
+	loop := controlCase("Loop", [][]int{{3}, {3}}, func(b *graph.Builder, in []*graph.Value) []*graph.Value {
 		i, on, x := value("i", tensor.Int64), value("on", tensor.Bool), value("x", tensor.Float32, 3)
 		next, out, still := value("next", tensor.Float32, 3), value("out", tensor.Float32, 3), value("still", tensor.Bool)
 		g := body([]*graph.Value{i, on, x}, []*graph.Value{still, next, out}, add("Mul", next, x, in[1]), add("Tanh", out, next), add("Identity", still, on))
-		y := b.Node(graph.OpID{Name: "Loop"}, 2, attrs("body", g), b.Const("n", tensor.Scalar(int64(3))), nil, in[0])
-		return bothFlat(b, y)
-	}}
-	scan := gradCase{name: "Scan", covers: "Scan", inputs: [][]int{{3}, {4, 3}}, build: func(b *graph.Builder, in []*graph.Value) *graph.Value {
+		return b.Node(graph.OpID{Name: "Loop"}, 2, attrs("body", g), b.Const("n", tensor.Scalar(int64(3))), nil, in[0])
+	})
+	scan := controlCase("Scan", [][]int{{3}, {4, 3}}, func(b *graph.Builder, in []*graph.Value) []*graph.Value {
 		h, x, next, out := value("h", tensor.Float32, 3), value("x", tensor.Float32, 3), value("next", tensor.Float32, 3), value("out", tensor.Float32, 3)
 		sum := value("sum", tensor.Float32, 3)
 		g := body([]*graph.Value{h, x}, []*graph.Value{next, out}, add("Add", sum, h, x), add("Tanh", next, sum), add("Mul", out, next, x))
 		a := attrs("body", g, "num_scan_inputs", int64(1), "scan_input_directions", []int64{1}, "scan_output_axes", []int64{1}, "scan_output_directions", []int64{1})
-		return bothFlat(b, b.Node(graph.OpID{Name: "Scan"}, 2, a, in[0], in[1]))
-	}}
-	branch := gradCase{name: "If", covers: "If", inputs: [][]int{{2, 3}}, build: func(b *graph.Builder, in []*graph.Value) *graph.Value {
+		return b.Node(graph.OpID{Name: "Scan"}, 2, a, in[0], in[1])
+	})
+	branch := controlCase("If", [][]int{{2, 3}}, func(b *graph.Builder, in []*graph.Value) []*graph.Value {
 		yes, no := value("yes", tensor.Float32, 2, 3), value("no", tensor.Float32, 2, 3)
 		a := attrs("then_branch", body(nil, []*graph.Value{yes}, add("Tanh", yes, in[0])), "else_branch", body(nil, []*graph.Value{no}, add("Exp", no, in[0])))
-		return bothFlat(b, b.Node(graph.OpID{Name: "If"}, 1, a, b.Const("if", tensor.Scalar(true))))
-	}}
-	return []gradCase{loop, scan, branch}
+		return b.Node(graph.OpID{Name: "If"}, 1, a, b.Const("if", tensor.Scalar(true)))
+	})
+	return []controlledCase{loop, scan, branch}
+}
+
+// controlledCase is a gradCase of a node with bodies, whose results have types only
+// once it is written out.
+type controlledCase struct {
+	gradCase
+	node func(b *graph.Builder, in []*graph.Value, then func([]*graph.Value))
+}
+
+func controlCase(name string, shapes [][]int, results func(b *graph.Builder, in []*graph.Value) []*graph.Value) controlledCase {
+	c := controlledCase{gradCase: gradCase{name: name, covers: name, inputs: shapes}}
+	c.build = func(b *graph.Builder, in []*graph.Value) *graph.Value { return bothFlat(b, results(b, in)) }
+	c.node = func(b *graph.Builder, in []*graph.Value, then func([]*graph.Value)) { then(results(b, in)) }
+	return c
 }
 
 // bothFlat joins values whose types are not known before their loop is unrolled.

@@ -184,9 +184,6 @@ func (s *samples[T]) position(v T, dim int) (x, slope T) {
 	if s.m.mode == "nearest" {
 		x = T(math.RoundToEven(float64(x)))
 	}
-	if s.m.padding == "border" && (x < 0 || x > T(dim-1)) {
-		slope = 0
-	}
 	const far = 1 << 30
 	switch {
 	case x != x:
@@ -194,7 +191,7 @@ func (s *samples[T]) position(v T, dim int) (x, slope T) {
 	case x < lo || x > hi:
 		x = min(max(x, -far), far)
 		if s.m.padding == "border" {
-			x = min(max(x, 0), T(dim-1))
+			x, slope = min(max(x, 0), T(dim-1)), 0
 		} else if s.m.padding == "reflection" {
 			if length := float64(hi - lo); length > 0 && math.Mod(math.Abs(float64(x-lo)), 2*length) > length != (x < lo) {
 				slope = -slope
