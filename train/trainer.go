@@ -151,10 +151,7 @@ func Run(ctx context.Context, p *Problem, spec Spec, dir string, opt Options) (*
 // same spec and data.
 func (t *trainer) openDir() (unlock func(), err error) {
 	const op = "train.run"
-	text, err := t.spec.Encode()
-	if err != nil {
-		return nil, fault.From(err, op)
-	}
+	text := t.spec.Encode()
 	if err := os.MkdirAll(filepath.Join(t.dir, checkpointDir), 0o755); err != nil {
 		return nil, fault.Wrap(err, op, fault.KindOf(err), "the run directory cannot be made").Try("choose another --out")
 	}

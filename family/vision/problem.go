@@ -29,13 +29,9 @@ func moments(pixels []uint8) (mean, std float32) {
 
 // build writes the network from normalised pixels to probabilities.
 func build(m Model, image *processor.Image, classes int, seed uint64, ops *graph.Table) (*nn.Builder, error) {
-	net, err := m.network(classes)
-	if err != nil {
-		return nil, err
-	}
 	b := nn.NewBuilder("vision", ops, seed)
 	x := b.Input(imageColumn, tensor.Float32, graph.Sym("batch"), graph.Const(image.Channels), graph.Const(image.Height), graph.Const(image.Width))
-	scores := net.Build(b, x)
+	scores := m.network(classes).Build(b, x)
 	probabilities := b.Op("Softmax", nil, scores)
 	probabilities.Name = "probabilities"
 	b.Output(probabilities)

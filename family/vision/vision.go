@@ -27,7 +27,7 @@ const (
 
 // Prepare makes the problem of classifying images.
 func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Problem, error) {
-	m, err := parseModel(spec.Model)
+	m, err := train.ReadSection(&spec, defaultModel())
 	if err != nil {
 		return nil, err
 	}
