@@ -24,6 +24,10 @@ type Op struct {
 	// Grad adds the nodes that compute the gradient of each input that needs
 	// one. Nil: the operator has no gradient.
 	Grad func(*Gradient) error
+	// Expand, if there is one, gives the node's outputs as values that nodes with
+	// gradients compute, which it adds: Grad differentiates those in its place. No
+	// values: the node has a gradient as it is.
+	Expand func(*Expansion) ([]*Value, error)
 	// View: output 0 has the elements of input 0 in the same order, so that it
 	// shares their memory and no kernel runs.
 	View bool

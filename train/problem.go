@@ -21,8 +21,10 @@ type Problem struct {
 	Target graph.Type
 
 	Train, Test *data.Dataset
-	// Feed writes the inputs and the target of some rows of a dataset.
-	Feed func(d *data.Dataset, rows []int, inputs []*tensor.Tensor, target *tensor.Tensor) error
+	// Feed writes the inputs and the target of some examples, which lie in memory.
+	// Batches are fed ahead of the steps that take them, several at once: it must
+	// be safe for that, and a function of the examples alone.
+	Feed func(examples *data.Dataset, inputs []*tensor.Tensor, target *tensor.Tensor) error
 
 	// Artifact describes the model; its graph is filled in when training ends.
 	Artifact model.Artifact

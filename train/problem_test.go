@@ -1,6 +1,7 @@
 package train_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 
@@ -50,11 +51,10 @@ func twoLayers(t testing.TB, seed uint64) *train.Problem {
 		Graph: b.G, Params: b.Params(), Loss: nn.CrossEntropy,
 		Target: graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}},
 		Train:  spirals(t, 1000, 1), Test: spirals(t, 300, 2),
-		Feed: func(d *data.Dataset, rows []int, in []*tensor.Tensor, target *tensor.Tensor) error {
-			if err := d.Gather("x", rows, in[0]); err != nil {
-				return err
-			}
-			return d.Gather("label", rows, target)
+		Feed: func(d *data.Dataset, in []*tensor.Tensor, target *tensor.Tensor) error {
+			x, _ := d.Column("x")
+			label, _ := d.Column("label")
+			return errors.Join(in[0].CopyFrom(x), target.CopyFrom(label))
 		},
 		Artifact: model.Artifact{Labels: []string{"no", "yes"}, Batch: true},
 	}

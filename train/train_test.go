@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,12 +64,14 @@ func TestStopAndResume(t *testing.T) {
 	for stops := 0; ; stops++ {
 		ctx, cancel := context.WithCancel(t.Context())
 		p := twoLayers(t, 5)
-		feed, left := p.Feed, 11+stops
-		p.Feed = func(d dataset, rows []int, in []tensorPtr, target tensorPtr) error {
-			if left--; left == 0 {
+		feed := p.Feed
+		var left atomic.Int64
+		left.Store(int64(11 + stops))
+		p.Feed = func(d dataset, in []tensorPtr, target tensorPtr) error {
+			if left.Add(-1) == 0 {
 				cancel()
 			}
-			return feed(d, rows, in, target)
+			return feed(d, in, target)
 		}
 		got, err := train.Run(ctx, p, spec, dir, opt)
 		cancel()
@@ -122,9 +125,9 @@ func TestKillAndResume(t *testing.T) {
 		opt.Resume = err == nil
 		p := twoLayers(t, 5)
 		feed := p.Feed
-		p.Feed = func(d dataset, rows []int, in []tensorPtr, target tensorPtr) error {
+		p.Feed = func(d dataset, in []tensorPtr, target tensorPtr) error {
 			time.Sleep(time.Millisecond) // long enough that it is killed in the middle
-			return feed(d, rows, in, target)
+			return feed(d, in, target)
 		}
 		if _, err := train.Run(t.Context(), p, twoLayersSpec(3), dir, opt); err != nil {
 			t.Fatal(err)
@@ -191,8 +194,8 @@ func TestRunRefuses(t *testing.T) {
 	}
 	broken := twoLayers(t, 5)
 	feed := broken.Feed
-	broken.Feed = func(d dataset, rows []int, in []tensorPtr, target tensorPtr) error {
-		err := feed(d, rows, in, target)
+	broken.Feed = func(d dataset, in []tensorPtr, target tensorPtr) error {
+		err := feed(d, in, target)
 		in[0].F32()[3] = float32(math.NaN())
 		return err
 	}
@@ -213,12 +216,14 @@ func TestDamagedCheckpoint(t *testing.T) {
 	opt := options(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	p := twoLayers(t, 5)
-	feed, left := p.Feed, 40
-	p.Feed = func(d dataset, rows []int, in []tensorPtr, target tensorPtr) error {
-		if left--; left == 0 {
+	feed := p.Feed
+	var left atomic.Int64
+	left.Store(40)
+	p.Feed = func(d dataset, in []tensorPtr, target tensorPtr) error {
+		if left.Add(-1) == 0 {
 			cancel()
 		}
-		return feed(d, rows, in, target)
+		return feed(d, in, target)
 	}
 	if _, err := train.Run(ctx, p, spec, dir, opt); fault.KindOf(err) != fault.Canceled {
 		t.Fatal(err)

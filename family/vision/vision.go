@@ -27,7 +27,7 @@ const (
 
 // Prepare makes the problem of classifying images.
 func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Problem, error) {
-	m, err := parseModel(spec.Model)
+	m, err := train.ReadSection(&spec, defaultModel())
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Pro
 		Loss:   nn.CrossEntropy,
 		Target: graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}},
 		Train:  trainSet, Test: testSet,
-		Feed:     newFeed(image, trainSet),
+		Feed:     newFeed(image),
 		Artifact: model.Artifact{Image: image, Labels: labels, Batch: true},
 	}, nil
 }

@@ -14,7 +14,7 @@ import (
 func rnnOps() []graph.Op {
 	define := func(name string, kind recurrentKind) []graph.Op {
 		return []graph.Op{
-			{ID: onnx(name), Since: 1, Infer: inferRecurrent(kind), Kernel: kernelRecurrent(kind), Grad: gradRecurrent(name, kind), Work: workRecurrent, Encoded: true, Panels: panelsRecurrent(kind)},
+			{ID: onnx(name), Since: 1, Infer: inferRecurrent(kind), Kernel: kernelRecurrent(kind), Grad: gradRecurrent(name, kind), Expand: expandRecurrent(name, kind), Work: workRecurrent, Encoded: true, Panels: panelsRecurrent(kind)},
 			// As ONNX's; further results: gates of every step, cell states or inner products.
 			{ID: private(name), Infer: inferRecurrentSaved(kind), Kernel: kernelFast(kind), Work: workRecurrent},
 		}
