@@ -386,6 +386,11 @@ func (t *trainer) finish() error {
 		}
 	}
 	a.Graph = trained(t.p, state)
+	if t.p.Finish != nil {
+		if err := t.p.Finish(a.Graph); err != nil {
+			return err
+		}
+	}
 	a.Lineage = model.Lineage{Spec: string(t.record.Spec), Data: t.record.Data, Seed: t.spec.Train.Seed}
 	dir := filepath.Join(t.dir, ModelDir)
 	// A crash after the artifact and before the record leaves one behind.

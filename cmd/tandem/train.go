@@ -27,6 +27,7 @@ type trainCmd struct {
 	Task         *string  `setting:"task" help:"What it is to do, such as classify." placeholder:"NAME"`
 	Data         *string  `setting:"data.path" help:"Folder of examples, or the name of a built-in set (mnist)." placeholder:"PATH"`
 	Name         *string  `setting:"name" help:"Name of the run." placeholder:"NAME"`
+	From         *string  `setting:"from.model" help:"Model to start from: an .onnx file, or the directory of a run or of a model." placeholder:"PATH"`
 	Epochs       *int     `setting:"train.epochs" help:"Passes over the training set." placeholder:"N"`
 	BatchRows    *int     `setting:"train.batch_rows" help:"Examples of one step." placeholder:"N"`
 	Seed         *uint64  `setting:"train.seed" help:"Seed: the same one gives the same weights." placeholder:"N"`
