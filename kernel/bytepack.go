@@ -69,9 +69,9 @@ func (t *bytePacking) panel(dst []byte, n0 int, sums []int32) {
 	clear(dst)
 	per := 4 / t.size
 	for j := range min(t.cols, t.n-n0) {
-		sum, from := int32(0), t.b[(n0+j)*t.cs:]
+		sum := int32(0)
 		for k := range t.k {
-			v := int8(from[k*t.rs] ^ t.flip)
+			v := int8(t.b[k*t.rs+(n0+j)*t.cs] ^ t.flip)
 			sum += int32(v)
 			at := (k/per*t.cols+j)*4 + k%per*t.size
 			dst[at] = byte(v)

@@ -12,8 +12,14 @@ import (
 // kernel of this processor reads, once instead of in every run.
 func Pack(p *kernel.Pool) graph.Pass {
 	return graph.Pass{Name: "pack", Run: func(g *graph.Graph, _ *graph.Table) error {
-		packed := map[packing]*graph.Value{}
+		packed := packings{}
 		for _, n := range g.Nodes {
+			if at, v, err := packed.bytes(n, p); err != nil {
+				return err
+			} else if v != nil {
+				n.Inputs[at] = v
+				continue
+			}
 			if n.Op.Name != "Gemm" && n.Op.Name != "FusedGemm" && n.Op != linear {
 				continue
 			}
@@ -38,6 +44,26 @@ func Pack(p *kernel.Pool) graph.Pass {
 type packing struct {
 	w     *graph.Value
 	trans bool
+}
+
+// packings are the constants packed so far, each once.
+type packings map[packing]*graph.Value
+
+// bytes packs the matrix of a product of bytes, if n is one, and tells which input it is.
+func (p packings) bytes(n *graph.Node, pool *kernel.Pool) (int, *graph.Value, error) {
+	at, ok := byteMatrix(n)
+	if !ok {
+		return 0, nil, nil
+	}
+	key := packing{w: n.Inputs[at]}
+	if p[key] == nil {
+		v, err := packBytes(key.w, pool)
+		if err != nil {
+			return 0, nil, err
+		}
+		p[key] = v
+	}
+	return at, p[key], nil
 }
 
 func packPanels(w *graph.Value, trans bool, isa kernel.ISA) (*graph.Value, error) {
