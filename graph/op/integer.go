@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"slices"
 
 	"tandem/graph"
 	"tandem/kernel"
@@ -14,7 +15,7 @@ func integerOps() []graph.Op {
 		// (a, b, aScale, bScale, aZero, bZero, bias, add) ->
 		// act(float((a-aZero)·(b-bZero))·(aScale·bScale) + bias) + add, rounded after each
 		// step; b [k,n]; aScale one number or one for each row; attribute activation
-		{ID: private("IntegerLinear"), Infer: inferIntegerLinear, Kernel: kernelIntegerLinear, Work: workProduct, Encoded: true},
+		{ID: private("IntegerLinear"), Infer: inferIntegerLinear, Kernel: kernelIntegerLinear, Work: workProduct, Encoded: true, Panels: panelsOfBytes(integerB, []int{integerZeroA}, []int{integerZeroB})},
 		// x -> (uint8 with zero point 128, scales of the rows); attribute least
 		{ID: private("QuantizeRows"), Infer: inferQuantizeRows, Kernel: kernelQuantizeRows},
 	}
@@ -262,4 +263,30 @@ func kernelQuantizeRows(c *graph.Call) (func() error, error) {
 		k.Run(c.Pool)
 		return nil
 	}, nil
+}
+
+// panelsOfBytes is Op.Panels of a product of bytes: its matrix b is packed if the zero
+// points and scales, each one number or also one for each column, are certain to be
+// what byteProduct takes.
+func panelsOfBytes(b int, numbers, columns []int) func(*graph.Node) []graph.Panel {
+	return func(n *graph.Node) []graph.Panel {
+		w := n.Inputs[b].Type
+		if !w.Known() || len(w.Shape) != 2 || !n.Inputs[0].Type.Known() || !isByte(n.Inputs[0].Type.DType) {
+			return nil
+		}
+		number := func(v *graph.Value) bool { return v.Type.Shape.Len().Is(1) }
+		column := func(v *graph.Value) bool {
+			return number(v) || len(v.Type.Shape) == 1 && v.Type.Shape[0].Equal(w.Shape[1])
+		}
+		plain := func(list []int, fits func(*graph.Value) bool) bool {
+			return !slices.ContainsFunc(list, func(i int) bool {
+				v := n.Input(i)
+				return v != nil && (!v.Type.Known() || !isByte(v.Type.DType) && v.Type.DType != tensor.Float32 || !fits(v))
+			})
+		}
+		if !plain(numbers, number) || !plain(columns, column) {
+			return nil
+		}
+		return []graph.Panel{{In: b}}
+	}
 }

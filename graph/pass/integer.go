@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"tandem/graph"
-	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -112,45 +111,4 @@ func numberOrRows(v, a *graph.Value) bool {
 	s, of := v.Type.Shape, a.Type.Shape
 	last := len(of) - 1
 	return s.Len().Is(1) || len(s) == len(of) && s[last].Is(1) && s[:last].Equal(of[:last])
-}
-
-// byteMatrix is the input of a product of bytes that is a constant matrix to be packed.
-func byteMatrix(n *graph.Node) (at int, ok bool) {
-	var aZero, bZero int
-	switch n.Op {
-	case graph.OpID{Name: "MatMulInteger"}:
-		at, aZero, bZero = 1, 2, 3
-	case graph.OpID{Name: "QLinearMatMul"}:
-		at, aZero, bZero = 3, 2, 5
-	case integerLinear:
-		at, aZero, bZero = 1, 4, 5
-	default:
-		return 0, false
-	}
-	w := n.Inputs[at]
-	return at, w.Const != nil && w.Const.Encoding == graph.Dense && (w.Const.DType == tensor.Int8 || w.Const.DType == tensor.Uint8) &&
-		fits(n.Inputs[0], w, n.Input(aZero), n.Input(bZero)) && (n.Op.Name != "QLinearMatMul" || stepped(n))
-}
-
-func packBytes(w *graph.Value, p *kernel.Pool) (*graph.Value, error) {
-	t, err := w.Const.Tensor()
-	if err != nil {
-		return nil, err
-	}
-	k, cols := t.Dim(0), t.Dim(1)
-	data := tensor.AlignedBytes(kernel.PackedByteLen(k, cols, p))
-	kernel.PackBytes(p, data, t.Bytes(), t.DType() == tensor.Int8, k, cols, false)
-	c := &graph.Constant{DType: t.DType(), Shape: t.Shape(), Encoding: graph.PanelBytes, Data: data}
-	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
-}
-
-// stepped reports whether a QLinearMatMul has one scale, or one for each column of b.
-func stepped(n *graph.Node) bool {
-	in := n.Inputs
-	for _, i := range []int{1, 4, 6} {
-		if !isFloat32(in[i]) {
-			return false
-		}
-	}
-	return in[1].Type.Shape.Len().Is(1) && numberOrColumns(in[4], in[3]) && in[6].Type.Shape.Len().Is(1) && in[7].Type.Shape.Len().Is(1) && in[7].Type.DType.Bits() == 8 && !in[7].Type.DType.Float()
 }
