@@ -21,7 +21,7 @@ func expandRecurrent(name string, kind recurrentKind) func(*graph.Expansion) ([]
 		if e.Node.Attrs.Int("layout", 0) != 0 {
 			return batchFirst(e, name, kind), nil
 		}
-		if plainRecurrent(e.Node, kind, len(dirs)) == "" {
+		if plainRecurrent(e.Node, kind) == "" {
 			return nil, nil
 		}
 		u := &unrolledRecurrent{Expansion: e, kind: kind, dirs: len(dirs)}
