@@ -20,7 +20,7 @@ var families = []struct {
 	{"tile", writeTiles},
 	{"halftile", writeHalfTiles},
 	{"panel", writePanels},
-	{"panelpair", writePanelPairs},
+	{"slab", writeSlabs},
 	{"quantize", writeQuantize},
 	{"gate", writeGates},
 	{"patches", writePatches},
