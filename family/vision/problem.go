@@ -29,13 +29,9 @@ func moments(pixels []uint8) (mean, std float32) {
 
 // build writes the network from normalised pixels to probabilities.
 func build(m Model, image *processor.Image, classes int, seed uint64, ops *graph.Table) (*nn.Builder, error) {
-	net, err := m.network(classes)
-	if err != nil {
-		return nil, err
-	}
 	b := nn.NewBuilder("vision", ops, seed)
 	x := b.Input(imageColumn, tensor.Float32, graph.Sym("batch"), graph.Const(image.Channels), graph.Const(image.Height), graph.Const(image.Width))
-	scores := net.Build(b, x)
+	scores := m.network(classes).Build(b, x)
 	probabilities := b.Op("Softmax", nil, scores)
 	probabilities.Name = "probabilities"
 	b.Output(probabilities)
@@ -45,23 +41,15 @@ func build(m Model, image *processor.Image, classes int, seed uint64, ops *graph
 	return b, nil
 }
 
-// newFeed makes the function that fills batches: it gathers pixels and applies the
-// processor that serving applies.
-func newFeed(image *processor.Image, d *data.Dataset) func(*data.Dataset, []int, []*tensor.Tensor, *tensor.Tensor) error {
-	pixels, _ := d.Column(imageColumn)
-	row := pixels.Shape()[1:]
-	var room *tensor.Tensor
-	return func(d *data.Dataset, rows []int, inputs []*tensor.Tensor, target *tensor.Tensor) error {
-		if room == nil || room.Dim(0) < len(rows) {
-			room = tensor.New(tensor.Uint8, append([]int{len(rows)}, row...)...)
-		}
-		raw := room.Rows(0, len(rows))
-		if err := d.Gather(imageColumn, rows, raw); err != nil {
+// newFeed makes the function that fills batches by the processor that serving
+// applies.
+func newFeed(image *processor.Image) func(*data.Dataset, []*tensor.Tensor, *tensor.Tensor) error {
+	return func(examples *data.Dataset, inputs []*tensor.Tensor, target *tensor.Tensor) error {
+		pixels, _ := examples.Column(imageColumn)
+		labels, _ := examples.Column(labelColumn)
+		if err := image.Pixels(inputs[0], pixels); err != nil {
 			return err
 		}
-		if err := image.Pixels(inputs[0], raw); err != nil {
-			return err
-		}
-		return d.Gather(labelColumn, rows, target)
+		return target.CopyFrom(labels)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"tandem/processor"
 	"tandem/tensor"
 	"tandem/train"
+	"tandem/train/metric"
 )
 
 // builtIn is the data path that names the MNIST set.
@@ -27,7 +28,7 @@ const (
 
 // Prepare makes the problem of classifying images.
 func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Problem, error) {
-	m, err := parseModel(spec.Model)
+	m, err := train.ReadSection(&spec, defaultModel())
 	if err != nil {
 		return nil, err
 	}
@@ -51,10 +52,10 @@ func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Pro
 	}
 	return &train.Problem{
 		Graph: b.G, Params: b.Params(),
-		Loss:   nn.CrossEntropy,
+		Loss: nn.CrossEntropy, Metrics: metric.Labels,
 		Target: graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}},
 		Train:  trainSet, Test: testSet,
-		Feed:     newFeed(image, trainSet),
+		Feed:     newFeed(image),
 		Artifact: model.Artifact{Image: image, Labels: labels, Batch: true},
 	}, nil
 }
