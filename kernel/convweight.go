@@ -40,7 +40,7 @@ const (
 	weightRows     = 144
 	weightRowsWide = 288 // for gradients of up to weightWide channels
 	weightWide     = 256
-	weightUnits  = 8                 // parts are made until there are as many units
+	weightUnits    = 8 // parts are made until there are as many units
 	// reduceChannels are transposed together: their taps fill whole squares.
 	reduceChannels = 16
 )
