@@ -47,6 +47,7 @@ type TrainSpec struct {
 	KeepBest        bool          `yaml:"keep_best" help:"write the weights of the best epoch, not of the last"`
 	Freeze          []string      `yaml:"freeze" help:"patterns of parameters that stay as they are"`
 	Rates           []RateSpec    `yaml:"rates" help:"factors on the learning rate by patterns of parameters; the first that fits counts"`
+	Recompute       bool          `yaml:"recompute" help:"keep fewer results of the forward pass and compute the others again: less memory, more time, the same weights"`
 	CheckpointSteps int           `yaml:"checkpoint_steps" limit:"[1,)" help:"steps between checkpoints, besides one after each epoch"`
 }
 

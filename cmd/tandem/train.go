@@ -89,7 +89,7 @@ func (a *app) train(ctx context.Context, p *train.Problem, spec train.Spec, out 
 	defer pool.Close()
 	view := newProgress(a)
 	defer view.close()
-	return train.Run(ctx, p, spec, out, train.Options{Ops: op.Default(), Pool: pool, Resume: resume, Progress: view.update})
+	return train.Run(ctx, p, spec, out, train.Options{Ops: op.Default(), Pool: pool, Resume: resume, Progress: view.update, MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes()))})
 }
 
 // trained says how a run ended and what to do with it.

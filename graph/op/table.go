@@ -40,7 +40,7 @@ func Lists() [][]graph.Op {
 		nbitsOps(),
 		randomOps(),
 		trainingOps(),
-		lossOps(), lossGradOps(),
+		lossOps(), lossGradOps(), ctcOps(),
 		dropoutOps(),
 		controlOps(), sequenceOps(), mlOps(),
 		optimizerOps(),

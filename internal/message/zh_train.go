@@ -93,6 +93,7 @@ var zhTrain = [...]entry{
 	{"write the weights of the best epoch, not of the last", "保存最好一轮的权重，而不是最后一轮"},
 	{"patterns of parameters that stay as they are", "保持不变的参数的名称模式"},
 	{"factors on the learning rate by patterns of parameters; the first that fits counts", "按参数名称模式给学习率的系数；第一个匹配的有效"},
+	{"keep fewer results of the forward pass and compute the others again: less memory, more time, the same weights", "少保留前向结果，需要时再计算：省内存，费时间，权重不变"},
 	{"steps between checkpoints, besides one after each epoch", "检查点之间的步数（每轮结束另存一次）"},
 	{"rule that updates weights", "更新权重的方法"},
 	{"the peak of the schedule", "学习率的峰值"},
