@@ -9,24 +9,102 @@ import (
 	"tandem/tensor"
 )
 
-// Column is one named part of every example.
-type Column struct {
-	Name   string
-	Tensor *tensor.Tensor // the first dimension is the example
+// Kind is what the values of a column mean. How they are kept follows from it.
+type Kind string
+
+const (
+	Tensor   Kind = ""         // whatever its type and shape say: pixels, tokens, features
+	Integer  Kind = "integer"  // int64
+	Float    Kind = "float"    // float64
+	Boolean  Kind = "boolean"  // int64: 0, 1
+	Category Kind = "category" // int64: an index of Values
+	Text     Kind = "text"     // strings
+	Date     Kind = "date"     // int64: microseconds since 1970 in UTC
+)
+
+// Values that stand for one that is missing. Of texts it's the empty one.
+const (
+	MissingInteger = math.MinInt64 // of integers and dates
+	MissingCode    = -1            // of booleans and categories
+)
+
+// MissingFloat stands for a floating-point number that is missing.
+func MissingFloat() float64 { return math.NaN() }
+
+// Field describes a column without its examples.
+type Field struct {
+	Name  string
+	Kind  Kind
+	DType tensor.DType
+	Shape tensor.Shape // of one example; none for a single value
 
 	// Classes is the number of classes of a column of labels 0 … Classes-1, or 0
 	// for any other column. It belongs to the whole of which a dataset may be a
 	// part, so it's kept by Slice and is no part of the digest.
 	Classes int
+	// Values are the names of a category's classes by their index; nil for others.
+	Values []string
 }
 
-// Dataset is a finite set of examples: named columns of equal length. It lies in
-// memory. Its readers go through Len and Gather, so that a dataset which streams
-// can come without changing them.
+// Column is one named part of every example, in memory.
+type Column struct {
+	Name    string
+	Tensor  *tensor.Tensor // the first dimension is the example
+	Classes int            // as in Field
+	Kind    Kind
+	Values  []string
+}
+
+// Dataset is a finite set of examples: named columns of equal length. Some lie in
+// memory (NewDataset), others are read where they are, a block at a time. Both
+// are read in the same way: Read visits all examples in batches, Scan in their own
+// order.
 type Dataset struct {
-	columns []Column
-	rowSize []int // bytes that one example of the column takes; of strings, their number
-	length  int
+	fields  []Field
+	rowSize []int // bytes that one example of a field takes; of strings, their number
+
+	memory []*tensor.Tensor // the columns, if they lie in memory
+	source blocks           // where they are, if not
+	runs   []run            // which of the source's examples, in their order
+	starts []int            // the first example of each run, then the number of all
+}
+
+// run is the examples lo to hi, hi excluded, of a block.
+type run struct{ block, lo, hi int }
+
+// blocks is where the examples of a dataset that streams are: in runs that are
+// read whole. Several goroutines may load at once.
+type blocks interface {
+	// load fills the first hi-lo rows of dst, one tensor for each field, with the
+	// examples lo to hi of a block.
+	load(block, lo, hi int, dst []*tensor.Tensor) error
+	// Close frees what the blocks are read from.
+	Close() error
+}
+
+// newStream makes a dataset of a source's blocks of so many examples each.
+func newStream(fields []Field, source blocks, rows []int) *Dataset {
+	d := &Dataset{fields: fields, source: source}
+	for i, n := range rows {
+		d.runs = append(d.runs, run{i, 0, n})
+	}
+	d.measure()
+	return d
+}
+
+// measure derives what follows from fields and runs.
+func (d *Dataset) measure() {
+	d.rowSize = make([]int, len(d.fields))
+	for i, f := range d.fields {
+		d.rowSize[i] = f.Shape.Len()
+		if f.DType != tensor.String {
+			d.rowSize[i] = f.DType.ByteLen(f.Shape.Len())
+		}
+	}
+	d.starts = append(d.starts[:0], 0)
+	for _, r := range d.runs {
+		d.starts = append(d.starts, d.starts[len(d.starts)-1]+r.hi-r.lo)
+	}
 }
 
 // NewDataset makes a dataset of columns. It borrows their tensors.
@@ -35,73 +113,73 @@ func NewDataset(columns ...Column) (*Dataset, error) {
 	if len(columns) == 0 {
 		return nil, fault.New(op, fault.Invalid, "a dataset of no columns").Try("give at least one column")
 	}
-	d := &Dataset{columns: slices.Clone(columns), rowSize: make([]int, len(columns))}
+	d := &Dataset{}
 	for i, c := range columns {
-		size, err := rowSize(c)
-		if err != nil {
+		if err := checkColumn(c); err != nil {
 			return nil, err
 		}
-		if d.index(c.Name) != i {
+		if d.index(c.Name) >= 0 {
 			return nil, fault.New(op, fault.Invalid, "two columns are called %q", c.Name).Try("rename one of them")
 		}
-		if i == 0 {
-			d.length = c.Tensor.Dim(0)
-		} else if n := c.Tensor.Dim(0); n != d.length {
+		if n, m := columns[0].Tensor.Dim(0), c.Tensor.Dim(0); i > 0 && n != m {
 			return nil, fault.New(op, fault.Invalid, "column %q has %d examples, and column %q has %d",
-				columns[0].Name, d.length, c.Name, n).Try("give every column the same number of examples")
+				columns[0].Name, n, c.Name, m).Try("give every column the same number of examples")
 		}
-		d.rowSize[i] = size
+		d.fields = append(d.fields, Field{c.Name, c.Kind, c.Tensor.DType(), c.Tensor.Shape()[1:], c.Classes, c.Values})
+		d.memory = append(d.memory, c.Tensor)
 	}
+	d.runs = []run{{0, 0, columns[0].Tensor.Dim(0)}}
+	d.measure()
 	return d, nil
 }
 
-// rowSize checks a column and returns the size of its examples.
-func rowSize(c Column) (int, error) {
+// checkColumn checks what a column is by itself.
+func checkColumn(c Column) error {
 	const op = "data.new"
 	if c.Name == "" {
-		return 0, fault.New(op, fault.Invalid, "a column has no name").Try("name every column")
+		return fault.New(op, fault.Invalid, "a column has no name").Try("name every column")
 	}
 	t := c.Tensor
 	if t == nil || !t.DType().Valid() || t.Rank() == 0 {
-		return 0, fault.New(op, fault.Invalid, "column %q has no first dimension to count examples by", c.Name).
+		return fault.New(op, fault.Invalid, "column %q has no first dimension to count examples by", c.Name).
 			Try("give it a shape of [examples, …]")
 	}
 	n, err := t.Shape()[1:].CheckedLen(math.MaxInt / 16)
 	if err != nil {
-		return 0, fault.Wrap(err, op, fault.Invalid, "column %q", c.Name)
+		return fault.Wrap(err, op, fault.Invalid, "column %q", c.Name)
 	}
-	if t.DType() == tensor.String {
-		return n, nil
-	}
-	bits := n * t.DType().Bits()
-	if bits%8 != 0 {
-		return 0, fault.New(op, fault.Invalid, "an example of column %q, %v, does not take whole bytes", c.Name, t).
+	if t.DType() != tensor.String && n*t.DType().Bits()%8 != 0 {
+		return fault.New(op, fault.Invalid, "an example of column %q, %v, does not take whole bytes", c.Name, t).
 			Try("store it as uint8")
 	}
-	return bits / 8, nil
+	return nil
 }
 
 // index is the place of a column, or -1. Datasets have few columns: a scan beats
 // a map, and keeps their order.
 func (d *Dataset) index(name string) int {
-	for i := range d.columns {
-		if d.columns[i].Name == name {
-			return i
-		}
-	}
-	return -1
+	return slices.IndexFunc(d.fields, func(f Field) bool { return f.Name == name })
 }
 
 // Len is the number of examples.
-func (d *Dataset) Len() int { return d.length }
+func (d *Dataset) Len() int { return d.starts[len(d.starts)-1] }
 
-// Columns returns the columns in their order. The tensors are shared.
-func (d *Dataset) Columns() []Column { return slices.Clone(d.columns) }
+// Fields describes the columns in their order.
+func (d *Dataset) Fields() []Field { return slices.Clone(d.fields) }
 
-// Column returns the tensor of a column, shared.
-func (d *Dataset) Column(name string) (*tensor.Tensor, bool) {
+// Field describes a column.
+func (d *Dataset) Field(name string) (Field, bool) {
 	if i := d.index(name); i >= 0 {
-		return d.columns[i].Tensor, true
+		return d.fields[i], true
+	}
+	return Field{}, false
+}
+
+// Column returns the tensor of a column, shared. A dataset that is not in memory
+// has none: Read and Scan give parts of it that are.
+func (d *Dataset) Column(name string) (*tensor.Tensor, bool) {
+	if i := d.index(name); i >= 0 && d.memory != nil {
+		return d.memory[i], true
 	}
 	return nil, false
 }
@@ -109,76 +187,39 @@ func (d *Dataset) Column(name string) (*tensor.Tensor, bool) {
 // Classes is the number of classes of a column of labels; 0 if the column isn't
 // one, or isn't there.
 func (d *Dataset) Classes(name string) int {
-	if i := d.index(name); i >= 0 {
-		return d.columns[i].Classes
-	}
-	return 0
+	f, _ := d.Field(name)
+	return f.Classes
 }
 
 // Slice shares the examples lo to hi, hi excluded. Like the slice of a slice it
 // panics if they're out of range.
 func (d *Dataset) Slice(lo, hi int) *Dataset {
-	if lo < 0 || hi < lo || hi > d.length {
-		panic(fmt.Sprintf("data.Slice: examples %d to %d of %d", lo, hi, d.length))
+	if lo < 0 || hi < lo || hi > d.Len() {
+		panic(fmt.Sprintf("data.Slice: examples %d to %d of %d", lo, hi, d.Len()))
 	}
-	s := &Dataset{columns: slices.Clone(d.columns), rowSize: d.rowSize, length: hi - lo}
-	for i := range s.columns {
-		s.columns[i].Tensor = s.columns[i].Tensor.Rows(lo, hi)
+	s := &Dataset{fields: d.fields, source: d.source}
+	if d.memory != nil {
+		for _, t := range d.memory {
+			s.memory = append(s.memory, t.Rows(lo, hi))
+		}
+		s.runs = []run{{0, 0, hi - lo}}
+	} else {
+		for i, r := range d.runs {
+			from, to := max(lo-d.starts[i], 0), min(hi-d.starts[i], r.hi-r.lo)
+			if from < to {
+				s.runs = append(s.runs, run{r.block, r.lo + from, r.lo + to})
+			}
+		}
 	}
+	s.measure()
 	return s
 }
 
-// Gather copies examples of a column into dst, which has the column's type and
-// the shape [len(rows), …]. It does not allocate unless it fails, and then dst
-// holds some of the examples.
-func (d *Dataset) Gather(column string, rows []int, dst *tensor.Tensor) error {
-	i := d.index(column)
-	if i < 0 {
-		return d.noColumn(column)
+// Close frees the files that a dataset reads from. Slices of it, and the other part
+// of a split, end with it.
+func (d *Dataset) Close() error {
+	if d.source == nil {
+		return nil
 	}
-	src, size := d.columns[i].Tensor, d.rowSize[i]
-	if !gathers(src, len(rows), dst) {
-		return misfit(column, src, len(rows), dst)
-	}
-	if src.DType() == tensor.String {
-		return gather(dst.Strings(), src.Strings(), rows, size, d.length)
-	}
-	return gather(dst.Bytes(), src.Bytes(), rows, size, d.length)
-}
-
-// gathers reports whether dst can hold n examples of src.
-func gathers(src *tensor.Tensor, n int, dst *tensor.Tensor) bool {
-	return dst != nil && dst.DType() == src.DType() && dst.Rank() == src.Rank() &&
-		dst.Dim(0) == n && slices.Equal(dst.Shape()[1:], src.Shape()[1:])
-}
-
-func gather[E any](dst, src []E, rows []int, size, length int) error {
-	for k, row := range rows {
-		if uint(row) >= uint(length) {
-			return fault.New("data.gather", fault.Invalid, "example %d of a dataset of %d", row, length).
-				Try("ask for examples that are there")
-		}
-		copy(dst[k*size:(k+1)*size], src[row*size:(row+1)*size])
-	}
-	return nil
-}
-
-func (d *Dataset) noColumn(name string) error {
-	names := make([]string, len(d.columns))
-	for i, c := range d.columns {
-		names[i] = c.Name
-	}
-	return fault.New("data.gather", fault.NotFound, "the dataset has no column %q", name).
-		Try(fmt.Sprintf("it has %q", names))
-}
-
-func misfit(column string, src *tensor.Tensor, n int, dst *tensor.Tensor) error {
-	want := slices.Clone(src.Shape())
-	want[0] = n
-	found := "none"
-	if dst != nil {
-		found = dst.String()
-	}
-	return fault.New("data.gather", fault.Invalid, "the destination for %d examples of column %q is %s, not %v[%v]",
-		n, column, found, src.DType(), want).Try("make the destination of that type and shape")
+	return d.source.Close()
 }

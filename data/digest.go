@@ -52,36 +52,49 @@ func badDigest(s string) error {
 		Try("write it as sha256: and 64 lower-case hexadecimal digits")
 }
 
-// Digest is computed anew from all examples at every call, because the tensors
-// are shared. What's hashed (numbers are 8 bytes, little-endian; a text is its
-// length and its bytes):
+// Digest is computed anew from all examples at every call: tensors are shared, and
+// files may have changed. What's hashed (numbers are 8 bytes, little-endian; a text
+// is its length and its bytes):
 //
-//	text "tandem.dataset.v1", number of columns, then for each in order of names:
-//	text name, text type, rank, dimensions, bytes of the elements; or of strings, each as a text
+//	text "tandem.dataset.v2", number of columns, then for each in order of names:
+//	text name, text type, rank, dimensions, number of names of classes, each as a text,
+//	the sha256 of its elements: their bytes; or of strings, each as a text
 //
-// The order of columns doesn't count: readers ask for them by name.
-func (d *Dataset) Digest() Digest {
-	h := hasher{Hash: sha256.New()}
-	h.text("tandem.dataset.v1")
-	h.number(len(d.columns))
-	sorted := slices.SortedFunc(slices.Values(d.columns), func(a, b Column) int { return cmp.Compare(a.Name, b.Name) })
-	for _, c := range sorted {
-		t := c.Tensor
-		h.text(c.Name)
-		h.text(t.DType().String())
-		h.number(t.Rank())
-		for _, dim := range t.Shape() {
-			h.number(dim)
-		}
-		if t.DType() == tensor.String {
-			for _, s := range t.Strings() {
-				h.text(s)
-			}
-			continue
-		}
-		h.Write(t.Bytes())
+// Neither the order of columns counts, since readers ask for them by name, nor
+// whether the examples lie in memory.
+func (d *Dataset) Digest() (Digest, error) {
+	elements := make([]hasher, len(d.fields))
+	for i := range elements {
+		elements[i] = hasher{sha256.New()}
 	}
-	return Digest(h.Sum(nil))
+	err := d.Scan(func(part *Dataset) error {
+		for i, t := range part.memory {
+			if t.DType() != tensor.String {
+				elements[i].Write(t.Bytes())
+				continue
+			}
+			for _, s := range t.Strings() {
+				elements[i].text(s)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return Digest{}, err
+	}
+	order := make([]int, len(d.fields))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(d.fields[a].Name, d.fields[b].Name) })
+	h := hasher{Hash: sha256.New()}
+	h.text("tandem.dataset.v2")
+	h.number(len(d.fields))
+	for _, i := range order {
+		h.field(d.fields[i], d.Len())
+		h.Write(elements[i].Sum(nil))
+	}
+	return Digest(h.Sum(nil)), nil
 }
 
 // hasher writes what's hashed so that no two datasets write the same.
@@ -96,4 +109,18 @@ func (h hasher) number(n int) {
 func (h hasher) text(s string) {
 	h.number(len(s))
 	h.Write([]byte(s))
+}
+
+func (h hasher) field(f Field, length int) {
+	h.text(f.Name)
+	h.text(f.DType.String())
+	h.number(1 + len(f.Shape))
+	h.number(length)
+	for _, dim := range f.Shape {
+		h.number(dim)
+	}
+	h.number(len(f.Values))
+	for _, v := range f.Values {
+		h.text(v)
+	}
 }

@@ -1,11 +1,8 @@
 package data
 
 import (
-	"fmt"
-	"math"
 	"math/bits"
 	"math/rand/v2"
-	"slices"
 )
 
 // The second word of the generator's seed: one per use, so that the order of an
@@ -13,6 +10,7 @@ import (
 const (
 	orderStream uint64 = 0x6f72646572000000 // "order", plus the epoch
 	splitStream uint64 = 0x73706c6974000000 // "split"
+	blockStream uint64 = 0x626c6f636b000000 // "block", plus the epoch
 )
 
 // Order is the order in which an epoch visits n examples: a permutation of
@@ -33,24 +31,6 @@ func Order(n int, seed uint64, epoch int) []int {
 // OrderInto is Order of len(dst) examples, without allocating.
 func OrderInto(dst []int, seed uint64, epoch int) {
 	shuffle(dst, seed, orderStream+uint64(epoch))
-}
-
-// Split parts n examples at random into those to train on and the given fraction,
-// rounded to the nearest number of examples, held out of training. Both lists are
-// sorted, so that reading them goes forward through memory. It's as fixed as
-// Order: held is the first part of the shuffle by (seed, "split"). A fraction
-// outside 0 … 1 is a defect of the caller, and panics.
-func Split(n int, fraction float64, seed uint64) (train, held []int) {
-	if !(fraction >= 0 && fraction <= 1) {
-		panic(fmt.Sprintf("data.Split: a fraction of %v", fraction))
-	}
-	p := make([]int, n)
-	shuffle(p, seed, splitStream)
-	k := int(math.Round(float64(n) * fraction))
-	train, held = p[k:], p[:k:k]
-	slices.Sort(train)
-	slices.Sort(held)
-	return train, held
 }
 
 // shuffle fills p with a permutation of its indices.

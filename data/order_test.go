@@ -1,10 +1,8 @@
 package data
 
 import (
-	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -33,13 +31,6 @@ func TestOrderNeverChanges(t *testing.T) {
 	}
 }
 
-func TestSplitNeverChanges(t *testing.T) {
-	train, held := Split(10, 0.25, 7)
-	if !slices.Equal(train, []int{0, 1, 2, 3, 4, 7, 9}) || !slices.Equal(held, []int{5, 6, 8}) {
-		t.Errorf("Split(10, 0.25, 7) = %v, %v", train, held)
-	}
-}
-
 // TestBelowDrawsAgain: of a range just over half of the generator's, nearly every
 // second draw is rejected.
 func TestBelowDrawsAgain(t *testing.T) {
@@ -57,21 +48,6 @@ func TestOrderIsAPermutation(t *testing.T) {
 		n := rapid.IntRange(0, 300).Draw(t, "n")
 		p := Order(n, rapid.Uint64().Draw(t, "seed"), rapid.Int().Draw(t, "epoch"))
 		checkParts(t, n, p)
-	})
-}
-
-func TestSplitParts(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(0, 300).Draw(t, "n")
-		fraction := rapid.Float64Range(0, 1).Draw(t, "fraction")
-		train, held := Split(n, fraction, rapid.Uint64().Draw(t, "seed"))
-		if !slices.IsSorted(train) || !slices.IsSorted(held) {
-			t.Fatalf("not sorted: %v, %v", train, held)
-		}
-		if d := float64(len(held)) - fraction*float64(n); d > 0.5 || d < -0.5 {
-			t.Fatalf("%d of %d held for a fraction of %v", len(held), n, fraction)
-		}
-		checkParts(t, n, append(train, held...))
 	})
 }
 
@@ -107,19 +83,6 @@ func TestOrderIsFair(t *testing.T) {
 		if chi > 27.9 {
 			t.Errorf("place %d: chi-squared is %.1f of %v", at, chi, row)
 		}
-	}
-}
-
-func TestSplitPanicsOnANonsensicalFraction(t *testing.T) {
-	for _, fraction := range []float64{-0.1, 1.1, math.NaN()} {
-		func() {
-			defer func() {
-				if said, _ := recover().(string); !strings.Contains(said, "fraction") {
-					t.Errorf("a fraction of %v: panic of %q", fraction, said)
-				}
-			}()
-			Split(10, fraction, 0)
-		}()
 	}
 }
 

@@ -15,20 +15,21 @@ import (
 type Family struct {
 	Name  string
 	Tasks []string // the first is the default
+	// Complete fills in the section model of a spec.
+	Complete func(spec *train.Spec) error
 	// Prepare reads the data and builds the network that the spec describes.
 	Prepare func(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Problem, error)
-	// Explain describes the section model of a spec, with its defaults, as YAML.
-	Explain func() string
 }
 
 // List is every family.
 func List() []Family {
 	return []Family{
-		{Name: "vision", Tasks: []string{"classify"}, Prepare: vision.Prepare, Explain: vision.Explain},
+		{Name: "vision", Tasks: []string{"classify"}, Complete: vision.Complete, Prepare: vision.Prepare},
 	}
 }
 
-// Find is the family of a spec, whose task it fills in if it has none.
+// Find is the family of a spec, and completes the spec: its task, if it has none, and
+// its section model.
 func Find(spec *train.Spec) (Family, error) {
 	var names []string
 	for _, f := range List() {
@@ -43,7 +44,7 @@ func Find(spec *train.Spec) (Family, error) {
 			return f, fault.New("family.find", fault.Invalid, "family %s has no task %q", f.Name, spec.Task).
 				Try("use one of: " + strings.Join(f.Tasks, ", "))
 		}
-		return f, nil
+		return f, f.Complete(spec)
 	}
 	return Family{}, fault.New("family.find", fault.Invalid, "there is no family %q", spec.Family).
 		Try("use one of: " + strings.Join(names, ", "))

@@ -23,6 +23,11 @@ const (
 	Softmax   Activation = "softmax" // over the last dimension
 )
 
+// Activations are all of them, but for Linear.
+func Activations() []Activation {
+	return []Activation{ReLU, Tanh, Sigmoid, GELU, SiLU, LeakyReLU, ELU, Softplus, HardSwish, Softmax}
+}
+
 func (a Activation) Build(b *Builder, x *graph.Value) *graph.Value {
 	switch a {
 	case Linear:

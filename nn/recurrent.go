@@ -22,7 +22,7 @@ func (c Cell) gates() int { return map[Cell]int{SimpleRNN: 1, GRU: 3, LSTM: 4}[c
 // states of every step, [batch, steps, units], or only the last, [batch, units];
 // both directions side by side make 2·units.
 type Recurrent struct {
-	Cell          Cell
+	Cell          Cell `yaml:"-"` // in a spec it is the layer's name
 	Units         int
 	Layers        int  // one upon the other; 0 means 1
 	Reverse       bool // from the last step to the first

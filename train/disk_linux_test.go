@@ -3,6 +3,7 @@ package train_test
 import (
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"tandem/fault"
@@ -22,12 +23,14 @@ func TestFullDisk(t *testing.T) {
 		opt := options(t, 1)
 		var free func()
 		p := twoLayers(t, 5)
-		feed, left := p.Feed, 20
-		p.Feed = func(d dataset, rows []int, in []tensorPtr, target tensorPtr) error {
-			if left--; left == 0 {
+		feed := p.Feed
+		var left atomic.Int64
+		left.Store(20)
+		p.Feed = func(d dataset, in []tensorPtr, target tensorPtr) error {
+			if left.Add(-1) == 0 {
 				free = crashtest.Fill(t, disk)
 			}
-			return feed(d, rows, in, target)
+			return feed(d, in, target)
 		}
 		_, err = train.Run(t.Context(), p, twoLayersSpec(2), dir, opt)
 		if fault.KindOf(err) != fault.NoSpace || !strings.Contains(fault.RemedyOf(err), "--resume") {

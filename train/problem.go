@@ -5,6 +5,7 @@ import (
 	"tandem/graph"
 	"tandem/model"
 	"tandem/tensor"
+	"tandem/train/metric"
 )
 
 // Problem is what a family makes of a spec: a network to train, examples, and how
@@ -16,13 +17,22 @@ type Problem struct {
 	// Params are the constants to train.
 	Params []*graph.Value
 	// Loss adds the loss, a scalar, and the count of correct rows to a graph that
-	// computes Graph's outputs. target is a graph input of the type Target.
+	// computes Graph's outputs. target is a graph input of the type Target. Where
+	// nothing can be correct, as with numbers, the count is nil.
 	Loss   func(b *graph.Builder, output, target *graph.Value) (loss, correct *graph.Value)
 	Target graph.Type
+	// Metrics says what the first output is, and so what is measured of it.
+	Metrics metric.Kind
 
 	Train, Test *data.Dataset
-	// Feed writes the inputs and the target of some rows of a dataset.
-	Feed func(d *data.Dataset, rows []int, inputs []*tensor.Tensor, target *tensor.Tensor) error
+	// Feed writes the inputs and the target of some examples, which lie in memory.
+	// Batches are fed ahead of the steps that take them, several at once: it must
+	// be safe for that, and a function of the examples alone.
+	Feed func(examples *data.Dataset, inputs []*tensor.Tensor, target *tensor.Tensor) error
+
+	// Finish, if given, rewrites the trained network into the form in which it will be
+	// used.
+	Finish func(g *graph.Graph) error
 
 	// Artifact describes the model; its graph is filled in when training ends.
 	Artifact model.Artifact

@@ -1,6 +1,7 @@
 package train_test
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"tandem/nn"
 	"tandem/tensor"
 	"tandem/train"
+	"tandem/train/metric"
 )
 
 // spirals is a set that a linear model cannot learn and a small net can: points
@@ -47,14 +49,13 @@ func twoLayers(t testing.TB, seed uint64) *train.Problem {
 		t.Fatal(b.Err())
 	}
 	return &train.Problem{
-		Graph: b.G, Params: b.Params(), Loss: nn.CrossEntropy,
+		Graph: b.G, Params: b.Params(), Loss: nn.CrossEntropy, Metrics: metric.Labels,
 		Target: graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}},
 		Train:  spirals(t, 1000, 1), Test: spirals(t, 300, 2),
-		Feed: func(d *data.Dataset, rows []int, in []*tensor.Tensor, target *tensor.Tensor) error {
-			if err := d.Gather("x", rows, in[0]); err != nil {
-				return err
-			}
-			return d.Gather("label", rows, target)
+		Feed: func(d *data.Dataset, in []*tensor.Tensor, target *tensor.Tensor) error {
+			x, _ := d.Column("x")
+			label, _ := d.Column("label")
+			return errors.Join(in[0].CopyFrom(x), target.CopyFrom(label))
 		},
 		Artifact: model.Artifact{Labels: []string{"no", "yes"}, Batch: true},
 	}

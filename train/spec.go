@@ -1,61 +1,54 @@
 package train
 
 import (
-	"bytes"
-	"fmt"
+	"io"
 	"os"
-	"slices"
-
-	"github.com/goccy/go-yaml"
 
 	"tandem/fault"
+	"tandem/internal/setting"
+	"tandem/train/metric"
+	"tandem/train/tune"
 )
 
-// Spec describes a run completely. Keys are strict: an unknown one is an error.
+// Spec describes a run completely, in a file or in Go: its fields are the keys of the
+// file. What is left out, or zero in Go, has the default of FillDefaults; a zero that a
+// file says stands.
 type Spec struct {
-	Name   string         `yaml:"name"`
-	Family string         `yaml:"family"`
-	Task   string         `yaml:"task"`
-	Data   DataSpec       `yaml:"data"`
-	Model  map[string]any `yaml:"model,omitempty"` // decoded by the family
-	Train  TrainSpec      `yaml:"train"`
+	Name   string     `yaml:"name" help:"name of the run"`
+	Family string     `yaml:"family" help:"kind of model: tandem train --explain lists them"`
+	Task   string     `yaml:"task" help:"what the model is to do"`
+	Data   DataSpec   `yaml:"data"`
+	From   tune.Start `yaml:"from"`
+	Model  Section    `yaml:"model"`
+	Train  TrainSpec  `yaml:"train"`
+
+	given *setting.Node // what was written, and where; nil for a spec in Go
 }
 
 // DataSpec says where the examples are.
 type DataSpec struct {
-	Path string `yaml:"path"` // a folder, or the name of a built-in set
-	// LimitRows uses only the first examples of the training set, and of the test set;
-	// 0 is all.
-	LimitRows int `yaml:"limit_rows,omitempty"`
+	Path      string `yaml:"path" help:"a folder or a file of examples, or the name of a built-in set"`
+	LimitRows int    `yaml:"limit_rows" limit:"[0,)" help:"use only the first examples of the training and of the test set; 0: all"`
 }
 
 // TrainSpec says how to train.
 type TrainSpec struct {
-	Epochs    int           `yaml:"epochs"`
-	BatchRows int           `yaml:"batch_rows"`
-	Seed      uint64        `yaml:"seed"`
-	Optimizer OptimizerSpec `yaml:"optimizer"`
-	Schedule  ScheduleSpec  `yaml:"schedule"`
-	// ClipNorm bounds the common norm of all gradients; 0: no bound.
-	ClipNorm float32 `yaml:"clip_norm,omitempty"`
-	// AccumulateSteps is how many batches' gradients make one update; 0 means 1.
-	AccumulateSteps int `yaml:"accumulate_steps,omitempty"`
-	// AverageDecay keeps a moving average of the weights, which is what is evaluated
-	// and written; 0: none.
-	AverageDecay float32 `yaml:"average_decay,omitempty"`
-	// StopPatience ends training after so many epochs without a lower test loss; 0:
-	// never.
-	StopPatience int `yaml:"stop_patience,omitempty"`
-	// KeepBest writes the weights of the epoch with the lowest test loss.
-	KeepBest bool `yaml:"keep_best,omitempty"`
-	// Freeze lists patterns of parameters that stay as they are.
-	Freeze []string `yaml:"freeze,omitempty"`
-	// Rates are factors on the learning rate by patterns of parameters; the first
-	// that matches counts.
-	Rates []RateSpec `yaml:"rates,omitempty"`
-	// CheckpointSteps is how many steps lie between checkpoints, besides one at
-	// the end of each epoch.
-	CheckpointSteps int `yaml:"checkpoint_steps"`
+	Epochs          int           `yaml:"epochs" limit:"[1,1000000]" help:"passes over the training set"`
+	BatchRows       int           `yaml:"batch_rows" limit:"[1,1048576]" help:"examples of one step"`
+	Seed            uint64        `yaml:"seed" help:"the same one gives the same weights"`
+	Optimizer       OptimizerSpec `yaml:"optimizer"`
+	Schedule        ScheduleSpec  `yaml:"schedule"`
+	ClipNorm        float32       `yaml:"clip_norm" limit:"[0,)" help:"bound of the common norm of all gradients; 0: none"`
+	AccumulateSteps int           `yaml:"accumulate_steps" limit:"[0,)" help:"batches whose gradients make one update; 0: each makes one"`
+	AverageDecay    float32       `yaml:"average_decay" limit:"[0,1)" help:"moving average of the weights, which is then what is tested and kept; 0: none"`
+	Monitor         string        `yaml:"monitor" help:"what better means for stop_patience, keep_best and plateau: loss, or a metric of the test set, such as f1_macro"`
+	TopK            int           `yaml:"top_k" limit:"[1,)" help:"classes that the label may be among for top_k_accuracy"`
+	StopPatience    int           `yaml:"stop_patience" limit:"[0,)" help:"end after so many epochs without a better test; 0: never"`
+	KeepBest        bool          `yaml:"keep_best" help:"write the weights of the best epoch, not of the last"`
+	Freeze          []string      `yaml:"freeze" help:"patterns of parameters that stay as they are"`
+	Rates           []RateSpec    `yaml:"rates" help:"factors on the learning rate by patterns of parameters; the first that fits counts"`
+	Recompute       bool          `yaml:"recompute" help:"keep fewer results of the forward pass and compute the others again: less memory, more time, the same weights"`
+	CheckpointSteps int           `yaml:"checkpoint_steps" limit:"[1,)" help:"steps between checkpoints, besides one after each epoch"`
 }
 
 // RateSpec is a factor on the learning rate of the parameters whose names match a
@@ -67,68 +60,152 @@ type RateSpec struct {
 
 // OptimizerSpec names the rule that updates weights.
 type OptimizerSpec struct {
-	Name         string  `yaml:"name"` // adam, adamw, sgd, lion, adafactor, muon
-	LearningRate float32 `yaml:"learning_rate"`
-	Beta1        float32 `yaml:"beta1,omitempty"`
-	Beta2        float32 `yaml:"beta2,omitempty"`
-	Epsilon      float32 `yaml:"epsilon,omitempty"`
-	Momentum     float32 `yaml:"momentum,omitempty"`
-	Nesterov     bool    `yaml:"nesterov,omitempty"`
-	WeightDecay  float32 `yaml:"weight_decay,omitempty"`
+	Name         string  `yaml:"name" one:"adam adamw sgd lion adafactor muon" help:"rule that updates weights"`
+	LearningRate float32 `yaml:"learning_rate" limit:"(0,100]" help:"the peak of the schedule"`
+	Beta1        float32 `yaml:"beta1" limit:"[0,1)" help:"decay of the first moment, of adam, adamw, lion and muon"`
+	Beta2        float32 `yaml:"beta2" limit:"[0,1)" help:"decay of the second moment, of adam, adamw, lion and muon"`
+	Epsilon      float32 `yaml:"epsilon" limit:"[0,)" help:"what keeps adam, adamw and muon from dividing by 0"`
+	Momentum     float32 `yaml:"momentum" limit:"[0,1)" help:"momentum of sgd and muon"`
+	Nesterov     bool    `yaml:"nesterov" help:"momentum that looks ahead, of sgd"`
+	WeightDecay  float32 `yaml:"weight_decay" limit:"[0,)" help:"pull of weights towards 0"`
 }
 
 // ScheduleSpec says how the learning rate changes.
 type ScheduleSpec struct {
-	Name        string `yaml:"name"` // constant, linear, cosine, one_cycle, plateau
-	WarmupSteps int    `yaml:"warmup_steps,omitempty"`
-	// Of plateau: epochs without a lower test loss after which the rate is
-	// multiplied by Factor.
-	Patience int     `yaml:"patience,omitempty"`
-	Factor   float32 `yaml:"factor,omitempty"`
+	Name        string  `yaml:"name" one:"constant linear cosine one_cycle plateau" help:"how the learning rate changes"`
+	WarmupSteps int     `yaml:"warmup_steps" limit:"[0,)" help:"steps in which the learning rate rises to its peak"`
+	Patience    int     `yaml:"patience" limit:"[0,)" help:"of plateau: epochs without a better test before the rate falls"`
+	Factor      float32 `yaml:"factor" limit:"[0,1)" help:"of plateau: what the rate is multiplied with then"`
 }
 
-// maxSpecBytes bounds a spec file.
+// Section is the part of a spec whose keys a family defines.
+type Section struct {
+	Value any // a struct; nil until a family has read what was written
+	node  *setting.Node
+}
+
+// DecodeSetting keeps what was written until the family reads it.
+func (s *Section) DecodeSetting(n *setting.Node, _ string) error {
+	*s = Section{node: n}
+	return nil
+}
+
+// Settings are those of the family, or what was written.
+func (s Section) Settings() any {
+	if s.Value == nil && s.node != nil {
+		return s.node
+	}
+	return s.Value
+}
+
+// ReadSection is what the section model of s says, above defaults, and completes s with
+// it. Unknown keys are errors.
+func ReadSection[T any](s *Spec, defaults T) (T, error) {
+	if v, ok := s.Model.Value.(T); ok {
+		return v, nil
+	}
+	if s.Model.Value != nil {
+		return defaults, fault.New("train.section", fault.Invalid, "the section model is a %T, family %s takes a %T", s.Model.Value, s.Family, defaults)
+	}
+	if s.Model.node != nil {
+		if err := s.Model.node.Decode("model", &defaults); err != nil {
+			return defaults, err
+		}
+	}
+	s.Model.Value = defaults
+	return defaults, setting.Check(struct {
+		Model T `yaml:"model"`
+	}{defaults}, s.given)
+}
+
+// Override is a setting that stands above what a file says.
+type Override struct {
+	Key   string // train.epochs
+	Value string // as YAML would have it
+	By    string // the flag that says so
+}
+
+// maxSpecBytes bounds a spec.
 const maxSpecBytes = 1 << 20
 
-// ReadSpec reads a YAML file and fills in defaults.
-func ReadSpec(path string) (Spec, error) {
-	info, err := os.Stat(path)
+// ReadSpec reads a YAML file and fills in defaults. Validate tells whether what was
+// read is complete.
+func ReadSpec(path string, over ...Override) (Spec, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return Spec{}, fault.From(err, "train.readSpec")
 	}
-	if info.Size() > maxSpecBytes {
-		return Spec{}, fault.New("train.readSpec", fault.TooLarge, "%s has %d bytes, a spec has at most %d", path, info.Size(), maxSpecBytes)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return Spec{}, fault.From(err, "train.readSpec")
-	}
-	s, err := ParseSpec(text)
-	if err != nil {
-		return Spec{}, fault.Wrap(err, "train.readSpec", fault.Invalid, "%s", path)
-	}
-	return s, nil
+	defer f.Close()
+	return LoadSpec(path, f, over...)
 }
 
-// ParseSpec decodes YAML and fills in defaults.
-func ParseSpec(text []byte) (Spec, error) {
-	var s Spec
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(&s); err != nil {
-		return Spec{}, fault.Wrap(fmt.Errorf("%s", yaml.FormatError(err, false, true)), "train.parseSpec", fault.Invalid, "the spec is not valid")
+// LoadSpec reads YAML and fills in defaults. name is what errors call the text.
+func LoadSpec(name string, r io.Reader, over ...Override) (Spec, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxSpecBytes+1))
+	if err != nil {
+		return Spec{}, fault.From(err, "train.readSpec")
+	}
+	if len(text) > maxSpecBytes {
+		return Spec{}, fault.New("train.readSpec", fault.TooLarge, "%s has more than %d bytes, a spec has at most that", name, maxSpecBytes)
+	}
+	return parseSpec(name, text, over)
+}
+
+func parseSpec(name string, text []byte, over []Override) (Spec, error) {
+	given, err := setting.Parse(name, text)
+	if err != nil {
+		return Spec{}, err
+	}
+	for _, o := range over {
+		if err := put(given, o); err != nil {
+			return Spec{}, err
+		}
+	}
+	s := Spec{}
+	if err := given.Decode("", &s); err != nil {
+		return Spec{}, err
 	}
 	s.FillDefaults()
-	return s, s.Validate()
+	s.given = given
+	return s, given.Decode("", &s) // a zero that was written stands above a default
 }
 
-// Encode writes the spec as YAML.
-func (s Spec) Encode() ([]byte, error) { return yaml.Marshal(s) }
+// put sets an override. Another optimizer or schedule than the file's has its own
+// defaults, not what the file says of its own.
+func put(given *setting.Node, o Override) error {
+	value, err := setting.Value(o.Value, o.By)
+	if err != nil {
+		return err
+	}
+	for _, section := range []string{"train.optimizer", "train.schedule"} {
+		if o.Key == section+".name" && !given.Get(o.Key).Says(o.Value) {
+			given.Drop(section)
+		}
+	}
+	given.Put(o.Key, value)
+	return nil
+}
+
+// Encode writes the spec as YAML, with every setting.
+func (s Spec) Encode() []byte { return setting.Encode(s) }
+
+// Explain writes the spec as YAML with a comment behind each setting.
+func (s Spec) Explain(comment func(setting.Setting) string) []byte {
+	return setting.EncodeWith(s, s.given, comment)
+}
+
+// Settings are all settings, with where their values come from.
+func (s Spec) Settings() []setting.Setting { return setting.List(s, s.given) }
 
 // FillDefaults sets what was left out.
 func (s *Spec) FillDefaults() {
 	t := &s.Train
+	s.From.SetDefaults()
 	setDefault(&t.Epochs, 3)
 	setDefault(&t.BatchRows, 64)
 	setDefault(&t.CheckpointSteps, 200)
+	setDefault(&t.Monitor, metric.Loss)
+	setDefault(&t.TopK, 5)
 	setDefault(&t.Optimizer.Name, "adam")
 	setDefault(&t.Schedule.Name, "cosine")
 	t.Optimizer.setDefaults()
@@ -150,40 +227,14 @@ func (s Spec) Validate() error {
 	bad := func(format string, args ...any) error {
 		return fault.New("train.spec", fault.Invalid, format, args...).Try("tandem train --explain lists the keys, their ranges and defaults")
 	}
-	t, o := s.Train, s.Train.Optimizer
+	plateau := s.Train.Schedule
 	switch {
 	case s.Family == "":
 		return bad("family is missing")
 	case s.Data.Path == "":
 		return bad("data.path is missing")
-	case s.Data.LimitRows < 0:
-		return bad("data.limit_rows is %d, it must not be negative", s.Data.LimitRows)
-	case t.Epochs < 1 || t.Epochs > 1e6:
-		return bad("train.epochs is %d, it must be from 1 to 1000000", t.Epochs)
-	case t.BatchRows < 1 || t.BatchRows > 1<<20:
-		return bad("train.batch_rows is %d, it must be from 1 to %d", t.BatchRows, 1<<20)
-	case t.CheckpointSteps < 1:
-		return bad("train.checkpoint_steps is %d, it must be at least 1", t.CheckpointSteps)
-	case optimizers()[o.Name].op == "":
-		return bad("train.optimizer.name is %q, it must be adam, adamw, sgd, lion, adafactor or muon", o.Name)
-	case !(t.ClipNorm >= 0) || t.AccumulateSteps < 0:
-		return bad("train.clip_norm and train.accumulate_steps must not be negative")
-	case !(t.AverageDecay >= 0 && t.AverageDecay < 1):
-		return bad("train.average_decay is %v, it must be in [0,1)", t.AverageDecay)
-	case !(o.LearningRate > 0 && o.LearningRate <= 100):
-		return bad("train.optimizer.learning_rate is %v, it must be above 0 and at most 100", o.LearningRate)
-	case !(o.Beta1 >= 0 && o.Beta1 < 1) || !(o.Beta2 >= 0 && o.Beta2 < 1) || !(o.Momentum >= 0 && o.Momentum < 1):
-		return bad("train.optimizer: beta1, beta2 and momentum must be in [0,1)")
-	case !(o.WeightDecay >= 0) || !(o.Epsilon >= 0):
-		return bad("train.optimizer: weight_decay and epsilon must not be negative")
-	case !slices.Contains([]string{"constant", "linear", "cosine", "one_cycle", "plateau"}, t.Schedule.Name):
-		return bad("train.schedule.name is %q, it must be constant, linear, cosine, one_cycle or plateau", t.Schedule.Name)
-	case t.Schedule.Name == "plateau" && (t.Schedule.Patience < 1 || !(t.Schedule.Factor > 0 && t.Schedule.Factor < 1)):
+	case plateau.Name == "plateau" && (plateau.Patience < 1 || plateau.Factor <= 0):
 		return bad("train.schedule: patience must be at least 1 and factor in (0,1)")
-	case t.StopPatience < 0:
-		return bad("train.stop_patience is %d, it must not be negative", t.StopPatience)
-	case t.Schedule.WarmupSteps < 0:
-		return bad("train.schedule.warmup_steps is %d, it must not be negative", t.Schedule.WarmupSteps)
 	}
-	return nil
+	return setting.Check(s, s.given)
 }

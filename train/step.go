@@ -14,6 +14,11 @@ import (
 // Its state are the parameters, each followed by its moments.
 func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, error) {
 	g, to := p.Graph.Clone()
+	for domain, version := range graph.Opsets() { // gradients may use operators of all
+		if g.Opset[domain] == 0 {
+			g.Opset[domain] = version
+		}
+	}
 	b := graph.Extend(g, ops)
 	output := g.Outputs[0]
 	g.Outputs = nil
@@ -36,7 +41,11 @@ func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, erro
 	if err := op.LowerBatchNorm(b); err != nil {
 		return nil, err
 	}
-	loss, correct := p.Loss(b, output, target)
+	// Loops are unrolled now, so that the loss sees the types of their results.
+	if err := graph.Expand(b, params); err != nil {
+		return nil, err
+	}
+	loss, correct := p.loss(b, output, target)
 	if b.Err() != nil {
 		return nil, b.Err()
 	}
@@ -57,8 +66,8 @@ func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, erro
 	return g, b.Err()
 }
 
-// evaluationGraph computes the loss and the count of correct rows with the
-// parameters where the training session keeps them.
+// evaluationGraph computes the loss, the count of correct rows and, where metrics take
+// it, the network's output, with the parameters where the training session keeps them.
 func evaluationGraph(p *Problem, ops *graph.Table, current map[string]*tensor.Tensor) (*graph.Graph, error) {
 	g, _ := p.Graph.Clone()
 	b := graph.Extend(g, ops)
@@ -66,10 +75,22 @@ func evaluationGraph(p *Problem, ops *graph.Table, current map[string]*tensor.Te
 	g.Outputs = nil
 	target := b.Input("target", p.Target.DType, p.Target.Shape...)
 	bind(g, current)
-	loss, correct := p.Loss(b, output, target)
+	loss, correct := p.loss(b, output, target)
 	b.Output(loss)
 	b.Output(correct)
+	if p.wantsOutput() {
+		b.Output(output)
+	}
 	return g, b.Err()
+}
+
+// loss is Loss, with a count of 0 where there is none.
+func (p *Problem) loss(b *graph.Builder, output, target *graph.Value) (loss, correct *graph.Value) {
+	loss, correct = p.Loss(b, output, target)
+	if correct == nil {
+		correct = b.Op("Identity", nil, b.Const("none_correct", tensor.Scalar(int64(0))))
+	}
+	return loss, correct
 }
 
 // latest is what a parameter counts as: its moving average, if there is one.

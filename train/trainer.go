@@ -18,6 +18,7 @@ import (
 	"tandem/kernel"
 	"tandem/model"
 	"tandem/tensor"
+	"tandem/train/metric"
 )
 
 // Options are what Run needs besides the problem and the spec. None of them
@@ -27,6 +28,10 @@ type Options struct {
 	Pool *kernel.Pool
 	// Resume goes on with the run in the directory instead of starting one.
 	Resume bool
+	// MemoryLimitBytes is what the run may take: one that needs more is refused before
+	// it starts. 0 is no limit.
+	MemoryLimitBytes int64
+	Callbacks
 	// Progress, if given, is called from Run's goroutine several times a second.
 	Progress func(Progress)
 }
@@ -46,7 +51,8 @@ type Progress struct {
 	Epoch, Epochs int // from 1
 	Step, Steps   int // within the epoch, or of the evaluation
 	Loss          float64
-	Accuracy      float64 // of this epoch so far
+	Accuracy      float64 // of this epoch so far, of what has labels
+	Labelled      bool
 	RowsPerSecond float64
 	Remaining     time.Duration // for the whole run
 }
@@ -68,13 +74,15 @@ type trainer struct {
 	metrics *os.File
 	step    *Stepper
 	eval    *graph.Session
+	feed    *feeder // of batches to train on
 
 	done     int // steps
 	perEpoch int // steps
 	total    int // steps
 	window   tally
 	epoch    tally
-	tests    []float64 // test losses of the epochs done
+	tests    []float64 // what is monitored, of the epochs done: lower is better
+	stopped  bool      // by a callback
 	shown    time.Time
 	started  time.Time
 	from     int // steps done when this process began
@@ -150,10 +158,7 @@ func Run(ctx context.Context, p *Problem, spec Spec, dir string, opt Options) (*
 // same spec and data.
 func (t *trainer) openDir() (unlock func(), err error) {
 	const op = "train.run"
-	text, err := t.spec.Encode()
-	if err != nil {
-		return nil, fault.From(err, op)
-	}
+	text := t.spec.Encode()
 	if err := os.MkdirAll(filepath.Join(t.dir, checkpointDir), 0o755); err != nil {
 		return nil, fault.Wrap(err, op, fault.KindOf(err), "the run directory cannot be made").Try("choose another --out")
 	}
@@ -166,7 +171,10 @@ func (t *trainer) openDir() (unlock func(), err error) {
 			release()
 		}
 	}()
-	digest := blob.Sum([]byte(t.p.Train.Digest().String() + "\n" + t.p.Test.Digest().String()))
+	digest, err := t.dataDigest()
+	if err != nil {
+		return nil, err
+	}
 	old, err := ReadRecord(t.dir)
 	switch {
 	case err == nil && !t.opt.Resume:
@@ -198,7 +206,23 @@ func (t *trainer) openDir() (unlock func(), err error) {
 	return release, fault.From(t.record.write(t.dir), op)
 }
 
+// dataDigest identifies all examples.
+func (t *trainer) dataDigest() (model.Digest, error) {
+	a, err := t.p.Train.Digest()
+	if err != nil {
+		return "", err
+	}
+	b, err := t.p.Test.Digest()
+	return blob.Sum([]byte(a.String() + "\n" + b.String())), err
+}
+
 func (t *trainer) train(ctx context.Context) (err error) {
+	if err := t.checkMonitor(); err != nil {
+		return err
+	}
+	if err := t.checkMemory(); err != nil {
+		return err
+	}
 	if err := t.compile(); err != nil {
 		return err
 	}
@@ -213,30 +237,38 @@ func (t *trainer) train(ctx context.Context) (err error) {
 	}
 	defer t.metrics.Close()
 	t.started, t.from, t.trainedBefore = time.Now(), t.done, t.record.TrainedMS
-	batch := t.newBatch(t.spec.Train.BatchRows)
-	order := make([]int, t.p.Train.Len())
-	for t.done < t.total && !(t.done%t.perEpoch == 0 && t.spec.Train.stopsEarly(t.tests)) {
-		epoch := t.done / t.perEpoch
-		data.OrderInto(order, t.spec.Train.Seed, epoch)
-		t.window.begin()
-		t.epoch.begin()
-		for i := t.done % t.perEpoch; i < t.perEpoch; i++ {
-			if err := t.trainStep(ctx, batch, t.batchRows(order, i), epoch); err != nil {
-				return err
-			}
-			if i+1 == t.perEpoch {
-				if err := t.endEpoch(ctx, epoch); err != nil {
-					return err
-				}
-			}
-			if t.done%t.spec.Train.CheckpointSteps == 0 || i+1 == t.perEpoch {
-				if err := t.checkpoint(); err != nil {
-					return err
-				}
-			}
+	t.feed = newFeeder(t.p, t.spec.Train.BatchRows, t.opt.Pool.Threads())
+	for t.done < t.total && !(t.done%t.perEpoch == 0 && (t.stopped || t.spec.Train.stopsEarly(t.tests))) {
+		if err := t.trainEpoch(ctx, t.done/t.perEpoch); err != nil {
+			return err
 		}
 	}
 	return t.finish()
+}
+
+// trainEpoch does the steps of an epoch that were not done yet, and evaluates.
+func (t *trainer) trainEpoch(ctx context.Context, epoch int) error {
+	first := t.done % t.perEpoch
+	t.feed.start(t.p.Train, data.Pass{Shuffle: true, Seed: t.spec.Train.Seed, Epoch: epoch, Skip: first})
+	defer t.feed.stop()
+	t.window.begin()
+	t.epoch.begin()
+	for i := first; i < t.perEpoch; i++ {
+		if err := t.trainStep(ctx, epoch); err != nil {
+			return err
+		}
+		if i+1 == t.perEpoch {
+			if err := t.endEpoch(ctx, epoch); err != nil {
+				return err
+			}
+		}
+		if t.done%t.spec.Train.CheckpointSteps == 0 || i+1 == t.perEpoch {
+			if err := t.checkpoint(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // compile makes the two programs; they share the parameters' memory.
@@ -256,70 +288,32 @@ func (t *trainer) compile() (err error) {
 	return err
 }
 
-// batch is the memory for the inputs of one step. Views of fewer rows serve the
-// last batch of an epoch.
-type batch struct {
-	all  []*tensor.Tensor // the network's inputs, then the target
-	outs []*tensor.Tensor // of the evaluation
-}
-
-func (t *trainer) newBatch(rows int) *batch {
-	b := &batch{}
-	b.outs = []*tensor.Tensor{tensor.New(tensor.Float32), tensor.New(tensor.Int64)}
-	for _, v := range t.p.Graph.Inputs {
-		b.all = append(b.all, newRows(v.Type, rows))
-	}
-	b.all = append(b.all, newRows(t.p.Target, rows))
-	return b
-}
-
-// newRows allocates a tensor of a type whose dimension 0 is the batch.
-func newRows(typ graph.Type, rows int) *tensor.Tensor {
-	shape := []int{rows}
-	for _, d := range typ.Shape[1:] {
-		n, _ := d.Value()
-		shape = append(shape, n)
-	}
-	return tensor.New(typ.DType, shape...)
-}
-
-// feed fills the first len(rows) rows and returns views of them.
-func (t *trainer) feed(b *batch, d *data.Dataset, rows []int) ([]*tensor.Tensor, error) {
-	views := make([]*tensor.Tensor, len(b.all))
-	for i, x := range b.all {
-		views[i] = x.Rows(0, len(rows))
-	}
-	last := len(views) - 1
-	return views, t.p.Feed(d, rows, views[:last], views[last])
-}
-
-func (t *trainer) batchRows(order []int, i int) []int {
-	n := t.spec.Train.BatchRows
-	return order[i*n : min((i+1)*n, len(order))]
-}
-
-func (t *trainer) trainStep(ctx context.Context, b *batch, rows []int, epoch int) error {
-	in, err := t.feed(b, t.p.Train, rows)
+func (t *trainer) trainStep(ctx context.Context, epoch int) error {
+	b, err := t.feed.next()
 	if err != nil {
 		return err
 	}
+	defer t.feed.release(b)
 	rate := t.spec.Train.rate(t.done, t.total, t.tests)
 	if err := ctx.Err(); err != nil {
 		return t.stop(err)
 	}
 	// A step is never cut short: state that is half updated could not be resumed.
-	last := len(in) - 1
-	loss, correct, err := t.step.Step(context.WithoutCancel(ctx), t.done+1, rate, in[:last], in[last])
+	loss, correct, err := t.step.Step(context.WithoutCancel(ctx), t.done+1, rate, b.inputs(), b.target())
 	if err != nil {
 		return err
 	}
 	t.done++
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return fault.New("train.run", fault.Invalid, "the loss of step %d (epoch %d) is %v", t.done, epoch+1, loss).
-			Try("lower train.optimizer.learning_rate, or add train.schedule.warmup_steps")
+		return t.diverged(ctx, epoch, loss)
 	}
-	t.window.add(loss, correct, len(rows))
-	t.epoch.add(loss, correct, len(rows))
+	t.window.add(loss, correct, b.Len())
+	t.epoch.add(loss, correct, b.Len())
+	if t.opt.Callbacks.Step != nil {
+		if err := t.opt.Callbacks.Step(t.done, loss); err != nil {
+			return err
+		}
+	}
 	if t.done%logSteps == 0 || t.done%t.perEpoch == 0 {
 		if err := t.log("train", epoch, rate); err != nil {
 			return err
@@ -359,42 +353,6 @@ func (t *trainer) append(m Metric) error {
 	return fault.From(err, "train.log")
 }
 
-// endEpoch evaluates on the test set.
-func (t *trainer) endEpoch(ctx context.Context, epoch int) error {
-	sum := tally{since: time.Now()}
-	b := t.newBatch(evaluationRows)
-	rows := make([]int, 0, evaluationRows)
-	steps := (t.p.Test.Len() + evaluationRows - 1) / evaluationRows
-	for i := range steps {
-		rows = rows[:0]
-		for r := i * evaluationRows; r < min((i+1)*evaluationRows, t.p.Test.Len()); r++ {
-			rows = append(rows, r)
-		}
-		in, err := t.feed(b, t.p.Test, rows)
-		if err != nil {
-			return err
-		}
-		if _, err := t.eval.Run(context.WithoutCancel(ctx), in, b.outs); err != nil {
-			return err
-		}
-		sum.add(float64(b.outs[0].F32()[0]), int(b.outs[1].I64()[0]), len(rows))
-		t.show(Progress{Phase: Evaluating, Epoch: epoch + 1, Step: i + 1, Steps: steps, Loss: sum.Loss / float64(sum.Rows)}, &sum)
-	}
-	m := sum.metric("test", epoch+1, t.done)
-	t.epoch = tally{since: time.Now()}
-	t.tests = append(t.tests, m.Loss)
-	keep := t.spec.Train.KeepBest
-	if !keep || isBest(t.tests) {
-		t.record.Metrics = map[string]float64{"test_loss": m.Loss, "test_accuracy": m.Accuracy}
-	}
-	if keep && isBest(t.tests) {
-		if err := t.saveBest(); err != nil {
-			return err
-		}
-	}
-	return t.append(m)
-}
-
 // show reports progress, but not more often than people can read; the last step of
 // a phase always.
 func (t *trainer) show(p Progress, sum *tally) {
@@ -404,7 +362,7 @@ func (t *trainer) show(p Progress, sum *tally) {
 	}
 	t.shown = now
 	p.Epochs = t.spec.Train.Epochs
-	p.Accuracy = float64(sum.Correct) / float64(max(sum.Rows, 1))
+	p.Accuracy, p.Labelled = float64(sum.Correct)/float64(max(sum.Rows, 1)), t.p.Metrics != metric.Numbers
 	p.RowsPerSecond = sum.rate(now)
 	if steps := t.done - t.from; steps > 0 {
 		p.Remaining = now.Sub(t.started) / time.Duration(steps) * time.Duration(t.total-t.done)
@@ -416,7 +374,7 @@ func (t *trainer) show(p Progress, sum *tally) {
 func (t *trainer) finish() error {
 	if t.opt.Progress != nil {
 		n := t.spec.Train.Epochs
-		t.opt.Progress(Progress{Phase: Saving, Epoch: n, Epochs: n, Accuracy: t.record.Metrics["test_accuracy"], Loss: t.record.Metrics["test_loss"]})
+		t.opt.Progress(Progress{Phase: Saving, Epoch: n, Epochs: n, Labelled: t.p.Metrics != metric.Numbers, Accuracy: t.record.Metrics["test_accuracy"], Loss: t.record.Metrics["test_loss"]})
 	}
 	a := t.p.Artifact
 	a.Family, a.Task, a.Metrics = t.spec.Family, t.spec.Task, t.record.Metrics
@@ -433,6 +391,11 @@ func (t *trainer) finish() error {
 		}
 	}
 	a.Graph = trained(t.p, state)
+	if t.p.Finish != nil {
+		if err := t.p.Finish(a.Graph); err != nil {
+			return err
+		}
+	}
 	a.Lineage = model.Lineage{Spec: string(t.record.Spec), Data: t.record.Data, Seed: t.spec.Train.Seed}
 	dir := filepath.Join(t.dir, ModelDir)
 	// A crash after the artifact and before the record leaves one behind.

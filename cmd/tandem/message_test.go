@@ -14,7 +14,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"tandem/family"
 	"tandem/internal/message"
+	"tandem/train"
 )
 
 // said are the calls whose literal arguments people read, and which arguments.
@@ -54,6 +56,18 @@ func TestEveryMessageIsInChinese(t *testing.T) {
 	}
 	for _, g := range groups() {
 		check("groups", g.title)
+	}
+	for _, f := range family.List() {
+		spec := train.Spec{Family: f.Name}
+		if err := f.Complete(&spec); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range spec.Settings() {
+			if s.Help == "" {
+				t.Errorf("setting %s of family %s does not say what it means", s.Key, f.Name)
+			}
+			check("setting "+s.Key, s.Help)
+		}
 	}
 	var g grammar
 	parser, err := kong.New(&g, kong.Name("tandem"), kong.NoDefaultHelp(), kong.Bind(&app{}))

@@ -1,16 +1,20 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
+	"unicode"
 
 	"tandem/family"
 	"tandem/fault"
 	"tandem/graph/op"
+	"tandem/internal/setting"
 	"tandem/kernel"
 	"tandem/train"
 )
@@ -19,21 +23,23 @@ import (
 type trainCmd struct {
 	Spec string `arg:"" optional:"" placeholder:"SPEC.yaml" help:"File that describes the run; - is standard input. Flags stand above what it says."`
 
-	Family       string   `help:"Kind of model, such as vision." placeholder:"NAME"`
-	Task         string   `help:"What it is to do, such as classify." placeholder:"NAME"`
-	Data         string   `help:"Folder of examples, or the name of a built-in set (mnist)." placeholder:"PATH"`
-	Name         string   `help:"Name of the run." placeholder:"NAME"`
-	Epochs       *int     `help:"Passes over the training set." placeholder:"N"`
-	BatchRows    *int     `help:"Examples of one step." placeholder:"N"`
-	Seed         *uint64  `help:"Seed: the same one gives the same weights." placeholder:"N"`
-	Optimizer    string   `help:"adam, adamw, sgd, lion, adafactor or muon." placeholder:"NAME"`
-	LearningRate *float32 `help:"Learning rate." placeholder:"X"`
-	LimitRows    *int     `help:"Use only the first N examples for training and for testing: for a quick look." placeholder:"N"`
+	Family       *string  `setting:"family" help:"Kind of model, such as vision." placeholder:"NAME"`
+	Task         *string  `setting:"task" help:"What it is to do, such as classify." placeholder:"NAME"`
+	Data         *string  `setting:"data.path" help:"Folder of examples, or the name of a built-in set (mnist)." placeholder:"PATH"`
+	Name         *string  `setting:"name" help:"Name of the run." placeholder:"NAME"`
+	From         *string  `setting:"from.model" help:"Model to start from: an .onnx file, or the directory of a run or of a model." placeholder:"PATH"`
+	Epochs       *int     `setting:"train.epochs" help:"Passes over the training set." placeholder:"N"`
+	BatchRows    *int     `setting:"train.batch_rows" help:"Examples of one step." placeholder:"N"`
+	Seed         *uint64  `setting:"train.seed" help:"Seed: the same one gives the same weights." placeholder:"N"`
+	Optimizer    *string  `setting:"train.optimizer.name" help:"adam, adamw, sgd, lion, adafactor or muon." placeholder:"NAME"`
+	LearningRate *float32 `setting:"train.optimizer.learning_rate" help:"Learning rate." placeholder:"X"`
+	LimitRows    *int     `setting:"data.limit_rows" help:"Use only the first N examples for training and for testing: for a quick look." placeholder:"N"`
+	Set          []string `sep:"none" help:"Any setting by its key, such as train.clip_norm=1; as often as needed. --explain lists the keys." placeholder:"KEY=VALUE"`
 
 	Out     string `help:"Directory of the run. Without it: runs/NAME-TIME." placeholder:"DIR"`
 	Resume  bool   `help:"Go on with the run in --out, from its last checkpoint."`
 	Threads int    `help:"Threads that compute; the result does not depend on it. Without it: all processors." placeholder:"N"`
-	Explain bool   `help:"Show the keys of a spec with their defaults, and train nothing."`
+	Explain bool   `help:"Show every setting with its value, where that comes from and what it means, and train nothing."`
 }
 
 // Run trains a model.
@@ -47,6 +53,9 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	}
 	f, err := family.Find(&spec)
 	if err != nil {
+		return err
+	}
+	if err := spec.Validate(); err != nil {
 		return err
 	}
 	out := c.Out
@@ -66,7 +75,7 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	a.say("Run %s: %s images to train on, %s to test with, %d threads (%s)", out, a.msg.Count(p.Train.Len()), a.msg.Count(p.Test.Len()), threads, kernel.Detect())
+	a.say("Run %s: %s examples to train on, %s to test with, %d threads (%s)", out, a.msg.Count(p.Train.Len()), a.msg.Count(p.Test.Len()), threads, kernel.Detect())
 	record, err := a.train(ctx, p, spec, out, threads, c.Resume)
 	if err != nil {
 		return err
@@ -80,7 +89,7 @@ func (a *app) train(ctx context.Context, p *train.Problem, spec train.Spec, out 
 	defer pool.Close()
 	view := newProgress(a)
 	defer view.close()
-	return train.Run(ctx, p, spec, out, train.Options{Ops: op.Default(), Pool: pool, Resume: resume, Progress: view.update})
+	return train.Run(ctx, p, spec, out, train.Options{Ops: op.Default(), Pool: pool, Resume: resume, Progress: view.update, MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes()))})
 }
 
 // trained says how a run ended and what to do with it.
@@ -92,7 +101,16 @@ func (a *app) trained(r *train.Record, out string) error {
 			*train.Record
 		}{"finished", out, r})
 	}
-	a.say("accuracy %.4f", r.Metrics["test_accuracy"])
+	if v, ok := r.Metrics["test_accuracy"]; ok {
+		a.say("accuracy %.4f", v)
+	}
+	var others []string
+	for _, name := range sortedNames(r.Metrics) {
+		if short := strings.TrimPrefix(name, "test_"); short != "accuracy" {
+			others = append(others, fmt.Sprintf("%s %.4g", short, r.Metrics[name]))
+		}
+	}
+	a.say("Test set: %s", strings.Join(others, ", "))
 	a.say("Model: %s", filepath.Join(out, train.ModelDir))
 	a.say("Digest: %s", r.Artifact)
 	a.say("Next: tandem predict %s --input PICTURE, or tandem import %s --name %s --deploy", out, out, modelName(r.Name))
@@ -101,76 +119,72 @@ func (a *app) trained(r *train.Record, out string) error {
 
 // spec joins the file, that of the run to resume, and the flags.
 func (c *trainCmd) spec(a *app) (train.Spec, error) {
-	var s train.Spec
-	var err error
+	over, err := c.overrides()
+	if err != nil {
+		return train.Spec{}, err
+	}
 	switch {
 	case c.Resume && c.Out == "":
-		return s, usage("--resume needs --out").with("name the directory of the run: --out runs/NAME")
+		return train.Spec{}, usage("--resume needs --out").with("name the directory of the run: --out runs/NAME")
+	case c.Spec == "-":
+		return named(train.LoadSpec("-", a.in, over...))
 	case c.Spec != "":
-		s, err = readSpec(a, c.Spec)
+		return named(train.ReadSpec(c.Spec, over...))
 	case c.Resume:
-		s, err = train.ReadSpec(filepath.Join(c.Out, specFile))
+		s, err := train.ReadSpec(filepath.Join(c.Out, specFile), over...)
 		if fault.KindOf(err) == fault.NotFound {
 			err = fault.New("tandem.train", fault.NotFound, "there is no run to resume in %s", c.Out).Try("leave out --resume to start one")
 		}
-	case c.Family == "" || c.Data == "":
-		return s, usage("it takes a spec, or --family and --data").with("tandem train --family vision --data mnist")
-	}
-	if err != nil {
 		return s, err
+	case !c.Explain && (c.Family == nil || c.Data == nil):
+		return train.Spec{}, usage("it takes a spec, or --family and --data").with("tandem train --family vision --data mnist")
 	}
-	c.override(&s)
-	s.FillDefaults()
-	return s, s.Validate()
+	return named(train.LoadSpec("", strings.NewReader(""), over...))
 }
 
-// override puts the flags that were given above the spec.
-func (c *trainCmd) override(s *train.Spec) {
-	setText(&s.Family, c.Family)
-	setText(&s.Task, c.Task)
-	setText(&s.Data.Path, c.Data)
-	setText(&s.Name, c.Name)
-	if c.Optimizer != "" && c.Optimizer != s.Train.Optimizer.Name {
-		s.Train.Optimizer = train.OptimizerSpec{Name: c.Optimizer} // with its own defaults
-	}
-	set(&s.Train.Epochs, c.Epochs)
-	set(&s.Train.BatchRows, c.BatchRows)
-	set(&s.Train.Seed, c.Seed)
-	set(&s.Train.Optimizer.LearningRate, c.LearningRate)
-	set(&s.Data.LimitRows, c.LimitRows)
-	if s.Name == "" {
+// named gives a run that has none the name of its data.
+func named(s train.Spec, err error) (train.Spec, error) {
+	if err == nil && s.Name == "" && s.Data.Path != "" {
 		s.Name = modelName(filepath.Base(s.Data.Path))
 	}
+	return s, err
 }
 
-func setText(dst *string, v string) {
-	if v != "" {
-		*dst = v
+// overrides are the settings that flags give: those with a flag of their own, then
+// --set.
+func (c *trainCmd) overrides() ([]train.Override, error) {
+	var all []train.Override
+	v := reflect.ValueOf(*c)
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if key := f.Tag.Get("setting"); key != "" && !v.Field(i).IsNil() {
+			all = append(all, train.Override{Key: key, Value: fmt.Sprint(v.Field(i).Elem()), By: "--" + flagName(f.Name)})
+		}
 	}
+	for _, s := range c.Set {
+		key, value, ok := strings.Cut(s, "=")
+		if !ok || key == "" {
+			return nil, usage("--set %q is not KEY=VALUE", s).with("--set train.epochs=5")
+		}
+		all = append(all, train.Override{Key: key, Value: value, By: "--set"})
+	}
+	return all, nil
 }
 
-func set[T any](dst, v *T) {
-	if v != nil {
-		*dst = *v
+// flagName writes BatchRows as batch-rows.
+func flagName(field string) string {
+	var b strings.Builder
+	for i, r := range field {
+		if i > 0 && unicode.IsUpper(r) {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
 	}
+	return b.String()
 }
 
 // specFile is a run's own spec, in its directory.
 const specFile = "spec.yaml"
-
-// maxSpecBytes bounds a spec that comes by standard input, as train does a file.
-const maxSpecBytes = 1 << 20
-
-func readSpec(a *app, path string) (train.Spec, error) {
-	if path != "-" {
-		return train.ReadSpec(path)
-	}
-	text, err := a.read(path, maxSpecBytes)
-	if err != nil {
-		return train.Spec{}, err
-	}
-	return train.ParseSpec(text)
-}
 
 // modelName makes a name that a server takes out of any text.
 func modelName(text string) string {
@@ -186,58 +200,65 @@ func modelName(text string) string {
 	return b.String()[:min(b.Len(), 63)]
 }
 
-// explain prints a spec with every key, and the network of each family.
+// explain prints the spec with every setting, where its value comes from and what it
+// means. It is a spec itself.
 func (c *trainCmd) explain(a *app) error {
-	s := train.Spec{Name: "NAME", Family: "FAMILY", Task: "TASK", Data: train.DataSpec{Path: "PATH"}}
-	s.FillDefaults()
-	text, err := s.Encode()
+	spec, err := c.spec(a)
 	if err != nil {
-		return fault.From(err, "tandem.train")
-	}
-	var shown bool
-	for _, f := range family.List() {
-		if c.Family != "" && c.Family != f.Name {
-			continue
-		}
-		shown = true
-		if a.json {
-			if err := a.emit(map[string]any{"family": f.Name, "tasks": f.Tasks, "spec_yaml": string(text), "model_yaml": f.Explain()}); err != nil {
-				return err
-			}
-			continue
-		}
-		a.say("# A spec with its defaults. Family %s has these tasks: %s", f.Name, strings.Join(f.Tasks, ", "))
-		if _, err := fmt.Fprintf(a.out, "%s%s", text, f.Explain()); err != nil {
-			return fault.From(err, "tandem.print")
-		}
-		a.say("%s", specRanges(a))
-	}
-	if !shown {
-		_, err := family.Find(&train.Spec{Family: c.Family})
 		return err
 	}
-	return nil
+	if spec.Family != "" {
+		if _, err := family.Find(&spec); err != nil {
+			return err
+		}
+	}
+	if a.json {
+		for _, s := range spec.Settings() {
+			if err := a.emit(a.explained(s)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	for _, f := range family.List() {
+		if spec.Family == "" || spec.Family == f.Name {
+			a.say("# Family %s has these tasks: %s", f.Name, strings.Join(f.Tasks, ", "))
+		}
+	}
+	_, err = a.out.Write(spec.Explain(a.comment))
+	return fault.From(err, "tandem.print")
 }
 
-// specRanges says what values the keys take.
-func specRanges(a *app) string {
-	var b strings.Builder
-	for _, l := range []struct{ key, text string }{
-		{"data.limit_rows", a.msg.Sprintf("use only the first examples of the training and of the test set; 0: all")},
-		{"train.epochs", a.msg.Sprintf("1 to 1000000")},
-		{"train.batch_rows", a.msg.Sprintf("1 to 1048576")},
-		{"train.seed", a.msg.Sprintf("any whole number; the same one gives the same weights")},
-		{"train.optimizer.name", "adam, adamw, sgd, lion, adafactor, muon"},
-		{"train.optimizer.learning_rate", a.msg.Sprintf("above 0, at most 100")},
-		{"train.optimizer.momentum, nesterov", a.msg.Sprintf("for sgd: 0 to below 1; true or false")},
-		{"train.optimizer.weight_decay", a.msg.Sprintf("0 or more")},
-		{"train.schedule.name", "constant, linear, cosine, one_cycle, plateau"},
-		{"train.schedule.warmup_steps", a.msg.Sprintf("0 or more")},
-		{"train.checkpoint_steps", a.msg.Sprintf("steps between checkpoints, besides one after each epoch; at least 1")},
-	} {
-		fmt.Fprintf(&b, "# %s: %s\n", l.key, l.text)
+// explained is a setting as --json shows it.
+type explained struct {
+	Key    string `json:"key"`
+	Value  any    `json:"value"`
+	Source string `json:"source"` // default, a file, or a flag
+	Line   int    `json:"line,omitempty"`
+	Range  string `json:"range,omitempty"`
+	Help   string `json:"help"`
+}
+
+func (a *app) explained(s setting.Setting) explained {
+	e := explained{s.Key, s.Plain(), cmp.Or(s.Source.Name, "default"), s.Source.Line, "", a.msg.Text(s.Help)}
+	if r := s.Range(); r != nil {
+		e.Range, _ = a.msg.Error(r)
 	}
-	return strings.TrimRight(b.String(), "\n")
+	return e
+}
+
+// comment says where a value comes from, what it means and what it may be.
+func (a *app) comment(s setting.Setting) string {
+	e := a.explained(s)
+	from := a.msg.Text("default")
+	if s.Source.Name != "" {
+		from = s.Source.String()
+	}
+	text := from + "; " + e.Help
+	if e.Range != "" {
+		text += " (" + e.Range + ")"
+	}
+	return text
 }
 
 // exists tells whether a path is there, whatever it is.

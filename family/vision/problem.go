@@ -9,6 +9,8 @@ import (
 	"tandem/nn"
 	"tandem/processor"
 	"tandem/tensor"
+	"tandem/train"
+	"tandem/train/tune"
 )
 
 // moments are the mean and the standard deviation of pixels scaled to [0,1].
@@ -29,13 +31,9 @@ func moments(pixels []uint8) (mean, std float32) {
 
 // build writes the network from normalised pixels to probabilities.
 func build(m Model, image *processor.Image, classes int, seed uint64, ops *graph.Table) (*nn.Builder, error) {
-	net, err := m.network(classes)
-	if err != nil {
-		return nil, err
-	}
 	b := nn.NewBuilder("vision", ops, seed)
 	x := b.Input(imageColumn, tensor.Float32, graph.Sym("batch"), graph.Const(image.Channels), graph.Const(image.Height), graph.Const(image.Width))
-	scores := net.Build(b, x)
+	scores := m.network(classes).Build(b, x)
 	probabilities := b.Op("Softmax", nil, scores)
 	probabilities.Name = "probabilities"
 	b.Output(probabilities)
@@ -45,23 +43,31 @@ func build(m Model, image *processor.Image, classes int, seed uint64, ops *graph
 	return b, nil
 }
 
-// newFeed makes the function that fills batches: it gathers pixels and applies the
-// processor that serving applies.
-func newFeed(image *processor.Image, d *data.Dataset) func(*data.Dataset, []int, []*tensor.Tensor, *tensor.Tensor) error {
-	pixels, _ := d.Column(imageColumn)
-	row := pixels.Shape()[1:]
-	var room *tensor.Tensor
-	return func(d *data.Dataset, rows []int, inputs []*tensor.Tensor, target *tensor.Tensor) error {
-		if room == nil || room.Dim(0) < len(rows) {
-			room = tensor.New(tensor.Uint8, append([]int{len(rows)}, row...)...)
-		}
-		raw := room.Rows(0, len(rows))
-		if err := d.Gather(imageColumn, rows, raw); err != nil {
+// buildOn writes the head of the section model on the network that spec starts from.
+func buildOn(n *tune.Network, m Model, image *processor.Image, classes int, spec train.Spec, ops *graph.Table) (*tune.Tuned, error) {
+	if len(n.Graph.Inputs) != 1 {
+		return nil, fault.New("vision.build", fault.Invalid, "%s has %d inputs, a network for images has one", spec.From.Model, len(n.Graph.Inputs))
+	}
+	pixels := graph.Shape{graph.Sym("batch"), graph.Const(image.Channels), graph.Const(image.Height), graph.Const(image.Width)}
+	t, err := tune.Begin(n, spec.From, map[string]graph.Shape{n.Graph.Inputs[0].Name: pixels}, spec.Train.Seed, ops)
+	if err != nil {
+		return nil, err
+	}
+	probabilities := t.Op("Softmax", nil, m.network(classes).Build(t.Builder, t.Features))
+	probabilities.Name = t.Name("probabilities")
+	t.Output(probabilities)
+	return t, t.Check()
+}
+
+// newFeed makes the function that fills batches by the processor that serving
+// applies.
+func newFeed(image *processor.Image) func(*data.Dataset, []*tensor.Tensor, *tensor.Tensor) error {
+	return func(examples *data.Dataset, inputs []*tensor.Tensor, target *tensor.Tensor) error {
+		pixels, _ := examples.Column(imageColumn)
+		labels, _ := examples.Column(labelColumn)
+		if err := image.Pixels(inputs[0], pixels); err != nil {
 			return err
 		}
-		if err := image.Pixels(inputs[0], raw); err != nil {
-			return err
-		}
-		return d.Gather(labelColumn, rows, target)
+		return target.CopyFrom(labels)
 	}
 }

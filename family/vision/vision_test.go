@@ -11,6 +11,8 @@ import (
 	"tandem/fault"
 	"tandem/graph/op"
 	"tandem/kernel"
+	"tandem/nn"
+	"tandem/nn/layers"
 	"tandem/train"
 )
 
@@ -58,12 +60,9 @@ func TestPrepareRefuses(t *testing.T) {
 	}{
 		{"no such folder", func(s *train.Spec) { s.Data.Path = filepath.Join(t.TempDir(), "none") }, "the data cannot be read"},
 		{"an empty folder", func(s *train.Spec) { s.Data.Path = t.TempDir() }, "train-images-idx3-ubyte"},
-		{"an unknown layer", func(s *train.Spec) { s.Model = map[string]any{"layers": []any{map[string]any{"cnov": 3}}} }, "cnov"},
-		{"a layer of two kinds", func(s *train.Spec) {
-			s.Model = map[string]any{"layers": []any{map[string]any{"max_pool": 2, "dropout": 0.5}}}
-		}, "layer 1 of model.layers has 2 kinds"},
+		{"a section of another family", func(s *train.Spec) { s.Model.Value = struct{}{} }, "the section model is a struct {}"},
 		{"a window larger than the image", func(s *train.Spec) {
-			s.Model = map[string]any{"layers": []any{map[string]any{"conv": map[string]any{"filters": 2, "kernel": 40}}}}
+			s.Model.Value = Model{Layers: layers.List{nn.Conv2D{Filters: 2, Kernel: 40}}}
 		}, "cannot be built for images of 28x28"},
 	} {
 		s := spec()

@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"fmt"
 	"unsafe"
 
 	"tandem/graph"
@@ -9,27 +10,29 @@ import (
 )
 
 // Pack rewrites constant right-hand matrices into the panels that the matrix
-// kernel of this processor reads, once instead of in every run.
+// kernel of this processor reads, once instead of in every run. Which inputs those
+// are, the operators tell.
 func Pack(p *kernel.Pool) graph.Pass {
-	return graph.Pass{Name: "pack", Run: func(g *graph.Graph, _ *graph.Table) error {
+	return graph.Pass{Name: "pack", Run: func(g *graph.Graph, ops *graph.Table) error {
 		packed := map[packing]*graph.Value{}
 		for _, n := range g.Nodes {
-			if n.Op.Name != "Gemm" && n.Op.Name != "FusedGemm" && n.Op != linear {
-				continue
+			op, err := ops.Of(g, n)
+			if err != nil || op.Panels == nil {
+				continue // compiling tells what is not known
 			}
-			w := n.Inputs[1]
-			if w.Const == nil || w.Const.Encoding != graph.Dense || w.Const.DType != tensor.Float32 {
-				continue
-			}
-			key := packing{w, n.Attrs.Int("transB", 0) != 0}
-			if packed[key] == nil {
-				v, err := packPanels(w, key.trans, p.ISA())
-				if err != nil {
-					return err
+			for _, panel := range op.Panels(n) {
+				w := n.Input(panel.In)
+				if w == nil || w.Const == nil || w.Const.Encoding != graph.Dense {
+					continue
 				}
-				packed[key] = v
+				key := packing{w, panel.Transposed}
+				if packed[key] == nil {
+					if packed[key], err = packMatrix(w, key.trans, p); err != nil {
+						return err
+					}
+				}
+				n.Inputs[panel.In] = packed[key]
 			}
-			n.Inputs[1] = packed[key]
 		}
 		return nil
 	}}
@@ -40,7 +43,46 @@ type packing struct {
 	trans bool
 }
 
+// packMatrix packs a matrix of floats or of bytes; others stay as they are.
+func packMatrix(w *graph.Value, trans bool, p *kernel.Pool) (*graph.Value, error) {
+	switch w.Const.DType {
+	case tensor.Float32:
+		return packPanels(w, trans, p.ISA())
+	case tensor.Int8, tensor.Uint8:
+		return packBytes(w, trans, p)
+	}
+	return w, nil
+}
+
+// packPanels packs a matrix, or the matrices of which w is a list, one by one.
 func packPanels(w *graph.Value, trans bool, isa kernel.ISA) (*graph.Value, error) {
+	t, err := w.Const.Tensor()
+	if err != nil {
+		return nil, err
+	}
+	rank := t.Rank()
+	if rank != 2 && rank != 3 {
+		return nil, fmt.Errorf("weight %s of shape %v is no matrix", w.Name, t.Shape())
+	}
+	count, ld := 1, t.Dim(rank-1)
+	if rank == 3 {
+		count = t.Dim(0)
+	}
+	k, n := t.Dim(rank-2), ld
+	if trans {
+		k, n = n, k
+	}
+	size := kernel.PackedLen(k, n, isa)
+	data := tensor.AlignedBytes(4 * count * size)
+	dst := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(data))), len(data)/4)
+	for i := range count {
+		kernel.PackB(dst[i*size:], t.F32()[i*k*n:], k, n, ld, trans, isa)
+	}
+	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelB, Data: data}
+	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
+}
+
+func packBytes(w *graph.Value, trans bool, p *kernel.Pool) (*graph.Value, error) {
 	t, err := w.Const.Tensor()
 	if err != nil {
 		return nil, err
@@ -49,9 +91,8 @@ func packPanels(w *graph.Value, trans bool, isa kernel.ISA) (*graph.Value, error
 	if trans {
 		k, n = n, k
 	}
-	data := tensor.AlignedBytes(4 * kernel.PackedLen(k, n, isa))
-	dst := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(data))), len(data)/4)
-	kernel.PackB(dst, t.F32(), k, n, t.Dim(1), trans, isa)
-	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelB, Data: data}
+	data := tensor.AlignedBytes(kernel.PackedByteLen(k, n, p))
+	kernel.PackBytes(p, data, t.Bytes(), t.DType() == tensor.Int8, k, n, trans)
+	c := &graph.Constant{DType: t.DType(), Shape: t.Shape(), Encoding: graph.PanelBytes, Data: data}
 	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
 }

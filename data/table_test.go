@@ -1,0 +1,388 @@
+package data
+
+import (
+	"cmp"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"tandem/fault"
+	"tandem/tensor"
+)
+
+// shared is a folder of real data; without it the test says so.
+func shared(t testing.TB, name string) string {
+	t.Helper()
+	root := cmp.Or(os.Getenv("TANDEM_DATA"), "../../shared/data")
+	path := filepath.Join(root, name)
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("NOT TESTED: no %s (set TANDEM_DATA)", path)
+	}
+	return path
+}
+
+func write(t testing.TB, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func open(t testing.TB, path string, opt Options) (train, test *Dataset) {
+	t.Helper()
+	train, test, err := Open(t.Context(), path, opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := train.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return train, test
+}
+
+// whole is a column of a dataset that streams, in its own order.
+func whole(t testing.TB, d *Dataset, name string) *tensor.Tensor {
+	t.Helper()
+	i := d.index(name)
+	if i < 0 {
+		t.Fatalf("no column %q", name)
+	}
+	all := tensor.New(d.fields[i].DType, append([]int{d.Len()}, d.fields[i].Shape...)...)
+	at := 0
+	err := d.Scan(func(part *Dataset) error {
+		at += part.Len()
+		return all.Rows(at-part.Len(), at).CopyFrom(part.memory[i])
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func kindsOf(d *Dataset) string {
+	var s []string
+	for _, f := range d.fields {
+		s = append(s, f.Name+" "+string(f.Kind))
+	}
+	return strings.Join(s, ", ")
+}
+
+// TestAdult opens the census of 1994: 48,842 rows in two files, with spaces after
+// its commas and question marks for what is missing.
+func TestAdult(t *testing.T) {
+	path := shared(t, "adult")
+	train, test := open(t, filepath.Join(path, "adult.data.gz"), Options{TestPath: filepath.Join(path, "adult.test.gz")})
+	if train.Len() != 32561 || test.Len() != 16281 {
+		t.Errorf("%d and %d rows", train.Len(), test.Len())
+	}
+	const want = "age integer, workclass category, fnlwgt integer, education category, education-num integer, " +
+		"marital-status category, occupation category, relationship category, race category, sex category, " +
+		"capital-gain integer, capital-loss integer, hours-per-week integer, native-country category, classification category"
+	if got := kindsOf(train); got != want {
+		t.Errorf("columns %s", got)
+	}
+	f, _ := train.Field("classification")
+	if !slices.Equal(f.Values, []string{"<=50K", ">50K"}) || f.Classes != 2 {
+		t.Errorf("classes %q", f.Values)
+	}
+	rich := 0
+	for _, v := range whole(t, train, "classification").I64() {
+		rich += int(v)
+	}
+	absent := 0
+	for _, v := range whole(t, train, "workclass").I64() {
+		if v == MissingCode {
+			absent++
+		}
+	}
+	if rich != 7841 || absent != 1836 { // as the set's own description counts them
+		t.Errorf("%d rich, %d of no workclass", rich, absent)
+	}
+	if age := whole(t, train, "age").I64(); age[0] != 39 || age[1] != 50 {
+		t.Errorf("ages %v…", age[:2])
+	}
+}
+
+// TestRealTables opens others as they come.
+func TestRealTables(t *testing.T) {
+	no := false
+	for _, tc := range []struct {
+		path string
+		opt  Options
+		rows int
+		want string
+	}{
+		{"ml-100k/u.data.gz", Options{Names: []string{"user", "item", "rating", "time"}}, 100000, "user integer, item integer, rating integer, time integer"},
+		{"ml-100k/u.item", Options{Encoding: "windows-1252", Header: &no}, 1682, "column1 integer, column2 text, column3 category, column4 text"},
+		{"ml-100k/u.user", Options{Names: []string{"id", "age", "sex", "work", "zip"}}, 943, "id integer, age integer, sex category, work category, zip text"},
+		{"etth1/ETTh1.csv.gz", Options{}, 17420, "date date, HUFL float, HULL float, MUFL float, MULL float, LUFL float, LULL float, OT float"},
+		{"agnews-test/test.csv.gz", Options{Columns: map[string]Kind{"column1": Category}}, 7600, "column1 category, column2 text, column3 text"},
+		{"sst2/train.tsv", Options{Quotes: &no, Names: []string{"text", "label"}}, 6920, "text text, label integer"},
+		{"imdb/test.jsonl.bz2", Options{}, 25000, "id text, label integer, text text"},
+		{"deepctr-samples/criteo_sample.txt", Options{Format: FormatCSV}, 200, "label integer, I1 float"},
+	} {
+		t.Run(filepath.Base(tc.path), func(t *testing.T) {
+			d, _ := open(t, shared(t, tc.path), tc.opt)
+			if got := kindsOf(d); d.Len() != tc.rows || !strings.HasPrefix(got, tc.want) {
+				t.Errorf("%d rows of %s", d.Len(), got)
+			}
+		})
+	}
+}
+
+const people = `name,age,height,member,city,since,zip
+"Ada ""A."" King",36,1.65,yes,London,1843-01-02,00123
+Kurt,,1.7,no,Wien,1931-05-06 10:11:12.5,10115
+"Grace
+Hopper",85,NA,true,London,1952-10-11T01:02:03Z,20500
+,20,1e2,FALSE,Wien,,00001
+`
+
+// TestTypes: what is found out of a column, and how values are kept.
+func TestTypes(t *testing.T) {
+	d, _ := open(t, write(t, "people.csv", people), Options{})
+	if got := kindsOf(d); got != "name text, age integer, height float, member boolean, city category, since date, zip text" {
+		t.Fatal(got)
+	}
+	if got := whole(t, d, "name").Strings(); !slices.Equal(got, []string{`Ada "A." King`, "Kurt", "Grace\nHopper", ""}) {
+		t.Errorf("names %q", got)
+	}
+	if got := whole(t, d, "age").I64(); !slices.Equal(got, []int64{36, MissingInteger, 85, 20}) {
+		t.Errorf("ages %v", got)
+	}
+	h := tensor.Data[float64](whole(t, d, "height"))
+	if h[0] != 1.65 || h[1] != 1.7 || !math.IsNaN(h[2]) || h[3] != 100 {
+		t.Errorf("heights %v", h)
+	}
+	if got := whole(t, d, "member").I64(); !slices.Equal(got, []int64{1, 0, 1, 0}) {
+		t.Errorf("members %v", got)
+	}
+	if got := whole(t, d, "city").I64(); !slices.Equal(got, []int64{0, 1, 0, 1}) {
+		t.Errorf("cities %v", got)
+	}
+	if got := whole(t, d, "since").I64(); !slices.Equal(got, []int64{-4007664000_000000, -1219931327_500000, -543538677_000000, MissingInteger}) {
+		t.Errorf("dates %v", got)
+	}
+	if got := whole(t, d, "zip").Strings(); !slices.Equal(got, []string{"00123", "10115", "20500", "00001"}) {
+		t.Errorf("zips %q", got)
+	}
+}
+
+// TestEncodings: the same rows in whatever encoding.
+func TestEncodings(t *testing.T) {
+	const text = "名字,城市\n张三,北京\n李四,上海\n王五,北京\n赵六,上海\n"
+	gbk := "\xc3\xfb\xd7\xd6,\xb3\xc7\xca\xd0\n\xd5\xc5\xc8\xfd,\xb1\xb1\xbe\xa9\n\xc0\xee\xcb\xc4,\xc9\xcf\xba\xa3\n\xcd\xf5\xce\xe5,\xb1\xb1\xbe\xa9\n\xd5\xd4\xc1\xf9,\xc9\xcf\xba\xa3\n"
+	utf16 := []byte{0xff, 0xfe}
+	for _, r := range text {
+		utf16 = append(utf16, byte(r), byte(r>>8))
+	}
+	plain, _ := open(t, write(t, "a.csv", text), Options{})
+	want := digestOf(t, plain)
+	for name, tc := range map[string]struct {
+		text, encoding string
+	}{
+		"mark": {"\ufeff" + text, ""}, "mark, said": {"\ufeff" + text, "utf-8"}, "gbk": {gbk, ""}, "gbk, said": {gbk, "gbk"},
+		"gb18030": {gbk, "gb18030"}, "utf-16": {string(utf16), ""}, "crlf": {strings.ReplaceAll(text, "\n", "\r\n"), ""},
+		"semicolons": {strings.ReplaceAll(text, ",", ";"), ""}, "tabs": {strings.ReplaceAll(text, ",", "\t"), ""},
+		"no last end": {strings.TrimSuffix(text, "\n"), ""}, "empty lines": {"\n" + strings.ReplaceAll(text, "\n", "\n\n"), ""},
+		"spaces": {strings.ReplaceAll(text, ",", " , "), ""}, "quotes": {strings.ReplaceAll(text, "北京", ` "北京" `), ""},
+	} {
+		d, _ := open(t, write(t, "a.csv", tc.text), Options{Encoding: tc.encoding})
+		if digestOf(t, d) != want {
+			t.Errorf("%s: %s, %q", name, kindsOf(d), whole(t, d, d.fields[0].Name).Strings())
+		}
+	}
+}
+
+// TestBrokenRows: every kind of mistake is named with file, line, column and remedy.
+func TestBrokenRows(t *testing.T) {
+	many := "a,b\n" + strings.Repeat("1,2\n", 50)
+	yes := true
+	for _, tc := range []struct {
+		name, file, text string
+		opt              Options
+		says             string
+	}{
+		{"too few fields", "x.csv", "a,b\n1,2\n3\n", Options{}, "x.csv: line 3: 1 fields, not 2"},
+		{"too many fields", "x.csv", "a,b\n1,2\n3,4,5\n", Options{}, "x.csv: line 3: 3 fields, not 2"},
+		{"a quote that stays open", "x.csv", "a,b\n1,2\n\"3,4\n5,6\n", Options{}, "x.csv: line 3: a quote that is not closed"},
+		{"text after a quote", "x.csv", "a,b\n\"1\"2,3\n", Options{}, "x.csv: line 2: field 1 goes on after its closing quote"},
+		{"not UTF-8", "x.csv", "a,b\n1,\xe9t\xe9\n", Options{}, `x.csv: line 2: column "b" holds bytes that are not of the text's encoding`},
+		{"not GB 18030", "x.csv", "a,b\n1,\xff\xff\n", Options{Encoding: "gb18030"}, `x.csv: line 2: column "b" holds bytes`},
+		{"two names", "x.csv", "a,a\n1,2\n", Options{}, `columns 1 and 2 are both called "a"`},
+		{"no name", "x.csv", "a,\n1,2\n", Options{Header: &yes}, "column 2 has no name"},
+		{"other names", "x.csv", "1,2\n", Options{Names: []string{"a"}}, "1 names for 2 columns"},
+		{"nothing", "x.csv", "", Options{}, "x.csv: it is empty"},
+		{"a header alone", "x.csv", "a,b\n", Options{}, "x.csv has no rows"},
+		{"a text among numbers", "x.csv", many + "1,2o\n", Options{}, `line 52, column "b": "2o" is not a number`},
+		{"not of the kind", "x.csv", "a,b\n1,2\n1,x\n", Options{Columns: map[string]Kind{"b": Integer}}, `line 3, column "b": "x" is not of the kind integer`},
+		{"a date that is none", "x.csv", "a\n2020-02-30\n", Options{Columns: map[string]Kind{"a": Date}}, `line 2, column "a": "2020-02-30" is not of the kind date`},
+		{"no such column", "x.csv", "a\n1\n", Options{Columns: map[string]Kind{"c": Date}}, `no column "c", it has ["a"]`},
+		{"no such kind", "x.csv", "a\n1\n", Options{Columns: map[string]Kind{"a": "int"}}, `the kind "int"`},
+		{"no such encoding", "x.csv", "a\n1\n", Options{Encoding: "utf-9"}, `no encoding "utf-9"`},
+		{"no such separator", "x.csv", "a\n1\n", Options{Separator: "ab"}, `"ab" cannot part fields`},
+		{"not an object", "x.jsonl", "{\"a\":1}\n[1]\n", Options{}, "x.jsonl: line 2: the line is not a JSON object"},
+		{"a cut object", "x.jsonl", "{\"a\":1}\n{\"a\":1\n", Options{}, "x.jsonl: line 2: character 7: a comma or } is missing"},
+		{"a list within", "x.jsonl", "{\"a\":1}\n{\"a\":[1]}\n", Options{}, `x.jsonl: line 2: column "a" holds a list or an object`},
+		{"a name twice", "x.jsonl", "{\"a\":1}\n{\"a\":1,\"a\":2}\n", Options{}, `x.jsonl: line 2: the name "a" is given twice`},
+		{"a number with a zero", "x.jsonl", "{\"a\":01}\n", Options{}, "x.jsonl: line 1: character 7: a comma or } is missing"},
+		{"two objects", "x.jsonl", "{\"a\":1}{\"a\":1}\n", Options{}, "x.jsonl: line 1: character 8: the end of the line is missing"},
+		{"a bad escape", "x.jsonl", "{\"a\":\"\\q\"}\n", Options{}, "x.jsonl: line 1: character 10: a text in quotes, in UTF-8 is missing"},
+		{"JSON not UTF-8", "x.jsonl", "{\"a\":\"\xff\"}\n", Options{}, "in UTF-8"},
+		{"cut gzip", "x.csv.gz", "\x1f\x8b", Options{}, "x.csv.gz: it is not compressed by gzip"},
+		{"not Parquet", "x.parquet", "PAR1PAR1PAR1", Options{}, "x.parquet: it is not a whole Parquet file"},
+		{"no groups to split by", "x.csv", "a\n1\n", Options{Split: Split{Test: 0.5, By: ByGroup, Column: "g"}}, `no column "g"`},
+		{"no time to split by", "x.csv", "a,t\n1,2020-01-01\n2,\n", Options{Split: Split{Test: 0.5, By: ByTime, Column: "t"}}, `x.csv, line 3: column "t", to split by, has no date or number`},
+		{"no such split", "x.csv", "a\n1\n", Options{Split: Split{Test: 0.5, By: "luck"}}, `no way to split by "luck"`},
+		{"too little memory", "x.csv", "a\n1\n", Options{MemoryBytes: 1 << 20}, "1 MiB of memory"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := write(t, tc.file, tc.text)
+			_, _, err := Open(t.Context(), path, tc.opt)
+			if err == nil || !strings.Contains(err.Error(), tc.says) || fault.RemedyOf(err) == "" || fault.KindOf(err) == fault.Internal {
+				t.Errorf("%v (%v), want %q", err, fault.KindOf(err), tc.says)
+			}
+		})
+	}
+	if _, _, err := Open(t.Context(), filepath.Join(t.TempDir(), "none.csv"), Options{}); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// TestCutGzip: a file that ends too early is no shorter set.
+func TestCutGzip(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.csv.gz")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	z := gzip.NewWriter(f)
+	for i := range 200_000 {
+		fmt.Fprintf(z, "%d,%d\n", i*7919, i)
+	}
+	z.Close()
+	size, _ := f.Seek(0, io.SeekCurrent)
+	if err := f.Truncate(size / 2); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if _, _, err := Open(t.Context(), path, Options{}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "x.csv.gz cannot be read") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestSplits: what is held out, by chance, by time and by group.
+func TestSplits(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("id,time,user\n")
+	for i := range 10_000 {
+		fmt.Fprintf(&b, "%d,%d,u%d\n", i, (i*7919)%10_000/2, i%500)
+	}
+	path := write(t, "x.csv", b.String())
+	for _, by := range []Split{{By: ByChance}, {By: ByTime, Column: "time"}, {By: ByGroup, Column: "user"}} {
+		by.Test, by.Seed = 0.2, 7
+		train, test := open(t, path, Options{Split: by})
+		ids := append(slices.Clone(whole(t, train, "id").I64()), whole(t, test, "id").I64()...)
+		slices.Sort(ids)
+		if len(ids) != 10_000 || len(slices.Compact(ids)) != 10_000 {
+			t.Errorf("%s: %d rows, not each once", by.By, len(ids))
+		}
+		switch by.By {
+		case ByChance:
+			if test.Len() != 2000 {
+				t.Errorf("by chance %d are held", test.Len())
+			}
+			if first := whole(t, test, "id").I64(); first[0] > 60 || first[1999] < 9_940 || first[1000] < 4_500 || first[1000] > 5_500 {
+				t.Errorf("by chance from %d, %d, to %d", first[0], first[1000], first[1999])
+			}
+		case ByTime:
+			latest, earliest := slices.Max(whole(t, train, "time").I64()), slices.Min(whole(t, test, "time").I64())
+			if latest >= earliest || test.Len() != 2000 {
+				t.Errorf("by time %d are held, from %d; trained until %d", test.Len(), earliest, latest)
+			}
+		case ByGroup:
+			users := map[string]bool{}
+			for _, u := range whole(t, train, "user").Strings() {
+				users[u] = true
+			}
+			for _, u := range whole(t, test, "user").Strings() {
+				if users[u] {
+					t.Fatalf("user %s is on both sides", u)
+				}
+			}
+			if n := test.Len(); n < 1500 || n > 2500 {
+				t.Errorf("by group %d are held", n)
+			}
+		}
+		again, _ := open(t, path, Options{Split: by})
+		if digestOf(t, again) != digestOf(t, train) {
+			t.Errorf("%s: another split the second time", by.By)
+		}
+	}
+}
+
+// TestSpilled: what does not fit in memory gives the same examples in the same
+// order as what does, with the file gone from its folder.
+func TestSpilled(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	var b strings.Builder
+	b.WriteString("id,x,word\n")
+	for i := range 700_000 {
+		fmt.Fprintf(&b, "%d,%g,%s\n", i, float64(i)/8, strings.Repeat("ab", i%40)+fmt.Sprint(i))
+	}
+	path := write(t, "x.csv", b.String())
+	small, _ := open(t, path, Options{MemoryBytes: minMemoryBytes})
+	large, _ := open(t, path, Options{})
+	if f := small.source.(*table).store.file; f == nil || large.source.(*table).store.file != nil {
+		t.Fatal("the wrong one lies in a file")
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if len(small.runs) < 3*windowBlocks/2 {
+		t.Fatalf("%d blocks are too few for this test", len(small.runs))
+	}
+	p := Pass{Rows: 1000, Shuffle: true, Seed: 3, Epoch: 1, Skip: 33}
+	a, b2 := small.Read(p), large.Read(p)
+	defer a.Close()
+	defer b2.Close()
+	var x, y Batch
+	for {
+		err, other := a.Next(&x), b2.Next(&y)
+		if err == io.EOF && other == io.EOF {
+			break
+		}
+		if err != nil || other != nil {
+			t.Fatal(err, other)
+		}
+		if digestOf(t, x.Dataset) != digestOf(t, y.Dataset) {
+			t.Fatal("another order or other values in memory and in a file")
+		}
+	}
+	if digestOf(t, small) != digestOf(t, large) {
+		t.Error("digests differ")
+	}
+}
+
+func TestTooLongForMemory(t *testing.T) {
+	var b strings.Builder
+	long := strings.Repeat("x", 1<<20)
+	for i := range 30 {
+		fmt.Fprintf(&b, "{\"a\":\"%s%d\"}\n", long, i)
+	}
+	_, _, err := Open(t.Context(), write(t, "x.jsonl", b.String()), Options{MemoryBytes: minMemoryBytes})
+	if fault.KindOf(err) != fault.TooLarge || !strings.Contains(err.Error(), "64 MiB are allowed") {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,82 @@
+package train_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tandem/fault"
+	"tandem/train"
+)
+
+// TestSpecSaysWhereValuesComeFrom: file, flag and default; zeros that are written stay;
+// what is written in full is read as the same.
+func TestSpecSaysWhereValuesComeFrom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "first.yaml")
+	text := "name: first\nfamily: test\ndata:\n  path: somewhere\ntrain:\n  epochs: 7\n  optimizer: {name: adamw, beta1: 0}\n"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s, err := train.ReadSpec(path, train.Override{Key: "train.seed", Value: "9", By: "--seed"})
+	if err != nil || s.Validate() != nil {
+		t.Fatal(err, s.Validate())
+	}
+	o := s.Train.Optimizer
+	if s.Train.Epochs != 7 || s.Train.Seed != 9 || o.Beta1 != 0 || o.Beta2 != 0.999 || o.LearningRate != 1e-3 {
+		t.Errorf("%+v", s.Train)
+	}
+	from := map[string]string{}
+	for _, x := range s.Settings() {
+		from[x.Key] = strings.Replace(x.Source.String(), path, "FILE", 1)
+	}
+	for key, want := range map[string]string{"train.epochs": "FILE:6", "train.seed": "--seed", "train.optimizer.beta1": "FILE:7", "train.optimizer.beta2": ""} {
+		if from[key] != want {
+			t.Errorf("%s comes from %q, want %q", key, from[key], want)
+		}
+	}
+	again, err := train.LoadSpec("again", strings.NewReader(string(s.Encode())))
+	if err != nil || string(again.Encode()) != string(s.Encode()) {
+		t.Errorf("%v\n%s\n%s", err, s.Encode(), again.Encode())
+	}
+}
+
+// TestAnotherOptimizer: a flag that names another one brings its own defaults.
+func TestAnotherOptimizer(t *testing.T) {
+	text := "train:\n  optimizer: {name: adam, learning_rate: 0.5, beta1: 0.1}\n"
+	for _, tc := range []struct {
+		name string
+		want train.OptimizerSpec
+	}{
+		{"adam", train.OptimizerSpec{Name: "adam", LearningRate: 0.5, Beta1: 0.1, Beta2: 0.999, Epsilon: 1e-8}},
+		{"sgd", train.OptimizerSpec{Name: "sgd", LearningRate: 0.1}},
+	} {
+		s, err := train.LoadSpec("f", strings.NewReader(text), train.Override{Key: "train.optimizer.name", Value: tc.name, By: "--optimizer"})
+		if err != nil || s.Train.Optimizer != tc.want {
+			t.Errorf("%+v, %v, want %+v", s.Train.Optimizer, err, tc.want)
+		}
+	}
+}
+
+func TestBadSpecs(t *testing.T) {
+	for _, tc := range []struct{ text, want, try string }{
+		{"family: x\ndata: {path: y}\ntrain:\n  epocs: 3", "s.yaml:4, train.epocs: there is no such key", "did you mean epochs?"},
+		{"family: x\ndata: {path: y}\ntrain: {epochs: 0}", "s.yaml:3, train.epochs is 0, it must be from 1 to 1000000", "tandem train --explain"},
+		{"family: x\ndata: {path: y}\ntrain: {optimizer: {name: adm}}", `train.optimizer.name is "adm"`, "did you mean adam?"},
+		{"family: x\ndata: {path: y}\ntrain: {optimizer: {learning_rate: -1}}", "it must be above 0 and at most 100", ""},
+		{"family: x\ndata: {path: y}\ntrain: {average_decay: 1}", "it must be at least 0 and below 1", ""},
+		{"family: x\ndata: {path: y}\ntrain: {schedule: {name: plateau, patience: 0}}", "patience must be at least 1", ""},
+		{"family: x\ndata: {path: y}\ntrain: {rates: [{patern: a, factor: 1}]}", "train.rates[1].patern", "did you mean pattern?"},
+		{"data: {path: y}", "family is missing", ""},
+		{"family: x", "data.path is missing", ""},
+		{strings.Repeat("#", 1<<20) + "\n", "a spec has at most", ""},
+	} {
+		s, err := train.LoadSpec("s.yaml", strings.NewReader(tc.text))
+		if err == nil {
+			err = s.Validate()
+		}
+		if err == nil || !strings.Contains(err.Error(), tc.want) || !strings.Contains(fault.RemedyOf(err), tc.try) {
+			t.Errorf("%.80q: %v, want %q, try %q", tc.text, err, tc.want, tc.try)
+		}
+	}
+}
