@@ -148,8 +148,8 @@ func inputAt(in []*tensor.Tensor, i int) *tensor.Tensor {
 	return in[i]
 }
 
-// zeroOf is a zero point, which may be absent.
-func zeroOf(t *tensor.Tensor) (z [1]float32) {
+// zeroNumber is a zero point, which may be absent.
+func zeroNumber(t *tensor.Tensor) (z [1]float32) {
 	if t != nil {
 		tensor.Float32s(z[:], t)
 	}
@@ -158,7 +158,7 @@ func zeroOf(t *tensor.Tensor) (z [1]float32) {
 
 func fromSteps(y []float32, x, scale, zero *tensor.Tensor) {
 	tensor.Float32s(y, x)
-	s, z := scale.F32()[0], zeroOf(zero)[0]
+	s, z := scale.F32()[0], zeroNumber(zero)[0]
 	for i, v := range y {
 		y[i] = (v - z) * s
 	}
@@ -166,7 +166,7 @@ func fromSteps(y []float32, x, scale, zero *tensor.Tensor) {
 
 // toSteps rounds x, which it overwrites.
 func toSteps(y *tensor.Tensor, x []float32, scale, zero *tensor.Tensor) {
-	s, z := scale.F32()[0], float64(zeroOf(zero)[0])
+	s, z := scale.F32()[0], float64(zeroNumber(zero)[0])
 	lo, hi := numberRange(y.DType())
 	for i, v := range x {
 		x[i] = float32(min(max(math.RoundToEven(float64(v/s))+z, lo), hi))

@@ -70,17 +70,17 @@ func checkQuantizedLSTM(c *graph.Infer, dirs, hidden graph.Dim) error {
 	return nil
 }
 
-// byteProduct multiplies floats, made bytes by their range, with bytes.
-type byteProduct struct {
+// layerProduct multiplies floats, made bytes by their range, with bytes.
+type layerProduct struct {
 	product[int32]
 	weight, scale, zero *tensor.Tensor
 	rows, cols, sums    []int32
 	scales              []float32 // of the direction under way, one or one for each column
 }
 
-func newByteProduct(c *graph.Call, weight, scale, zero, rows int) (*byteProduct, error) {
+func newLayerProduct(c *graph.Call, weight, scale, zero, rows int) (*layerProduct, error) {
 	w := c.In[weight]
-	p := &byteProduct{weight: w, scale: c.In[scale], zero: optional(c, zero)}
+	p := &layerProduct{weight: w, scale: c.In[scale], zero: optional(c, zero)}
 	p.m, p.k, p.n = rows, w.Dim(1), w.Dim(2)
 	p.prepared(c.Pool)
 	var err error
@@ -96,7 +96,7 @@ func newByteProduct(c *graph.Call, weight, scale, zero, rows int) (*byteProduct,
 }
 
 // load reads the weights of a direction, less their zero points.
-func (p *byteProduct) load(d int) {
+func (p *layerProduct) load(d int) {
 	size := p.k * p.n
 	if p.weight.DType() == tensor.Int8 {
 		convert(p.cols, tensor.Data[int8](p.weight)[d*size:][:size])
@@ -120,7 +120,7 @@ func part[T any](x []T, d, parts int) []T {
 }
 
 // multiply computes rows of x; those of y beyond len(x) stay as they are.
-func (p *byteProduct) multiply(y, x []float32) {
+func (p *layerProduct) multiply(y, x []float32) {
 	p.m = len(x) / max(p.k, 1)
 	scale := quantizeByRange(p.rows[:len(x)], x)
 	p.run(p.rows, p.cols, p.sums, nil)
@@ -134,11 +134,11 @@ func kernelQuantizedLSTM(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	input, err := newByteProduct(c, inWeight, inWeightScale, inWeightZero, r.seq*r.batch)
+	input, err := newLayerProduct(c, inWeight, inWeightScale, inWeightZero, r.seq*r.batch)
 	if err != nil {
 		return nil, err
 	}
-	states, err := newByteProduct(c, inRecurrence, inRecurrenceScale, inRecurrenceZero, r.batch)
+	states, err := newLayerProduct(c, inRecurrence, inRecurrenceScale, inRecurrenceZero, r.batch)
 	if err != nil {
 		return nil, err
 	}
