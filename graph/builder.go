@@ -14,6 +14,7 @@ type Builder struct {
 	G     *Graph
 	Ops   *Table
 	names map[string]bool
+	opset int // of ai.onnx, for nodes that are added; 0: the graph's
 	err   error
 }
 
@@ -121,15 +122,28 @@ func (b *Builder) Node(op OpID, outputs int, attrs Attrs, inputs ...*Value) []*V
 	for i := range n.Outputs {
 		n.Outputs[i] = &Value{Name: b.unique(op.Name), Def: n}
 	}
+	if op.Domain == "" {
+		n.Version = b.opset
+	}
 	if b.err != nil {
-		return n.Outputs
+		return slices.Clone(n.Outputs)
 	}
 	if err := inferNode(b.G, b.Ops, n); err != nil {
 		b.Fail(err)
-		return n.Outputs
+		return slices.Clone(n.Outputs)
 	}
 	b.G.Nodes = append(b.G.Nodes, n)
-	return n.Outputs
+	return slices.Clone(n.Outputs)
+}
+
+// inOpset makes the nodes of ai.onnx that are added until the returned function is
+// called be of the given version, unless the graph's is newer.
+func (b *Builder) inOpset(version int) func() {
+	before := b.opset
+	if b.opset = 0; b.G.Opset[""] < version {
+		b.opset = version
+	}
+	return func() { b.opset = before }
 }
 
 // inferNode runs the shape rule of one node. Where the shape depends on data, the

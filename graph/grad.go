@@ -47,6 +47,15 @@ func (g *Gradient) Keep(id OpID, outputs ...int) error {
 	return inferNode(g.G, g.Ops, n)
 }
 
+// Again adds a node of the same operator and version on other inputs, with one output.
+func (g *Gradient) Again(attrs Attrs, inputs ...*Value) *Value {
+	before := g.opset
+	g.opset = g.G.OpVersion(g.Node)
+	v := g.Builder.Node(g.Node.Op, 1, attrs, inputs...)[0]
+	g.opset = before
+	return v
+}
+
 // Set gives the gradient of input i.
 func (g *Gradient) Set(i int, d *Value) { g.add(g.Node.Inputs[i], d) }
 
@@ -59,6 +68,10 @@ func Grad(b *Builder, loss *Value, wrt []*Value) ([]*Value, error) {
 	if len(loss.Type.Shape) != 0 {
 		return nil, fmt.Errorf("the gradient of %s needs a scalar, it has shape %v", loss.Name, loss.Type.Shape)
 	}
+	if err := Expand(b, wrt); err != nil {
+		return nil, err
+	}
+	defer b.inOpset(gradientOpset)()
 	forward := b.G.Nodes
 	depends := reachable(forward, wrt)
 	grads := map[*Value]*Value{loss: b.Const("one", tensor.Scalar(float32(1)))}

@@ -24,6 +24,10 @@ type Op struct {
 	// Grad adds the nodes that compute the gradient of each input that needs
 	// one. Nil: the operator has no gradient.
 	Grad func(*Gradient) error
+	// Expand, if there is one, gives the node's outputs as values that nodes with
+	// gradients compute, which it adds: Grad differentiates those in its place. No
+	// values: the node has a gradient as it is.
+	Expand func(*Expansion) ([]*Value, error)
 	// View: output 0 has the elements of input 0 in the same order, so that it
 	// shares their memory and no kernel runs.
 	View bool
@@ -40,12 +44,28 @@ type Op struct {
 	// Encoded: the kernel looks at the encoding of its constants; others take dense
 	// ones only.
 	Encoded bool
+	// Panels lists the inputs of a node that the kernel would rather read as PanelB;
+	// passes pack those that are constants. Such a kernel is Encoded.
+	Panels func(*Node) []Panel
 	// Random: the result depends on more than the inputs' values; never folded.
 	Random bool
 	// Work is how many arithmetic operations a node takes, a multiplication and an
 	// addition counted as two; the shape of what is absent is nil. Nil: one for each
 	// element of the outputs.
 	Work func(n *Node, in, out []tensor.Shape) float64
+}
+
+// Panel is an input that is the right-hand matrix of a product, or several one after
+// another in its first dimension: [k,n], or [n,k] if it is transposed.
+type Panel struct {
+	In         int
+	Transposed bool
+}
+
+// PanelSecond is Op.Panels of products whose input 1 is the right-hand matrix, with
+// the attribute transB.
+func PanelSecond(n *Node) []Panel {
+	return []Panel{{In: 1, Transposed: n.Attrs.Int("transB", 0) != 0}}
 }
 
 // Alias pairs an input with the output that may take its memory.

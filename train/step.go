@@ -36,6 +36,10 @@ func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, erro
 	if err := op.LowerBatchNorm(b); err != nil {
 		return nil, err
 	}
+	// Loops are unrolled now, so that the loss sees the types of their results.
+	if err := graph.Expand(b, params); err != nil {
+		return nil, err
+	}
 	loss, correct := p.Loss(b, output, target)
 	if b.Err() != nil {
 		return nil, b.Err()

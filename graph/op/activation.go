@@ -27,10 +27,11 @@ func activationOps() []graph.Op {
 		{ID: onnx("Gelu"), Since: 20, Infer: inferGelu, Kernel: kernelGelu, Grad: gradCurve("GeluGrad"), InPlace: self},
 		{ID: microsoft("Gelu"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpGELUErf, gelu), Grad: gradCurve("GeluGrad"), InPlace: self},
 		{ID: private("GeluGrad"), Infer: floatLike(0, 2), Kernel: kernelGeluGrad, InPlace: self},
-		{ID: microsoft("BiasGelu"), Since: 1, Infer: inferBiasGelu(2), Kernel: kernelBiasGelu(gelu)},
-		{ID: microsoft("FastGelu"), Since: 1, Infer: inferBiasGelu(1), Kernel: kernelBiasGelu(tanhGelu)},
+		{ID: microsoft("BiasGelu"), Since: 1, Infer: inferBiasGelu(2), Kernel: kernelBiasGelu(gelu), Expand: expandBiasGelu("none")},
+		{ID: microsoft("FastGelu"), Since: 1, Infer: inferBiasGelu(1), Kernel: kernelBiasGelu(tanhGelu), Expand: expandBiasGelu("tanh")},
 		{ID: onnx("SwiGLU"), Since: 28, Infer: inferSwiGLU, Kernel: kernelSwiGLU, Grad: gradSwiGLU, InPlace: []graph.Alias{{In: 0, Out: 0}, {In: 1, Out: 0}}},
-		{ID: onnx("Shrink"), Since: 9, Infer: inferSigned(numbers), Kernel: kernelShrink, InPlace: self},
+		{ID: onnx("Shrink"), Since: 9, Infer: inferSigned(numbers), Kernel: kernelShrink, Grad: gradCurve("ShrinkGrad"), InPlace: self},
+		{ID: private("ShrinkGrad"), Infer: floatLike(0, 2), Kernel: kernelSlope(shrinkSlope), InPlace: self},
 	}
 	quick := curve{"QuickGelu", 1, parameter("alpha", 1.702, swish), parameter("alpha", 1.702, swishSlope)}
 	ops = append(ops, curveOps([]curve{quick}, microsoft)...)
@@ -61,7 +62,7 @@ func activationCurves() []curve {
 		{"Celu", 12, parameter("alpha", 1, celu), parameter("alpha", 1, celuSlope)},
 		{"Selu", 1, parameters("alpha", alpha, "gamma", gamma, func(a, g, x float64) float64 { return g * elu(a, x) }),
 			parameters("alpha", alpha, "gamma", gamma, func(a, g, x float64) float64 { return g * eluSlope(a, x) })},
-		{"ThresholdedRelu", 10, parameter("alpha", 1, thresholded), nil},
+		{"ThresholdedRelu", 10, parameter("alpha", 1, thresholded), parameter("alpha", 1, thresholdedSlope)},
 		{"HardSigmoid", 1, parameters("alpha", 0.2, "beta", 0.5, hardSigmoid), parameters("alpha", 0.2, "beta", 0.5, hardSigmoidSlope)},
 		{"HardSwish", 14, fixed(func(x float64) float64 { return x * hardSigmoid(1./6, 0.5, x) }),
 			fixed(func(x float64) float64 { return hardSigmoid(1./6, 0.5, x) + x*hardSigmoidSlope(1./6, 0.5, x) })},
@@ -125,6 +126,13 @@ func thresholded(alpha, x float64) float64 {
 		return 0
 	}
 	return x
+}
+
+func thresholdedSlope(alpha, x float64) float64 {
+	if x <= alpha {
+		return 0
+	}
+	return 1
 }
 
 func hardSigmoid(alpha, beta, x float64) float64 { return max(0, min(1, alpha*x+beta)) }
@@ -316,6 +324,16 @@ func kernelShrink(c *graph.Call) (func() error, error) {
 	}))
 	integers := func(d tensor.DType) bool { return !d.Float() }
 	return through(tensor.Float64, kernel, integers)(c)
+}
+
+func shrinkSlope(a graph.Attrs) func(float64) float64 {
+	lambd := float64(a.Float("lambd", 0.5))
+	return func(x float64) float64 {
+		if math.Abs(x) > lambd {
+			return 1
+		}
+		return 0
+	}
 }
 
 func kernelRelu(c *graph.Call) (func() error, error) {

@@ -11,7 +11,7 @@ import (
 // attentionOps are scaled dot-product attention in ONNX's forms.
 func attentionOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Attention"), Since: 23, Infer: inferAttention, Kernel: floating(kernelAttention[float32], kernelAttention[float64]), Grad: gradAttention, Work: workAttention},
+		{ID: onnx("Attention"), Since: 23, Infer: inferAttention, Kernel: floating(kernelAttention[float32], kernelAttention[float64]), Grad: gradAttention, Expand: expandAttention, Work: workAttention},
 		// (q, k, v, mask, dy) -> dq, dk, dv; attributes as Attention
 		{ID: private("AttentionGrad"), Infer: inferAttentionGrad, Kernel: kernelAttentionGrad},
 		{ID: graph.OpID{Domain: "ai.onnx.preview", Name: "FlexAttention"}, Since: 1, Infer: inferFlexAttention,

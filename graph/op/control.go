@@ -12,10 +12,10 @@ import (
 // that types are found by running them.
 func controlOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("If"), Since: 1, Late: true, Kernel: kernelIf},
-		{ID: onnx("Loop"), Since: 1, Late: true, Kernel: kernelLoop},
-		{ID: onnx("Scan"), Since: 8, Late: true, Kernel: kernelScan8},
-		{ID: onnx("Scan"), Since: 9, Late: true, Kernel: kernelScan9},
+		{ID: onnx("If"), Since: 1, Late: true, Kernel: kernelIf, Expand: expandIf},
+		{ID: onnx("Loop"), Since: 1, Late: true, Kernel: kernelLoop, Expand: expandLoop},
+		{ID: onnx("Scan"), Since: 8, Late: true, Kernel: kernelScan8, Expand: refused("a Scan of opset 8 has no gradient")},
+		{ID: onnx("Scan"), Since: 9, Late: true, Kernel: kernelScan9, Expand: expandScan},
 	}
 }
 

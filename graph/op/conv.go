@@ -12,7 +12,7 @@ import (
 func convOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("Conv"), Since: 1, Infer: inferConv, Kernel: kernelConv, Grad: gradConv, Work: workConv(1)},
-		{ID: microsoft("FusedConv"), Since: 1, Infer: inferConv, Kernel: kernelConv, Work: workConv(1)},
+		{ID: microsoft("FusedConv"), Since: 1, Infer: inferConv, Kernel: kernelConv, Expand: expandFused("Conv"), Work: workConv(1)},
 		// (dy, weight, x) -> dx; x gives the shape alone
 		{ID: private("ConvGradInput"), Infer: sameAs(2, 3, 3), Kernel: kernelConvGradInput},
 		// (x, dy, weight) -> dweight; weight gives the shape alone

@@ -21,8 +21,8 @@ func cumulativeOps() []graph.Op {
 		u8: kernelCumulative[uint8](true), u16: kernelCumulative[uint16](true), u32: kernelCumulative[uint32](true), u64: kernelCumulative[uint64](true),
 	}
 	return []graph.Op{
-		{ID: onnx("CumSum"), Since: 11, Infer: inferCumulative, Kernel: sum.prepare, InPlace: self},
-		{ID: onnx("CumProd"), Since: 26, Infer: inferCumulative, Kernel: product.prepare, InPlace: self},
+		{ID: onnx("CumSum"), Since: 11, Infer: inferCumulative, Kernel: sum.prepare, Grad: gradCumSum, InPlace: self},
+		{ID: onnx("CumProd"), Since: 26, Infer: inferCumulative, Kernel: product.prepare, Grad: gradCumProd, InPlace: self},
 	}
 }
 

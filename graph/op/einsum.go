@@ -12,7 +12,7 @@ import (
 // einsumOps: sums of products, written as an equation.
 func einsumOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Einsum"), Since: 12, Infer: inferEinsum, Kernel: kernelEinsum},
+		{ID: onnx("Einsum"), Since: 12, Infer: inferEinsum, Kernel: kernelEinsum, Grad: gradEinsum},
 	}
 }
 

@@ -18,7 +18,7 @@ func elementwiseOps() []graph.Op {
 		{ID: onnx("Sub"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opSub), Grad: gradSub, InPlace: both},
 		{ID: onnx("Mul"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opMul), Grad: gradMul, InPlace: both},
 		{ID: onnx("Div"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opDiv), Grad: gradDiv, InPlace: both},
-		{ID: onnx("Mod"), Since: 10, Infer: inferArithmetic, Kernel: kernelMod, InPlace: both},
+		{ID: onnx("Mod"), Since: 10, Infer: inferArithmetic, Kernel: kernelMod, Grad: gradMod, InPlace: both},
 		{ID: onnx("Pow"), Since: 7, Infer: inferPow, Kernel: kernelPow, Grad: gradPow, InPlace: both[:1]},
 		{ID: onnx("PRelu"), Since: 7, Infer: inferPRelu, Kernel: calculate(opPRelu), Grad: gradPRelu, InPlace: both[:1]},
 		{ID: private("SumTo"), Infer: inferSumTo, Kernel: kernelSumTo, Grad: nil},

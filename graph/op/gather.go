@@ -12,10 +12,10 @@ import (
 func gatherOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("Gather"), Since: 1, Infer: inferGather, Kernel: kernelGather, Grad: gradGather, Encoded: true},
-		{ID: onnx("GatherElements"), Since: 11, Infer: inferGatherElements, Kernel: kernelGatherElements},
-		{ID: onnx("GatherND"), Since: 11, Infer: inferGatherND, Kernel: kernelGatherND},
-		{ID: onnx("ReverseSequence"), Since: 10, Infer: inferReverseSequence, Kernel: kernelReverseSequence},
-		{ID: onnx("Compress"), Since: 9, Infer: inferCompress, Kernel: kernelCompress},
+		{ID: onnx("GatherElements"), Since: 11, Infer: inferGatherElements, Kernel: kernelGatherElements, Grad: gradMove(0)},
+		{ID: onnx("GatherND"), Since: 11, Infer: inferGatherND, Kernel: kernelGatherND, Grad: gradMove(0)},
+		{ID: onnx("ReverseSequence"), Since: 10, Infer: inferReverseSequence, Kernel: kernelReverseSequence, Grad: gradMove(0)},
+		{ID: onnx("Compress"), Since: 9, Infer: inferCompress, Kernel: kernelCompress, Grad: gradMove(0)},
 		{ID: private("GatherGrad"), Infer: inferGatherGrad, Kernel: kernelGatherGrad},
 	}
 }

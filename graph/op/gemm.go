@@ -11,8 +11,8 @@ import (
 // gemmOps are the products of two matrices.
 func gemmOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Gemm"), Since: 6, Infer: inferGemm, Kernel: kernelGemm, Grad: gradGemm, Work: workProduct, Encoded: true},
-		{ID: microsoft("FusedGemm"), Since: 1, Infer: inferGemm, Kernel: kernelGemm, Work: workProduct, Encoded: true},
+		{ID: onnx("Gemm"), Since: 6, Infer: inferGemm, Kernel: kernelGemm, Grad: gradGemm, Work: workProduct, Encoded: true, Panels: graph.PanelSecond},
+		{ID: microsoft("FusedGemm"), Since: 1, Infer: inferGemm, Kernel: kernelGemm, Expand: expandFused("Gemm"), Work: workProduct, Encoded: true, Panels: graph.PanelSecond},
 	}
 }
 

@@ -19,6 +19,7 @@ type gradCase struct {
 	inputs [][]int // shapes
 	away   float64 // inputs keep this far from 0, where the function has a kink
 	build  func(b *graph.Builder, in []*graph.Value) *graph.Value
+	covers string // an operator that build itself writes out
 }
 
 func attrs(kv ...any) graph.Attrs {
@@ -141,6 +142,14 @@ func gradCases() []gradCase {
 	cases = append(cases, recurrentGradCases()...)
 	cases = append(cases, networkGradCases()...)
 	cases = append(cases, foldGradCases()...)
+	cases = append(cases, movementGradCases()...)
+	cases = append(cases, samplingGradCases()...)
+	cases = append(cases, normGradCases()...)
+	cases = append(cases, attentionFormCases()...)
+	cases = append(cases, recurrentFormCases()...)
+	for _, c := range controlGradCases() {
+		cases = append(cases, c.gradCase)
+	}
 	for _, name := range []string{"Add", "Sub", "Mul", "Div"} {
 		cases = append(cases, binaryCase(name, []int{3, 4}, []int{3, 4}), binaryCase(name, []int{2, 3, 4}, []int{4}),
 			binaryCase(name, []int{1, 3, 1}, []int{2, 1, 4}), binaryCase(name, []int{3, 4}, []int{}))
@@ -183,20 +192,26 @@ func TestGradientsEqualFiniteDifferences(t *testing.T) {
 				x = append(x, randomInput(rng, shape, tc.away))
 			}
 			y := tc.build(b, in)
-			for _, n := range b.G.Nodes {
-				covered[n.Op] = true
-			}
+			covered[graph.OpID{Name: tc.covers}] = true
+			nodes := b.G.Nodes
 			loss := weigh(b, y, rng)
+			plain := lossOf(t, b.G, loss, p, x)
 			grads, err := graph.Grad(b, loss, in)
 			if err != nil || b.Err() != nil {
 				t.Fatal(err, b.Err())
 			}
+			for _, n := range append(nodes, b.G.Nodes...) {
+				covered[n.Op] = true
+			}
 			b.G.Outputs = append([]*graph.Value{loss}, grads...)
 			checkDirection(t, b.G, p, x, rng)
+			if got := lossOf(t, b.G, loss, p, x); math.Abs(got-plain) > 1e-4*max(1, math.Abs(plain)) {
+				t.Errorf("written out for its gradient, the case gives %v, as it is %v", got, plain)
+			}
 		})
 	}
 	for _, o := range ops.All() {
-		if o.Grad != nil && !covered[o.ID] {
+		if (o.Grad != nil || o.Expand != nil) && !covered[o.ID] {
 			t.Errorf("operator %v has a gradient that no case checks", o.ID)
 		}
 	}
@@ -211,6 +226,28 @@ func weigh(b *graph.Builder, y *graph.Value, rng *rand.Rand) *graph.Value {
 	r := randomInput(rng, []int{n, 1}, 0.1)
 	row := b.Op("Reshape", nil, y, b.Const("row", tensor.Of([]int64{1, -1}, 2)))
 	return b.Op("Reshape", nil, b.Op("Gemm", nil, row, b.Const("r", r)), b.Const("scalar", tensor.New(tensor.Int64, 0)))
+}
+
+// lossOf computes the loss as the graph stands.
+func lossOf(t *testing.T, g *graph.Graph, loss *graph.Value, p *kernel.Pool, x []*tensor.Tensor) float64 {
+	t.Helper()
+	outputs := g.Outputs
+	g.Outputs = []*graph.Value{loss}
+	defer func() { g.Outputs = outputs }()
+	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := prog.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	out, err := s.Run(context.Background(), x, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return float64(out[0].F32()[0])
 }
 
 func checkDirection(t *testing.T, g *graph.Graph, p *kernel.Pool, x []*tensor.Tensor, rng *rand.Rand) {

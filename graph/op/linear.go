@@ -13,7 +13,7 @@ func linearOps() []graph.Op {
 	return []graph.Op{
 		// (x, w, bias, add) -> act(x·w + bias) + add, over the last dimension of x;
 		// attributes activation, transB
-		{ID: private("Linear"), Infer: inferLinear, Kernel: kernelLinear, Work: workProduct, Encoded: true},
+		{ID: private("Linear"), Infer: inferLinear, Kernel: kernelLinear, Work: workProduct, Encoded: true, Panels: graph.PanelSecond},
 	}
 }
 

@@ -11,9 +11,9 @@ import (
 // lossOps compare scores [n,classes,...] with labels [n,...].
 func lossOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("SoftmaxCrossEntropyLoss"), Since: 12, Infer: inferLoss(true), Kernel: kernelCrossEntropy, Grad: gradCrossEntropy},
+		{ID: onnx("SoftmaxCrossEntropyLoss"), Since: 12, Infer: inferLoss(true), Kernel: kernelCrossEntropy, Grad: gradCrossEntropy, Expand: expandCrossEntropy},
 		{ID: onnx("NegativeLogLikelihoodLoss"), Since: 12, Infer: inferLoss(false),
-			Kernel: floating(kernelLabelLoss[float32](false), kernelLabelLoss[float64](false))},
+			Kernel: floating(kernelLabelLoss[float32](false), kernelLabelLoss[float64](false)), Grad: gradLabelLoss},
 		// (log probabilities, labels, dloss) -> dscores
 		{ID: private("CrossEntropyGrad"), Infer: sameAs(0, 3, 3), Kernel: kernelCrossEntropyGrad, InPlace: []graph.Alias{{In: 0, Out: 0}}},
 		// (scores, labels) -> how many rows have their greatest score at the label

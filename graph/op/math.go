@@ -84,7 +84,7 @@ func mathOps() []graph.Op {
 	ops := []graph.Op{
 		{ID: onnx("Neg"), Since: 1, Infer: inferSigned(numbers), Kernel: signed(opNeg), Grad: gradNeg, InPlace: self},
 		{ID: onnx("Abs"), Since: 1, Infer: inferSigned(numbers), Kernel: signed(opAbs), Grad: gradAbs, InPlace: self},
-		{ID: onnx("Sign"), Since: 9, Infer: inferSigned(numbers), Kernel: signed(opSign), InPlace: self},
+		{ID: onnx("Sign"), Since: 9, Infer: inferSigned(numbers), Kernel: signed(opSign), Grad: gradCurve("FloorGrad"), InPlace: self},
 	}
 	erf := curveOps([]curve{{"Erf", 9, fixed(math.Erf), fixed(func(x float64) float64 { return 2 / math.Sqrt(math.Pi) * math.Exp(-x*x) })}}, onnx)
 	for i := range erf {
@@ -96,24 +96,25 @@ func mathOps() []graph.Op {
 }
 
 func mathCurves() []curve {
+	flat := fixed(func(float64) float64 { return 0 }) // but at the steps, which have no slope
 	return []curve{
-		{"Floor", 1, fixed(math.Floor), nil},
-		{"Ceil", 1, fixed(math.Ceil), nil},
-		{"Round", 11, fixed(math.RoundToEven), nil},
+		{"Floor", 1, fixed(math.Floor), flat},
+		{"Ceil", 1, fixed(math.Ceil), flat},
+		{"Round", 11, fixed(math.RoundToEven), flat},
 		{"Sqrt", 1, fixed(math.Sqrt), fixed(func(x float64) float64 { return 0.5 / math.Sqrt(x) })},
 		{"Reciprocal", 1, fixed(func(x float64) float64 { return 1 / x }), fixed(func(x float64) float64 { return -1 / (x * x) })},
 		{"Log", 1, fixed(math.Log), fixed(func(x float64) float64 { return 1 / x })},
 		{"Sin", 7, fixed(math.Sin), fixed(math.Cos)},
 		{"Cos", 7, fixed(math.Cos), fixed(func(x float64) float64 { return -math.Sin(x) })},
 		{"Tan", 7, fixed(math.Tan), fixed(func(x float64) float64 { return 1 + square(math.Tan(x)) })},
-		{"Asin", 7, fixed(math.Asin), nil},
-		{"Acos", 7, fixed(math.Acos), nil},
+		{"Asin", 7, fixed(math.Asin), fixed(func(x float64) float64 { return 1 / math.Sqrt(1-x*x) })},
+		{"Acos", 7, fixed(math.Acos), fixed(func(x float64) float64 { return -1 / math.Sqrt(1-x*x) })},
 		{"Atan", 7, fixed(math.Atan), fixed(func(x float64) float64 { return 1 / (1 + x*x) })},
 		{"Sinh", 9, fixed(math.Sinh), fixed(math.Cosh)},
 		{"Cosh", 9, fixed(math.Cosh), fixed(math.Sinh)},
 		{"Asinh", 9, fixed(math.Asinh), fixed(func(x float64) float64 { return 1 / math.Sqrt(1+x*x) })},
-		{"Acosh", 9, fixed(math.Acosh), nil},
-		{"Atanh", 9, fixed(math.Atanh), nil},
+		{"Acosh", 9, fixed(math.Acosh), fixed(func(x float64) float64 { return 1 / math.Sqrt(x*x-1) })},
+		{"Atanh", 9, fixed(math.Atanh), fixed(func(x float64) float64 { return 1 / (1 - x*x) })},
 	}
 }
 

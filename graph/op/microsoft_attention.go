@@ -11,9 +11,9 @@ import (
 // microsoftAttentionOps are ONNX Runtime's forms of attention.
 func microsoftAttentionOps() []graph.Op {
 	return []graph.Op{
-		{ID: microsoft("MultiHeadAttention"), Since: 1, Infer: inferMultiHead, Kernel: floating(kernelMultiHead[float32], kernelMultiHead[float64]), Work: workAttention},
-		{ID: microsoft("Attention"), Since: 1, Infer: inferPackedAttention, Kernel: floating(kernelPackedAttention[float32], kernelPackedAttention[float64]), Work: workPackedAttention},
-		{ID: microsoft("GroupQueryAttention"), Since: 1, Infer: inferGroupQuery, Kernel: floating(kernelGroupQuery[float32], kernelGroupQuery[float64]), Work: workAttention},
+		{ID: microsoft("MultiHeadAttention"), Since: 1, Infer: inferMultiHead, Kernel: floating(kernelMultiHead[float32], kernelMultiHead[float64]), Expand: expandMultiHead, Work: workAttention},
+		{ID: microsoft("Attention"), Since: 1, Infer: inferPackedAttention, Kernel: floating(kernelPackedAttention[float32], kernelPackedAttention[float64]), Expand: expandPackedAttention, Work: workPackedAttention},
+		{ID: microsoft("GroupQueryAttention"), Since: 1, Infer: inferGroupQuery, Kernel: floating(kernelGroupQuery[float32], kernelGroupQuery[float64]), Expand: expandGroupQuery, Work: workAttention},
 	}
 }
 

@@ -13,12 +13,12 @@ func microsoftNormOps() []graph.Op {
 	return []graph.Op{
 		// (x, skip, gamma, beta, bias)
 		{ID: microsoft("SkipLayerNormalization"), Since: 1, Infer: inferSkipNorm(5),
-			Kernel: floating(kernelSkipNorm[float32](false), kernelSkipNorm[float64](false))},
+			Kernel: floating(kernelSkipNorm[float32](false), kernelSkipNorm[float64](false)), Expand: expandSkipNorm(false)},
 		// (x, skip, gamma, bias)
 		{ID: microsoft("SkipSimplifiedLayerNormalization"), Since: 1, Infer: inferSkipNorm(4),
-			Kernel: floating(kernelSkipNorm[float32](true), kernelSkipNorm[float64](true))},
+			Kernel: floating(kernelSkipNorm[float32](true), kernelSkipNorm[float64](true)), Expand: expandSkipNorm(true)},
 		{ID: microsoft("EmbedLayerNormalization"), Since: 1, Infer: inferEmbedNorm,
-			Kernel: floating(kernelEmbedNorm[float32], kernelEmbedNorm[float64])},
+			Kernel: floating(kernelEmbedNorm[float32], kernelEmbedNorm[float64]), Expand: expandEmbedNorm},
 	}
 }
 

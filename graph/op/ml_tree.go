@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -135,37 +136,66 @@ func aggregateOf(a graph.Attrs) (aggregate, error) {
 	return 0, fmt.Errorf("aggregate_function %q is not known", name)
 }
 
-// score adds up what the trees give a row to each target; given tells which
-// targets got anything.
-func (f *forest) score(row []float64, how aggregate, scores []float64, given []bool) error {
-	clear(scores)
-	clear(given)
+// ballot is what the trees give to a row.
+type ballot struct {
+	how    aggregate
+	scores []float64 // of each target
+	given  []bool    // which targets got anything
+	at     []int32   // for packedForest: the place of a leaf in each tree
+}
+
+func (b *ballot) clear() {
+	clear(b.scores)
+	clear(b.given)
+}
+
+func (b *ballot) count(votes []vote) {
+	for _, v := range votes {
+		switch s := &b.scores[v.target]; {
+		case b.how == minimum && b.given[v.target]:
+			*s = min(*s, v.weight)
+		case b.how == maximum && b.given[v.target]:
+			*s = max(*s, v.weight)
+		default:
+			*s += v.weight
+		}
+		b.given[v.target] = true
+	}
+}
+
+// close ends the count of so many trees.
+func (b *ballot) close(trees int) {
+	if b.how == average {
+		for i := range b.scores {
+			b.scores[i] /= float64(trees)
+		}
+	}
+}
+
+// score counts what the trees give to a row, in their order.
+func (f *forest) score(row []float64, b *ballot) error {
+	b.clear()
 	for _, root := range f.roots {
 		votes, err := f.leaf(root, row)
 		if err != nil {
 			return err
 		}
-		for _, v := range votes {
-			switch s := &scores[v.target]; {
-			case how == minimum && given[v.target]:
-				*s = min(*s, v.weight)
-			case how == maximum && given[v.target]:
-				*s = max(*s, v.weight)
-			default:
-				*s += v.weight
-			}
-			given[v.target] = true
-		}
+		b.count(votes)
 	}
-	if how == average {
-		for i := range scores {
-			scores[i] /= float64(len(f.roots))
-		}
-	}
+	b.close(len(f.roots))
 	return nil
 }
 
-// treeRun computes the scores of each row and hands them on.
+func (p *packedForest) score(row []float32, b *ballot) {
+	b.clear()
+	p.walk(row, b.at)
+	for _, at := range b.at {
+		b.count(p.given(at))
+	}
+	b.close(len(p.roots))
+}
+
+// treeRun computes the scores of each row and hands them on, by several threads.
 func treeRun(c *graph.Call, f *forest, targets int, how aggregate, each func(row int, scores []float64, given []bool)) (func() error, error) {
 	in := newFeatures(c.In[0])
 	if err := f.check(in.width, targets); err != nil {
@@ -174,18 +204,46 @@ func treeRun(c *graph.Call, f *forest, targets int, how aggregate, each func(row
 	if len(f.roots) == 0 {
 		return nil, fmt.Errorf("it has no trees")
 	}
-	scores, given := make([]float64, targets), make([]bool, targets)
+	var packed *packedForest
+	if c.In[0].DType() == tensor.Float32 && in.width > 0 {
+		packed = packForest(f)
+	}
+	ballots := make([]ballot, c.Pool.Threads())
+	for i := range ballots {
+		ballots[i] = ballot{how: how, scores: make([]float64, targets), given: make([]bool, targets), at: make([]int32, len(f.roots))}
+	}
+	var failed atomic.Pointer[error]
+	row := func(i int, b *ballot) error {
+		if packed != nil {
+			if x := c.In[0].F32()[i*in.width:][:in.width]; packed.takes(x) {
+				packed.score(x, b)
+				return nil
+			}
+		}
+		return f.score(in.row(i), b)
+	}
+	rows := func(lo, hi, worker int) {
+		for i := lo; i < hi; i++ {
+			b := &ballots[worker]
+			if err := row(i, b); err != nil {
+				failed.CompareAndSwap(nil, &err)
+				return
+			}
+			each(i, b.scores, b.given)
+		}
+	}
 	return func() error {
 		in.read()
-		for i := range in.rows {
-			if err := f.score(in.row(i), how, scores, given); err != nil {
-				return err
-			}
-			each(i, scores, given)
+		c.Pool.For(in.rows, rowsForTrees/len(f.roots)+1, rows)
+		if err := failed.Swap(nil); err != nil {
+			return *err
 		}
 		return nil
 	}, nil
 }
+
+// rowsForTrees is the number of trees walked that is worth another thread: 10 µs.
+const rowsForTrees = 512
 
 func inferTreeEnsemble(c *graph.Infer) error {
 	if err := c.Require(1, 1); err != nil {

@@ -13,7 +13,7 @@ func axesOps() []graph.Op {
 		{ID: onnx("DepthToSpace"), Since: 1, Infer: inferDepthToSpace, Kernel: stridedKernel(planDepthToSpace), Grad: gradDepthToSpace},
 		{ID: onnx("SpaceToDepth"), Since: 1, Infer: inferSpaceToDepth, Kernel: stridedKernel(planSpaceToDepth), Grad: gradSpaceToDepth},
 		{ID: onnx("Expand"), Since: 8, Infer: inferExpand, Kernel: stridedKernel(planExpand), Grad: gradExpand},
-		{ID: onnx("Tile"), Since: 6, Infer: inferTile, Kernel: stridedKernel(planTile)},
+		{ID: onnx("Tile"), Since: 6, Infer: inferTile, Kernel: stridedKernel(planTile), Grad: gradMove(0)},
 	}
 }
 

@@ -11,11 +11,11 @@ import (
 // normalizeOps bring groups of elements to mean 0 and variance 1, or to length 1.
 func normalizeOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("InstanceNormalization"), Since: 1, Infer: inferChannelNorm, Kernel: floating(kernelGroupNorm[float32], kernelGroupNorm[float64])},
-		{ID: onnx("GroupNormalization"), Since: 18, Infer: inferChannelNorm, Kernel: floating(kernelGroupNorm[float32], kernelGroupNorm[float64])},
-		{ID: onnx("LpNormalization"), Since: 1, Infer: inferFloatLike, Kernel: floating(kernelLpNorm[float32], kernelLpNorm[float64])},
-		{ID: onnx("LRN"), Since: 1, Infer: inferLRN, Kernel: floating(kernelLRN[float32], kernelLRN[float64])},
-		{ID: onnx("MeanVarianceNormalization"), Since: 9, Infer: inferFloatLike, Kernel: floating(kernelMVN[float32], kernelMVN[float64])},
+		{ID: onnx("InstanceNormalization"), Since: 1, Infer: inferChannelNorm, Kernel: floating(kernelGroupNorm[float32], kernelGroupNorm[float64]), Grad: gradGroupNorm},
+		{ID: onnx("GroupNormalization"), Since: 18, Infer: inferChannelNorm, Kernel: floating(kernelGroupNorm[float32], kernelGroupNorm[float64]), Grad: gradGroupNorm},
+		{ID: onnx("LpNormalization"), Since: 1, Infer: inferFloatLike, Kernel: floating(kernelLpNorm[float32], kernelLpNorm[float64]), Expand: expandLpNorm},
+		{ID: onnx("LRN"), Since: 1, Infer: inferLRN, Kernel: floating(kernelLRN[float32], kernelLRN[float64]), Expand: expandLRN},
+		{ID: onnx("MeanVarianceNormalization"), Since: 9, Infer: inferFloatLike, Kernel: floating(kernelMVN[float32], kernelMVN[float64]), Expand: expandMVN},
 	}
 }
 

@@ -16,7 +16,7 @@ func batchNormOps() []graph.Op {
 	byMode := func(n *graph.Node) bool { return n.Attrs.Int("training_mode", 0) != 0 }
 	define := func(since int, training func(*graph.Node) bool) graph.Op {
 		return graph.Op{ID: onnx("BatchNormalization"), Since: since, Infer: inferBatchNorm(training),
-			Kernel: floating(kernelBatchNorm[float32](training), kernelBatchNorm[float64](training))}
+			Kernel: floating(kernelBatchNorm[float32](training), kernelBatchNorm[float64](training)), Expand: expandBatchNorm(training)}
 	}
 	return []graph.Op{define(1, isTest), define(7, byOutputs), define(14, byMode)}
 }

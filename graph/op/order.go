@@ -31,8 +31,8 @@ func orderOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("ArgMax"), Since: 1, Infer: inferArg, Kernel: argMax.prepare},
 		{ID: onnx("ArgMin"), Since: 1, Infer: inferArg, Kernel: argMin.prepare},
-		{ID: onnx("TopK"), Since: 1, Infer: inferTopK(false), Kernel: topK.prepare},
-		{ID: onnx("TopK"), Since: 10, Infer: inferTopK(true), Kernel: topK.prepare},
+		{ID: onnx("TopK"), Since: 1, Infer: inferTopK(false), Kernel: topK.prepare, Grad: gradTopK},
+		{ID: onnx("TopK"), Since: 10, Infer: inferTopK(true), Kernel: topK.prepare, Grad: gradTopK},
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 
 func padOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Pad"), Since: 2, Infer: inferPad, Kernel: unpacked(kernelPad)},
-		{ID: onnx("CenterCropPad"), Since: 18, Infer: inferCenterCropPad, Kernel: kernelCenterCropPad},
+		{ID: onnx("Pad"), Since: 2, Infer: inferPad, Kernel: unpacked(kernelPad), Grad: gradPad},
+		{ID: onnx("CenterCropPad"), Since: 18, Infer: inferCenterCropPad, Kernel: kernelCenterCropPad, Grad: gradMove(0)},
 	}
 }
 

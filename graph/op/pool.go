@@ -14,11 +14,11 @@ func poolOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("MaxPool"), Since: 1, Infer: inferMaxPool, Kernel: kernelMaxPool, Grad: gradMaxPool},
 		{ID: onnx("AveragePool"), Since: 1, Infer: inferPool, Kernel: floating(kernelAveragePool[float32], kernelAveragePool[float64]), Grad: gradAveragePool},
-		{ID: onnx("LpPool"), Since: 1, Infer: inferPool, Kernel: floating(kernelLpPool[float32], kernelLpPool[float64])},
+		{ID: onnx("LpPool"), Since: 1, Infer: inferPool, Kernel: floating(kernelLpPool[float32], kernelLpPool[float64]), Expand: expandLpPool},
 		{ID: onnx("GlobalAveragePool"), Since: 1, Infer: inferGlobalPool, Kernel: floating(kernelGlobalAverage[float32], kernelGlobalAverage[float64]), Grad: gradGlobalAverage},
-		{ID: onnx("GlobalMaxPool"), Since: 1, Infer: inferGlobalPool, Kernel: floating(kernelGlobalMax[float32], kernelGlobalMax[float64])},
-		{ID: onnx("GlobalLpPool"), Since: 1, Infer: inferGlobalPool, Kernel: floating(kernelGlobalLp[float32], kernelGlobalLp[float64])},
-		{ID: onnx("MaxUnpool"), Since: 9, Infer: inferMaxUnpool, Kernel: kernelMaxUnpool},
+		{ID: onnx("GlobalMaxPool"), Since: 1, Infer: inferGlobalPool, Kernel: floating(kernelGlobalMax[float32], kernelGlobalMax[float64]), Expand: expandGlobalMax},
+		{ID: onnx("GlobalLpPool"), Since: 1, Infer: inferGlobalPool, Kernel: floating(kernelGlobalLp[float32], kernelGlobalLp[float64]), Expand: expandGlobalLp},
+		{ID: onnx("MaxUnpool"), Since: 9, Infer: inferMaxUnpool, Kernel: kernelMaxUnpool, Grad: gradMaxUnpool},
 		// (dy, x, y) -> dx
 		{ID: private("MaxPoolGrad"), Infer: sameAs(1, 3, 3), Kernel: kernelMaxPoolGrad},
 		// (dy, x) -> dx; x gives the shape alone

@@ -14,7 +14,7 @@ import (
 func rnnOps() []graph.Op {
 	define := func(name string, kind recurrentKind) []graph.Op {
 		return []graph.Op{
-			{ID: onnx(name), Since: 1, Infer: inferRecurrent(kind), Kernel: kernelRecurrent(kind), Grad: gradRecurrent(name, kind), Work: workRecurrent},
+			{ID: onnx(name), Since: 1, Infer: inferRecurrent(kind), Kernel: kernelRecurrent(kind), Grad: gradRecurrent(name, kind), Expand: expandRecurrent(name, kind), Work: workRecurrent, Encoded: true, Panels: panelsRecurrent(kind)},
 			// As ONNX's; further results: gates of every step, cell states or inner products.
 			{ID: private(name), Infer: inferRecurrentSaved(kind), Kernel: kernelFast(kind), Work: workRecurrent},
 		}
@@ -143,11 +143,26 @@ func kernelFast(kind recurrentKind) preparer {
 func kernelRecurrent(kind recurrentKind) preparer {
 	return floating(
 		func(c *graph.Call) (func() error, error) {
-			if dirs, err := directions(c.Node); err == nil && plainRecurrent(c.Node, kind, len(dirs)) == "" {
+			if plainRecurrent(c.Node, kind) == "" {
 				return prepareFastRecurrent(c, kind)
+			}
+			for _, v := range c.Node.Inputs {
+				if v != nil && v.Const != nil && v.Const.Encoding != graph.Dense {
+					return nil, fmt.Errorf("%s is in encoding %q, which is not read here", v.Name, v.Const.Encoding)
+				}
 			}
 			return prepareRecurrent[float32](c, kind)
 		},
 		func(c *graph.Call) (func() error, error) { return prepareRecurrent[float64](c, kind) },
 	)
+}
+
+// panelsRecurrent: the fused kernels read both matrices of weights packed.
+func panelsRecurrent(kind recurrentKind) func(*graph.Node) []graph.Panel {
+	return func(n *graph.Node) []graph.Panel {
+		if plainRecurrent(n, kind) != "" {
+			return nil
+		}
+		return []graph.Panel{{In: inWeight, Transposed: true}, {In: inRecurrence, Transposed: true}}
+	}
 }

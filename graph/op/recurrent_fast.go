@@ -15,7 +15,7 @@ import (
 // for the gradient.
 
 // plainRecurrent says why a node does not have that form, or nothing.
-func plainRecurrent(n *graph.Node, kind recurrentKind, dirs int) string {
+func plainRecurrent(n *graph.Node, kind recurrentKind) string {
 	names, _ := n.Attrs["activations"].([]string)
 	for i, name := range names {
 		want := kind.defaults[i%len(kind.defaults)]
@@ -105,16 +105,15 @@ func ofDirection(t *tensor.Tensor, d, dirs int) []float32 {
 // LSTM's cell states, GRU's inner products) of every step are outputs.
 type fastRecurrent struct {
 	recurrentSizes
-	c                      *graph.Call
-	states                 int
-	input, rec             kernel.Gemm
-	lstm                   kernel.LSTMCell
-	gru                    kernel.GRUCell
-	curve                  kernel.Unary
-	gateBuffer, h, cell    []float32
-	hr, inner, bias, rbias []float32
-	packed, scratch        []float32
-	active                 []bool
+	c                    *graph.Call
+	states               int
+	input                kernel.Gemm
+	gateBuffers          []float32   // where they are no output: [directions][seq·batch][width]
+	bias, rbias          [][]float32 // of each direction: of the sums; of GRU's products with the state
+	recurrence           [][]float32 // packed
+	inputRoom, lanesRoom int         // floats of scratch: of the input's product, of a lane's
+	lanes                []*recurrentLane
+	each                 func(lo, hi, worker int)
 }
 
 // floatsOf cuts a piece of n floats off the front of memory.
@@ -124,7 +123,8 @@ func floatsOf(memory *[]float32, n int) []float32 {
 	return piece
 }
 
-func packedInput(n *graph.Node, i int) bool {
+// isPanels reports whether an input of a node is packed.
+func isPanels(n *graph.Node, i int) bool {
 	v := n.Input(i)
 	return v != nil && v.Const != nil && v.Const.Encoding == graph.PanelB
 }
@@ -134,18 +134,59 @@ func prepareFastRecurrent(c *graph.Call, kind recurrentKind) (func() error, erro
 	if err != nil {
 		return nil, err
 	}
-	r := &fastRecurrent{recurrentSizes: sizes, c: c, states: kind.states, active: make([]bool, sizes.batch)}
-	n, gh := r.batch*r.hidden, r.width()
-	r.input = kernel.Gemm{M: r.seq * r.batch, N: gh, K: r.in, TransB: true, BiasAxis: kernel.BiasColumn}
-	r.rec = kernel.Gemm{M: r.batch, N: gh, K: r.hidden, Accumulate: r.gates != 3}
-	if r.gates == 3 {
-		r.rec.BiasAxis = kernel.BiasColumn
+	r := &fastRecurrent{recurrentSizes: sizes, c: c, states: kind.states}
+	r.input = kernel.Gemm{M: r.seq * r.batch, N: r.width(), K: r.in, TransB: true, BiasAxis: kernel.BiasColumn}
+	if isPanels(c.Node, inWeight) {
+		r.input.Packed = make([]float32, 0) // planned as packed
 	}
-	r.rec.Packed = make([]float32, 0) // planned as packed
-	gemm := max(r.input.ScratchLen(c.Pool), r.rec.ScratchLen(c.Pool))
-	packed := kernel.PackedLen(r.hidden, gh, c.Pool.ISA())
-	c.Reserve(4 * (r.steps(gh) + 3*n + r.batch*gh + 2*gh + packed + gemm))
+	r.inputRoom = r.input.ScratchLen(c.Pool)
+	dirs := len(r.dirs)
+	rows := r.laneRows(c.Pool)
+	for d := range dirs {
+		for from := 0; from < r.batch; from += rows {
+			r.lanes = append(r.lanes, newRecurrentLane(r, d, from, min(rows, r.batch-from)))
+		}
+	}
+	r.bias, r.rbias, r.recurrence = make([][]float32, dirs), make([][]float32, dirs), make([][]float32, dirs)
+	r.each = func(lo, hi, _ int) {
+		for _, l := range r.lanes[lo:hi] {
+			l.run()
+		}
+	}
+	c.Reserve(4 * r.room())
 	return r.run, nil
+}
+
+// laneRows is how many sequences a lane takes. Where there are fewer directions than
+// threads, the sequences are divided too, as long as a thread's cache holds what all
+// of them read in each step, the recurrence.
+func (r *fastRecurrent) laneRows(p *kernel.Pool) int {
+	const fewest, cacheFloats = 4, 192 << 10
+	if r.width()*r.hidden > cacheFloats {
+		return max(r.batch, 1)
+	}
+	parts := (p.Threads() + len(r.dirs) - 1) / len(r.dirs)
+	return max(fewest, (r.batch+parts-1)/parts)
+}
+
+func (r *fastRecurrent) packedLen() int {
+	if isPanels(r.c.Node, inRecurrence) {
+		return 0
+	}
+	return kernel.PackedLen(r.hidden, r.width(), r.c.Pool.ISA())
+}
+
+// room is the number of floats of scratch.
+func (r *fastRecurrent) room() int {
+	n := r.inputRoom
+	for _, l := range r.lanes {
+		n += l.room()
+	}
+	each := 2*r.width() + r.packedLen()
+	if r.output(1+r.states) == nil {
+		each += r.steps(r.width())
+	}
+	return n + len(r.dirs)*each
 }
 
 func (r *fastRecurrent) run() error {
@@ -154,78 +195,79 @@ func (r *fastRecurrent) run() error {
 			return err
 		}
 	}
-	memory, n, gh := r.c.ScratchF32(), r.batch*r.hidden, r.width()
-	r.gateBuffer = floatsOf(&memory, r.steps(gh))
-	r.h, r.cell, r.inner = floatsOf(&memory, n), floatsOf(&memory, n), floatsOf(&memory, n)
-	r.hr, r.bias, r.rbias = floatsOf(&memory, r.batch*gh), floatsOf(&memory, gh), floatsOf(&memory, gh)
-	r.packed = floatsOf(&memory, kernel.PackedLen(r.hidden, gh, r.c.Pool.ISA()))
-	r.scratch = memory
-	for d, reverse := range r.dirs {
-		r.begin(d)
-		for i := range r.seq {
-			r.step(i, d, reverse)
-		}
-		r.finish(d)
+	memory := r.c.ScratchF32()
+	if r.output(1+r.states) == nil {
+		r.gateBuffers = floatsOf(&memory, len(r.dirs)*r.steps(r.width()))
+	}
+	scratch := floatsOf(&memory, r.inputRoom)
+	for d := range r.dirs {
+		r.biases(d, &memory)
+		r.pack(d, &memory)
+		r.weigh(d, scratch)
+	}
+	for _, l := range r.lanes {
+		l.begin(&memory)
+	}
+	if 2*len(r.lanes) > r.c.Pool.Threads() {
+		r.c.Pool.For(len(r.lanes), 1, r.each)
+	} else { // there is more to gain from dividing the products
+		r.each(0, len(r.lanes), 0)
 	}
 	return nil
 }
 
-// weight points a product at a direction's weight, packed before or now.
-func (r *fastRecurrent) weight(g *kernel.Gemm, input, d, cols int) {
-	w := ofDirection(r.c.In[input], d, len(r.dirs))
-	if packedInput(r.c.Node, input) {
-		size := kernel.PackedLen(cols, r.width(), r.c.Pool.ISA())
-		g.Packed = r.c.In[input].F32()[d*size:][:size]
-		return
-	}
-	if g == &r.rec {
-		kernel.PackB(r.packed, w, cols, r.width(), 0, true, r.c.Pool.ISA())
-		g.Packed = r.packed
-		return
-	}
-	g.B = w
-}
-
-// begin computes what the input gives to all gates of direction d, and its states.
-func (r *fastRecurrent) begin(d int) {
-	r.weight(&r.input, inWeight, d, r.in)
-	r.weight(&r.rec, inRecurrence, d, r.hidden)
-	r.biases(d)
+// gatesOf are the sums, then the gates, of direction d: [seq][batch][width].
+func (r *fastRecurrent) gatesOf(d int) []float32 {
 	if out := r.output(1 + r.states); out != nil {
-		r.gateBuffer = ofDirection(out, d, len(r.dirs))
+		return ofDirection(out, d, len(r.dirs))
 	}
-	r.input.A, r.input.C, r.input.Bias = r.c.F32(inX), r.gateBuffer, r.bias
-	r.input.Run(r.c.Pool, r.scratch)
-	r.initial(r.h, inH, d)
-	if r.gates == 4 {
-		r.initial(r.cell, inC, d)
-	}
+	n := r.steps(r.width())
+	return r.gateBuffers[d*n:][:n]
 }
 
-// biases adds the two biases up; GRU's candidate keeps its own apart.
-func (r *fastRecurrent) biases(d int) {
-	clear(r.bias)
-	clear(r.rbias)
+// weigh computes what the input gives to all gates of direction d.
+func (r *fastRecurrent) weigh(d int, scratch []float32) {
+	g := &r.input
+	if isPanels(r.c.Node, inWeight) {
+		size := kernel.PackedLen(r.in, r.width(), r.c.Pool.ISA())
+		g.Packed = r.c.F32(inWeight)[d*size:][:size]
+	} else {
+		g.B = ofDirection(r.c.In[inWeight], d, len(r.dirs))
+	}
+	g.A, g.C, g.Bias = r.c.F32(inX), r.gatesOf(d), r.bias[d]
+	g.Run(r.c.Pool, scratch)
+}
+
+// pack finds the packed recurrence of direction d, or packs it.
+func (r *fastRecurrent) pack(d int, memory *[]float32) {
+	isa := r.c.Pool.ISA()
+	if isPanels(r.c.Node, inRecurrence) {
+		size := kernel.PackedLen(r.hidden, r.width(), isa)
+		r.recurrence[d] = r.c.F32(inRecurrence)[d*size:][:size]
+		return
+	}
+	r.recurrence[d] = floatsOf(memory, r.packedLen())
+	kernel.PackB(r.recurrence[d], ofDirection(r.c.In[inRecurrence], d, len(r.dirs)), r.hidden, r.width(), 0, true, isa)
+}
+
+// biases adds the two biases up; GRU's products with the state keep their own.
+func (r *fastRecurrent) biases(d int, memory *[]float32) {
+	gh := r.width()
+	bias, rbias := floatsOf(memory, gh), floatsOf(memory, gh)
+	r.bias[d], r.rbias[d] = bias, rbias
+	clear(bias)
+	clear(rbias)
 	if !r.c.Has(inBias) {
 		return
 	}
-	gh := r.width()
 	b := ofDirection(r.c.In[inBias], d, len(r.dirs))
-	copy(r.bias, b[:gh])
+	copy(bias, b[:gh])
 	if r.gates == 3 {
-		copy(r.rbias, b[gh:])
+		copy(rbias, b[gh:])
 		return
 	}
 	for i, v := range b[gh:] {
-		r.bias[i] += v
-	}
-}
-
-func (r *fastRecurrent) initial(state []float32, input, d int) {
-	if r.c.Has(input) {
-		copy(state, ofDirection(r.c.In[input], d, len(r.dirs)))
-	} else {
-		clear(state)
+		bias[i] += v
 	}
 }
 
@@ -234,77 +276,6 @@ func (r *fastRecurrent) output(i int) *tensor.Tensor {
 		return r.c.Out[i]
 	}
 	return nil
-}
-
-func (r *fastRecurrent) step(i, d int, reverse bool) {
-	t, n, pool := r.time(i, reverse), r.batch*r.hidden, r.c.Pool
-	active := r.activeAt(t, r.active)
-	gates := r.gateBuffer[t*r.batch*r.width():][:r.batch*r.width()]
-	r.rec.A, r.rec.C, r.rec.Bias = r.h, gates, nil
-	if r.gates == 3 {
-		r.rec.C, r.rec.Bias = r.hr, r.rbias
-	}
-	if i > 0 || r.c.Has(inH) || r.gates == 3 {
-		r.rec.Run(pool, r.scratch)
-	}
-	saved := r.output(2 + r.states)
-	switch r.gates {
-	case 1:
-		r.stepRNN(gates, active)
-	case 3:
-		inner := r.inner
-		if saved != nil {
-			inner = ofDirection(saved, d, len(r.dirs))[t*n:][:n]
-		}
-		r.gru = kernel.GRUCell{Gates: gates, Rec: r.hr, Prev: r.h, H: r.h, Inner: inner, Active: active, Rows: r.batch, Hidden: r.hidden}
-		r.gru.Run(pool)
-	default:
-		r.lstm = kernel.LSTMCell{Gates: gates, Prev: r.cell, C: r.cell, H: r.h, Active: active, Rows: r.batch, Hidden: r.hidden}
-		r.lstm.Run(pool)
-		if saved != nil {
-			copy(ofDirection(saved, d, len(r.dirs))[t*n:], r.cell)
-		}
-	}
-	if r.output(0) != nil {
-		r.record(t, d, active)
-	}
-}
-
-func (r *fastRecurrent) stepRNN(gates []float32, active []bool) {
-	r.curve.Op, r.curve.X, r.curve.Y = kernel.OpTanh, gates, gates
-	if r.relu {
-		r.curve.Op = kernel.OpReLU
-	}
-	r.curve.Run(r.c.Pool)
-	if active == nil {
-		copy(r.h, gates)
-		return
-	}
-	for b, on := range active {
-		if on {
-			copy(r.h[b*r.hidden:][:r.hidden], gates[b*r.hidden:])
-		}
-	}
-}
-
-// record copies the states to their time in the output, and 0 where a sequence is over.
-func (r *fastRecurrent) record(t, d int, active []bool) {
-	n := r.batch * r.hidden
-	y := r.c.Out[0].F32()[(t*len(r.dirs)+d)*n:][:n]
-	copy(y, r.h)
-	for b, on := range active {
-		if !on {
-			clear(y[b*r.hidden:][:r.hidden])
-		}
-	}
-}
-
-func (r *fastRecurrent) finish(d int) {
-	for i, state := range [][]float32{r.h, r.cell}[:r.states] {
-		if out := r.output(1 + i); out != nil {
-			copy(ofDirection(out, d, len(r.dirs)), state)
-		}
-	}
 }
 
 // inferRecurrentSaved is the shape rule of the private operators: after the
@@ -328,11 +299,7 @@ func inferRecurrentSaved(kind recurrentKind) func(*graph.Infer) error {
 // gradRecurrent has the node keep its gates and adds the gradient of all inputs.
 func gradRecurrent(name string, kind recurrentKind) func(*graph.Gradient) error {
 	return func(g *graph.Gradient) error {
-		dirs, err := directions(g.Node)
-		if err != nil {
-			return err
-		}
-		if why := plainRecurrent(g.Node, kind, len(dirs)); why != "" {
+		if why := plainRecurrent(g.Node, kind); why != "" {
 			return fmt.Errorf("%s has no gradient: %s", name, why)
 		}
 		keep := []int{0, 1 + kind.states}

@@ -111,7 +111,7 @@ func spreadOps() []graph.Op {
 	return []graph.Op{
 		{ID: private("Spread"), Infer: sameAs(1, 2, 2), Kernel: kernelSpread},
 		{ID: private("Collect"), Infer: sameAs(1, 2, 2), Kernel: kernelCollect},
-		{ID: private("OnesLike"), Infer: sameAs(0, 1, 1), Kernel: kernelOnesLike},
+		{ID: private("OnesLike"), Infer: sameAs(0, 1, 1), Kernel: kernelOnesLike, Grad: gradNothing},
 	}
 }
 
@@ -198,6 +198,9 @@ func kernelOnesLike(c *graph.Call) (func() error, error) {
 		return nil
 	}, nil
 }
+
+// gradNothing is for results that do not move with the input.
+func gradNothing(*graph.Gradient) error { return nil }
 
 // gradExtreme: the inputs that are the greatest, or least, share the gradient.
 func gradExtreme(g *graph.Gradient) error {

@@ -17,6 +17,7 @@ func resizeOps() []graph.Op {
 			ID: onnx(name), Since: since,
 			Infer:  func(c *graph.Infer) error { return s.infer(c) },
 			Kernel: widened(wholeNumbers(func(c *graph.Call) (func() error, error) { return s.kernel(c) })),
+			Grad:   func(g *graph.Gradient) error { return s.grad(g) },
 		}
 	}
 	return []graph.Op{

@@ -13,10 +13,10 @@ func rotaryOps() []graph.Op {
 	return []graph.Op{
 		// (x, cos, sin, positions)
 		{ID: onnx("RotaryEmbedding"), Since: 23, Infer: inferRotary(rotaryInputs{cos: 1, sin: 2, positions: 3}),
-			Kernel: floating(kernelRotary[float32](rotaryInputs{1, 2, 3}), kernelRotary[float64](rotaryInputs{1, 2, 3}))},
+			Kernel: floating(kernelRotary[float32](rotaryInputs{1, 2, 3}), kernelRotary[float64](rotaryInputs{1, 2, 3})), Grad: rotaryInputs{1, 2, 3}.grad},
 		// (x, positions, cos, sin)
 		{ID: microsoft("RotaryEmbedding"), Since: 1, Infer: inferRotary(rotaryInputs{cos: 2, sin: 3, positions: 1}),
-			Kernel: floating(kernelRotary[float32](rotaryInputs{2, 3, 1}), kernelRotary[float64](rotaryInputs{2, 3, 1}))},
+			Kernel: floating(kernelRotary[float32](rotaryInputs{2, 3, 1}), kernelRotary[float64](rotaryInputs{2, 3, 1})), Grad: rotaryInputs{2, 3, 1}.grad},
 	}
 }
 

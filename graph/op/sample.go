@@ -13,9 +13,9 @@ import (
 // together again.
 func sampleOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("GridSample"), Since: 16, Infer: inferGridSample, Kernel: widened(kernelGridSample)},
-		{ID: onnx("AffineGrid"), Since: 20, Infer: inferAffineGrid, Kernel: widened(kernelAffineGrid)},
-		{ID: onnx("Col2Im"), Since: 18, Infer: inferCol2Im, Kernel: widened(kernelCol2Im)},
+		{ID: onnx("GridSample"), Since: 16, Infer: inferGridSample, Kernel: widened(kernelGridSample), Grad: gradGridSample},
+		{ID: onnx("AffineGrid"), Since: 20, Infer: inferAffineGrid, Kernel: widened(kernelAffineGrid), Grad: gradAffineGrid},
+		{ID: onnx("Col2Im"), Since: 18, Infer: inferCol2Im, Kernel: widened(kernelCol2Im), Grad: gradCol2Im},
 	}
 }
 
@@ -127,55 +127,34 @@ func sampler[T float32 | float64](m gridMode, x, grid []int) func(y, x, grid []T
 func (s *samples[T]) find(point []T) {
 	s.at, s.of = append(s.at[:0], 0), append(s.of[:0], 1)
 	for d, dim := range s.dims {
-		n := s.along(point[len(point)-1-d], dim)
-		have := len(s.at)
-		for k := 1; k < n; k++ {
-			s.at, s.of = append(s.at, s.at[:have]...), append(s.of, s.of[:have]...)
+		s.multiply(d, s.along(point[len(point)-1-d], dim))
+	}
+}
+
+// multiply joins what was found with the n indices and weights of dimension d.
+func (s *samples[T]) multiply(d, n int) {
+	have := len(s.at)
+	for k := 1; k < n; k++ {
+		s.at, s.of = append(s.at, s.at[:have]...), append(s.of, s.of[:have]...)
+	}
+	for k := range n {
+		for i := k * have; i < (k+1)*have; i++ {
+			s.at[i] += s.index[k] * s.stride[d]
+			s.of[i] *= s.weight[k]
 		}
-		for k := range n {
-			for i := k * have; i < (k+1)*have; i++ {
-				s.at[i] += s.index[k] * s.stride[d]
-				s.of[i] *= s.weight[k]
-			}
-		}
-		if n == 0 {
-			s.at, s.of = s.at[:0], s.of[:0]
-			return
-		}
+	}
+	if n == 0 {
+		s.at, s.of = s.at[:0], s.of[:0]
 	}
 }
 
 // along finds the indices and weights for a coordinate in [-1, 1] of a dimension.
 func (s *samples[T]) along(v T, dim int) int {
-	x, lo, hi := ((v+1)*T(dim)-1)/2, T(-0.5), T(dim)-0.5
-	if s.m.align {
-		x, lo, hi = (v+1)/2*T(dim-1), 0, T(dim-1)
-	}
-	if s.m.mode == "nearest" {
-		x = T(math.RoundToEven(float64(x)))
-	}
-	const far = 1 << 30
-	switch {
-	case x != x:
-		x = lo
-	case x < lo || x > hi:
-		x = min(max(x, -far), far)
-		if s.m.padding == "border" {
-			x = min(max(x, 0), T(dim-1))
-		} else if s.m.padding == "reflection" {
-			x = reflect(x, lo, hi)
-		}
-	}
+	x, _ := s.position(v, dim)
 	floor := T(math.Floor(float64(x)))
 	first, n, ratio := int(floor), 0, float64(x-floor)
 	add := func(i int, w float64) {
-		switch s.m.padding {
-		case "border":
-			i = min(max(i, 0), dim-1)
-		case "reflection":
-			i = min(max(int(reflect(T(i), lo, hi)), 0), dim-1)
-		}
-		if i >= 0 && i < dim {
+		if i, ok := s.inside(i, dim); ok {
 			s.index[n], s.weight[n] = i, T(w)
 			n++
 		}
@@ -192,6 +171,50 @@ func (s *samples[T]) along(v T, dim int) int {
 		}
 	}
 	return n
+}
+
+// position is where a coordinate lies along a dimension of dim elements, and how
+// much it moves there with the coordinate.
+func (s *samples[T]) position(v T, dim int) (x, slope T) {
+	x, slope = ((v+1)*T(dim)-1)/2, T(dim)/2
+	lo, hi := T(-0.5), T(dim)-0.5
+	if s.m.align {
+		x, slope, lo, hi = (v+1)/2*T(dim-1), T(dim-1)/2, 0, T(dim-1)
+	}
+	if s.m.mode == "nearest" {
+		x = T(math.RoundToEven(float64(x)))
+	}
+	const far = 1 << 30
+	switch {
+	case x != x:
+		x = lo
+	case x < lo || x > hi:
+		x = min(max(x, -far), far)
+		if s.m.padding == "border" {
+			x, slope = min(max(x, 0), T(dim-1)), 0
+		} else if s.m.padding == "reflection" {
+			if length := float64(hi - lo); length > 0 && math.Mod(math.Abs(float64(x-lo)), 2*length) > length != (x < lo) {
+				slope = -slope
+			}
+			x = reflect(x, lo, hi)
+		}
+	}
+	return x, slope
+}
+
+// inside is the element that an index beside the image stands for; false if none.
+func (s *samples[T]) inside(i, dim int) (int, bool) {
+	switch s.m.padding {
+	case "border":
+		i = min(max(i, 0), dim-1)
+	case "reflection":
+		lo, hi := T(-0.5), T(dim)-0.5
+		if s.m.align {
+			lo, hi = 0, T(dim-1)
+		}
+		i = min(max(int(reflect(T(i), lo, hi)), 0), dim-1)
+	}
+	return i, i >= 0 && i < dim
 }
 
 // reflect mirrors x at the borders until it is between them.

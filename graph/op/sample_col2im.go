@@ -137,34 +137,39 @@ func col2im[T arithmetic](c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	planes, size := c.Out[0].Shape()[:2].Len(), image.Len()
 	return func() error {
-		block := tensor.Shape(intsIn(c.In[2]))
-		at := p.positions(image, block)
-		if at.Len()*block.Len()*planes != c.In[0].Len() {
-			return fmt.Errorf("%v patches of %v do not fit data of shape %v", at, block, c.In[0].Shape())
-		}
 		from, to := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
 		clear(to)
-		inBlock, position := make([]int, len(image)), make([]int, len(image))
-		stride := dense(image)
-		for plane := range planes {
-			dst := to[plane*size:][:size]
-			clear(inBlock)
-			for range block.Len() {
-				clear(position)
-				for range at.Len() {
-					if k, ok := p.target(position, inBlock, image, stride); ok {
-						dst[k] += from[0]
-					}
-					from = from[1:]
-					next(position, at)
-				}
-				next(inBlock, block)
-			}
-		}
-		return nil
+		return p.each(c.Out[0].Shape(), c.In[2], len(from), func(at, k int) { to[k] += from[at] })
 	}, nil
+}
+
+// each calls f for every element of the patches, in the order in which they lie,
+// that is not in the padding: at is its offset, k that in the images of a shape.
+func (p patches) each(shape tensor.Shape, blocks *tensor.Tensor, n int, f func(at, k int)) error {
+	image, planes := shape[2:], shape[:2].Len()
+	block, size := tensor.Shape(intsIn(blocks)), image.Len()
+	positions := p.positions(image, block)
+	if positions.Len()*block.Len()*planes != n {
+		return fmt.Errorf("%v patches of %v do not fit %d elements of data", positions, block, n)
+	}
+	inBlock, position := make([]int, len(image)), make([]int, len(image))
+	stride, at := dense(image), 0
+	for plane := range planes {
+		clear(inBlock)
+		for range block.Len() {
+			clear(position)
+			for range positions.Len() {
+				if k, ok := p.target(position, inBlock, image, stride); ok {
+					f(at, plane*size+k)
+				}
+				at++
+				next(position, positions)
+			}
+			next(inBlock, block)
+		}
+	}
+	return nil
 }
 
 // target is the offset in the image of an element of a block at a position; false

@@ -11,10 +11,10 @@ import (
 func scatterOps() []graph.Op {
 	first := []graph.Alias{{In: 0, Out: 0}}
 	return []graph.Op{
-		{ID: onnx("Scatter"), Since: 9, Infer: inferScatterElements, Kernel: kernelScatterElements, InPlace: first},
-		{ID: onnx("ScatterElements"), Since: 11, Infer: inferScatterElements, Kernel: widenedReduction(kernelScatterElements), InPlace: first},
-		{ID: onnx("ScatterND"), Since: 11, Infer: inferScatterND, Kernel: widenedReduction(kernelScatterND), InPlace: first},
-		{ID: onnx("TensorScatter"), Since: 24, Infer: inferTensorScatter, Kernel: unpacked(kernelTensorScatter), InPlace: first},
+		{ID: onnx("Scatter"), Since: 9, Infer: inferScatterElements, Kernel: kernelScatterElements, Grad: gradMove(0, 2), InPlace: first},
+		{ID: onnx("ScatterElements"), Since: 11, Infer: inferScatterElements, Kernel: widenedReduction(kernelScatterElements), Grad: scattering{"ScatterElements", "GatherElements"}.grad, InPlace: first},
+		{ID: onnx("ScatterND"), Since: 11, Infer: inferScatterND, Kernel: widenedReduction(kernelScatterND), Grad: scattering{"ScatterND", "GatherND"}.grad, InPlace: first},
+		{ID: onnx("TensorScatter"), Since: 24, Infer: inferTensorScatter, Kernel: unpacked(kernelTensorScatter), Grad: gradMove(0, 1), InPlace: first},
 	}
 }
 

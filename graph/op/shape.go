@@ -18,7 +18,7 @@ func shapeOps() []graph.Op {
 		{ID: onnx("Unsqueeze"), Since: 1, Infer: inferUnsqueeze, View: true, Grad: gradLike},
 		{ID: onnx("Shape"), Since: 1, Infer: inferShape, Kernel: kernelShape},
 		{ID: onnx("Size"), Since: 1, Infer: inferSize, Kernel: kernelSize},
-		{ID: private("ReshapeLike"), Infer: inferReshapeLike, View: true},
+		{ID: private("ReshapeLike"), Infer: inferReshapeLike, Grad: gradLike, View: true},
 	}
 }
 

@@ -203,10 +203,9 @@ func gradConvTranspose(g *graph.Gradient) error {
 		return fmt.Errorf("only float32 has a gradient, not %v", x.Type.DType)
 	}
 	attrs := maps.Clone(g.Node.Attrs)
-	if pad := attrs.String("auto_pad", "NOTSET"); attrs.Ints("output_shape") != nil || pad != "NOTSET" && pad != "VALID" {
-		return fmt.Errorf("a gradient needs explicit pads, not output_shape or auto_pad %q", pad)
+	if err := explicitPads(g, attrs); err != nil {
+		return err
 	}
-	delete(attrs, "output_padding") // of less than a stride: no window begins there
 	if g.Needs(0) {
 		g.Set(0, g.Op("Conv", attrs, dy, weight))
 	}
@@ -216,5 +215,38 @@ func gradConvTranspose(g *graph.Gradient) error {
 	if g.Needs(2) {
 		g.Set(2, g.Private("SumChannels", nil, dy))
 	}
+	return nil
+}
+
+// explicitPads makes the attributes those of the convolution that the operator
+// transposes: what is cut off the reach is its padding. The output's padding is of
+// less than a stride, so that no window begins there.
+func explicitPads(g *graph.Gradient, attrs graph.Attrs) error {
+	weight, ok := g.In(1).Type.Shape[2:].Static()
+	if !ok {
+		return fmt.Errorf("the window is not known")
+	}
+	t, err := readTransposed(attrs, weight)
+	if err != nil {
+		return err
+	}
+	delete(attrs, "output_padding")
+	if t.shape == nil && (t.autoPad == "NOTSET" || t.autoPad == "VALID") {
+		return nil
+	}
+	in, ok1 := g.In(0).Type.Shape[2:].Static()
+	out, ok2 := g.Out(0).Type.Shape[2:].Static()
+	if !ok1 || !ok2 {
+		return fmt.Errorf("a gradient with output_shape or auto_pad needs sizes that are known")
+	}
+	pads := make([]int64, 2*len(in))
+	for axis := range in {
+		cut := t.cut(axis, in[axis], out[axis])
+		after := (in[axis]-1)*t.stride[axis] + t.extent(axis) - cut - out[axis]
+		pads[axis], pads[axis+len(in)] = int64(cut), int64(max(after, 0))
+	}
+	delete(attrs, "output_shape")
+	delete(attrs, "auto_pad")
+	attrs["pads"] = pads
 	return nil
 }

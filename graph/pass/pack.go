@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"fmt"
 	"unsafe"
 
 	"tandem/graph"
@@ -9,27 +10,29 @@ import (
 )
 
 // Pack rewrites constant right-hand matrices into the panels that the matrix
-// kernel of this processor reads, once instead of in every run.
+// kernel of this processor reads, once instead of in every run. Which inputs those
+// are, the operators tell.
 func Pack(p *kernel.Pool) graph.Pass {
-	return graph.Pass{Name: "pack", Run: func(g *graph.Graph, _ *graph.Table) error {
+	return graph.Pass{Name: "pack", Run: func(g *graph.Graph, ops *graph.Table) error {
 		packed := map[packing]*graph.Value{}
 		for _, n := range g.Nodes {
-			if n.Op.Name != "Gemm" && n.Op.Name != "FusedGemm" && n.Op != linear {
-				continue
+			op, err := ops.Of(g, n)
+			if err != nil || op.Panels == nil {
+				continue // compiling tells what is not known
 			}
-			w := n.Inputs[1]
-			if w.Const == nil || w.Const.Encoding != graph.Dense || w.Const.DType != tensor.Float32 {
-				continue
-			}
-			key := packing{w, n.Attrs.Int("transB", 0) != 0}
-			if packed[key] == nil {
-				v, err := packPanels(w, key.trans, p.ISA())
-				if err != nil {
-					return err
+			for _, panel := range op.Panels(n) {
+				w := n.Input(panel.In)
+				if w == nil || w.Const == nil || w.Const.Encoding != graph.Dense || w.Const.DType != tensor.Float32 {
+					continue
 				}
-				packed[key] = v
+				key := packing{w, panel.Transposed}
+				if packed[key] == nil {
+					if packed[key], err = packPanels(w, key.trans, p.ISA()); err != nil {
+						return err
+					}
+				}
+				n.Inputs[panel.In] = packed[key]
 			}
-			n.Inputs[1] = packed[key]
 		}
 		return nil
 	}}
@@ -40,18 +43,30 @@ type packing struct {
 	trans bool
 }
 
+// packPanels packs a matrix, or the matrices of which w is a list, one by one.
 func packPanels(w *graph.Value, trans bool, isa kernel.ISA) (*graph.Value, error) {
 	t, err := w.Const.Tensor()
 	if err != nil {
 		return nil, err
 	}
-	k, n := t.Dim(0), t.Dim(1)
+	rank := t.Rank()
+	if rank != 2 && rank != 3 {
+		return nil, fmt.Errorf("weight %s of shape %v is no matrix", w.Name, t.Shape())
+	}
+	count, ld := 1, t.Dim(rank-1)
+	if rank == 3 {
+		count = t.Dim(0)
+	}
+	k, n := t.Dim(rank-2), ld
 	if trans {
 		k, n = n, k
 	}
-	data := tensor.AlignedBytes(4 * kernel.PackedLen(k, n, isa))
+	size := kernel.PackedLen(k, n, isa)
+	data := tensor.AlignedBytes(4 * count * size)
 	dst := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(data))), len(data)/4)
-	kernel.PackB(dst, t.F32(), k, n, t.Dim(1), trans, isa)
+	for i := range count {
+		kernel.PackB(dst[i*size:], t.F32()[i*k*n:], k, n, ld, trans, isa)
+	}
 	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelB, Data: data}
 	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
 }

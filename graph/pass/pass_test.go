@@ -146,6 +146,34 @@ u = Gemm(z, x)
 	}
 }
 
+// TestPackRecurrent: both matrices of each direction, where the layer reads them so.
+func TestPackRecurrent(t *testing.T) {
+	p := kernel.NewPool(1, kernel.Detect())
+	defer p.Close()
+	b := newBuilder(t)
+	x := b.Input("x", tensor.Float32, graph.Const(5), graph.Const(1), graph.Const(3))
+	w, r := b.floats("w", 2, 8, 3), b.floats("r", 2, 8, 2)
+	for _, clip := range []float32{0, 1} { // with clip there is no fused form
+		a := graph.Attrs{"direction": "bidirectional", "clip": clip}
+		b.Output(b.Node(graph.OpID{Name: "LSTM"}, 1, a, x, w, r)[0])
+	}
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	if err := pass.Pack(p).Run(b.G, b.Ops); err != nil {
+		t.Fatal(err)
+	}
+	first, second := b.G.Nodes[0].Inputs, b.G.Nodes[1].Inputs
+	if second[1] != w || second[2] != r {
+		t.Error("weights of a plain layer are packed")
+	}
+	for i, k := range []int{3, 2} {
+		if c := first[1+i].Const; c.Encoding != graph.PanelB || len(c.Data) != 2*4*kernel.PackedLen(k, 8, p.ISA()) {
+			t.Errorf("input %d: %q, %d bytes", 1+i, c.Encoding, len(c.Data))
+		}
+	}
+}
+
 func TestUpdateEarly(t *testing.T) {
 	b := newBuilder(t)
 	x := b.Input("x", tensor.Float32, graph.Const(3))

@@ -1,0 +1,61 @@
+package op_test
+
+import (
+	"strings"
+	"testing"
+
+	"tandem/graph"
+	"tandem/graph/op"
+)
+
+// withoutGradient says, for every operator that has no gradient, why it has none.
+// Operators of one reason stand together; "…" is the rest of a name.
+var withoutGradient = map[string]string{
+	"results are truth values": `And Or Xor Not Equal Greater GreaterOrEqual Less LessOrEqual IsInf IsNaN OptionalHasElement RegexFullMatch`,
+	"results are integers":     `ArgMax ArgMin NonZero Shape Size SequenceLength NonMaxSuppression Hardmax Multinomial Bernoulli`,
+	"operands are integers":    `BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BitCast ConvInteger MatMulInteger OneHot Range com.microsoft.MatMulIntegerToFloat`,
+	"results do not depend on the values of operands, or are drawn": `ConstantOfShape EyeLike RandomNormal RandomNormalLike RandomUniform RandomUniformLike
+		BlackmanWindow HammingWindow HannWindow MelWeightMatrix`,
+	"quantized: trained by steps of its own, not by a gradient": `QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul com.microsoft.QuantizeLinear com.microsoft.DequantizeLinear
+		com.microsoft.DynamicQuantizeMatMul com.microsoft.QLinearAdd com.microsoft.QLinearMul com.microsoft.MatMulNBits`,
+	"lists, texts and images in files": `Optional OptionalGetElement SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceMap SplitToSequence ConcatFromSequence
+		StringConcat StringNormalizer StringSplit TfIdfVectorizer com.microsoft.Tokenizer ImageDecoder Unique`,
+	"classical models, trained elsewhere": `ai.onnx.ml.…`,
+	"steps of optimizers":                 `ai.onnx.preview.training.…`,
+	"differentiable, but not done: refused by name": `CastLike Det DeformConv RoiAlign MaxRoiPool DFT STFT LinearAttention CausalConvWithState
+		ai.onnx.preview.FlexAttention`,
+	"written by passes and by gradients, after differentiation": `tandem.…`,
+	"before version 7, where broadcasting was another":          `Add Sub Mul Div Pow PRelu`,
+}
+
+// TestDifferentiable: every operator has a gradient, is written out for it, or stands
+// above with the reason why not. (That each gradient has a case is
+// TestGradientsEqualFiniteDifferences.)
+func TestDifferentiable(t *testing.T) {
+	reasons := map[string]string{}
+	for why, names := range withoutGradient {
+		for _, name := range strings.Fields(names) {
+			reasons[name] = why
+		}
+	}
+	domain := func(id graph.OpID) string { return id.Domain + ".…" }
+	used := map[string]bool{}
+	for _, o := range op.Default().All() {
+		if o.Grad != nil || o.Expand != nil {
+			continue
+		}
+		name := o.ID.String()
+		if reasons[name] == "" {
+			name = domain(o.ID)
+		}
+		if reasons[name] == "" {
+			t.Errorf("%v (from opset %d) has no gradient and no reason for it", o.ID, o.Since)
+		}
+		used[name] = true
+	}
+	for name := range reasons {
+		if !used[name] {
+			t.Errorf("%s stands among those without a gradient, but has one or is not there", name)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package op_test
+
+import (
+	"strings"
+	"testing"
+
+	"tandem/graph"
+	"tandem/graph/op"
+	"tandem/tensor"
+)
+
+// TestUnrolledEqualsLoop: what Loop, Scan and If are written out to computes what
+// their kernels do.
+func TestUnrolledEqualsLoop(t *testing.T) {
+	p := pool(t, 1)
+	for _, c := range controlGradCases() {
+		t.Run(c.name, func(t *testing.T) {
+			var want []*tensor.Tensor
+			for _, unroll := range []bool{false, true} {
+				b := graph.NewBuilder("case", op.Default())
+				var in []*graph.Value
+				var x []*tensor.Tensor
+				for i, shape := range c.inputs {
+					in = append(in, b.Input(string(rune('a'+i)), tensor.Float32, graph.Dims(shape...)...))
+					v := tensor.New(tensor.Float32, shape...)
+					for j := range v.F32() {
+						v.F32()[j] = float32((j*7+i*3)%11)/6 - 0.8
+					}
+					x = append(x, v)
+				}
+				c.node(b, in, func(list []*graph.Value) {
+					if unroll {
+						if err := graph.Expand(b, b.G.Inputs); err != nil {
+							t.Fatal(err)
+						}
+						for _, n := range b.G.Nodes {
+							if n.Op.Name == c.covers {
+								t.Fatalf("%v is still there", n)
+							}
+						}
+					}
+					b.G.Outputs = list
+				})
+				got := runGraph(t, b.G, p, x)
+				if !unroll {
+					want = got
+					continue
+				}
+				for i := range want {
+					if !got[i].Shape().Equal(want[i].Shape()) || string(got[i].Bytes()) != string(want[i].Bytes()) {
+						t.Errorf("output %d is %v %v, the loop gives %v %v", i, got[i].Shape(), got[i].F32(), want[i].Shape(), want[i].F32())
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestRefusedGradients: what cannot be differentiated says why.
+func TestRefusedGradients(t *testing.T) {
+	for _, c := range []struct {
+		want  string
+		build func(b *graph.Builder, x *graph.Value) *graph.Value
+	}{
+		{"a number of iterations that is computed", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			g := &graph.Graph{}
+			return b.Node(graph.OpID{Name: "Loop"}, 1, attrs("body", g), b.Op("Size", nil, b.Op("NonZero", nil, x)), nil, x)[0]
+		}},
+		{"a condition that is computed", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			v := &graph.Value{Name: "v"}
+			n := &graph.Node{Op: graph.OpID{Name: "Tanh"}, Inputs: []*graph.Value{x}, Outputs: []*graph.Value{v}}
+			v.Def = n
+			g := &graph.Graph{Nodes: []*graph.Node{n}, Outputs: []*graph.Value{v}}
+			yes := b.Op("Greater", nil, b.Op("ReduceSum", attrs("keepdims", int64(0)), x), b.Const("zero", tensor.Scalar(float32(0))))
+			return b.Node(graph.OpID{Name: "If"}, 1, attrs("then_branch", g, "else_branch", g), yes)[0]
+		}},
+		{"has no gradient", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			return b.Op("Det", nil, x)
+		}},
+		{`reduction "mul"`, func(b *graph.Builder, x *graph.Value) *graph.Value {
+			at := b.Const("at", tensor.Of([]int64{0, 1, 2, 0, 1, 2, 0, 1, 2}, 3, 3))
+			return b.Op("ScatterElements", attrs("reduction", "mul"), x, at, x)
+		}},
+	} {
+		b := graph.NewBuilder("case", op.Default())
+		x := b.Input("x", tensor.Float32, graph.Dims(3, 3)...)
+		y := c.build(b, x)
+		if y.Type.Known() && len(y.Type.Shape) > 0 {
+			y = b.Op("ReduceSum", attrs("keepdims", int64(0)), y)
+		}
+		if _, err := graph.Grad(b, y, []*graph.Value{x}); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("the error is %v, expected %q", err, c.want)
+		}
+	}
+}
