@@ -56,11 +56,11 @@ func (t *trainer) save(path string) error {
 	if err != nil {
 		return err
 	}
-	meta := map[string]string{"step": strconv.Itoa(t.done), "spec": string(t.record.Spec), "epoch": string(sums), "tests": string(tests), "metrics": string(metrics)}
+	meta := map[string]string{"step": strconv.Itoa(t.done), "spec": string(t.record.Spec), "epoch": string(sums), "tests": string(tests), "metrics": string(metrics), "stopped": strconv.FormatBool(t.stopped)}
 	return writeDurably(path, func(f *os.File) error { return model.WriteSafetensors(f, tensors, meta) })
 }
 
-// saveBest keeps the state of the epoch with the lowest test loss so far.
+// saveBest keeps the state of the best epoch so far.
 func (t *trainer) saveBest() error {
 	if err := t.save(filepath.Join(t.dir, bestFile)); err != nil {
 		return fault.Wrap(err, "train.checkpoint", fault.KindOf(err), "the best weights so far cannot be written")
@@ -68,7 +68,7 @@ func (t *trainer) saveBest() error {
 	return nil
 }
 
-// best is the state of the epoch with the lowest test loss.
+// best is the state of the best epoch.
 func (t *trainer) best() (*model.Safetensors, error) {
 	return model.ReadSafetensors(filepath.Join(t.dir, bestFile))
 }
@@ -154,6 +154,7 @@ func (t *trainer) load(path string) error {
 		copy(t.step.state[s.Name].Bytes(), s.Tensor.Bytes())
 	}
 	t.done, t.epoch, t.tests, t.record.Metrics = step, sums, tests, metrics
+	t.stopped = saved.Metadata["stopped"] == "true"
 	return nil
 }
 

@@ -5,6 +5,7 @@
 //	problem.go     Problem: what a family makes of a spec
 //	step.go        the training step as a rewrite of the problem's graph
 //	trainer.go     the loop: batches, evaluation, checkpoints, progress
+//	evaluate.go    the test set: metrics, what is best, callbacks
 //	schedule.go    learning rates
 //	checkpoint.go  state on disk
 //	run.go         the run directory: reading, listing
@@ -14,6 +15,7 @@
 //	spec.yaml                     the spec with all defaults filled in
 //	run.json                      status, data digest, seed, versions, results (type Run)
 //	metrics.jsonl                 one JSON object a line (type Metric)
+//	evaluation.json               the evaluation that counts: each class, confusion (type Report)
 //	checkpoints/NNNNNNNN.safetensors   weights and optimizer state after that many steps
 //	model/                        the artifact, once the run has succeeded
 //

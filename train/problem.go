@@ -5,6 +5,7 @@ import (
 	"tandem/graph"
 	"tandem/model"
 	"tandem/tensor"
+	"tandem/train/metric"
 )
 
 // Problem is what a family makes of a spec: a network to train, examples, and how
@@ -16,9 +17,12 @@ type Problem struct {
 	// Params are the constants to train.
 	Params []*graph.Value
 	// Loss adds the loss, a scalar, and the count of correct rows to a graph that
-	// computes Graph's outputs. target is a graph input of the type Target.
+	// computes Graph's outputs. target is a graph input of the type Target. Where
+	// nothing can be correct, as with numbers, the count is nil.
 	Loss   func(b *graph.Builder, output, target *graph.Value) (loss, correct *graph.Value)
 	Target graph.Type
+	// Metrics says what the first output is, and so what is measured of it.
+	Metrics metric.Kind
 
 	Train, Test *data.Dataset
 	// Feed writes the inputs and the target of some examples, which lie in memory.

@@ -13,6 +13,7 @@ import (
 	"tandem/nn"
 	"tandem/tensor"
 	"tandem/train"
+	"tandem/train/metric"
 )
 
 // spirals is a set that a linear model cannot learn and a small net can: points
@@ -48,7 +49,7 @@ func twoLayers(t testing.TB, seed uint64) *train.Problem {
 		t.Fatal(b.Err())
 	}
 	return &train.Problem{
-		Graph: b.G, Params: b.Params(), Loss: nn.CrossEntropy,
+		Graph: b.G, Params: b.Params(), Loss: nn.CrossEntropy, Metrics: metric.Labels,
 		Target: graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}},
 		Train:  spirals(t, 1000, 1), Test: spirals(t, 300, 2),
 		Feed: func(d *data.Dataset, in []*tensor.Tensor, target *tensor.Tensor) error {

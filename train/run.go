@@ -21,7 +21,8 @@ const (
 	recordFile    = "run.json"
 	metricsFile   = "metrics.jsonl"
 	checkpointDir = "checkpoints"
-	bestFile      = "best.safetensors" // weights of the epoch with the lowest test loss
+	reportFile    = "evaluation.json"
+	bestFile      = "best.safetensors" // weights of the best epoch
 	// ModelDir is the artifact of a run that has succeeded.
 	ModelDir = "model"
 )
@@ -60,14 +61,16 @@ type Record struct {
 // Metric is a line of metrics.jsonl. A line of kind "train" covers the steps since
 // the one before; a line of kind "test" is an evaluation on the test set.
 type Metric struct {
-	Kind          string    `json:"kind"`
-	Epoch         int       `json:"epoch"` // from 1
-	Step          int       `json:"step"`  // from 1, over all epochs
-	Loss          float64   `json:"loss"`
-	Accuracy      float64   `json:"accuracy"`
-	LearningRate  float32   `json:"learning_rate,omitempty"`
-	RowsPerSecond float64   `json:"rows_per_s"`
-	Time          time.Time `json:"time"`
+	Kind     string  `json:"kind"`
+	Epoch    int     `json:"epoch"` // from 1
+	Step     int     `json:"step"`  // from 1, over all epochs
+	Loss     float64 `json:"loss"`
+	Accuracy float64 `json:"accuracy"`
+	// Values are the other metrics of an evaluation, by name.
+	Values        map[string]float64 `json:"metrics,omitempty"`
+	LearningRate  float32            `json:"learning_rate,omitempty"`
+	RowsPerSecond float64            `json:"rows_per_s"`
+	Time          time.Time          `json:"time"`
 }
 
 // ReadRecord reads the record of a run directory.

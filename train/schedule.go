@@ -13,7 +13,7 @@ import "math"
 //	           peak/250000, both by half a cosine (Smith and Topin,
 //	           "Super-Convergence", 2018); warm-up is its own
 //	plateau    the peak times Factor for every Patience epochs in a row without a
-//	           lower test loss; tests are the losses so far
+//	           better test; tests are what is monitored so far
 func (t TrainSpec) rate(step, total int, tests []float64) float32 {
 	peak, warm := float64(t.Optimizer.LearningRate), t.Schedule.WarmupSteps
 	if t.Schedule.Name == "one_cycle" {
@@ -60,8 +60,7 @@ func plateaus(losses []float64, patience int) int {
 	return count
 }
 
-// stopsEarly reports whether the test loss has stayed above its lowest for
-// StopPatience epochs.
+// stopsEarly reports whether nothing was better than the best for StopPatience epochs.
 func (t TrainSpec) stopsEarly(tests []float64) bool {
 	return t.StopPatience > 0 && plateaus(tests, t.StopPatience) > 0
 }

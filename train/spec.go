@@ -6,6 +6,7 @@ import (
 
 	"tandem/fault"
 	"tandem/internal/setting"
+	"tandem/train/metric"
 )
 
 // Spec describes a run completely, in a file or in Go: its fields are the keys of the
@@ -38,6 +39,8 @@ type TrainSpec struct {
 	ClipNorm        float32       `yaml:"clip_norm" limit:"[0,)" help:"bound of the common norm of all gradients; 0: none"`
 	AccumulateSteps int           `yaml:"accumulate_steps" limit:"[0,)" help:"batches whose gradients make one update; 0: each makes one"`
 	AverageDecay    float32       `yaml:"average_decay" limit:"[0,1)" help:"moving average of the weights, which is then what is tested and kept; 0: none"`
+	Monitor         string        `yaml:"monitor" help:"what better means for stop_patience, keep_best and plateau: loss, or a metric of the test set, such as f1_macro"`
+	TopK            int           `yaml:"top_k" limit:"[1,)" help:"classes that the label may be among for top_k_accuracy"`
 	StopPatience    int           `yaml:"stop_patience" limit:"[0,)" help:"end after so many epochs without a better test; 0: never"`
 	KeepBest        bool          `yaml:"keep_best" help:"write the weights of the best epoch, not of the last"`
 	Freeze          []string      `yaml:"freeze" help:"patterns of parameters that stay as they are"`
@@ -197,6 +200,8 @@ func (s *Spec) FillDefaults() {
 	setDefault(&t.Epochs, 3)
 	setDefault(&t.BatchRows, 64)
 	setDefault(&t.CheckpointSteps, 200)
+	setDefault(&t.Monitor, metric.Loss)
+	setDefault(&t.TopK, 5)
 	setDefault(&t.Optimizer.Name, "adam")
 	setDefault(&t.Schedule.Name, "cosine")
 	t.Optimizer.setDefaults()

@@ -40,7 +40,7 @@ func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, erro
 	if err := graph.Expand(b, params); err != nil {
 		return nil, err
 	}
-	loss, correct := p.Loss(b, output, target)
+	loss, correct := p.loss(b, output, target)
 	if b.Err() != nil {
 		return nil, b.Err()
 	}
@@ -61,8 +61,8 @@ func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, erro
 	return g, b.Err()
 }
 
-// evaluationGraph computes the loss and the count of correct rows with the
-// parameters where the training session keeps them.
+// evaluationGraph computes the loss, the count of correct rows and, where metrics take
+// it, the network's output, with the parameters where the training session keeps them.
 func evaluationGraph(p *Problem, ops *graph.Table, current map[string]*tensor.Tensor) (*graph.Graph, error) {
 	g, _ := p.Graph.Clone()
 	b := graph.Extend(g, ops)
@@ -70,10 +70,22 @@ func evaluationGraph(p *Problem, ops *graph.Table, current map[string]*tensor.Te
 	g.Outputs = nil
 	target := b.Input("target", p.Target.DType, p.Target.Shape...)
 	bind(g, current)
-	loss, correct := p.Loss(b, output, target)
+	loss, correct := p.loss(b, output, target)
 	b.Output(loss)
 	b.Output(correct)
+	if p.wantsOutput() {
+		b.Output(output)
+	}
 	return g, b.Err()
+}
+
+// loss is Loss, with a count of 0 where there is none.
+func (p *Problem) loss(b *graph.Builder, output, target *graph.Value) (loss, correct *graph.Value) {
+	loss, correct = p.Loss(b, output, target)
+	if correct == nil {
+		correct = b.Op("Identity", nil, b.Const("none_correct", tensor.Scalar(int64(0))))
+	}
+	return loss, correct
 }
 
 // latest is what a parameter counts as: its moving average, if there is one.

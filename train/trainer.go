@@ -18,6 +18,7 @@ import (
 	"tandem/kernel"
 	"tandem/model"
 	"tandem/tensor"
+	"tandem/train/metric"
 )
 
 // Options are what Run needs besides the problem and the spec. None of them
@@ -27,6 +28,7 @@ type Options struct {
 	Pool *kernel.Pool
 	// Resume goes on with the run in the directory instead of starting one.
 	Resume bool
+	Callbacks
 	// Progress, if given, is called from Run's goroutine several times a second.
 	Progress func(Progress)
 }
@@ -46,7 +48,8 @@ type Progress struct {
 	Epoch, Epochs int // from 1
 	Step, Steps   int // within the epoch, or of the evaluation
 	Loss          float64
-	Accuracy      float64 // of this epoch so far
+	Accuracy      float64 // of this epoch so far, of what has labels
+	Labelled      bool
 	RowsPerSecond float64
 	Remaining     time.Duration // for the whole run
 }
@@ -75,7 +78,8 @@ type trainer struct {
 	total    int // steps
 	window   tally
 	epoch    tally
-	tests    []float64 // test losses of the epochs done
+	tests    []float64 // what is monitored, of the epochs done: lower is better
+	stopped  bool      // by a callback
 	shown    time.Time
 	started  time.Time
 	from     int // steps done when this process began
@@ -210,6 +214,9 @@ func (t *trainer) dataDigest() (model.Digest, error) {
 }
 
 func (t *trainer) train(ctx context.Context) (err error) {
+	if err := t.checkMonitor(); err != nil {
+		return err
+	}
 	if err := t.compile(); err != nil {
 		return err
 	}
@@ -225,7 +232,7 @@ func (t *trainer) train(ctx context.Context) (err error) {
 	defer t.metrics.Close()
 	t.started, t.from, t.trainedBefore = time.Now(), t.done, t.record.TrainedMS
 	t.feed = newFeeder(t.p, t.spec.Train.BatchRows, t.opt.Pool.Threads())
-	for t.done < t.total && !(t.done%t.perEpoch == 0 && t.spec.Train.stopsEarly(t.tests)) {
+	for t.done < t.total && !(t.done%t.perEpoch == 0 && (t.stopped || t.spec.Train.stopsEarly(t.tests))) {
 		if err := t.trainEpoch(ctx, t.done/t.perEpoch); err != nil {
 			return err
 		}
@@ -297,6 +304,11 @@ func (t *trainer) trainStep(ctx context.Context, epoch int) error {
 	}
 	t.window.add(loss, correct, b.Len())
 	t.epoch.add(loss, correct, b.Len())
+	if t.opt.Callbacks.Step != nil {
+		if err := t.opt.Callbacks.Step(t.done, loss); err != nil {
+			return err
+		}
+	}
 	if t.done%logSteps == 0 || t.done%t.perEpoch == 0 {
 		if err := t.log("train", epoch, rate); err != nil {
 			return err
@@ -336,41 +348,6 @@ func (t *trainer) append(m Metric) error {
 	return fault.From(err, "train.log")
 }
 
-// endEpoch evaluates on the test set.
-func (t *trainer) endEpoch(ctx context.Context, epoch int) error {
-	sum := tally{since: time.Now()}
-	outs := []*tensor.Tensor{tensor.New(tensor.Float32), tensor.New(tensor.Int64)}
-	feed := newFeeder(t.p, evaluationRows, t.opt.Pool.Threads())
-	feed.start(t.p.Test, data.Pass{})
-	defer feed.stop()
-	steps := (t.p.Test.Len() + evaluationRows - 1) / evaluationRows
-	for i := range steps {
-		b, err := feed.next()
-		if err != nil {
-			return err
-		}
-		if _, err := t.eval.Run(context.WithoutCancel(ctx), b.fed, outs); err != nil {
-			return err
-		}
-		sum.add(float64(outs[0].F32()[0]), int(outs[1].I64()[0]), b.Len())
-		feed.release(b)
-		t.show(Progress{Phase: Evaluating, Epoch: epoch + 1, Step: i + 1, Steps: steps, Loss: sum.Loss / float64(sum.Rows)}, &sum)
-	}
-	m := sum.metric("test", epoch+1, t.done)
-	t.epoch = tally{since: time.Now()}
-	t.tests = append(t.tests, m.Loss)
-	keep := t.spec.Train.KeepBest
-	if !keep || isBest(t.tests) {
-		t.record.Metrics = map[string]float64{"test_loss": m.Loss, "test_accuracy": m.Accuracy}
-	}
-	if keep && isBest(t.tests) {
-		if err := t.saveBest(); err != nil {
-			return err
-		}
-	}
-	return t.append(m)
-}
-
 // show reports progress, but not more often than people can read; the last step of
 // a phase always.
 func (t *trainer) show(p Progress, sum *tally) {
@@ -380,7 +357,7 @@ func (t *trainer) show(p Progress, sum *tally) {
 	}
 	t.shown = now
 	p.Epochs = t.spec.Train.Epochs
-	p.Accuracy = float64(sum.Correct) / float64(max(sum.Rows, 1))
+	p.Accuracy, p.Labelled = float64(sum.Correct)/float64(max(sum.Rows, 1)), t.p.Metrics != metric.Numbers
 	p.RowsPerSecond = sum.rate(now)
 	if steps := t.done - t.from; steps > 0 {
 		p.Remaining = now.Sub(t.started) / time.Duration(steps) * time.Duration(t.total-t.done)
@@ -392,7 +369,7 @@ func (t *trainer) show(p Progress, sum *tally) {
 func (t *trainer) finish() error {
 	if t.opt.Progress != nil {
 		n := t.spec.Train.Epochs
-		t.opt.Progress(Progress{Phase: Saving, Epoch: n, Epochs: n, Accuracy: t.record.Metrics["test_accuracy"], Loss: t.record.Metrics["test_loss"]})
+		t.opt.Progress(Progress{Phase: Saving, Epoch: n, Epochs: n, Labelled: t.p.Metrics != metric.Numbers, Accuracy: t.record.Metrics["test_accuracy"], Loss: t.record.Metrics["test_loss"]})
 	}
 	a := t.p.Artifact
 	a.Family, a.Task, a.Metrics = t.spec.Family, t.spec.Task, t.record.Metrics

@@ -116,10 +116,11 @@ func (p *progress) text(now train.Progress) string {
 	if now.Phase == train.Evaluating {
 		head = m.Sprintf("epoch %d of %d, evaluation", now.Epoch, now.Epochs)
 	}
-	parts := []string{
-		head, m.Sprintf("loss %.4f", now.Loss), m.Sprintf("accuracy %.4f", now.Accuracy),
-		m.Sprintf("%s images/s", m.Count(int(now.RowsPerSecond))),
+	parts := []string{head, m.Sprintf("loss %.4f", now.Loss)}
+	if now.Labelled {
+		parts = append(parts, m.Sprintf("accuracy %.4f", now.Accuracy))
 	}
+	parts = append(parts, m.Sprintf("%s rows/s", m.Count(int(now.RowsPerSecond))))
 	if now.Phase == train.Training && now.Remaining > 0 {
 		parts = append(parts, m.Sprintf("%s left", now.Remaining.Round(time.Second)))
 	}
@@ -154,8 +155,11 @@ func (p *progress) name(s train.Progress) string {
 
 func (p *progress) numbers(s train.Progress) string {
 	m := p.a.msg
-	text := fmt.Sprintf(" %d/%d  ", s.Step, s.Steps) + m.Sprintf("loss %.4f", s.Loss) + "  " + m.Sprintf("accuracy %.4f", s.Accuracy) +
-		"  " + m.Sprintf("%s images/s", m.Count(int(s.RowsPerSecond)))
+	text := fmt.Sprintf(" %d/%d  ", s.Step, s.Steps) + m.Sprintf("loss %.4f", s.Loss)
+	if s.Labelled {
+		text += "  " + m.Sprintf("accuracy %.4f", s.Accuracy)
+	}
+	text += "  " + m.Sprintf("%s rows/s", m.Count(int(s.RowsPerSecond)))
 	if s.Phase == train.Training && s.Remaining > 0 {
 		text += "  " + m.Sprintf("%s left", s.Remaining.Round(time.Second))
 	}

@@ -74,7 +74,7 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	a.say("Run %s: %s images to train on, %s to test with, %d threads (%s)", out, a.msg.Count(p.Train.Len()), a.msg.Count(p.Test.Len()), threads, kernel.Detect())
+	a.say("Run %s: %s examples to train on, %s to test with, %d threads (%s)", out, a.msg.Count(p.Train.Len()), a.msg.Count(p.Test.Len()), threads, kernel.Detect())
 	record, err := a.train(ctx, p, spec, out, threads, c.Resume)
 	if err != nil {
 		return err
@@ -100,7 +100,16 @@ func (a *app) trained(r *train.Record, out string) error {
 			*train.Record
 		}{"finished", out, r})
 	}
-	a.say("accuracy %.4f", r.Metrics["test_accuracy"])
+	if v, ok := r.Metrics["test_accuracy"]; ok {
+		a.say("accuracy %.4f", v)
+	}
+	var others []string
+	for _, name := range sortedNames(r.Metrics) {
+		if short := strings.TrimPrefix(name, "test_"); short != "accuracy" {
+			others = append(others, fmt.Sprintf("%s %.4g", short, r.Metrics[name]))
+		}
+	}
+	a.say("Test set: %s", strings.Join(others, ", "))
 	a.say("Model: %s", filepath.Join(out, train.ModelDir))
 	a.say("Digest: %s", r.Artifact)
 	a.say("Next: tandem predict %s --input PICTURE, or tandem import %s --name %s --deploy", out, out, modelName(r.Name))

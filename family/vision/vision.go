@@ -14,6 +14,7 @@ import (
 	"tandem/processor"
 	"tandem/tensor"
 	"tandem/train"
+	"tandem/train/metric"
 )
 
 // builtIn is the data path that names the MNIST set.
@@ -51,7 +52,7 @@ func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Pro
 	}
 	return &train.Problem{
 		Graph: b.G, Params: b.Params(),
-		Loss:   nn.CrossEntropy,
+		Loss: nn.CrossEntropy, Metrics: metric.Labels,
 		Target: graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}},
 		Train:  trainSet, Test: testSet,
 		Feed:     newFeed(image),

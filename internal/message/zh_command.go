@@ -66,7 +66,6 @@ var zhCommand = [...]entry{
 	{"Stays behind: stage %s (%s). ONNX has no form for it.", "未导出：阶段 %s（%s），ONNX 无法表示它。"},
 	{"Before the file can be used, pixels (0 to 255) must become (pixel × %.6g − %v) / %v, as float32 [N,%d,%d,%d].", "使用该文件前，须将像素（0 到 255）变换为 (像素 × %.6g − %v) / %v，形式为 float32 [N,%d,%d,%d]。"},
 
-	{"Run %s: %s images to train on, %s to test with, %d threads (%s)", "训练 %s：训练图片 %s 张，测试图片 %s 张，%d 线程（%s）"},
 	{"epoch %d of %d, step %d of %d", "第 %d/%d 轮，第 %d/%d 步"},
 	{"epoch %d of %d, evaluation", "第 %d/%d 轮，评估"},
 	{"epoch %d/%d", "轮次 %d/%d"},
@@ -75,6 +74,7 @@ var zhCommand = [...]entry{
 	{"loss %.4f", "损失 %.4f"},
 	{"accuracy %.4f", "准确率 %.4f"},
 	{"%s images/s", "%s 张/秒"},
+	{"%s rows/s", "%s 行/秒"},
 	{"%s left", "剩余 %s"},
 	{"Model: %s", "模型：%s"},
 	{"Next: tandem predict %s --input PICTURE, or tandem import %s --name %s --deploy", "下一步：tandem predict %s --input 图片，或 tandem import %s --name %s --deploy"},

@@ -9,6 +9,11 @@ var zhTrain = [...]entry{
 	{"--set train.epochs=5", "--set train.epochs=5"},
 	{"# Family %s has these tasks: %s", "# 模型家族 %s 支持的任务：%s"},
 	{"default", "默认"},
+	{"Run %s: %s examples to train on, %s to test with, %d threads (%s)", "训练 %s：训练样本 %s 个，测试样本 %s 个，%d 个线程（%s）"},
+	{"Test set: %s", "测试集：%s"},
+	{"train.monitor is %q, which this run does not measure", "train.monitor 为 %q，这次训练没有这个指标"},
+	{"train.monitor is %s, which is not defined on this test set", "train.monitor 为 %s，它在这个测试集上没有定义"},
+	{"give the test set examples of every class, or monitor another metric", "让测试集包含每个类别的样本，或改用其他指标"},
 
 	// Reading settings.
 	{"%s is not valid YAML: %s", "%s 不是有效的 YAML：%s"},
@@ -52,6 +57,8 @@ var zhTrain = [...]entry{
 	{"a folder or a file of examples, or the name of a built-in set", "样本的目录或文件，或内置数据集的名称"},
 	{"use only the first examples of the training and of the test set; 0: all", "训练集和测试集都只用前若干个样本；0 表示全部"},
 	{"layers between the image and the scores of the classes, which a dense layer of its own gives", "图片与类别得分之间的各层；类别得分由另加的全连接层给出"},
+	{"what better means for stop_patience, keep_best and plateau: loss, or a metric of the test set, such as f1_macro", "stop_patience、keep_best 和 plateau 依据的指标：loss，或测试集的某个指标，例如 f1_macro"},
+	{"classes that the label may be among for top_k_accuracy", "top_k_accuracy 中标签可以位列前几"},
 	{"passes over the training set", "训练集的遍数"},
 	{"examples of one step", "每步的样本数"},
 	{"the same one gives the same weights", "种子相同，权重就相同"},
