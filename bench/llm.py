@@ -45,7 +45,7 @@ def source():
     found = list(folder.glob("*/vendor/llama.cpp"))
     if not found:
         folder.mkdir(exist_ok=True)
-        call(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--dest", folder, SDIST)
+        call(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder, SDIST)
         with tarfile.open(next(folder.glob("*.tar.gz"))) as tar:
             tar.extractall(folder, filter="data")
         found = list(folder.glob("*/vendor/llama.cpp"))

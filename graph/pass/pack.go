@@ -22,12 +22,12 @@ func Pack(p *kernel.Pool) graph.Pass {
 			}
 			for _, panel := range op.Panels(n) {
 				w := n.Input(panel.In)
-				if w == nil || w.Const == nil || w.Const.Encoding != graph.Dense || w.Const.DType != tensor.Float32 {
+				if w == nil || w.Const == nil || w.Const.Encoding != graph.Dense {
 					continue
 				}
 				key := packing{w, panel.Transposed}
 				if packed[key] == nil {
-					if packed[key], err = packPanels(w, key.trans, p.ISA()); err != nil {
+					if packed[key], err = packMatrix(w, key.trans, p); err != nil {
 						return err
 					}
 				}
@@ -41,6 +41,17 @@ func Pack(p *kernel.Pool) graph.Pass {
 type packing struct {
 	w     *graph.Value
 	trans bool
+}
+
+// packMatrix packs a matrix of floats or of bytes; others stay as they are.
+func packMatrix(w *graph.Value, trans bool, p *kernel.Pool) (*graph.Value, error) {
+	switch w.Const.DType {
+	case tensor.Float32:
+		return packPanels(w, trans, p.ISA())
+	case tensor.Int8, tensor.Uint8:
+		return packBytes(w, trans, p)
+	}
+	return w, nil
 }
 
 // packPanels packs a matrix, or the matrices of which w is a list, one by one.
@@ -68,5 +79,20 @@ func packPanels(w *graph.Value, trans bool, isa kernel.ISA) (*graph.Value, error
 		kernel.PackB(dst[i*size:], t.F32()[i*k*n:], k, n, ld, trans, isa)
 	}
 	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelB, Data: data}
+	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
+}
+
+func packBytes(w *graph.Value, trans bool, p *kernel.Pool) (*graph.Value, error) {
+	t, err := w.Const.Tensor()
+	if err != nil {
+		return nil, err
+	}
+	k, n := t.Dim(0), t.Dim(1)
+	if trans {
+		k, n = n, k
+	}
+	data := tensor.AlignedBytes(kernel.PackedByteLen(k, n, p))
+	kernel.PackBytes(p, data, t.Bytes(), t.DType() == tensor.Int8, k, n, trans)
+	c := &graph.Constant{DType: t.DType(), Shape: t.Shape(), Encoding: graph.PanelBytes, Data: data}
 	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
 }

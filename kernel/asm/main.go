@@ -19,8 +19,10 @@ var families = []struct {
 }{
 	{"tile", writeTiles},
 	{"halftile", writeHalfTiles},
+	{"bytetile", writeByteTiles},
+	{"bytes", writeBytes},
 	{"panel", writePanels},
-	{"panelpair", writePanelPairs},
+	{"slab", writeSlabs},
 	{"quantize", writeQuantize},
 	{"gate", writeGates},
 	{"patches", writePatches},
