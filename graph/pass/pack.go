@@ -12,9 +12,10 @@ import (
 // Pack rewrites constant right-hand matrices into the panels that the matrix
 // kernel of this processor reads, once instead of in every run. Which inputs those
 // are, the operators tell.
-func Pack(p *kernel.Pool) graph.Pass {
+func Pack(p *kernel.Pool, packing Packing) graph.Pass {
+	packing = packing.orInMemory()
 	return graph.Pass{Name: "pack", Run: func(g *graph.Graph, ops *graph.Table) error {
-		packed := map[packing]*graph.Value{}
+		packed := map[panelOf]*graph.Value{}
 		for _, n := range g.Nodes {
 			op, err := ops.Of(g, n)
 			if err != nil || op.Panels == nil {
@@ -25,9 +26,9 @@ func Pack(p *kernel.Pool) graph.Pass {
 				if w == nil || w.Const == nil || w.Const.Encoding != graph.Dense || w.Const.DType != tensor.Float32 {
 					continue
 				}
-				key := packing{w, panel.Transposed}
+				key := panelOf{w, panel.Transposed}
 				if packed[key] == nil {
-					if packed[key], err = packPanels(w, key.trans, p.ISA()); err != nil {
+					if packed[key], err = packPanels(p, key, packing); err != nil {
 						return err
 					}
 				}
@@ -38,13 +39,15 @@ func Pack(p *kernel.Pool) graph.Pass {
 	}}
 }
 
-type packing struct {
+// panelOf is a weight and the way in which it is packed.
+type panelOf struct {
 	w     *graph.Value
 	trans bool
 }
 
-// packPanels packs a matrix, or the matrices of which w is a list, one by one.
-func packPanels(w *graph.Value, trans bool, isa kernel.ISA) (*graph.Value, error) {
+// packPanels packs a matrix, or the matrices of which a weight is a list, one by one.
+func packPanels(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
+	w, name := panel.w, panel.w.Name+".packed"
 	t, err := w.Const.Tensor()
 	if err != nil {
 		return nil, err
@@ -58,15 +61,24 @@ func packPanels(w *graph.Value, trans bool, isa kernel.ISA) (*graph.Value, error
 		count = t.Dim(0)
 	}
 	k, n := t.Dim(rank-2), ld
-	if trans {
-		k, n = n, k
+	key := name
+	if panel.trans {
+		k, n, key = n, k, name+".transposed"
 	}
-	size := kernel.PackedLen(k, n, isa)
-	data := tensor.AlignedBytes(4 * count * size)
-	dst := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(data))), len(data)/4)
-	for i := range count {
-		kernel.PackB(dst[i*size:], t.F32()[i*k*n:], k, n, ld, trans, isa)
+	size := kernel.PackedLen(k, n, p.ISA())
+	data, err := packing(key, 4*count*size, func(dst []byte) {
+		for i := range count {
+			kernel.PackB(floats(dst)[i*size:], t.F32()[i*k*n:], k, n, ld, panel.trans, p.ISA())
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelB, Data: data}
-	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
+	return &graph.Value{Name: name, Type: w.Type, Const: c}, nil
+}
+
+// floats are bytes as float32s.
+func floats(b []byte) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }
