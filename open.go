@@ -73,7 +73,7 @@ func (m *Model) openONNX(path string, pool *kernel.Pool, opt Options) error {
 		return err
 	}
 	m.atClose(mapping.Close)
-	store := packed.Open(opt.PackedDir, path, packed.OfFiles(mapping.Paths()...), pool.ISA())
+	store := packed.Open(opt.PackedDir, path, packed.OfFiles(mapping.Paths()...), pool.Tier())
 	m.atClose(store.Close)
 	program, err := graph.Compile(g, graph.Options{
 		Ops: opt.Ops, Pool: pool, Passes: pass.Serving(pool, store.Packing(nil)), MemoryLimitBytes: opt.MemoryLimitBytes, Profile: opt.Profile,

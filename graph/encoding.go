@@ -20,6 +20,8 @@ const (
 	Dense Encoding = "" // row-major little-endian elements
 	// PanelB is the packed right-hand matrix of kernel.PackB for this processor.
 	PanelB Encoding = "panel-b"
+	// PanelBytes is a matrix of bytes as kernel.PackBytes packs it for this processor.
+	PanelBytes Encoding = "panel-bytes"
 	// PanelConv are weights as kernel.PackConvLast packs them for this processor.
 	PanelConv Encoding = "panel-conv"
 	// Zeros has no bytes: all elements are zero. For state.

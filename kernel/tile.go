@@ -37,6 +37,7 @@ const (
 	asFloat32 storage = iota
 	asFloat16
 	asBFloat16
+	asPairs // words of two whole numbers of 16 bits
 )
 
 // tileArgs is the one argument of the assembly tile kernels, which compute

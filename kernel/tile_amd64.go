@@ -34,6 +34,8 @@ func runWideAVX2(b storage, t *tileArgs) {
 		tileF16AVX2(args)
 	case asBFloat16:
 		tileBF16AVX2(args)
+	case asPairs:
+		tileBytesAVX2(args)
 	default:
 		tileAVX2(args)
 	}

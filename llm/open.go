@@ -186,7 +186,7 @@ func (m *Model) start(w *weights, o Options) error {
 	if err != nil {
 		return err
 	}
-	m.packed = packed.Open(o.PackedDir, m.source, packed.OfFiles(m.source), pool.ISA())
+	m.packed = packed.Open(o.PackedDir, m.source, packed.OfFiles(m.source), pool.Tier())
 	m.closers = append(m.closers, region.Close, m.packed.Close)
 	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, m.packed.Packing(region))})
 	if err != nil {

@@ -95,7 +95,7 @@ func openGraph(f StageFiles) (*Stage, error) {
 	}
 	opt := graph.Options{Ops: f.Options.Ops, Pool: f.Options.Pool, MemoryLimitBytes: int(f.Options.MemoryLimitBytes), Profile: f.Options.Profile}
 	name := string(f.Artifact) + "/" + f.Spec.File
-	store := packed.Open(f.Options.PackedDir, name, name, opt.Pool.ISA())
+	store := packed.Open(f.Options.PackedDir, name, name, opt.Pool.Tier())
 	if f.Options.Passes != nil {
 		opt.Passes = f.Options.Passes(store.Packing(nil))
 	}

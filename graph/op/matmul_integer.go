@@ -43,6 +43,9 @@ func inferMatMulInteger(c *graph.Infer) error {
 }
 
 func kernelMatMulInteger(c *graph.Call) (func() error, error) {
+	if p, ok := byteProductOf(c, 0, 1, 2, 3); ok {
+		return p.byteSums(), nil
+	}
 	q, err := newQuantizedProduct[int32](c, 0, 1, 2, 3)
 	if err != nil {
 		return nil, err
@@ -76,6 +79,9 @@ func inferQLinearMatMul(c *graph.Infer) error {
 
 func kernelQLinearMatMul(c *graph.Call) (func() error, error) {
 	if isByte(c.In[0].DType()) && isByte(c.In[3].DType()) {
+		if p, ok := byteProductOf(c, 0, 3, 2, 5); ok && p.steppable(1, 4, 6, 7) {
+			return p.byteSteps(1, 4, 6, 7), nil
+		}
 		return qLinearMatMul[int32](c)
 	}
 	return qLinearMatMul[float32](c)

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -184,6 +185,9 @@ func kernelQuantize(c *graph.Call) (func() error, error) {
 	if precision == tensor.Undefined && scale.DType() != tensor.Float8E8M0 {
 		precision = scale.DType()
 	}
+	if run, ok := quantizeInOne(c, precision); ok {
+		return run, nil
+	}
 	coarse := narrow(precision)
 	var zero *tensor.Tensor
 	if c.Has(2) {
@@ -276,6 +280,9 @@ func inferDequantize(c *graph.Infer) error {
 
 // kernelDequantize: y = (x - zero)·scale.
 func kernelDequantize(c *graph.Call) (func() error, error) {
+	if run, ok := dequantizeInOne(c); ok {
+		return run, nil
+	}
 	x, scale, y := c.In[0], c.In[1], c.Out[0]
 	g, err := grainOf(c.Node.Attrs, x.Shape(), scale.Shape())
 	if err != nil {
@@ -312,21 +319,17 @@ func inferDynamicQuantize(c *graph.Infer) error {
 // kernelDynamicQuantize: the range of x, widened to hold 0, becomes 0 to 255. Where
 // x is 0 throughout, the scale is 1.
 func kernelDynamicQuantize(c *graph.Call) (func() error, error) {
+	reach, q := new(kernel.ByteRange), new(kernel.QuantizeBytes)
 	return func() error {
-		x, y := c.F32(0), c.Out[0].Bytes()
-		lo, hi := float32(0), float32(0)
-		for _, v := range x {
-			lo, hi = min(lo, v), max(hi, v)
-		}
-		scale := (hi - lo) / 255
+		reach.X = c.F32(0)
+		reach.Run(c.Pool)
+		scale := (reach.Hi - reach.Lo) / 255
 		if scale == 0 {
 			scale = 1
 		}
-		clamp := func(v float64) uint8 { return uint8(min(max(v, 0), 255)) }
-		zero := clamp(math.RoundToEven(float64(-lo / scale)))
-		for i, v := range x {
-			y[i] = clamp(math.RoundToEven(float64(v/scale)) + float64(zero))
-		}
+		zero := uint8(min(max(math.RoundToEven(float64(-reach.Lo/scale)), 0), 255))
+		q.X, q.Y, q.Scale, q.Zero = c.F32(0), c.Out[0].Bytes(), scale, int32(zero)
+		q.Run(c.Pool)
 		if len(c.Out) > 1 && c.Out[1] != nil {
 			c.Out[1].F32()[0] = scale
 		}
@@ -335,4 +338,45 @@ func kernelDynamicQuantize(c *graph.Call) (func() error, error) {
 		}
 		return nil
 	}, nil
+}
+
+// inOne reports whether bytes have one scale, in float32, and one zero point or none.
+func inOne(c *graph.Call, bytes, floats *tensor.Tensor) bool {
+	scale := c.In[1]
+	return isByte(bytes.DType()) && floats.DType() == tensor.Float32 && scale.DType() == tensor.Float32 && scale.Len() == 1 && scale.Rank() < 2 &&
+		(!c.Has(2) || c.In[2].Len() == 1)
+}
+
+// zeroOf is the zero point of the bytes, if there is one.
+func zeroOf(c *graph.Call) int32 {
+	if !c.Has(2) {
+		return 0
+	}
+	return int32(smallByte(c.In[2], 0))
+}
+
+func quantizeInOne(c *graph.Call, precision tensor.DType) (func() error, bool) {
+	x, y := c.In[0], c.Out[0]
+	if !inOne(c, y, x) || precision != tensor.Float32 {
+		return nil, false
+	}
+	k := &kernel.QuantizeBytes{Signed: y.DType() == tensor.Int8}
+	return func() error {
+		k.X, k.Y, k.Scale, k.Zero = x.F32(), y.Bytes(), c.F32(1)[0], zeroOf(c)
+		k.Run(c.Pool)
+		return nil
+	}, true
+}
+
+func dequantizeInOne(c *graph.Call) (func() error, bool) {
+	x, y := c.In[0], c.Out[0]
+	if !inOne(c, x, y) {
+		return nil, false
+	}
+	k := &kernel.DequantizeBytes{Signed: x.DType() == tensor.Int8}
+	return func() error {
+		k.X, k.Y, k.Scale, k.Zero = x.Bytes(), y.F32(), c.F32(1)[0], zeroOf(c)
+		k.Run(c.Pool)
+		return nil
+	}, true
 }

@@ -13,7 +13,7 @@ func Lists() [][]graph.Op {
 		elementwiseOps(), mathOps(), foldOps(), logicOps(), castOps(), quantizeOps(),
 		activationOps(),
 		shapeOps(), axesOps(), joinOps(), sliceOps(), gatherOps(), scatterOps(), padOps(), makeOps(), uniqueOps(), resizeOps(), sampleOps(), moveGradOps(), resizeGradOps(), sampleGradOps(), detectOps(), stringOps(), imageOps(),
-		gemmOps(), linearOps(),
+		gemmOps(), linearOps(), integerOps(),
 		convOps(),
 		poolOps(),
 		channelsLastOps(),

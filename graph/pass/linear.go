@@ -22,7 +22,7 @@ func FuseLinear() graph.Pass {
 				continue
 			}
 			for i, v := range n.Inputs {
-				if v == nil || v.Def == nil || v.Def.Op != linear || len(uses[v]) != 1 || g.Kept(v) {
+				if v == nil || v.Def == nil || (v.Def.Op != linear && v.Def.Op != integerLinear) || len(uses[v]) != 1 || g.Kept(v) {
 					continue
 				}
 				before := v.Def
@@ -77,9 +77,16 @@ func isBias(v, y *graph.Value) bool {
 // follows rewrites n, which reads the product of the node before as its input i,
 // into that product joined with what n computes, if that can be.
 func follows(before, n *graph.Node, i int) bool {
-	inputs := append(slices.Clone(before.Inputs), nil, nil)[:4]
+	bias, add := 2, 3
+	if before.Op == integerLinear {
+		bias, add = 6, 7
+	}
+	inputs := append(slices.Clone(before.Inputs), make([]*graph.Value, add+1)...)[:add+1]
 	attrs := maps.Clone(before.Attrs)
-	plain := attrs.String("activation", "") == "" && inputs[3] == nil
+	if attrs == nil {
+		attrs = graph.Attrs{}
+	}
+	plain := attrs.String("activation", "") == "" && inputs[add] == nil
 	y := before.Outputs[0]
 	switch n.Op {
 	case graph.OpID{Name: "Add"}:
@@ -87,10 +94,10 @@ func follows(before, n *graph.Node, i int) bool {
 		switch {
 		case other == y || !isFloat32(other):
 			return false
-		case plain && inputs[2] == nil && isBias(other, y):
-			inputs[2] = other
-		case inputs[3] == nil && other.Const == nil && sameShape(other, y) && sameShape(n.Outputs[0], y):
-			inputs[3] = other
+		case plain && inputs[bias] == nil && isBias(other, y):
+			inputs[bias] = other
+		case inputs[add] == nil && other.Const == nil && sameShape(other, y) && sameShape(n.Outputs[0], y):
+			inputs[add] = other
 		default:
 			return false
 		}
@@ -113,7 +120,7 @@ func follows(before, n *graph.Node, i int) bool {
 	for len(inputs) > 2 && inputs[len(inputs)-1] == nil {
 		inputs = inputs[:len(inputs)-1]
 	}
-	n.Op, n.Inputs, n.Attrs = linear, inputs, attrs
+	n.Op, n.Inputs, n.Attrs = before.Op, inputs, attrs
 	return true
 }
 

@@ -23,12 +23,12 @@ func Pack(p *kernel.Pool, packing Packing) graph.Pass {
 			}
 			for _, panel := range op.Panels(n) {
 				w := n.Input(panel.In)
-				if w == nil || w.Const == nil || w.Const.Encoding != graph.Dense || w.Const.DType != tensor.Float32 {
+				if w == nil || w.Const == nil || w.Const.Encoding != graph.Dense {
 					continue
 				}
 				key := panelOf{w, panel.Transposed}
 				if packed[key] == nil {
-					if packed[key], err = packPanels(p, key, packing); err != nil {
+					if packed[key], err = packMatrix(p, key, packing); err != nil {
 						return err
 					}
 				}
@@ -45,9 +45,28 @@ type panelOf struct {
 	trans bool
 }
 
+// packMatrix packs a matrix of floats or of bytes; others stay as they are.
+func packMatrix(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
+	switch panel.w.Const.DType {
+	case tensor.Float32:
+		return packPanels(p, panel, packing)
+	case tensor.Int8, tensor.Uint8:
+		return packBytes(p, panel, packing)
+	}
+	return panel.w, nil
+}
+
+// key is the name under which the packed weight is kept.
+func (p panelOf) key() string {
+	if p.trans {
+		return p.w.Name + ".packed.transposed"
+	}
+	return p.w.Name + ".packed"
+}
+
 // packPanels packs a matrix, or the matrices of which a weight is a list, one by one.
 func packPanels(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
-	w, name := panel.w, panel.w.Name+".packed"
+	w := panel.w
 	t, err := w.Const.Tensor()
 	if err != nil {
 		return nil, err
@@ -61,12 +80,11 @@ func packPanels(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, e
 		count = t.Dim(0)
 	}
 	k, n := t.Dim(rank-2), ld
-	key := name
 	if panel.trans {
-		k, n, key = n, k, name+".transposed"
+		k, n = n, k
 	}
 	size := kernel.PackedLen(k, n, p.ISA())
-	data, err := packing(key, 4*count*size, func(dst []byte) {
+	data, err := packing(panel.key(), 4*count*size, func(dst []byte) {
 		for i := range count {
 			kernel.PackB(floats(dst)[i*size:], t.F32()[i*k*n:], k, n, ld, panel.trans, p.ISA())
 		}
@@ -75,10 +93,30 @@ func packPanels(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, e
 		return nil, err
 	}
 	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelB, Data: data}
-	return &graph.Value{Name: name, Type: w.Type, Const: c}, nil
+	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
 }
 
 // floats are bytes as float32s.
 func floats(b []byte) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
+}
+
+func packBytes(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
+	w := panel.w
+	t, err := w.Const.Tensor()
+	if err != nil {
+		return nil, err
+	}
+	k, n := t.Dim(0), t.Dim(1)
+	if panel.trans {
+		k, n = n, k
+	}
+	data, err := packing(panel.key(), kernel.PackedByteLen(k, n, p), func(dst []byte) {
+		kernel.PackBytes(p, dst, t.Bytes(), t.DType() == tensor.Int8, k, n, panel.trans)
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &graph.Constant{DType: t.DType(), Shape: t.Shape(), Encoding: graph.PanelBytes, Data: data}
+	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
 }

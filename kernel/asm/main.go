@@ -19,6 +19,8 @@ var families = []struct {
 }{
 	{"tile", writeTiles},
 	{"halftile", writeHalfTiles},
+	{"bytetile", writeByteTiles},
+	{"bytes", writeBytes},
 	{"panel", writePanels},
 	{"panelpair", writePanelPairs},
 	{"quantize", writeQuantize},

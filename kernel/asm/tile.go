@@ -27,20 +27,23 @@ type tileWriter struct {
 	rows   int // the height
 	lanes  int
 	unroll int
-	b2     halfFloat // how B is stored
+	b2     storage // how B is stored
 	// Of the variant being written: vectors in a row; B may end with the last column.
 	halves  int
 	bounded bool
 }
 
-// halfFloat says how the right-hand matrix is stored: as float32, or in 16 bits,
-// of which whole rows are read.
-type halfFloat uint8
+// storage says how the right-hand matrix is stored: as float32; in 16 bits, of which
+// whole rows are read; or as words of four signed bytes or two 16-bit numbers, whose
+// products with the bytes or numbers of a word of A are added as 32-bit numbers.
+type storage uint8
 
 const (
-	notHalf halfFloat = iota
+	float32s storage = iota
 	float16
 	bfloat16
+	quads
+	pairs
 )
 
 func writeTiles(w *writer) {
@@ -51,12 +54,22 @@ func writeTiles(w *writer) {
 func writeHalfTiles(w *writer) {
 	for _, b := range []struct {
 		name string
-		half halfFloat
+		half storage
 	}{{"F16", float16}, {"BF16", bfloat16}} {
 		(&tileWriter{writer: w, name: "tile" + b.name + "AVX512", rows: 12, lanes: 16, unroll: 2, b2: b.half}).write()
 		(&tileWriter{writer: w, name: "tile" + b.name + "AVX2", rows: 6, lanes: 8, unroll: 2, b2: b.half}).write()
 	}
 }
+
+func writeByteTiles(w *writer) {
+	(&tileWriter{writer: w, name: "tileBytesAVX512", rows: 12, lanes: 16, unroll: 2, b2: quads}).write()
+	(&tileWriter{writer: w, name: "tileBytesAVX2", rows: 6, lanes: 8, unroll: 2, b2: pairs}).write()
+}
+
+// half reports whether an element of B has 16 bits, whole reports whether it is a
+// word of whole numbers.
+func (t *tileWriter) half() bool  { return t.b2 == float16 || t.b2 == bfloat16 }
+func (t *tileWriter) whole() bool { return t.b2 == quads || t.b2 == pairs }
 
 var (
 	regB, regBS, regC, regCS = reg.RSI, reg.RDX, reg.RDI, reg.RBX
@@ -89,8 +102,11 @@ func (t *tileWriter) spare(i int) reg.VecPhysical { return t.vec(2*t.rows + 2 + 
 
 // spares is the number of vectors that take an element of A in turn.
 func (t *tileWriter) spares() int {
-	if t.lanes == 16 {
+	switch {
+	case t.lanes == 16:
 		return 6
+	case t.b2 == pairs: // the other takes products
+		return 1
 	}
 	return 2
 }
@@ -106,7 +122,7 @@ func (t *tileWriter) write() {
 	}{{argA, regA[0]}, {argB, regB}, {argC, regC}, {argRS, regRS}, {argKS, regKS}, {argBS, regBS}, {argCS, regCS}, {argK, regK}} {
 		t.do(x86.MOVQ(t.arg(p.offset), p.r))
 	}
-	if t.lanes == 16 && t.b2 == notHalf {
+	if t.lanes == 16 && !t.half() {
 		t.do(x86.MOVQ(t.arg(argAhead), regAhead))
 	}
 	if t.lanes == 16 {
@@ -124,23 +140,29 @@ func (t *tileWriter) write() {
 	if t.narrows() {
 		t.do(x86.TESTL(regTmp.As32(), regTmp.As32()))
 		t.do(x86.JZ(to("narrow")))
+	}
+	if t.bounds() {
 		t.do(x86.CMPL(t.arg(argBounded), operand.U8(0)))
 		t.do(x86.JNE(to("bounded")))
 	}
 	t.halves = 2
 	t.variants()
-	if t.narrows() {
+	if t.bounds() {
 		t.label("bounded")
 		t.bounded = true
 		t.variants()
+	}
+	if t.narrows() {
 		t.label("narrow")
 		t.halves = 1
 		t.variants()
 	}
 }
 
-// narrows reports whether there are variants for tiles of half the width.
-func (t *tileWriter) narrows() bool { return t.lanes == 16 && t.b2 == notHalf }
+// narrows reports whether there are variants for tiles of half the width, bounds
+// whether there are some for a B that may end with the last column.
+func (t *tileWriter) narrows() bool { return t.lanes == 16 && !t.half() }
+func (t *tileWriter) bounds() bool  { return t.lanes == 16 && t.b2 == float32s }
 
 // variants writes a variant for each number of rows.
 func (t *tileWriter) variants() {
@@ -261,7 +283,13 @@ func (t *tileWriter) start(rows int) {
 	for h := range t.halves {
 		t.loadHalf(regTmp, h, t.b(h))
 	}
-	t.each(rows, func(i, h int) { t.do(x86.VADDPS(t.b(h), t.acc(i, h), t.acc(i, h))) })
+	t.each(rows, func(i, h int) {
+		if t.whole() {
+			t.do(x86.VPADDD(t.b(h), t.acc(i, h), t.acc(i, h)))
+			return
+		}
+		t.do(x86.VADDPS(t.b(h), t.acc(i, h), t.acc(i, h)))
+	})
 }
 
 // each calls f for the accumulators of a number of rows.
@@ -320,7 +348,7 @@ func (t *tileWriter) step(rows int) {
 	for h := range t.halves {
 		t.loadB(h)
 	}
-	if t.lanes == 16 && t.b2 == notHalf {
+	if t.lanes == 16 && !t.half() {
 		for h := range t.halves {
 			t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regAhead, Scale: 1, Disp: 64 * h}))
 		}
@@ -330,14 +358,15 @@ func (t *tileWriter) step(rows int) {
 		if i%3 > 0 {
 			m.Index, m.Scale = regRS, uint8(i%3)
 		}
-		if t.halves == 1 { // one multiply-add for each element
+		if t.halves == 1 && !t.whole() { // one multiply-add for each element
 			t.do(x86.VFMADD231PS_BCST(m, t.b(0), t.acc(i, 0)))
 			continue
 		}
 		a := t.spare(i % t.spares())
 		t.do(x86.VBROADCASTSS(m, a))
-		t.do(x86.VFMADD231PS(a, t.b(0), t.acc(i, 0)))
-		t.do(x86.VFMADD231PS(a, t.b(1), t.acc(i, 1)))
+		for h := range t.halves {
+			t.multiply(a, h, i)
+		}
 	}
 	t.do(x86.ADDQ(regBS, regB))
 	for i := range (rows + 2) / 3 {
@@ -345,15 +374,26 @@ func (t *tileWriter) step(rows int) {
 	}
 }
 
-// finish applies the activation and stores. The accumulator is the second
-// source of VMAXPS, the one it returns when there is a NaN.
+// multiply adds the products of an element of A, broadcast, with half a row of B.
+func (t *tileWriter) multiply(a reg.VecPhysical, half, row int) {
+	b, acc := t.b(half), t.acc(row, half)
+	switch t.b2 {
+	case quads: // unsigned bytes of A, signed ones of B
+		t.do(x86.VPDPBUSD(b, a, acc))
+	case pairs:
+		product := t.spare(1)
+		t.do(x86.VPMADDWD(b, a, product))
+		t.do(x86.VPADDD(product, acc, acc))
+	default:
+		t.do(x86.VFMADD231PS(a, b, acc))
+	}
+}
+
+// finish applies the activation and stores.
 func (t *tileWriter) finish(rows int) {
-	t.do(x86.CMPL(t.arg(argReLU), operand.U8(0)))
-	t.do(x86.JE(operand.LabelRef(t.labelName(rows, "store"))))
-	zero := t.b(0)
-	t.zero(zero)
-	t.each(rows, func(i, h int) { t.do(x86.VMAXPS(t.acc(i, h), zero, t.acc(i, h))) })
-	t.label(t.labelName(rows, "store"))
+	if !t.whole() {
+		t.relu(rows)
+	}
 	for i := range rows {
 		for h := range t.halves {
 			t.storeHalf(t.acc(i, h), regC, h)
@@ -364,4 +404,15 @@ func (t *tileWriter) finish(rows int) {
 	}
 	t.do(x86.VZEROUPPER())
 	t.do(x86.RET())
+}
+
+// relu: the accumulator is the second source of VMAXPS, the one it returns when there
+// is a NaN.
+func (t *tileWriter) relu(rows int) {
+	t.do(x86.CMPL(t.arg(argReLU), operand.U8(0)))
+	t.do(x86.JE(operand.LabelRef(t.labelName(rows, "store"))))
+	zero := t.b(0)
+	t.zero(zero)
+	t.each(rows, func(i, h int) { t.do(x86.VMAXPS(t.acc(i, h), zero, t.acc(i, h))) })
+	t.label(t.labelName(rows, "store"))
 }

@@ -15,7 +15,6 @@ import (
 	"tandem/graph"
 	"tandem/graph/onnx/mapped"
 	"tandem/graph/pass"
-	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -71,16 +70,16 @@ func OfFiles(paths ...string) string {
 }
 
 // Open opens the store of a model in dir. The model lies at place, and state tells
-// which of its states it is in, such as OfFiles or a digest. Where dir or state is
-// empty nothing is kept.
-func Open(dir, place, state string, isa kernel.ISA) *Store {
+// which of its states it is in, such as OfFiles or a digest; tier is that of the pool.
+// Where dir or state is empty nothing is kept.
+func Open(dir, place, state string, tier string) *Store {
 	s := &Store{found: map[string]entry{}}
 	if dir == "" || state == "" {
 		return s
 	}
-	name := sha256.Sum256(fmt.Appendf(nil, "%v\n%s", isa, place))
+	name := sha256.Sum256(fmt.Appendf(nil, "%s\n%s", tier, place))
 	s.path = filepath.Join(dir, hex.EncodeToString(name[:16])+suffix)
-	s.key = sha256.Sum256(fmt.Appendf(nil, "%v\n%s\n%s", isa, build(), state))
+	s.key = sha256.Sum256(fmt.Appendf(nil, "%s\n%s\n%s", tier, build(), state))
 	if f, err := mapped.Open(s.path); err == nil {
 		s.file = f
 		s.read(f.Bytes())

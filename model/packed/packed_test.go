@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"tandem/graph"
-	"tandem/kernel"
 )
 
 // TestStore: what was packed is found by the next store of the same model in the same
@@ -20,7 +19,7 @@ func TestStore(t *testing.T) {
 	weights := map[string][]byte{"a": bytes.Repeat([]byte("packed"), 200_000), "b": bytes.Repeat([]byte{7}, 65), "": {}}
 	open := func(state string, region *graph.Region) (anew []string) {
 		t.Helper()
-		s := Open(dir, "model", state, kernel.AVX2)
+		s := Open(dir, "model", state, "tier")
 		for _, name := range []string{"b", "a", ""} {
 			want := weights[name]
 			data, err := s.Packing(region)(name, len(want), func(dst []byte) {

@@ -1,0 +1,150 @@
+package op_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"tandem/graph"
+	"tandem/graph/op"
+	"tandem/graph/pass"
+	"tandem/kernel"
+	"tandem/tensor"
+)
+
+// randomOf are bytes of a type.
+func randomOf(r *rand.Rand, d tensor.DType, shape ...int) *tensor.Tensor {
+	t := tensor.New(d, shape...)
+	for i := range t.Bytes() {
+		t.Bytes()[i] = byte(r.Uint32())
+	}
+	return t
+}
+
+func randomFloats(r *rand.Rand, scale float32, shape ...int) *tensor.Tensor {
+	t := tensor.New(tensor.Float32, shape...)
+	for i := range t.F32() {
+		t.F32()[i] = (r.Float32()*2 - 1) * scale
+	}
+	return t
+}
+
+// dynamicLayer is a layer as onnxruntime's dynamic quantiser writes it, with its scale
+// and zero point one number or one for each column, and what networks have after it.
+func dynamicLayer(b *graph.Builder, r *rand.Rand, x *graph.Value, d tensor.DType, k, n int, perColumn bool, after string) *graph.Value {
+	q := b.Node(graph.OpID{Name: "DynamicQuantizeLinear"}, 3, nil, x)
+	shape := []int{}
+	if perColumn {
+		shape = []int{n}
+	}
+	scale := tensor.New(tensor.Float32, shape...)
+	for i := range scale.F32() {
+		scale.F32()[i] = 0.001 + r.Float32()/100
+	}
+	zero := randomOf(r, d, shape...)
+	s := b.Op("Mul", nil, q[1], b.Const("scale", scale))
+	p := b.Op("MatMulInteger", nil, q[0], b.Const("w", randomOf(r, d, k, n)), q[2], b.Const("zero", zero))
+	y := b.Op("Mul", nil, b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, p), s)
+	y = b.Op("Add", nil, b.Const("bias", randomFloats(r, 1, n)), y)
+	if after == "Sum" {
+		return b.Op("Add", nil, y, x)
+	}
+	if after != "" {
+		y = b.Op(after, nil, y)
+	}
+	return y
+}
+
+// TestFusedIntegersEqualTheirParts: the operators one by one and joined, on every tier,
+// with one thread and three, for a row alone and among others: one set of bits.
+func TestFusedIntegersEqualTheirParts(t *testing.T) {
+	for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
+		for _, d := range []tensor.DType{tensor.Int8, tensor.Uint8} {
+			for _, after := range []string{"", "Relu", "Gelu", "Tanh", "Sum"} {
+				r := rand.New(rand.NewPCG(3, uint64(len(after))))
+				b := graph.NewBuilder("g", op.Default())
+				x := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Const(7), graph.Const(33))
+				y := dynamicLayer(b, r, x, d, 33, 33, false, after)
+				b.Output(dynamicLayer(b, r, y, d, 33, 50, true, ""))
+				if b.Err() != nil {
+					t.Fatal(b.Err())
+				}
+				var want []float32
+				in := randomFloats(r, 3, 4, 7, 33)
+				for _, threads := range []int{1, 3} {
+					p := kernel.NewPool(threads, isa)
+					plain := run(t, session(t, b.G, p, 0), in)
+					s := session(t, b.G, p, 0, pass.Inference(p)...)
+					fused := run(t, s, in)
+					if want == nil {
+						want = plain
+					}
+					if !slices.Equal(plain, want) || !slices.Equal(fused, want) {
+						t.Fatalf("%v %v %s: with %d threads\n%v\njoined\n%v\nwant\n%v", isa, d, after, threads, plain, fused, want)
+					}
+					p.Close()
+				}
+			}
+		}
+	}
+}
+
+// TestQuantizedRowsAlone: rows quantised by their own magnitude have the bits that they
+// have alone.
+func TestQuantizedRowsAlone(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 8))
+	b := graph.NewBuilder("g", op.Default())
+	x := b.Input("x", tensor.Float32, graph.Sym("rows"), graph.Const(40))
+	q := b.Node(graph.OpID{Domain: graph.Private, Name: "QuantizeRows"}, 2, graph.Attrs{"least": float32(1e-9)}, x)
+	scale := tensor.Of([]float32{0.01}, 1)
+	b.Output(b.Private("IntegerLinear", nil, q[0], b.Const("w", randomOf(r, tensor.Int8, 40, 21)), q[1], b.Const("s", scale),
+		b.Const("z", tensor.Of([]uint8{128}))))
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	in := randomFloats(r, 2, 9, 40)
+	p := pool(t, 2)
+	s := session(t, b.G, p, 0, pass.Inference(p)...)
+	all := run(t, s, in)
+	for i := range 9 {
+		one := run(t, s, tensor.Of(in.F32()[i*40:][:40], 1, 40))
+		if !slices.Equal(one, all[i*21:][:21]) {
+			t.Fatalf("row %d: %v alone, %v among others", i, one, all[i*21:][:21])
+		}
+	}
+}
+
+// TestQuantizedMatMulOnConstants: packed weights give what weights that come as input
+// do, for every pair of types.
+func TestQuantizedMatMulOnConstants(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 8))
+	one := func(d tensor.DType) *tensor.Tensor { return randomOf(r, d) }
+	for _, a := range []tensor.DType{tensor.Int8, tensor.Uint8} {
+		for _, w := range []tensor.DType{tensor.Int8, tensor.Uint8} {
+			b := graph.NewBuilder("g", op.Default())
+			x := b.Input("x", a, graph.Sym("batch"), graph.Const(3), graph.Const(19))
+			in, weights := b.Input("w", w, graph.Const(19), graph.Const(37)), randomOf(r, w, 19, 37)
+			zeroA, zeroB := b.Const("za", one(a)), b.Const("zb", randomOf(r, w, 37))
+			sa, sb, sy := b.Const("sa", tensor.Of([]float32{0.02})), b.Const("sb", tensor.Of(randomFloats(r, 1, 37).F32(), 37)), b.Const("sy", tensor.Of([]float32{3.5}))
+			for _, v := range []*graph.Value{in, b.Const("c", weights)} {
+				b.Output(b.Op("MatMulInteger", nil, x, v, zeroA, zeroB))
+				b.Output(b.Op("QLinearMatMul", nil, x, sa, zeroA, v, sb, zeroB, sy, b.Const("zy", tensor.Of([]int8{3}))))
+			}
+			if b.Err() != nil {
+				t.Fatal(b.Err())
+			}
+			p := pool(t, 2)
+			s := session(t, b.G, p, 0, pass.Inference(p)...)
+			out, err := s.Run(context.Background(), []*tensor.Tensor{randomOf(r, a, 2, 3, 19), weights}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 2 {
+				if !slices.Equal(out[i].Bytes(), out[2+i].Bytes()) {
+					t.Errorf("%v %v output %d: %v, packed %v", a, w, i, out[i], out[2+i])
+				}
+			}
+		}
+	}
+}

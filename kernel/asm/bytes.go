@@ -1,0 +1,216 @@
+package main
+
+import (
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+	"github.com/mmcloughlin/avo/x86"
+)
+
+// writeBytes writes the kernels between float32 and bytes with one scale and zero
+// point, and what becomes of the exact sums of products of bytes. n counts whole
+// vectors' elements.
+func writeBytes(w *writer) {
+	for _, v := range widths(w) {
+		v.extremes()
+		v.quantizeBytes()
+		v.dequantizeBytes(false)
+		v.dequantizeBytes(true)
+		v.scaleSums(false)
+		v.scaleSums(true)
+		v.requantize()
+		v.addMultiple()
+		v.widenBytes()
+	}
+}
+
+// stream is a pointer that moves on by so many bytes for an element.
+type stream struct {
+	r    reg.Register
+	size int
+}
+
+// each runs body for every vector of n elements, not none.
+func (w *vectorWriter) each(n reg.Register, streams []stream, body func()) {
+	w.label("loop")
+	body()
+	for _, s := range streams {
+		w.do(x86.ADDQ(operand.U32(s.size*w.lanes), s.r))
+	}
+	w.do(x86.SUBQ(operand.U32(w.lanes), n))
+	w.do(x86.JNZ(to("loop")))
+	w.done()
+}
+
+// extremes: least and greatest elements of lanes, beginning with what is there.
+func (w *vectorWriter) extremes() {
+	w.function("extremes"+w.suffix, "func(lanes, x *float32, n int)",
+		"extremes"+w.suffix+" lowers a vector of lanes to the elements of x and raises the one after it, passing over NaN.")
+	w.load("lanes", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
+	for i := range 4 {
+		w.do(x86.VMOVUPS(mem(regY, i%2*w.bytes()), w.v(i)))
+	}
+	w.loopPairs(func(disp, at int) {
+		w.do(x86.VMOVUPS(mem(regX1, disp), w.v(4+at)))
+		w.do(x86.VMINPS(w.v(at), w.v(4+at), w.v(at))) // returns the second source, the extreme, beside NaN
+		w.do(x86.VMAXPS(w.v(at+1), w.v(4+at), w.v(at+1)))
+	})
+	w.do(x86.VMINPS(w.v(2), w.v(0), w.v(0)))
+	w.do(x86.VMAXPS(w.v(3), w.v(1), w.v(1)))
+	w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
+	w.do(x86.VMOVUPS(w.v(1), mem(regY, w.bytes())))
+	w.done()
+}
+
+// loopPairs is loop over x, two vectors at a time that belong to places 0 and 2.
+func (w *vectorWriter) loopPairs(body func(disp, at int)) {
+	i := 0
+	w.loop(regN, []reg.GPPhysical{regX1}, 2, func(disp int) {
+		body(disp, i%2*2)
+		i++
+	})
+}
+
+// limits loads what quantizing takes: the ends of the range less the zero point into
+// 12 and 13, the zero point into 14.
+func (w *vectorWriter) limits() {
+	w.do(x86.VBROADCASTSS(w.param("lo"), w.v(12)))
+	w.do(x86.VBROADCASTSS(w.param("hi"), w.v(13)))
+	w.do(x86.VBROADCASTSS(w.param("zero"), w.v(14)))
+}
+
+// storeBytes saturates and rounds vector 0 and writes it as bytes, less or greater by
+// the zero point.
+func (w *vectorWriter) storeBytes(dst reg.Register) {
+	w.do(x86.VMAXPS(w.v(12), w.v(0), w.v(0))) // NaN becomes the least
+	w.do(x86.VMINPS(w.v(13), w.v(0), w.v(0)))
+	w.do(x86.VCVTPS2DQ(w.v(0), w.v(0)))
+	w.do(x86.VPADDD(w.v(14), w.v(0), w.v(0)))
+	if w.lanes == 16 {
+		w.do(x86.VPMOVDB(w.v(0), mem(dst, 0)))
+		return
+	}
+	w.do(x86.VPAND(w.constant(0xff), w.v(0), w.v(0)))
+	w.do(x86.VPACKSSDW(w.v(0), w.v(0), w.v(0)))
+	w.do(x86.VPERMQ(operand.U8(0xd8), w.v(0), w.v(0)))
+	w.do(x86.VPACKUSWB(w.x(0), w.x(0), w.x(0)))
+	w.do(x86.VMOVQ(w.x(0), mem(dst, 0)))
+}
+
+func (w *vectorWriter) quantizeBytes() {
+	w.function("quantizeBytes"+w.suffix, "func(dst *byte, x *float32, n int, scale, lo, hi float32, zero int32)",
+		"quantizeBytes"+w.suffix+" writes round(x/scale) + zero as bytes; lo and hi are the ends of their range less zero.")
+	w.load("dst", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
+	w.do(x86.VBROADCASTSS(w.param("scale"), w.v(sScale)))
+	w.limits()
+	w.each(regN, []stream{{regY, 1}, {regX1, 4}}, func() {
+		w.do(x86.VMOVUPS(mem(regX1, 0), w.v(0)))
+		w.do(x86.VDIVPS(w.v(sScale), w.v(0), w.v(0)))
+		w.storeBytes(regY)
+	})
+}
+
+func (w *vectorWriter) dequantizeBytes(signed bool) {
+	name, widen := "dequantizeUint8"+w.suffix, x86.VPMOVZXBD
+	if signed {
+		name, widen = "dequantizeInt8"+w.suffix, x86.VPMOVSXBD
+	}
+	w.function(name, "func(y *float32, x *byte, n int, scale, zero float32)", name+" writes (x-zero)·scale.")
+	w.load("y", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
+	w.do(x86.VBROADCASTSS(w.param("scale"), w.v(sScale)))
+	w.do(x86.VBROADCASTSS(w.param("zero"), w.v(14)))
+	w.each(regN, []stream{{regY, 4}, {regX1, 1}}, func() {
+		w.do(widen(mem(regX1, 0), w.v(0)))
+		w.do(x86.VCVTDQ2PS(w.v(0), w.v(0)))
+		w.do(x86.VSUBPS(w.v(14), w.v(0), w.v(0)))
+		w.do(x86.VMULPS(w.v(sScale), w.v(0), w.v(0)))
+		w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
+	})
+}
+
+// scaleSums rounds after the product of the scales, after the multiplication and
+// after the addition, as three operators would.
+func (w *vectorWriter) scaleSums(biased bool) {
+	name, params, doc := "scaleSums"+w.suffix, "y *float32, c *int32, scale *float32", " writes c·(s·scale)."
+	if biased {
+		name, params, doc = "scaleSumsBias"+w.suffix, "y *float32, c *int32, scale, bias *float32", " writes c·(s·scale) + bias."
+	}
+	w.function(name, "func("+params+", n int, s float32)", name+doc)
+	regBias := reg.R8
+	pointers := []reg.GPPhysical{regY, regX1, regX2}
+	w.load("y", regY)
+	w.load("c", regX1)
+	w.load("scale", regX2)
+	if biased {
+		w.load("bias", regBias)
+		pointers = append(pointers, regBias)
+	}
+	w.load("n", regN)
+	w.do(x86.VBROADCASTSS(w.param("s"), w.v(sScale)))
+	w.loop(regN, pointers, 4, func(disp int) {
+		w.do(x86.VCVTDQ2PS(mem(regX1, disp), w.v(0)))
+		w.do(x86.VMULPS(mem(regX2, disp), w.v(sScale), w.v(1)))
+		w.do(x86.VMULPS(w.v(1), w.v(0), w.v(0)))
+		if biased {
+			w.do(x86.VADDPS(mem(regBias, disp), w.v(0), w.v(0)))
+		}
+		w.do(x86.VMOVUPS(w.v(0), mem(regY, disp)))
+	})
+	w.done()
+}
+
+func (w *vectorWriter) requantize() {
+	w.function("requantize"+w.suffix, "func(dst *byte, c *int32, scale *float32, n int, lo, hi float32, zero int32)",
+		"requantize"+w.suffix+" writes round(c·scale) + zero as bytes; lo and hi are the ends of their range less zero.")
+	w.load("dst", regY)
+	w.load("c", regX1)
+	w.load("scale", regX2)
+	w.load("n", regN)
+	w.limits()
+	w.each(regN, []stream{{regY, 1}, {regX1, 4}, {regX2, 4}}, func() {
+		w.do(x86.VCVTDQ2PS(mem(regX1, 0), w.v(0)))
+		w.do(x86.VMULPS(mem(regX2, 0), w.v(0), w.v(0)))
+		w.storeBytes(regY)
+	})
+}
+
+func (w *vectorWriter) addMultiple() {
+	w.function("addMultiple"+w.suffix, "func(c, z *int32, n int, s int32)", "addMultiple"+w.suffix+" adds z·s to c.")
+	w.load("c", regY)
+	w.load("z", regX1)
+	w.load("n", regN)
+	w.do(x86.VBROADCASTSS(w.param("s"), w.v(sScale)))
+	w.each(regN, []stream{{regY, 4}, {regX1, 4}}, func() {
+		w.do(x86.VPMULLD(mem(regX1, 0), w.v(sScale), w.v(0)))
+		w.do(x86.VPADDD(mem(regY, 0), w.v(0), w.v(0)))
+		w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
+	})
+}
+
+// widenBytes is for processors without dot products of bytes.
+func (w *vectorWriter) widenBytes() {
+	w.function("widenBytes"+w.suffix, "func(dst *int16, x *byte, n int, flip uint32)", "widenBytes"+w.suffix+" widens bytes, xor those of flip, to 16 bits.")
+	w.load("dst", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
+	half := w.v(1).AsY()
+	if w.lanes == 8 {
+		half = w.v(1).AsX()
+	}
+	w.do(x86.VBROADCASTSS(w.param("flip"), w.v(sScale).AsX()))
+	w.each(regN, []stream{{regY, 2}, {regX1, 1}}, func() {
+		if w.lanes == 16 {
+			w.do(x86.VMOVUPS(mem(regX1, 0), w.x(0)))
+		} else {
+			w.do(x86.VMOVQ(mem(regX1, 0), w.x(0)))
+		}
+		w.do(x86.VXORPS(w.x(sScale), w.x(0), w.x(0)))
+		w.do(x86.VPMOVZXBW(w.x(0), half))
+		w.do(x86.VMOVUPS(half, mem(regY, 0)))
+	})
+}

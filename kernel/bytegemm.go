@@ -1,0 +1,364 @@
+package kernel
+
+import (
+	"unsafe"
+
+	"tandem/kernel/ref"
+)
+
+// Rescale is what becomes of the exact sums of products of bytes, plus Start. One of
+// its results is given, with the rows of the product one after another:
+//
+//	Sums  = S
+//	Y     = act(float(S)·(ScaleA·ScaleB) + Bias) + Add, rounded after each operation
+//	Bytes = saturate(round(float(S)·ScaleB) + To), in int8 if ToSigned, else uint8
+type Rescale struct {
+	Start  []int32   // for each column, or nil
+	ScaleA []float32 // one, or one for each row
+	ScaleB []float32 // for each column
+	Bias   []float32 // for each column, or nil
+	Act    Activation
+	Add    []float32 // like Y, or nil
+
+	Sums     []int32
+	Y        []float32
+	Bytes    []byte
+	To       int32
+	ToSigned bool
+}
+
+// ByteGemm computes, exactly modulo 2³², the sums
+//
+//	S[i,j] = Σ_k (A[i,k] - ZeroA)·(B[k,j] - ZeroB[j])
+//
+// of matrices of bytes, and rescales them.
+type ByteGemm struct {
+	M, N, K int
+	A       []byte // [M, K]
+	SignedA bool   // A is int8, else uint8
+	ZeroA   int32
+	Packed  []byte  // B [K, N] as PackBytes wrote it
+	ZeroB   []int32 // for each column, 128 less where B is unsigned; nil: all are 0
+	Rescale
+
+	byteRun
+}
+
+// byteRun is what one Run of ByteGemm works out.
+type byteRun struct {
+	byteForm
+	vectors   ISA
+	stride    int // bytes of a row of A as it is multiplied
+	copied    bool
+	start     []int32
+	rowSums   []int32
+	rows      []byte // copies of A's
+	tiles     []byte // of the workers: sums that become bytes
+	byRow     bool
+	preparing bool
+}
+
+const (
+	// byteColumns is the number of columns of a block, or half of it where that many
+	// columns do not fit in blockBytes: half of a usual L2 cache.
+	byteColumns = 512
+	blockBytes  = 512 << 10
+	// byteWords bounds the time in one call of the tile kernel.
+	byteWords = 8192
+)
+
+func (g *ByteGemm) plan(p *Pool) {
+	g.byteForm, g.vectors = byteFormOf(p), p.isa
+	g.copied = g.size == 2 || g.SignedA || g.K%4 != 0 || g.M > 8 && g.K%aliasBytes == 0
+	g.stride = g.K
+	if g.copied {
+		g.stride = 4 * g.words(g.K)
+		if g.stride%aliasBytes == 0 {
+			g.stride += 64
+		}
+	}
+	g.byRow = ceilDiv(g.M, g.tileShape.rows) >= ceilDiv(g.N, g.cols)
+}
+
+// lens are the bytes of scratch for each purpose.
+func (g *ByteGemm) lens(p *Pool) (start, sums, copies, tiles int) {
+	start = (4*g.N + 63) &^ 63
+	if g.ZeroB != nil {
+		sums = (4*g.M + 63) &^ 63
+	}
+	if g.copied {
+		copies = (g.M*g.stride + 63) &^ 63
+	}
+	if g.Bytes != nil {
+		tiles = p.threads * 4 * g.tileShape.rows * min(byteColumns, g.N)
+	}
+	return start, sums, copies, tiles
+}
+
+// ScratchLen is the number of bytes that Run needs on p: for these dimensions, and the
+// zero points and results that are not nil.
+func (g *ByteGemm) ScratchLen(p *Pool) int {
+	g.plan(p)
+	start, sums, copies, tiles := g.lens(p)
+	return start + sums + copies + tiles
+}
+
+// Run computes the product.
+func (g *ByteGemm) Run(p *Pool, scratch []byte) {
+	g.plan(p)
+	g.check(p, len(scratch))
+	if g.M == 0 || g.N == 0 {
+		return
+	}
+	start, sums, copies, _ := g.lens(p)
+	g.start, scratch = int32sAt(scratch[:start]), scratch[start:]
+	g.rowSums, scratch = int32sAt(scratch[:sums]), scratch[sums:]
+	g.rows, g.tiles = scratch[:copies], scratch[copies:]
+	startsOf(g.start[:g.N], &g.Rescale, int32sAt(g.Packed[g.sumsAt(g.K, g.N):]), g.ZeroB, g.K, g.ZeroA, g.SignedA)
+	if g.copied || g.ZeroB != nil {
+		g.preparing = true
+		p.run(g.M, ceilDiv(1<<15, max(1, g.K)), g)
+		for i := range g.rowSums[:sums/4] {
+			g.rowSums[i] = -g.rowSums[i]
+		}
+	}
+	g.preparing = false
+	units, work := ceilDiv(g.N, g.cols), g.cols*max(g.M, g.tileShape.rows)
+	if g.byRow {
+		units, work = ceilDiv(g.M, g.tileShape.rows), g.tileShape.rows*g.N
+	}
+	p.run(units, max(ceilDiv(4*chunkFlops, max(1, 2*work*g.K)), ceilDiv(units, p.threads*8)), g)
+}
+
+// startsOf writes what the sums of the columns begin with: Start less the zero point of A
+// times the sum of the column, its own zero points taken off.
+func startsOf(to []int32, r *Rescale, sums, zeroB []int32, k int, zeroA int32, signedA bool) {
+	if signedA { // its bytes are multiplied as unsigned ones
+		zeroA += 128
+	}
+	for j := range to {
+		sum := sums[j]
+		if zeroB != nil {
+			sum -= int32(k) * zeroB[j]
+		}
+		to[j] = -zeroA * sum
+		if r.Start != nil {
+			to[j] += r.Start[j]
+		}
+	}
+}
+
+func (g *ByteGemm) check(p *Pool, scratch int) {
+	checkLen("ByteGemm", "A", len(g.A), g.M*g.K)
+	checkLen("ByteGemm", "Packed", len(g.Packed), PackedByteLen(g.K, g.N, p))
+	if g.ZeroB != nil {
+		checkLen("ByteGemm", "ZeroB", len(g.ZeroB), g.N)
+	}
+	g.Rescale.check(g.M, g.N)
+	start, sums, copies, tiles := g.lens(p)
+	checkLen("ByteGemm", "scratch", scratch, start+sums+copies+tiles)
+}
+
+func (r *Rescale) check(m, n int) {
+	if r.Start != nil {
+		checkLen("Rescale", "Start", len(r.Start), n)
+	}
+	switch {
+	case r.Sums != nil:
+		checkLen("Rescale", "Sums", len(r.Sums), m*n)
+		return
+	case r.Bytes != nil:
+		checkLen("Rescale", "Bytes", len(r.Bytes), m*n)
+	default:
+		checkLen("Rescale", "Y", len(r.Y), m*n)
+		if len(r.ScaleA) != 1 {
+			checkLen("Rescale", "ScaleA", len(r.ScaleA), m)
+		}
+		if r.Bias != nil {
+			checkLen("Rescale", "Bias", len(r.Bias), n)
+		}
+		if r.Add != nil {
+			checkLen("Rescale", "Add", len(r.Add), m*n)
+		}
+	}
+	checkLen("Rescale", "ScaleB", len(r.ScaleB), n)
+}
+
+func (g *ByteGemm) chunk(lo, hi, worker int) {
+	if g.preparing {
+		g.prepare(lo, hi)
+		return
+	}
+	s := byteStrips{byteForm: g.byteForm, vectors: g.vectors, to: &g.Rescale, a: g.A, stride: g.stride, words: g.words(g.K),
+		panel: g.panelBytes(g.K), cs: g.N, start: g.start[:g.N], zeros: g.ZeroB, rowSums: g.rowSums}
+	if g.copied {
+		s.a = g.rows
+	}
+	if g.Bytes != nil {
+		size := g.tileShape.rows * min(byteColumns, g.N)
+		s.tile = int32sAt(g.tiles)[worker*size:][:size]
+	}
+	m0, m1, n0, n1 := 0, g.M, lo*g.cols, min(hi*g.cols, g.N)
+	if g.byRow {
+		m0, m1, n0, n1 = lo*g.tileShape.rows, min(hi*g.tileShape.rows, g.M), 0, g.N
+	}
+	step := byteColumns
+	if step*g.K*g.size > blockBytes {
+		step /= 2
+	}
+	for n := n0; n < n1; n += step {
+		s.b = g.Packed[n/g.cols*s.panel:]
+		s.run(m0, m1, n, min(n+step, n1))
+	}
+}
+
+// prepare copies rows in the form in which they are multiplied, and adds them up.
+func (g *ByteGemm) prepare(lo, hi int) {
+	flip := byte(0)
+	if g.SignedA {
+		flip = 128
+	}
+	for i := lo; i < hi; i++ {
+		x := g.A[i*g.K:][:g.K]
+		if g.ZeroB != nil {
+			g.rowSums[i] = sumBytes(x)
+			if g.SignedA {
+				g.rowSums[i] = 0
+				for _, v := range x {
+					g.rowSums[i] += int32(v ^ flip)
+				}
+			}
+		}
+		if g.copied {
+			g.word(g.vectors, g.rows[i*g.stride:][:4*g.words(g.K)], x, flip)
+		}
+	}
+}
+
+// word writes a row of unsigned bytes, xor flip, as words.
+func (f byteForm) word(vectors ISA, to, x []byte, flip byte) {
+	if f.size == 2 {
+		widenBytes(vectors, int16sAt(to), x, flip)
+	} else {
+		copy(to, x)
+		for i := 0; flip != 0 && i < len(x); i++ {
+			to[i] ^= flip
+		}
+	}
+	clear(to[len(x)*f.size:])
+}
+
+// byteStrips goes over a block of rows and columns in tiles.
+type byteStrips struct {
+	byteForm
+	vectors       ISA
+	to            *Rescale
+	a             []byte // row i at i*stride
+	stride, words int
+	b             []byte // panels from the block's first column on
+	panel         int
+	cs            int // columns of the result
+	start         []int32
+	zeros         []int32 // of the columns, or nil; then
+	rowSums       []int32 // less than 0, of the rows
+	tile          []int32 // room for the sums of a strip that become bytes
+}
+
+// run computes rows [m0,m1) and columns [n0,n1), fewer than byteColumns: a strip of
+// rows stays in the L1 cache while the panels stream from L2.
+func (s *byteStrips) run(m0, m1, n0, n1 int) {
+	height := ceilDiv(m1-m0, ceilDiv(m1-m0, s.tileShape.rows))
+	n := n1 - n0
+	for i := m0; i < m1; i += height {
+		rows := min(height, m1-i)
+		c, cs := s.sums(i, n0, n)
+		for j := 0; j < n; j += s.cols {
+			s.product(s.a[(i)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
+		}
+		s.finish(c, cs, i, rows, n0, n)
+	}
+}
+
+// sums is where the sums of a strip go, and their row stride.
+func (s *byteStrips) sums(row, n0, n int) ([]int32, int) {
+	switch at := row*s.cs + n0; {
+	case s.to.Bytes != nil:
+		return s.tile, n
+	case s.to.Sums != nil:
+		return s.to.Sums[at:], s.cs
+	default:
+		y := s.to.Y[at:]
+		return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(y))), len(y)), s.cs
+	}
+}
+
+// product computes one tile.
+func (s *byteStrips) product(a, b []byte, start, c []int32, cs, rows, cols int) {
+	if s.isa == Generic {
+		t := ref.ByteTile{Rows: rows, Cols: cols, Words: s.words, A: int16sAt(a), RS: s.stride / 2, B: int16sAt(b), BS: s.cols, C: c, CS: cs, Start: start}
+		t.Run()
+		return
+	}
+	args := tileArgs{
+		c: unsafe.Pointer(unsafe.SliceData(c)), bias: unsafe.Pointer(unsafe.SliceData(start)), start: startColumnBias,
+		rs: uintptr(s.stride), ks: 4, bs: uintptr(4 * s.cols), cs: uintptr(4 * cs), rows: rows, mask: uint32(uint64(1)<<cols - 1),
+		ahead: uintptr(4*s.cols) * aheadRows,
+	}
+	for k := 0; k < max(1, s.words); k += byteWords {
+		args.k = min(byteWords, s.words-k)
+		args.a, args.b = unsafe.Pointer(unsafe.SliceData(a[4*k:])), unsafe.Pointer(unsafe.SliceData(b[4*s.cols*k:]))
+		if s.isa == AVX512 {
+			tileBytesAsm(&args)
+		} else {
+			runTile(AVX2, asPairs, &args)
+		}
+		args.start = startC
+	}
+}
+
+// finish turns the sums c of rows from row on into what is wanted.
+func (s *byteStrips) finish(c []int32, cs, row, rows, n0, n int) {
+	for r := range rows {
+		sums, i := c[r*cs:][:n], row+r
+		if s.zeros != nil {
+			addMultiple(s.vectors, sums, s.zeros[n0:], s.rowSums[i])
+		}
+		switch at := i*s.cs + n0; {
+		case s.to.Bytes != nil:
+			requantize(s.vectors, s.to.Bytes[at:][:n], sums, s.to.ScaleB[n0:], s.to.To, s.to.ToSigned)
+		case s.to.Sums == nil:
+			s.toFloats(s.to.Y[at:][:n], sums, i, n0)
+		}
+	}
+	if s.to.Bytes != nil || s.to.Sums != nil {
+		return
+	}
+	whole := n == s.cs && s.to.Add == nil // the rows follow each other
+	for r := 0; r < rows; r++ {
+		at, size := (row+r)*s.cs+n0, n
+		if whole {
+			size, r = rows*n, rows
+		}
+		var add []float32
+		if s.to.Add != nil {
+			add = s.to.Add[at:]
+		}
+		y := s.to.Y[at:][:size]
+		if s.to.Act == ActReLU {
+			unary(s.vectors, OpReLU, y, y, 0)
+		}
+		finish(s.vectors, s.to.Act, y, add)
+	}
+}
+
+func (s *byteStrips) toFloats(y []float32, sums []int32, row, n0 int) {
+	scale := s.to.ScaleA[0]
+	if len(s.to.ScaleA) > 1 {
+		scale = s.to.ScaleA[row]
+	}
+	var bias []float32
+	if s.to.Bias != nil {
+		bias = s.to.Bias[n0:]
+	}
+	scaleSums(s.vectors, y, sums, s.to.ScaleB[n0:], bias, scale)
+}

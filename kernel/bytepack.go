@@ -1,0 +1,113 @@
+package kernel
+
+import "unsafe"
+
+// byteForm is how a pool's processor multiplies bytes: by dot products of four bytes
+// (VNNI), or of two numbers of 16 bits, to which bytes are widened. Products of bytes
+// that are added in pairs with saturation (VPMADDUBSW) are not exact.
+type byteForm struct {
+	isa ISA
+	tileShape
+	size int // bytes that an element takes in a word of four bytes
+}
+
+func byteFormOf(p *Pool) byteForm {
+	switch {
+	case p.vnni:
+		return byteForm{AVX512, tileShape{12, 32}, 1}
+	case p.isa >= AVX2:
+		return byteForm{AVX2, tileShape{6, 16}, 2}
+	}
+	return byteForm{Generic, tileShape{4, 16}, 2}
+}
+
+// words is the number of words of k elements.
+func (f byteForm) words(k int) int { return ceilDiv(k*f.size, 4) }
+
+// panelBytes is the size of a panel of f.cols columns.
+func (f byteForm) panelBytes(k int) int { return 4 * f.cols * f.words(k) }
+
+// sumsAt is where the sums of the columns of packed bytes begin.
+func (f byteForm) sumsAt(k, n int) int { return ceilDiv(n, f.cols) * f.panelBytes(k) }
+
+// PackedByteLen is the size of a [k,n] matrix of bytes as PackBytes writes it for p.
+func PackedByteLen(k, n int, p *Pool) int { return byteFormOf(p).sumsAt(k, n) + 4*n }
+
+// PackBytes packs b, a matrix [k,n] of bytes, or [n,k] when trans, for use as
+// ByteGemm.Packed on p: panels of columns, each [words][columns], filled up with
+// zeros, then the sums of the columns. Unsigned bytes are packed less 128, so that
+// their zero points are less by as much too.
+func PackBytes(p *Pool, dst, b []byte, signed bool, k, n int, trans bool) {
+	checkLen("PackBytes", "dst", len(dst), PackedByteLen(k, n, p))
+	checkLen("PackBytes", "b", len(b), k*n)
+	f := byteFormOf(p)
+	pack := bytePacking{byteForm: f, b: b, k: k, n: n, rs: n, cs: 1}
+	if trans {
+		pack.rs, pack.cs = 1, k
+	}
+	if !signed {
+		pack.flip = 128
+	}
+	sums := int32sAt(dst[f.sumsAt(k, n):])
+	size := f.panelBytes(k)
+	p.For(ceilDiv(n, f.cols), ceilDiv(1<<15, max(1, k*f.cols)), func(lo, hi, _ int) {
+		for q := lo; q < hi; q++ {
+			pack.panel(dst[q*size:][:size], q*f.cols, sums)
+		}
+	})
+}
+
+// bytePacking is the work of one PackBytes: element (k,j) of b is at k*rs + j*cs.
+type bytePacking struct {
+	byteForm
+	b            []byte
+	k, n, rs, cs int
+	flip         byte
+}
+
+func (t *bytePacking) panel(dst []byte, n0 int, sums []int32) {
+	clear(dst)
+	per := 4 / t.size
+	for j := range min(t.cols, t.n-n0) {
+		sum := int32(0)
+		for k := range t.k {
+			v := int8(t.b[k*t.rs+(n0+j)*t.cs] ^ t.flip)
+			sum += int32(v)
+			at := (k/per*t.cols+j)*4 + k%per*t.size
+			dst[at] = byte(v)
+			if t.size == 2 && v < 0 {
+				dst[at+1] = 0xff
+			}
+		}
+		sums[n0+j] = sum
+	}
+}
+
+// int32sAt and int16sAt are memory as whole numbers.
+func int32sAt(b []byte) []int32 {
+	return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
+}
+
+func int16sAt(b []byte) []int16 {
+	return unsafe.Slice((*int16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
+}
+
+// sumBytes adds unsigned bytes.
+func sumBytes(x []byte) int32 {
+	const mask = 0x00ff00ff00ff00ff
+	var total int32
+	for len(x) >= 8 {
+		var sums uint64 // of 16 bits
+		n := min(len(x)/8, 128)
+		for range n {
+			w := *(*uint64)(unsafe.Pointer(unsafe.SliceData(x)))
+			sums += w&mask + w>>8&mask
+			x = x[8:]
+		}
+		total += int32(sums&0xffff + sums>>16&0xffff + sums>>32&0xffff + sums>>48)
+	}
+	for _, v := range x {
+		total += int32(v)
+	}
+	return total
+}

@@ -1,0 +1,245 @@
+package kernel
+
+import "tandem/kernel/ref"
+
+// ByteRange finds the least and the greatest element of X and 0. NaN is passed over.
+type ByteRange struct {
+	X      []float32
+	Lo, Hi float32
+
+	isa   ISA
+	lanes [][32]float32 // of each worker: minima in the first half of vectors, maxima in the second
+}
+
+// Run finds them.
+func (v *ByteRange) Run(p *Pool) {
+	v.isa = p.isa
+	if len(v.lanes) != p.threads {
+		v.lanes = make([][32]float32, p.threads)
+	}
+	clear(v.lanes)
+	p.run(len(v.X), vectorGrain, v)
+	v.Lo, v.Hi = 0, 0
+	for i := range v.lanes {
+		for _, f := range v.lanes[i] {
+			v.Lo, v.Hi = min(v.Lo, f), max(v.Hi, f)
+		}
+	}
+}
+
+func (v *ByteRange) chunk(lo, hi, worker int) {
+	lanes, x := &v.lanes[worker], v.X[lo:hi]
+	if v.isa == Generic {
+		for _, f := range x {
+			if f == f {
+				lanes[0], lanes[16] = min(lanes[0], f), max(lanes[16], f)
+			}
+		}
+		return
+	}
+	n := len(x) &^ (v.isa.lanes() - 1)
+	for i := 0; i < n; i += asmElements {
+		extremesAsm(v.isa, &lanes[0], &x[i], min(asmElements, n-i))
+	}
+	if n < len(x) {
+		var t [16]float32
+		copy(t[:], x[n:])
+		extremesAsm(v.isa, &lanes[0], &t[0], v.isa.lanes())
+	}
+}
+
+// QuantizeBytes computes Y = saturate(round(X/Scale) + Zero) on len(X) elements, in
+// int8 if Signed, else uint8.
+type QuantizeBytes struct {
+	Y      []byte
+	X      []float32
+	Scale  float32
+	Zero   int32
+	Signed bool
+
+	isa ISA
+}
+
+// Run computes Y.
+func (v *QuantizeBytes) Run(p *Pool) {
+	checkLen("QuantizeBytes", "Y", len(v.Y), len(v.X))
+	v.isa = p.isa
+	p.run(len(v.X), vectorGrain, v)
+}
+
+func (v *QuantizeBytes) chunk(lo, hi, _ int) {
+	quantizeBytes(v.isa, v.Y[lo:hi], v.X[lo:hi], v.Scale, v.Zero, v.Signed)
+}
+
+func quantizeBytes(isa ISA, y []byte, x []float32, scale float32, zero int32, signed bool) {
+	if isa == Generic {
+		ref.QuantizeBytes(y, x, scale, zero, signed)
+		return
+	}
+	lo, hi := ref.Range(zero, signed)
+	n := len(x) &^ (isa.lanes() - 1)
+	for i := 0; i < n; i += asmElements {
+		quantizeBytesAsm(isa, &y[i], &x[i], min(asmElements, n-i), scale, lo, hi, zero)
+	}
+	if n < len(x) {
+		var tx [16]float32
+		var ty [16]byte
+		copy(tx[:], x[n:])
+		quantizeBytesAsm(isa, &ty[0], &tx[0], isa.lanes(), scale, lo, hi, zero)
+		copy(y[n:len(x)], ty[:])
+	}
+}
+
+// QuantizeRows quantises each of the rows of Cols elements by its own greatest
+// magnitude: Scales[row] = magnitude/127, and Y = round(X/scale) + 128. Where a row is 0
+// throughout its scale is that of Least, which no smaller magnitude goes below.
+type QuantizeRows struct {
+	Y      []byte
+	Scales []float32
+	X      []float32
+	Cols   int
+	Least  float32
+
+	isa ISA
+}
+
+// Run computes Y and Scales.
+func (v *QuantizeRows) Run(p *Pool) {
+	rows := len(v.Scales)
+	checkLen("QuantizeRows", "X", len(v.X), rows*v.Cols)
+	checkLen("QuantizeRows", "Y", len(v.Y), rows*v.Cols)
+	v.isa = p.isa
+	p.run(rows, ceilDiv(vectorGrain/4, max(1, v.Cols)), v)
+}
+
+func (v *QuantizeRows) chunk(lo, hi, _ int) {
+	r := ByteRange{isa: v.isa}
+	var lanes [1][32]float32
+	for i := lo; i < hi; i++ {
+		r.X, r.lanes, lanes[0] = v.X[i*v.Cols:][:v.Cols], lanes[:], [32]float32{}
+		r.chunk(0, v.Cols, 0)
+		top := v.Least
+		for _, f := range lanes[0] {
+			top = max(top, f, -f)
+		}
+		v.Scales[i] = top / 127
+		quantizeBytes(v.isa, v.Y[i*v.Cols:][:v.Cols], r.X, v.Scales[i], 128, false)
+	}
+}
+
+// DequantizeBytes computes Y = (X-Zero)·Scale on len(Y) elements of int8 if Signed,
+// else uint8.
+type DequantizeBytes struct {
+	Y      []float32
+	X      []byte
+	Scale  float32
+	Zero   int32
+	Signed bool
+
+	isa ISA
+}
+
+// Run computes Y.
+func (v *DequantizeBytes) Run(p *Pool) {
+	checkLen("DequantizeBytes", "X", len(v.X), len(v.Y))
+	v.isa = p.isa
+	p.run(len(v.Y), vectorGrain, v)
+}
+
+func (v *DequantizeBytes) chunk(lo, hi, _ int) {
+	y, x := v.Y[lo:hi], v.X[lo:hi]
+	if v.isa == Generic {
+		ref.DequantizeBytes(y, x, v.Scale, v.Zero, v.Signed)
+		return
+	}
+	n := len(y) &^ (v.isa.lanes() - 1)
+	for i := 0; i < n; i += asmElements {
+		dequantizeBytesAsm(v.isa, v.Signed, &y[i], &x[i], min(asmElements, n-i), v.Scale, float32(v.Zero))
+	}
+	if n < len(y) {
+		var tx [16]byte
+		var ty [16]float32
+		copy(tx[:], x[n:])
+		dequantizeBytesAsm(v.isa, v.Signed, &ty[0], &tx[0], v.isa.lanes(), v.Scale, float32(v.Zero))
+		copy(y[n:], ty[:])
+	}
+}
+
+// scaleSums writes c·(s·scale) + bias, rounded after each operation; bias may be nil,
+// and y lie where c does.
+func scaleSums(isa ISA, y []float32, c []int32, scale, bias []float32, s float32) {
+	if isa == Generic {
+		ref.ScaleSums(y, c[:len(y)], scale, bias, s)
+		return
+	}
+	n := len(y) &^ (isa.lanes() - 1)
+	if n > 0 {
+		var b *float32
+		if bias != nil {
+			b = &bias[0]
+		}
+		scaleSumsAsm(isa, &y[0], &c[0], &scale[0], b, n, s)
+	}
+	if n < len(y) {
+		var ty, ts, tb [16]float32
+		var tc [16]int32
+		var b *float32
+		copy(tc[:], c[n:len(y)])
+		copy(ts[:], scale[n:len(y)])
+		if bias != nil {
+			copy(tb[:], bias[n:len(y)])
+			b = &tb[0]
+		}
+		scaleSumsAsm(isa, &ty[0], &tc[0], &ts[0], b, isa.lanes(), s)
+		copy(y[n:], ty[:])
+	}
+}
+
+// requantize writes round(c·scale) + zero as bytes.
+func requantize(isa ISA, y []byte, c []int32, scale []float32, zero int32, signed bool) {
+	if isa == Generic {
+		ref.Requantize(y, c[:len(y)], scale, zero, signed)
+		return
+	}
+	lo, hi := ref.Range(zero, signed)
+	n := len(y) &^ (isa.lanes() - 1)
+	if n > 0 {
+		requantizeAsm(isa, &y[0], &c[0], &scale[0], n, lo, hi, zero)
+	}
+	if n < len(y) {
+		var ty [16]byte
+		var ts [16]float32
+		var tc [16]int32
+		copy(tc[:], c[n:len(y)])
+		copy(ts[:], scale[n:len(y)])
+		requantizeAsm(isa, &ty[0], &tc[0], &ts[0], isa.lanes(), lo, hi, zero)
+		copy(y[n:], ty[:])
+	}
+}
+
+// addMultiple adds z·s to c.
+func addMultiple(isa ISA, c, z []int32, s int32) {
+	n := 0
+	if isa != Generic {
+		if n = len(c) &^ (isa.lanes() - 1); n > 0 {
+			addMultipleAsm(isa, &c[0], &z[0], n, s)
+		}
+	}
+	for i := n; i < len(c); i++ {
+		c[i] += z[i] * s
+	}
+}
+
+// widenBytes widens bytes, xor flip, to 16 bits.
+func widenBytes(isa ISA, dst []int16, x []byte, flip byte) {
+	n := 0
+	if isa != Generic {
+		n = len(x) &^ (isa.lanes() - 1)
+		for i := 0; i < n; i += asmElements {
+			widenBytesAsm(isa, &dst[i], &x[i], min(asmElements, n-i), uint32(flip)*0x01010101)
+		}
+	}
+	for i := n; i < len(x); i++ {
+		dst[i] = int16(x[i] ^ flip)
+	}
+}

@@ -1,0 +1,76 @@
+//go:build amd64 && !purego
+
+package kernel
+
+import "unsafe"
+
+// The tables of the kernels on bytes. n counts whole vectors' elements.
+
+func extremesAsm(isa ISA, lanes, x *float32, n int) {
+	if isa == AVX512 {
+		extremesAVX512(lanes, x, n)
+	} else {
+		extremesAVX2(lanes, x, n)
+	}
+}
+
+func quantizeBytesAsm(isa ISA, dst *byte, x *float32, n int, scale, lo, hi float32, zero int32) {
+	if isa == AVX512 {
+		quantizeBytesAVX512(dst, x, n, scale, lo, hi, zero)
+	} else {
+		quantizeBytesAVX2(dst, x, n, scale, lo, hi, zero)
+	}
+}
+
+func dequantizeBytesAsm(isa ISA, signed bool, y *float32, x *byte, n int, scale, zero float32) {
+	switch {
+	case isa == AVX512 && signed:
+		dequantizeInt8AVX512(y, x, n, scale, zero)
+	case isa == AVX512:
+		dequantizeUint8AVX512(y, x, n, scale, zero)
+	case signed:
+		dequantizeInt8AVX2(y, x, n, scale, zero)
+	default:
+		dequantizeUint8AVX2(y, x, n, scale, zero)
+	}
+}
+
+func scaleSumsAsm(isa ISA, y *float32, c *int32, scale, bias *float32, n int, s float32) {
+	switch {
+	case isa == AVX512 && bias != nil:
+		scaleSumsBiasAVX512(y, c, scale, bias, n, s)
+	case isa == AVX512:
+		scaleSumsAVX512(y, c, scale, n, s)
+	case bias != nil:
+		scaleSumsBiasAVX2(y, c, scale, bias, n, s)
+	default:
+		scaleSumsAVX2(y, c, scale, n, s)
+	}
+}
+
+func requantizeAsm(isa ISA, dst *byte, c *int32, scale *float32, n int, lo, hi float32, zero int32) {
+	if isa == AVX512 {
+		requantizeAVX512(dst, c, scale, n, lo, hi, zero)
+	} else {
+		requantizeAVX2(dst, c, scale, n, lo, hi, zero)
+	}
+}
+
+func addMultipleAsm(isa ISA, c, z *int32, n int, s int32) {
+	if isa == AVX512 {
+		addMultipleAVX512(c, z, n, s)
+	} else {
+		addMultipleAVX2(c, z, n, s)
+	}
+}
+
+func widenBytesAsm(isa ISA, dst *int16, x *byte, n int, flip uint32) {
+	if isa == AVX512 {
+		widenBytesAVX512(dst, x, n, flip)
+	} else {
+		widenBytesAVX2(dst, x, n, flip)
+	}
+}
+
+// tileBytesAsm is the tile kernel of words of four bytes, by VNNI.
+func tileBytesAsm(t *tileArgs) { tileBytesAVX512((*byte)(unsafe.Pointer(t))) }

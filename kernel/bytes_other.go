@@ -1,0 +1,12 @@
+//go:build !amd64 || purego
+
+package kernel
+
+func extremesAsm(ISA, *float32, *float32, int)                                     { panic(noAssembly) }
+func quantizeBytesAsm(ISA, *byte, *float32, int, float32, float32, float32, int32) { panic(noAssembly) }
+func dequantizeBytesAsm(ISA, bool, *float32, *byte, int, float32, float32)         { panic(noAssembly) }
+func scaleSumsAsm(ISA, *float32, *int32, *float32, *float32, int, float32)         { panic(noAssembly) }
+func requantizeAsm(ISA, *byte, *int32, *float32, int, float32, float32, int32)     { panic(noAssembly) }
+func addMultipleAsm(ISA, *int32, *int32, int, int32)                               { panic(noAssembly) }
+func widenBytesAsm(ISA, *int16, *byte, int, uint32)                                { panic(noAssembly) }
+func tileBytesAsm(*tileArgs)                                                       { panic(noAssembly) }

@@ -1,0 +1,89 @@
+package ref
+
+import "math"
+
+// ByteTile is the contract of the kernels of whole numbers: a block of
+//
+//	C[i,j] = start + Σ_k A[i,k]·B[k,j]
+//
+// modulo 2³². B has words of two numbers, those of rows 2k and 2k+1; a row of A has
+// Words words too.
+type ByteTile struct {
+	Rows, Cols, Words int
+	A                 []int16 // row i at i*RS
+	RS                int
+	B                 []int16 // word (k,j) at 2*(k*BS + j)
+	BS                int
+	C                 []int32 // (i,j) at i*CS + j
+	CS                int
+	Start             []int32 // of the columns; nil: start from C
+}
+
+// Run computes the tile.
+func (t *ByteTile) Run() {
+	for i := range t.Rows {
+		c := t.C[i*t.CS:][:t.Cols]
+		if t.Start != nil {
+			copy(c, t.Start)
+		}
+		for k := range t.Words {
+			a, b := t.A[i*t.RS+2*k:][:2], t.B[2*k*t.BS:][:2*t.Cols]
+			for j := range c {
+				c[j] += int32(a[0])*int32(b[2*j]) + int32(a[1])*int32(b[2*j+1])
+			}
+		}
+	}
+}
+
+// QuantizeBytes writes round(x/scale) + zero, saturated to bytes, signed or not.
+// Halves round to even; NaN becomes the least.
+func QuantizeBytes(dst []byte, x []float32, scale float32, zero int32, signed bool) {
+	for i, v := range x {
+		dst[i] = saturate(v/scale, zero, signed)
+	}
+}
+
+// Requantize is the same for c·scale, a scale for each element.
+func Requantize(dst []byte, c []int32, scale []float32, zero int32, signed bool) {
+	for i, v := range c {
+		dst[i] = saturate(float32(v)*scale[i], zero, signed)
+	}
+}
+
+func saturate(v float32, zero int32, signed bool) byte {
+	lo, hi := Range(zero, signed)
+	if !(v > lo) {
+		v = lo
+	}
+	return byte(int32(math.RoundToEven(float64(min(v, hi)))) + zero)
+}
+
+// Range are the ends of the range of bytes less a zero point.
+func Range(zero int32, signed bool) (lo, hi float32) {
+	if signed {
+		return float32(-128 - zero), float32(127 - zero)
+	}
+	return float32(-zero), float32(255 - zero)
+}
+
+// DequantizeBytes writes (x-zero)·scale.
+func DequantizeBytes(y []float32, x []byte, scale float32, zero int32, signed bool) {
+	for i, v := range x {
+		n := float32(v)
+		if signed {
+			n = float32(int8(v))
+		}
+		y[i] = (n - float32(zero)) * scale
+	}
+}
+
+// ScaleSums writes c·(s·scale) + bias, rounded after each; bias may be nil.
+func ScaleSums(y []float32, c []int32, scale, bias []float32, s float32) {
+	for i, v := range c {
+		f := float32(s * scale[i])
+		y[i] = float32(float32(v) * f)
+		if bias != nil {
+			y[i] += bias[i]
+		}
+	}
+}
