@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -397,11 +398,11 @@ func TestDrain(t *testing.T) {
 func TestRecommendedSampling(t *testing.T) {
 	recommended := llm.Sampling{Temperature: 0.6, TopP: 0.9, TopK: 20, Repetition: 1.1}
 	for fields, want := range map[string]llm.Sampling{
-		``:                                 {Temperature: 0.6, TopP: 0.9, TopK: 20, Repetition: 1.1, Logprobs: -1},
-		`"temperature":0,"top_k":-1`:       {TopP: 0.9, Repetition: 1.1, Logprobs: -1},
-		`"top_p":1,"repetition_penalty":1`: {Temperature: 0.6, TopP: 1, TopK: 20, Repetition: 1, Logprobs: -1},
+		``:                                  {Temperature: 0.6, TopP: 0.9, TopK: 20, Repetition: 1.1, Logprobs: -1},
+		`,"temperature":0,"top_k":-1`:       {TopP: 0.9, Repetition: 1.1, Logprobs: -1},
+		`,"top_p":1,"repetition_penalty":1`: {Temperature: 0.6, TopP: 1, TopK: 20, Repetition: 1, Logprobs: -1},
 	} {
-		q, err := readRequest(httptest.NewRequest("POST", "/", strings.NewReader(with("completions", fields, ""))), Completions)
+		q, err := readRequest(httptest.NewRequest("POST", "/", strings.NewReader(`{"model":"m","prompt":"p"`+fields+`}`)), Completions)
 		if err != nil {
 			t.Fatal(err)
 		}
