@@ -43,6 +43,7 @@ type Model struct {
 	tokenizer *tokenizer.Tokenizer
 	template  template
 	ends      []int // tokens that end an answer
+	sampling  recommended
 	room      *samplerRoom
 	engine    *engine
 	packed    *packed.Store

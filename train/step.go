@@ -14,6 +14,11 @@ import (
 // Its state are the parameters, each followed by its moments.
 func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, error) {
 	g, to := p.Graph.Clone()
+	for domain, version := range graph.Opsets() { // gradients may use operators of all
+		if g.Opset[domain] == 0 {
+			g.Opset[domain] = version
+		}
+	}
 	b := graph.Extend(g, ops)
 	output := g.Outputs[0]
 	g.Outputs = nil

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"slices"
 
 	"tandem/fault"
 	"tandem/graph"
@@ -22,11 +23,24 @@ type Stepper struct {
 
 // NewStepper prepares p for training. Only the seed and the optimizer of spec count.
 func NewStepper(p *Problem, spec TrainSpec, ops *graph.Table, pool *kernel.Pool) (*Stepper, error) {
-	g, err := stepGraph(p, spec, ops)
+	return newStepper(p, spec, stepOptions(spec, ops, pool))
+}
+
+// stepOptions are those that a step is compiled with.
+func stepOptions(spec TrainSpec, ops *graph.Table, pool *kernel.Pool) graph.Options {
+	passes := pass.Training()
+	if spec.Recompute {
+		passes = slices.Insert(passes, 0, pass.Recompute())
+	}
+	return graph.Options{Ops: ops, Pool: pool, Passes: passes}
+}
+
+func newStepper(p *Problem, spec TrainSpec, opt graph.Options) (*Stepper, error) {
+	g, err := stepGraph(p, spec, opt.Ops)
 	if err != nil {
 		return nil, fault.Wrap(err, "train.compile", fault.Invalid, "the network cannot be trained")
 	}
-	prog, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Training()})
+	prog, err := graph.Compile(g, opt)
 	if err != nil {
 		return nil, err
 	}
