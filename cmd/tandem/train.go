@@ -114,12 +114,17 @@ func (a *app) train(ctx context.Context, p *train.Problem, spec train.Spec, out 
 
 // trained says how a run ended and what to do with it.
 func (a *app) trained(r *train.Record, out string) error {
+	page, err := a.report(out)
+	if err != nil {
+		return err
+	}
 	if a.json {
 		return a.emit(struct {
-			Event string `json:"event"`
-			Path  string `json:"path"`
+			Event  string `json:"event"`
+			Path   string `json:"path"`
+			Report string `json:"report"`
 			*train.Record
-		}{"finished", out, r})
+		}{"finished", out, page, r})
 	}
 	if v, ok := r.Metrics["test_accuracy"]; ok {
 		a.say("accuracy %.4f", v)
@@ -132,6 +137,7 @@ func (a *app) trained(r *train.Record, out string) error {
 	}
 	a.say("Test set: %s", strings.Join(others, ", "))
 	a.say("Model: %s", filepath.Join(out, train.ModelDir))
+	a.say("Report: %s", page)
 	a.say("Digest: %s", r.Artifact)
 	a.say("Next: tandem predict %s --input PICTURE, or tandem import %s --name %s --deploy", out, out, modelName(r.Name))
 	return nil
