@@ -3,12 +3,14 @@ package model
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
 	"tandem/fault"
 	"tandem/graph"
 	"tandem/graph/onnx"
+	"tandem/model/packed"
 	"tandem/processor"
 	"tandem/tensor"
 )
@@ -34,10 +36,11 @@ type StageKind struct {
 // StageFiles are what a stage is made from: verified bytes, which stay as they are
 // until the stage has been closed.
 type StageFiles struct {
-	Spec    StageSpec
-	Data    []byte                            // of Spec.File
-	Other   func(name string) ([]byte, error) // of any file of the artifact
-	Options Options
+	Spec     StageSpec
+	Data     []byte                            // of Spec.File
+	Other    func(name string) ([]byte, error) // of any file of the artifact
+	Artifact Digest                            // of the whole
+	Options  Options
 }
 
 // The kinds of stages that Stages knows.
@@ -90,20 +93,27 @@ func openGraph(f StageFiles) (*Stage, error) {
 	if err != nil {
 		return nil, err
 	}
-	program, err := graph.Compile(g, graph.Options{
-		Ops: f.Options.Ops, Pool: f.Options.Pool, Passes: f.Options.Passes,
-		MemoryLimitBytes: int(f.Options.MemoryLimitBytes), Profile: f.Options.Profile,
-	})
-	if err != nil {
-		return nil, err
+	opt := graph.Options{Ops: f.Options.Ops, Pool: f.Options.Pool, MemoryLimitBytes: int(f.Options.MemoryLimitBytes), Profile: f.Options.Profile}
+	name := string(f.Artifact) + "/" + f.Spec.File
+	store := packed.Open(f.Options.PackedDir, name, name, opt.Pool.Tier())
+	if f.Options.Passes != nil {
+		opt.Passes = f.Options.Passes(store.Packing(nil))
 	}
+	program, err := graph.Compile(g, opt)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	store.Keep()
 	s := graphStage(program.Graph())
 	session, err := program.NewSession()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, store.Close())
 	}
 	s.MemoryBytes = int64(program.ConstantBytes())
-	s.Close = session.Close
+	s.Close = func() {
+		session.Close()
+		_ = store.Close() // of a cache that was only read
+	}
 	s.Run = func(ctx context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
 		return session.Run(ctx, in, nil)
 	}

@@ -7,18 +7,20 @@ import (
 	"tandem/fault"
 	"tandem/internal/setting"
 	"tandem/train/metric"
+	"tandem/train/tune"
 )
 
 // Spec describes a run completely, in a file or in Go: its fields are the keys of the
 // file. What is left out, or zero in Go, has the default of FillDefaults; a zero that a
 // file says stands.
 type Spec struct {
-	Name   string    `yaml:"name" help:"name of the run"`
-	Family string    `yaml:"family" help:"kind of model: tandem train --explain lists them"`
-	Task   string    `yaml:"task" help:"what the model is to do"`
-	Data   DataSpec  `yaml:"data"`
-	Model  Section   `yaml:"model"`
-	Train  TrainSpec `yaml:"train"`
+	Name   string     `yaml:"name" help:"name of the run"`
+	Family string     `yaml:"family" help:"kind of model: tandem train --explain lists them"`
+	Task   string     `yaml:"task" help:"what the model is to do"`
+	Data   DataSpec   `yaml:"data"`
+	From   tune.Start `yaml:"from"`
+	Model  Section    `yaml:"model"`
+	Train  TrainSpec  `yaml:"train"`
 
 	given *setting.Node // what was written, and where; nil for a spec in Go
 }
@@ -198,6 +200,7 @@ func (s Spec) Settings() []setting.Setting { return setting.List(s, s.given) }
 // FillDefaults sets what was left out.
 func (s *Spec) FillDefaults() {
 	t := &s.Train
+	s.From.SetDefaults()
 	setDefault(&t.Epochs, 3)
 	setDefault(&t.BatchRows, 64)
 	setDefault(&t.CheckpointSteps, 200)

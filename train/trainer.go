@@ -390,7 +390,10 @@ func (t *trainer) finish() error {
 			state[s.Name] = s.Tensor
 		}
 	}
-	a.Graph = trained(t.p, state)
+	var err error
+	if a.Graph, err = t.p.trained(state); err != nil {
+		return err
+	}
 	a.Lineage = model.Lineage{Spec: string(t.record.Spec), Data: t.record.Data, Seed: t.spec.Train.Seed}
 	dir := filepath.Join(t.dir, ModelDir)
 	// A crash after the artifact and before the record leaves one behind.

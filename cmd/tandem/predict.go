@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -189,24 +188,11 @@ func noPictures() error {
 
 // imageOf reads the parameters of an artifact's image stage.
 func imageOf(m *model.Manifest, src model.Source) (*processor.Image, error) {
-	stage, ok := imageStage(m)
-	if !ok {
-		return nil, noPictures()
+	image, err := model.ImageOf(m, src)
+	if image == nil && err == nil {
+		err = noPictures()
 	}
-	f, _ := m.File(stage.File) // a manifest that was parsed has it
-	path, err := src(f)
-	if err != nil {
-		return nil, err
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fault.From(err, "tandem.predict")
-	}
-	image := new(processor.Image)
-	if err := json.Unmarshal(text, image); err != nil {
-		return nil, fault.Wrap(err, "tandem.predict", fault.Corrupt, "%s cannot be read", path)
-	}
-	return image, image.Validate()
+	return image, err
 }
 
 // requestJSON passes a request on, and prints the answer as it comes.

@@ -27,6 +27,7 @@ type trainCmd struct {
 	Task         *string  `setting:"task" help:"What it is to do, such as classify." placeholder:"NAME"`
 	Data         *string  `setting:"data.path" help:"Folder of examples, or the name of a built-in set (mnist)." placeholder:"PATH"`
 	Name         *string  `setting:"name" help:"Name of the run." placeholder:"NAME"`
+	From         *string  `setting:"from.model" help:"Model to start from: an .onnx file, or the directory of a run or of a model." placeholder:"PATH"`
 	Epochs       *int     `setting:"train.epochs" help:"Passes over the training set." placeholder:"N"`
 	BatchRows    *int     `setting:"train.batch_rows" help:"Examples of one step." placeholder:"N"`
 	Seed         *uint64  `setting:"train.seed" help:"Seed: the same one gives the same weights." placeholder:"N"`
@@ -93,12 +94,17 @@ func (a *app) train(ctx context.Context, p *train.Problem, spec train.Spec, out 
 
 // trained says how a run ended and what to do with it.
 func (a *app) trained(r *train.Record, out string) error {
+	page, err := a.report(out)
+	if err != nil {
+		return err
+	}
 	if a.json {
 		return a.emit(struct {
-			Event string `json:"event"`
-			Path  string `json:"path"`
+			Event  string `json:"event"`
+			Path   string `json:"path"`
+			Report string `json:"report"`
 			*train.Record
-		}{"finished", out, r})
+		}{"finished", out, page, r})
 	}
 	if v, ok := r.Metrics["test_accuracy"]; ok {
 		a.say("accuracy %.4f", v)
@@ -111,6 +117,7 @@ func (a *app) trained(r *train.Record, out string) error {
 	}
 	a.say("Test set: %s", strings.Join(others, ", "))
 	a.say("Model: %s", filepath.Join(out, train.ModelDir))
+	a.say("Report: %s", page)
 	a.say("Digest: %s", r.Artifact)
 	a.say("Next: tandem predict %s --input PICTURE, or tandem import %s --name %s --deploy", out, out, modelName(r.Name))
 	return nil

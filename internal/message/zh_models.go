@@ -39,7 +39,6 @@ var zhModels = [...]entry{
 	{"family is missing", "缺少 family"},
 	{"data.path is missing", "缺少 data.path"},
 	{"train.schedule: patience must be at least 1 and factor in (0,1)", "train.schedule：patience 至少为 1，factor 应在 (0,1) 内"},
-	{"pattern %q: %v", "模式 %q：%v"},
 	{"the best weights so far cannot be written", "无法写入目前最好的权重"},
 	{"the set has %d class, at least 2 are needed", "数据集只有 %d 个类别，至少需要 2 个"},
 	{"the set has no images of bytes with one channel", "数据集中没有单通道字节图片"},
