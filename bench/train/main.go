@@ -30,6 +30,9 @@ func main() {
 	scale := flag.Float64("scale", 1, "steps a round, as a factor")
 	recompute := flag.Bool("recompute", false, "keep fewer results of the forward pass (train.recompute)")
 	profile := flag.String("profile", "", "write a CPU profile of the steps to this file")
+	text := flag.String("text", "", "a text: train the network of -only on its characters and print bits per character")
+	steps := flag.Int("steps", 300, "steps of -text")
+	seed := flag.Uint64("seed", 1, "seed of -text")
 	flag.Parse()
 	runtime.GOMAXPROCS(*threads)
 	pool := kernel.NewPool(*threads, kernel.Detect())
@@ -45,6 +48,12 @@ func main() {
 		}
 		defer pprof.StopCPUProfile()
 	}
+	if *text != "" {
+		if err := runText(*only, *text, *steps, *seed, pool); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	for _, n := range networks() {
 		if !slices.Contains(strings.Split(*only, ","), n.name) {
 			continue
@@ -58,7 +67,7 @@ func main() {
 
 // run times five rounds of steps after two to warm up, and prints the median.
 func (n network) run(pool *kernel.Pool, baseKiB int, recompute bool) error {
-	p, err := n.problem()
+	p, err := n.problem(1)
 	if err != nil {
 		return err
 	}
@@ -108,8 +117,8 @@ func (n network) run(pool *kernel.Pool, baseKiB int, recompute bool) error {
 	})
 }
 
-func (n network) problem() (*train.Problem, error) {
-	b := nn.NewBuilder(n.name, op.Default(), 1)
+func (n network) problem(seed uint64) (*train.Problem, error) {
+	b := nn.NewBuilder(n.name, op.Default(), seed)
 	b.Output(n.layers.Build(b, b.Input("x", n.input.DType, n.input.Shape...)))
 	target := graph.Shape{graph.Sym("batch")}
 	if n.tokens > 0 {
