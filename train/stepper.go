@@ -14,6 +14,7 @@ import (
 // Stepper trains a network one step at a time: the core of Run, and what a loop of
 // one's own begins with. It is used by one goroutine.
 type Stepper struct {
+	problem    *Problem
 	session    *graph.Session
 	state      map[string]*tensor.Tensor // by name, in the session's memory
 	names      []string                  // of state, in the graph's order
@@ -44,7 +45,7 @@ func newStepper(p *Problem, spec TrainSpec, opt graph.Options) (*Stepper, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stepper{state: map[string]*tensor.Tensor{}, step: tensor.New(tensor.Int64), rate: tensor.New(tensor.Float32)}
+	s := &Stepper{problem: p, state: map[string]*tensor.Tensor{}, step: tensor.New(tensor.Int64), rate: tensor.New(tensor.Float32)}
 	s.out = []*tensor.Tensor{tensor.New(tensor.Float32), tensor.New(tensor.Int64)}
 	if s.session, err = prog.NewSession(); err != nil {
 		return nil, err
@@ -73,6 +74,10 @@ func (s *Stepper) State(name string) (*tensor.Tensor, bool) {
 	t, ok := s.state[name]
 	return t, ok
 }
+
+// Trained is the network with copies of the current weights, in the form in which it
+// will be used.
+func (s *Stepper) Trained() (*graph.Graph, error) { return s.problem.trained(s.state) }
 
 // Close frees the memory.
 func (s *Stepper) Close() { s.session.Close() }

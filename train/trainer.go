@@ -390,11 +390,9 @@ func (t *trainer) finish() error {
 			state[s.Name] = s.Tensor
 		}
 	}
-	a.Graph = trained(t.p, state)
-	if t.p.Finish != nil {
-		if err := t.p.Finish(a.Graph); err != nil {
-			return err
-		}
+	var err error
+	if a.Graph, err = t.p.trained(state); err != nil {
+		return err
 	}
 	a.Lineage = model.Lineage{Spec: string(t.record.Spec), Data: t.record.Data, Seed: t.spec.Train.Seed}
 	dir := filepath.Join(t.dir, ModelDir)

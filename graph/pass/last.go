@@ -1,6 +1,7 @@
 package pass
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 
@@ -15,15 +16,16 @@ import (
 // padding. Only where something else reads such a value are the channels moved back,
 // once; a Transpose that an exporter wrote to do the same is then none.
 // Weights are packed for the pool's processor.
-func ChannelsLast(p *kernel.Pool) graph.Pass {
+func ChannelsLast(p *kernel.Pool, packing Packing) graph.Pass {
+	packing = packing.orInMemory()
 	return graph.Pass{Name: "channels-last", Run: func(g *graph.Graph, ops *graph.Table) error {
 		if g.Opset[""] < 7 || !slices.ContainsFunc(g.Nodes, lowered) {
 			return nil
 		}
 		nodes := g.Nodes
 		l := &lowering{
-			b: graph.Extend(g, ops), isa: p.ISA(), uses: g.Uses(), last: map[*graph.Value]*graph.Value{},
-			virtual: map[*graph.Value]bool{}, alias: map[*graph.Value]*graph.Value{}, packed: map[*graph.Value]*graph.Value{},
+			b: graph.Extend(g, ops), pool: p, packing: packing, uses: g.Uses(), last: map[*graph.Value]*graph.Value{},
+			virtual: map[*graph.Value]bool{}, alias: map[*graph.Value]*graph.Value{}, packed: map[packedConv]*graph.Value{},
 		}
 		g.Nodes = nil
 		for _, n := range nodes {
@@ -54,15 +56,16 @@ func ChannelsLast(p *kernel.Pool) graph.Pass {
 
 // lowering is the work of one ChannelsLast.
 type lowering struct {
-	b    *graph.Builder
-	isa  kernel.ISA
-	uses map[*graph.Value][]*graph.Node
+	b       *graph.Builder
+	pool    *kernel.Pool
+	packing Packing
+	uses    map[*graph.Value][]*graph.Node
 	// last are values with their channels last, by the value that it is of; virtual
 	// are those values of which nothing else has been computed yet.
 	last    map[*graph.Value]*graph.Value
 	virtual map[*graph.Value]bool
 	alias   map[*graph.Value]*graph.Value // what to read instead of a value
-	packed  map[*graph.Value]*graph.Value // weights
+	packed  map[packedConv]*graph.Value   // weights
 }
 
 // lowered reports whether n is a convolution that this pass lowers.
@@ -186,16 +189,14 @@ func binaryNames() []string {
 
 func (l *lowering) conv(n *graph.Node) error {
 	w := n.Inputs[1]
-	if l.packed[w] == nil {
-		t, err := w.Const.Tensor()
-		if err != nil {
-			return err
-		}
-		if l.packed[w], err = packConv(w, t, n.Attrs.Int("group", 1), l.isa); err != nil {
+	key := packedConv{w, n.Attrs.Int("group", 1)}
+	if l.packed[key] == nil {
+		var err error
+		if l.packed[key], err = l.packConv(key); err != nil {
 			return err
 		}
 	}
-	in := []*graph.Value{l.lastOf(n.Inputs[0]), l.packed[w]}
+	in := []*graph.Value{l.lastOf(n.Inputs[0]), l.packed[key]}
 	if n.Input(2) != nil || n.Input(3) != nil {
 		in = append(in, n.Input(2))
 	}
@@ -206,14 +207,30 @@ func (l *lowering) conv(n *graph.Node) error {
 	return nil
 }
 
-func packConv(w *graph.Value, t *tensor.Tensor, groups int, isa kernel.ISA) (*graph.Value, error) {
+// packedConv is a weight and the number of groups for which it is packed.
+type packedConv struct {
+	w      *graph.Value
+	groups int
+}
+
+func (l *lowering) packConv(key packedConv) (*graph.Value, error) {
+	w, groups, isa := key.w, key.groups, l.pool.ISA()
+	t, err := w.Const.Tensor()
+	if err != nil {
+		return nil, err
+	}
 	oc, ic, kh, kw := t.Dim(0), t.Dim(1), 1, t.Dim(2)
 	if t.Rank() == 4 {
 		kh, kw = t.Dim(2), t.Dim(3)
 	}
-	packed := tensor.New(tensor.Float32, kernel.ConvLastLen(oc, ic, kh, kw, groups, isa))
-	kernel.PackConvLast(packed.F32(), t.F32(), oc, ic, kh, kw, groups, isa)
-	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelConv, Data: packed.Bytes()}
+	name := fmt.Sprintf("%s.packed.%d", w.Name, groups)
+	data, err := l.packing(name, 4*kernel.ConvLastLen(oc, ic, kh, kw, groups, isa), func(dst []byte) {
+		kernel.PackConvLast(floats(dst), t.F32(), oc, ic, kh, kw, groups, isa)
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelConv, Data: data}
 	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
 }
 
