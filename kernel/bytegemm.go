@@ -253,11 +253,12 @@ type byteStrips struct {
 	byteForm
 	vectors       ISA
 	to            *Rescale
-	a             []byte // row i at i*stride
+	a             []byte // row first+i at i*stride
+	first         int
 	stride, words int
 	b             []byte // panels from the block's first column on
 	panel         int
-	cs            int // columns of the result
+	cs, column    int // columns of the result; that of the first weights, to which scales belong too
 	start         []int32
 	zeros         []int32 // of the columns, or nil; then
 	rowSums       []int32 // less than 0, of the rows
@@ -273,7 +274,7 @@ func (s *byteStrips) run(m0, m1, n0, n1 int) {
 		rows := min(height, m1-i)
 		c, cs := s.sums(i, n0, n)
 		for j := 0; j < n; j += s.cols {
-			s.product(s.a[(i)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
+			s.product(s.a[(i-s.first)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
 		}
 		s.finish(c, cs, i, rows, n0, n)
 	}
@@ -281,7 +282,7 @@ func (s *byteStrips) run(m0, m1, n0, n1 int) {
 
 // sums is where the sums of a strip go, and their row stride.
 func (s *byteStrips) sums(row, n0, n int) ([]int32, int) {
-	switch at := row*s.cs + n0; {
+	switch at := row*s.cs + s.column + n0; {
 	case s.to.Bytes != nil:
 		return s.tile, n
 	case s.to.Sums != nil:
@@ -323,11 +324,11 @@ func (s *byteStrips) finish(c []int32, cs, row, rows, n0, n int) {
 		if s.zeros != nil {
 			addMultiple(s.vectors, sums, s.zeros[n0:], s.rowSums[i])
 		}
-		switch at := i*s.cs + n0; {
+		switch at := i*s.cs + s.column + n0; {
 		case s.to.Bytes != nil:
-			requantize(s.vectors, s.to.Bytes[at:][:n], sums, s.to.ScaleB[n0:], s.to.To, s.to.ToSigned)
+			requantize(s.vectors, s.to.Bytes[at:][:n], sums, s.to.ScaleB[s.column+n0:], s.to.To, s.to.ToSigned)
 		case s.to.Sums == nil:
-			s.toFloats(s.to.Y[at:][:n], sums, i, n0)
+			s.toFloats(s.to.Y[at:][:n], sums, i, s.column+n0)
 		}
 	}
 	if s.to.Bytes != nil || s.to.Sums != nil {
@@ -335,7 +336,7 @@ func (s *byteStrips) finish(c []int32, cs, row, rows, n0, n int) {
 	}
 	whole := n == s.cs && s.to.Add == nil // the rows follow each other
 	for r := 0; r < rows; r++ {
-		at, size := (row+r)*s.cs+n0, n
+		at, size := (row+r)*s.cs+s.column+n0, n
 		if whole {
 			size, r = rows*n, rows
 		}

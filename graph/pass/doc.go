@@ -13,7 +13,7 @@ import (
 
 // Inference are the passes for a program whose weights are constants.
 func Inference(p *kernel.Pool) []graph.Pass {
-	passes := []graph.Pass{Fold(p), Views(), FuseIntegers(), FoldBatchNorm(), ChannelsLast(p), FuseConvLast()}
+	passes := []graph.Pass{Integers(), Fold(p), Views(), FuseIntegers(), FoldBatchNorm(), ChannelsLast(p), FuseConvLast()}
 	return append(append(passes, Evaluation()...), Pack(p))
 }
 

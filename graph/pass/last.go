@@ -3,6 +3,7 @@ package pass
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"tandem/graph"
 	"tandem/kernel"
@@ -22,7 +23,7 @@ func ChannelsLast(p *kernel.Pool) graph.Pass {
 		}
 		nodes := g.Nodes
 		l := &lowering{
-			b: graph.Extend(g, ops), isa: p.ISA(), uses: g.Uses(), last: map[*graph.Value]*graph.Value{},
+			b: graph.Extend(g, ops), pool: p, uses: g.Uses(), last: map[*graph.Value]*graph.Value{},
 			virtual: map[*graph.Value]bool{}, alias: map[*graph.Value]*graph.Value{}, packed: map[*graph.Value]*graph.Value{},
 		}
 		g.Nodes = nil
@@ -55,7 +56,7 @@ func ChannelsLast(p *kernel.Pool) graph.Pass {
 // lowering is the work of one ChannelsLast.
 type lowering struct {
 	b    *graph.Builder
-	isa  kernel.ISA
+	pool *kernel.Pool
 	uses map[*graph.Value][]*graph.Node
 	// last are values with their channels last, by the value that it is of; virtual
 	// are those values of which nothing else has been computed yet.
@@ -67,12 +68,15 @@ type lowering struct {
 
 // lowered reports whether n is a convolution that this pass lowers.
 func lowered(n *graph.Node) bool {
+	if n.Op == (graph.OpID{Name: "QLinearConv"}) {
+		return byteConv(n)
+	}
 	if n.Op != (graph.OpID{Name: "Conv"}) && n.Op != (graph.OpID{Domain: "com.microsoft", Name: "FusedConv"}) {
 		return false
 	}
 	x, w := n.Inputs[0], n.Inputs[1]
 	rank := len(x.Type.Shape)
-	return imageLike(x) && w.Const != nil && w.Const.Encoding == graph.Dense && len(w.Const.Shape) == rank && fusable(n)
+	return isFloat32(x) && imageLike(x) && w.Const != nil && w.Const.Encoding == graph.Dense && len(w.Const.Shape) == rank && fusable(n)
 }
 
 // fusable reports whether the activation of a FusedConv is one that ConvLast has.
@@ -81,9 +85,18 @@ func fusable(n *graph.Node) bool {
 	return name == "" || name == "Relu" || name == "Tanh" || name == "Sigmoid"
 }
 
-// imageLike reports whether v is a line or an image of float32.
+// byteConv reports whether the lowered form of QLinearConv computes n.
+func byteConv(n *graph.Node) bool {
+	x, w := n.Inputs[0], n.Inputs[3]
+	s := steps{w, n.Inputs[4], n.Inputs[5]}
+	one := func(i int) bool { return n.Inputs[i].Type.Shape.Len().Is(1) }
+	return imageLike(x) && len(w.Type.Shape) == len(x.Type.Shape) && s.known() && centred(s) && w.Const.Encoding == graph.Dense &&
+		one(1) && one(2) && one(6) && one(7) && isFloat32(n.Inputs[1]) && isFloat32(n.Inputs[6])
+}
+
+// imageLike reports whether v is a line or an image of float32 or of bytes.
 func imageLike(v *graph.Value) bool {
-	return v.Type.DType == tensor.Float32 && (len(v.Type.Shape) == 3 || len(v.Type.Shape) == 4)
+	return (v.Type.DType == tensor.Float32 || isBytes(v)) && (len(v.Type.Shape) == 3 || len(v.Type.Shape) == 4)
 }
 
 func (l *lowering) readAliases(n *graph.Node) {
@@ -134,7 +147,13 @@ func (l *lowering) set(y, z *graph.Value) {
 // lower adds what computes the results of n with channels last, if there is such.
 func (l *lowering) lower(n *graph.Node) (bool, error) {
 	if lowered(n) {
+		if n.Op.Name == "QLinearConv" {
+			return true, l.byteConv(n)
+		}
 		return true, l.conv(n)
+	}
+	if n.Op.Domain == "com.microsoft" && strings.HasPrefix(n.Op.Name, "QLinear") {
+		return l.combine(n), nil
 	}
 	if n.Op.Domain != "" || len(n.Inputs) == 0 || n.Inputs[0] == nil {
 		return false, nil
@@ -156,7 +175,7 @@ func (l *lowering) lower(n *graph.Node) (bool, error) {
 		return true, nil
 	case slices.Contains(binaryNames(), name):
 		return l.broadcast(n), nil
-	case name == "MaxPool" && n.Output(1) == nil, name == "AveragePool":
+	case name == "MaxPool" && n.Output(1) == nil, name == "AveragePool" && isFloat32(x):
 		l.set(n.Outputs[0], l.b.Private(name+"Last", n.Attrs, l.last[x]))
 		return true, nil
 	case name == "GlobalAveragePool" || name == "ReduceMean" && overPixels(n):
@@ -176,7 +195,8 @@ func (l *lowering) lower(n *graph.Node) (bool, error) {
 // unaryNames are functions of each element of input 0; other inputs are scalars.
 func unaryNames() []string {
 	return []string{"Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Clip", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu",
-		"Swish", "Mish", "Softplus", "Softsign", "Erf", "Exp", "Log", "Sqrt", "Abs", "Neg", "Reciprocal", "Identity", "Floor", "Ceil"}
+		"Swish", "Mish", "Softplus", "Softsign", "Erf", "Exp", "Log", "Sqrt", "Abs", "Neg", "Reciprocal", "Identity", "Floor", "Ceil",
+		"QuantizeLinear", "DequantizeLinear"}
 }
 
 // binaryNames are functions of elements with broadcasting.
@@ -191,7 +211,7 @@ func (l *lowering) conv(n *graph.Node) error {
 		if err != nil {
 			return err
 		}
-		if l.packed[w], err = packConv(w, t, n.Attrs.Int("group", 1), l.isa); err != nil {
+		if l.packed[w], err = packConv(w, t, n.Attrs.Int("group", 1), l.pool.ISA()); err != nil {
 			return err
 		}
 	}
@@ -204,6 +224,41 @@ func (l *lowering) conv(n *graph.Node) error {
 	}
 	l.set(n.Outputs[0], l.b.Private("ConvLast", n.Attrs, in...))
 	return nil
+}
+
+// byteConv lowers a QLinearConv.
+func (l *lowering) byteConv(n *graph.Node) error {
+	w := n.Inputs[3]
+	if l.packed[w] == nil {
+		t, err := w.Const.Tensor()
+		if err != nil {
+			return err
+		}
+		oc, ic, kh, kw, groups := t.Dim(0), t.Dim(1), 1, t.Dim(2), n.Attrs.Int("group", 1)
+		if t.Rank() == 4 {
+			kh, kw = t.Dim(2), t.Dim(3)
+		}
+		data := tensor.AlignedBytes(kernel.PackedByteConvLen(oc, ic, kh, kw, groups, l.pool))
+		kernel.PackByteConv(l.pool, data, t.Bytes(), oc, ic, kh, kw, groups)
+		c := &graph.Constant{DType: t.DType(), Shape: t.Shape(), Encoding: graph.PanelBytes, Data: data}
+		l.packed[w] = &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}
+	}
+	in := slices.Clone(n.Inputs)
+	in[0], in[3] = l.lastOf(n.Inputs[0]), l.packed[w]
+	l.set(n.Outputs[0], l.b.Private("QLinearConvLast", n.Attrs, in...))
+	return nil
+}
+
+// combine lowers the sum or product of two images of bytes.
+func (l *lowering) combine(n *graph.Node) bool {
+	a, b := n.Inputs[0], n.Inputs[3]
+	if !l.virtual[a] && !l.virtual[b] || !imageLike(a) || !sameShape(a, b) {
+		return false
+	}
+	in := slices.Clone(n.Inputs)
+	in[0], in[3] = l.lastOf(a), l.lastOf(b)
+	l.set(n.Outputs[0], l.b.Node(n.Op, 1, n.Attrs, in...)[0])
+	return true
 }
 
 func packConv(w *graph.Value, t *tensor.Tensor, groups int, isa kernel.ISA) (*graph.Value, error) {
