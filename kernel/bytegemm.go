@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"slices"
 	"unsafe"
 
 	"tandem/kernel/ref"
@@ -260,9 +261,28 @@ type byteStrips struct {
 	panel         int
 	cs, column    int // columns of the result; that of the first weights, to which scales belong too
 	start         []int32
-	zeros         []int32 // of the columns, or nil; then
-	rowSums       []int32 // less than 0, of the rows
-	tile          []int32 // room for the sums of a strip that become bytes
+	zeros         []int32   // of the columns, or nil; then
+	rowSums       []int32   // less than 0, of the rows
+	tile          []int32   // room for the sums of a strip that become bytes
+	scales        []float32 // of whole rows of a narrow result, several times over; or nil
+}
+
+// narrowColumns is the number of columns up to which the rows of a strip are made bytes
+// all at once.
+const narrowColumns = 64
+
+// repeat writes the scales of the columns, if they are few, for each row of a strip; all
+// is room to reuse.
+func (f byteForm) repeat(all, scale []float32) []float32 {
+	n := len(scale)
+	if n > narrowColumns || n%16 == 0 && n > 32 {
+		return nil
+	}
+	all = slices.Grow(all[:0], f.tileShape.rows*n)[:f.tileShape.rows*n]
+	for i := range all {
+		all[i] = scale[i%n]
+	}
+	return all
 }
 
 // run computes rows [m0,m1) and columns [n0,n1), fewer than byteColumns: a strip of
@@ -319,6 +339,10 @@ func (s *byteStrips) product(a, b []byte, start, c []int32, cs, rows, cols int) 
 
 // finish turns the sums c of rows from row on into what is wanted.
 func (s *byteStrips) finish(c []int32, cs, row, rows, n0, n int) {
+	if s.scales != nil && s.zeros == nil {
+		requantize(s.vectors, s.to.Bytes[row*n:][:rows*n], c, s.scales, s.to.To, s.to.ToSigned)
+		return
+	}
 	for r := range rows {
 		sums, i := c[r*cs:][:n], row+r
 		if s.zeros != nil {
