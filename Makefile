@@ -11,6 +11,8 @@ TENSORFLOW   = bench/.tensorflow
 PADDLE       = bench/.paddle
 # Node cases of the newest onnx, which makes them in memory only.
 CASES        = bench/.cases
+# Cases of com.microsoft's operators on quantized numbers, with onnxruntime's results.
+MICROSOFT    = bench/.cases-microsoft
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 # Packages whose tests start goroutines that share memory; the others are pure.
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
@@ -35,8 +37,8 @@ demo: ## train, register, deploy and call a real model
 
 test: lint unit purego race ## everything that CI runs
 
-unit: $(VENV)/test $(CASES)/version $(MNIST)
-	ONNX_CASES_NEWEST=$(CURDIR)/$(CASES) ONNX_CASES=$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/onnx/backend/test/data) $(GO) test -tags embed_mnist ./...
+unit: $(VENV)/test $(CASES)/version $(MICROSOFT)/version $(MNIST)
+	MICROSOFT_CASES=$(CURDIR)/$(MICROSOFT) ONNX_CASES_NEWEST=$(CURDIR)/$(CASES) ONNX_CASES=$$(echo $(CURDIR)/$(VENV)/lib/python3*/site-packages/onnx/backend/test/data) $(GO) test -tags embed_mnist ./...
 
 purego: ## the tests without assembly
 	$(GO) test -short -tags purego ./...
@@ -135,6 +137,10 @@ $(CASES)/version: bench/requirements-cases.txt bench/onnx_cases.py
 	rm -rf $(CASES)
 	bench/.venv-cases/bin/python -W ignore bench/onnx_cases.py $(CASES)
 
+$(MICROSOFT)/version: bench/microsoft_cases.py $(VENV)/test
+	rm -rf $(MICROSOFT)
+	$(PYTHON) bench/microsoft_cases.py $(MICROSOFT)
+
 $(VENV)/bench: bench/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@ $(VENV)/test
@@ -157,6 +163,6 @@ $(TENSORFLOW)/export $(PADDLE)/export:
 	@touch $@
 
 clean: ## remove what was built
-	rm -rf bin $(VENV) $(TENSORFLOW) $(PADDLE) bench/.models bench/.venv-cases $(CASES) data/mnist/embedded/*.gz
+	rm -rf bin $(VENV) $(TENSORFLOW) $(PADDLE) bench/.models bench/.venv-cases $(CASES) $(MICROSOFT) data/mnist/embedded/*.gz
 
 FORCE:

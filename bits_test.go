@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"tandem"
 	"tandem/graph"
@@ -75,6 +77,68 @@ func TestSameBits(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestPackedWeightsAreKept: a start that finds packed weights computes the same as the
+// one that packed them; nothing is written when nothing is new.
+func TestPackedWeightsAreKept(t *testing.T) {
+	b := nn.NewBuilder("net", op.Default(), 1)
+	x := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Const(3), graph.Const(24), graph.Const(24))
+	b.Output(nn.Sequential{
+		nn.Conv2D{Filters: 96, Kernel: 3, Activation: nn.ReLU}, nn.Conv2D{Filters: 192, Kernel: 3, Stride: 2, Activation: nn.ReLU},
+		nn.GlobalAveragePool{}, nn.Flatten{}, nn.Dense{Units: 1000, Activation: nn.ReLU}, nn.Dense{Units: 10},
+	}.Build(b, x))
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	path, dir := filepath.Join(t.TempDir(), "net.onnx"), t.TempDir()
+	if err := onnx.Save(path, b.G, onnx.SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	in := tensor.New(tensor.Float32, 1, 3, 24, 24)
+	for i := range in.F32() {
+		in.F32()[i] = float32(i%17) / 17
+	}
+	var first []byte
+	var written os.FileInfo
+	for start := range 3 {
+		m, err := tandem.Open(path, tandem.Options{Threads: 2, PackedDir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := m.Run(context.Background(), map[string]*tensor.Tensor{"x": in})
+		if err != nil {
+			t.Fatal(err)
+		}
+		files := packedIn(t, dir, start == 0)
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, y := range out {
+			if start == 0 {
+				first, written = y.Bytes(), files
+			} else if !slices.Equal(y.Bytes(), first) || !os.SameFile(files, written) {
+				t.Errorf("start %d gives other bits, or has packed anew", start)
+			}
+		}
+	}
+}
+
+// packedIn is the one file of a folder of packed weights, which may still be written.
+func packedIn(t *testing.T, dir string, wait bool) os.FileInfo {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		files, err := os.ReadDir(dir)
+		if err == nil && len(files) == 1 && len(files[0].Name()) == 32+len(".packed") {
+			info, err := files[0].Info()
+			if err == nil {
+				return info
+			}
+		}
+		if !wait || time.Now().After(end) {
+			t.Fatalf("%v in the folder (%v)", files, err)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"tandem/graph/pass"
 	"tandem/kernel"
 	"tandem/model"
+	"tandem/model/packed"
 	"tandem/tensor"
 )
 
@@ -29,6 +30,9 @@ type Options struct {
 	Ops *graph.Table
 	// MemoryLimitBytes bounds the working memory of one run; 0 is no limit.
 	MemoryLimitBytes int
+	// PackedDir is a folder in which weights are kept as the kernels read them, so that
+	// the next start of the same model is short; "": nowhere.
+	PackedDir string
 	// Profile, if there is one, measures every run.
 	Profile *graph.Profile
 }
@@ -69,12 +73,15 @@ func (m *Model) openONNX(path string, pool *kernel.Pool, opt Options) error {
 		return err
 	}
 	m.atClose(mapping.Close)
+	store := packed.Open(opt.PackedDir, path, packed.OfFiles(mapping.Paths()...), pool.Tier())
+	m.atClose(store.Close)
 	program, err := graph.Compile(g, graph.Options{
-		Ops: opt.Ops, Pool: pool, Passes: pass.Inference(pool), MemoryLimitBytes: opt.MemoryLimitBytes, Profile: opt.Profile,
+		Ops: opt.Ops, Pool: pool, Passes: pass.Serving(pool, store.Packing(nil)), MemoryLimitBytes: opt.MemoryLimitBytes, Profile: opt.Profile,
 	})
 	if err != nil {
 		return fault.Wrap(err, "tandem.open", fault.KindOf(err), "%s", path).Try(fault.RemedyOf(err))
 	}
+	store.Keep()
 	session, err := program.NewSession()
 	if err != nil {
 		return err
@@ -107,7 +114,8 @@ func (m *Model) openArtifact(dir string, pool *kernel.Pool, opt Options) error {
 		return fault.Wrap(err, "tandem.open", fault.KindOf(err), "").Try("give an .onnx file, or the directory of a model or of a run")
 	}
 	a, err := model.Open(context.Background(), manifest, src, model.Options{
-		Ops: opt.Ops, Pool: pool, Passes: pass.Inference(pool), MemoryLimitBytes: int64(opt.MemoryLimitBytes), Profile: opt.Profile,
+		Ops: opt.Ops, Pool: pool, PackedDir: opt.PackedDir, MemoryLimitBytes: int64(opt.MemoryLimitBytes), Profile: opt.Profile,
+		Passes: func(p pass.Packing) []graph.Pass { return pass.Serving(pool, p) },
 	})
 	if err != nil {
 		return err

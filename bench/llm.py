@@ -2,19 +2,22 @@
 """Language models in Tandem beside llama.cpp: the same files, the same threads, in turns.
 
     llm.py [--rounds 3] [--threads 1 2] [--models qwen3-0.6b llama3.2-1b] [--formats Q8_0 Q4_K_M]
-           [--only prompt decode parallel depth]
+           [--only prompt decode parallel depth huge memory load http]
 
-Rows: reading a prompt of 512; decoding 128 from an empty cache, and after 2,048 tokens;
-16 sequences decoding at once. Run by `make bench-llm`, which builds bin/tandem first.
+Rows: reading a prompt of 512; decoding 128 from an empty cache, and 32 after 2,048 tokens;
+16 sequences decoding at once; decoding when llama.cpp has huge pages too; the most memory
+that a run has; the time from a second start to the first token; and decoding for one
+client over HTTP beside `tandem bench`. Run by `make bench-llm`, which builds bin/tandem
+first.
 
-LLAMA_BIN   folder with llama-bench, llama-batched-bench and llama-quantize. Without it
-            llama.cpp is built from the source that the PyPI sdist of llama-cpp-python
-            carries, into bench/.llama (about 18 minutes on two cores).
+LLAMA_BIN   folder with llama.cpp's programs. Without it llama.cpp is built from the
+            source that the PyPI sdist of llama-cpp-python carries, into bench/.llama
+            (about 18 minutes on two cores).
 LLM_MODELS  folder of GGUF files; what is missing there is made, with random weights,
-            by ../shared/peers/make_gguf.py (LLM_MAKE names another path).
+            by ../shared/peers/make_gguf.py (LLM_PEERS names another folder).
 
-QUICK=1 does one round, of one model, on two threads. Prints rows for people and, as the
-last line, one JSON object.
+QUICK=1 does one round, of one model, on two threads, in some five minutes. Prints rows for
+people and, as the last line, one JSON object. A ratio of more than 1 is in Tandem's favour.
 """
 import argparse
 import json
@@ -25,13 +28,16 @@ import statistics
 import subprocess
 import sys
 import tarfile
+import tempfile
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TANDEM = HERE.parent / "bin" / "tandem"
 QUICK = bool(os.environ.get("QUICK"))
 SDIST = "llama_cpp_python==0.3.36"
-TARGETS = ["llama-bench", "llama-batched-bench", "llama-quantize"]
+TARGETS = ["llama-bench", "llama-batched-bench", "llama-completion", "llama-quantize"]
+PEERS = Path(os.environ.get("LLM_PEERS") or HERE.parent.parent / "shared" / "peers")
 VOCABULARIES = {"qwen3-0.6b": "ggml-vocab-qwen2.gguf", "qwen3-1.7b": "ggml-vocab-qwen2.gguf", "llama3.2-1b": "ggml-vocab-llama-bpe.gguf"}
 
 
@@ -45,7 +51,7 @@ def source():
     found = list(folder.glob("*/vendor/llama.cpp"))
     if not found:
         folder.mkdir(exist_ok=True)
-        call(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "--dest", folder, SDIST)
+        call(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder, SDIST)
         with tarfile.open(next(folder.glob("*.tar.gz"))) as tar:
             tar.extractall(folder, filter="data")
         found = list(folder.glob("*/vendor/llama.cpp"))
@@ -71,9 +77,8 @@ def model(name, fmt, bin):
         folder.mkdir(parents=True, exist_ok=True)
         dense = folder / f"{name}-f16.gguf"
         if not dense.exists():
-            make = Path(os.environ.get("LLM_MAKE") or HERE.parent.parent / "shared" / "peers" / "make_gguf.py")
             vocabularies = Path(os.environ.get("LLAMA_SOURCE") or source()) / "models"
-            call(sys.executable, make, "--shape", name, "--vocab", vocabularies / VOCABULARIES[name], "--out", dense, stdout=sys.stderr)
+            call(sys.executable, PEERS / "make_gguf.py", "--shape", name, "--vocab", vocabularies / VOCABULARIES[name], "--out", dense, stdout=sys.stderr)
         call(bin / "llama-quantize", dense, path, fmt, os.cpu_count(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return path
 
@@ -83,9 +88,14 @@ def tandem(path, threads, *flags):
     return json.loads(out.splitlines()[-1])
 
 
-def llama_bench(bin, path, threads, *flags):
-    out = call(bin / "llama-bench", "-m", path, "-t", threads, "-r", 1, "-o", "json", *flags, capture_output=True).stdout
+def llama_bench(bin, path, threads, *flags, **kw):
+    out = call(bin / "llama-bench", "-m", path, "-t", threads, "-r", 1, "-o", "json", *flags, capture_output=True, **kw).stdout
     return json.loads(out)[-1]["avg_ts"]
+
+
+def llama_huge(bin, path, threads):
+    """Decoding with weights in memory of malloc, which asks for huge pages."""
+    return llama_bench(bin, path, threads, "-p", 0, "-n", 128, "--load-mode", "none", env=dict(os.environ, GLIBC_TUNABLES="glibc.malloc.hugetlb=1"))
 
 
 def batched_bench(bin, path, threads, n):
@@ -95,34 +105,84 @@ def batched_bench(bin, path, threads, n):
     return float(row.split("|")[8])  # S_TG t/s
 
 
-# What is measured: a name, the ratio asked for in each format, and how each side does it.
+def observed(*cmd):
+    """Seconds that a program ran, and the most memory that it had in MB."""
+    start = time.perf_counter()
+    p = subprocess.Popen([str(c) for c in cmd], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, used = os.wait4(p.pid, 0)
+    p.returncode = os.waitstatus_to_exitcode(status)
+    if p.returncode:
+        raise SystemExit(f"{cmd} ended with {p.returncode}")
+    return time.perf_counter() - start, used.ru_maxrss / 1e3
+
+
+def start_tandem(path, threads):
+    chat = [TANDEM, "chat", path, "-p", "a", "--max-tokens", 1, "--threads", threads, "--context", 512]
+    observed(*chat)  # the first start packs weights
+    return observed(*chat)[0]
+
+
+def start_llama(bin, path, threads):
+    return observed(bin / "llama-completion", "-m", path, "-p", "a", "-n", 1, "-t", threads, "-c", 512, "-no-cnv", "--no-warmup")[0]
+
+
+def http_rate(path, threads):
+    """Tokens a second that one client reads from `tandem serve`."""
+    with tempfile.TemporaryDirectory() as home:
+        env = dict(os.environ, XDG_CONFIG_HOME=home, TANDEM_SERVER="", TANDEM_KEY="")
+        p = subprocess.Popen([TANDEM, "serve", "--data", Path(home) / "data", "--http", "127.0.0.1:0", "--threads", str(threads), "--json"],
+                             env=env, text=True, stdout=subprocess.PIPE)
+        try:
+            said = json.loads(p.stdout.readline())
+            call(TANDEM, "import", path, "--name", "m", "--deploy", env=env, stdout=subprocess.DEVNULL)
+            load = [sys.executable, PEERS / "llm_load.py", "--url", said["url"], "--key", said["key"], "--model", "m", "--prompt", 8, "--output", 129]
+            call(*load, capture_output=True)  # to warm up
+            return 1000 / json.loads(call(*load, capture_output=True).stdout)["between_tokens_ms_p50"]
+        finally:
+            p.terminate()
+            p.wait()
+
+
+def decode(path, threads):
+    return tandem(path, threads, "--pp", 8, "--tg", 128)["decode_tokens_per_s"]
+
+
+EVEN = {"Q8_0": 1, "Q4_K_M": 1}
+FULL = ["-p", 512, "-n", 128, "-r", 1]
+# What is measured: a name, the ratio asked for in each format, how each side does it, and the unit.
 CASES = {
     "prompt": ("prompt of 512", {"Q8_0": 2.9, "Q4_K_M": 2.5},
                lambda p, t: tandem(p, t, "--pp", 512, "--tg", 1)["prefill_tokens_per_s"],
-               lambda b, p, t: llama_bench(b, p, t, "-p", 512, "-n", 0)),
-    "decode": ("decode 128", {"Q8_0": 1.3, "Q4_K_M": 1.2},
-               lambda p, t: tandem(p, t, "--pp", 8, "--tg", 128)["decode_tokens_per_s"],
-               lambda b, p, t: llama_bench(b, p, t, "-p", 0, "-n", 128)),
+               lambda b, p, t: llama_bench(b, p, t, "-p", 512, "-n", 0), "tokens/s"),
+    "decode": ("decode 128", {"Q8_0": 1.3, "Q4_K_M": 1.2}, decode,
+               lambda b, p, t: llama_bench(b, p, t, "-p", 0, "-n", 128), "tokens/s"),
     "parallel": ("16 sequences decode", {"Q8_0": 4, "Q4_K_M": 4},
                  lambda p, t: tandem(p, t, "--pp", 16, "--tg", 32, "--depth", 16, "--parallel", 16)["decode_tokens_per_s"],
-                 lambda b, p, t: batched_bench(b, p, t, 16)),
+                 lambda b, p, t: batched_bench(b, p, t, 16), "tokens/s"),
     "depth": ("decode 32 at depth 2048", {"Q8_0": 2, "Q4_K_M": 2},
               lambda p, t: tandem(p, t, "--pp", 8, "--tg", 32, "--depth", 2048)["decode_tokens_per_s"],
-              lambda b, p, t: llama_bench(b, p, t, "-p", 0, "-n", 32, "-d", 2048)),
+              lambda b, p, t: llama_bench(b, p, t, "-p", 0, "-n", 32, "-d", 2048), "tokens/s"),
+    "huge": ("decode 128, llama.cpp with huge pages", EVEN, decode, llama_huge, "tokens/s"),
+    "memory": ("peak memory, 512 and 128", EVEN,
+               lambda p, t: observed(TANDEM, "bench", p, "--threads", t, "--rounds", 1, "--pp", 512, "--tg", 128)[1],
+               lambda b, p, t: observed(b / "llama-bench", "-m", p, "-t", t, *FULL)[1], "MB"),
+    "load": ("second start to first token", EVEN, start_tandem, start_llama, "s"),
+    "http": ("decode 128 over HTTP, beside tandem bench", {"Q8_0": 0.95, "Q4_K_M": 0.95}, http_rate, lambda b, p, t: decode(p, t), "tokens/s"),
 }
 
 
 def measure(case, path, threads, rounds, bin, label):
-    name, asked, ours, theirs = CASES[case]
+    name, asked, ours, theirs, unit = CASES[case]
     a, b = [], []
     for _ in range(rounds):
         a.append(ours(path, threads))
         b.append(theirs(bin, path, threads))
-    ratios = sorted(x / y for x, y in zip(a, b))
+    less = unit in ("s", "MB")
+    ratios = sorted(y / x if less else x / y for x, y in zip(a, b))
     row = {"name": f"{label}, {name}", "tandem": round(statistics.median(a), 2), "peer": round(statistics.median(b), 2),
            "ratio": round(statistics.median(ratios), 3), "ratio_min": round(ratios[0], 3), "ratio_max": round(ratios[-1], 3),
-           "asked": asked[label.split()[1]], "unit": "tokens/s", "threads": threads, "rounds": rounds}
-    print(f"  {row['name']}, {threads} threads: tandem {row['tandem']}, llama.cpp {row['peer']} tokens/s: "
+           "asked": asked[label.split()[1]], "unit": unit, "threads": threads, "rounds": rounds}
+    print(f"  {row['name']}, {threads} threads: {row['tandem']} against {row['peer']} {unit}: "
           f"{row['ratio']} × ({row['ratio_min']} to {row['ratio_max']}, asked {row['asked']})", flush=True)
     return row
 

@@ -5,9 +5,13 @@
     parity.py --shapes minilm    run times of new shapes beside those of known ones
 
 For each model: the largest difference through the library (bench/outputs), as a share of
-the largest value; the same bits by `tandem predict`, with one thread as with two, and for
-each row alone as in its batch; for the models of NETWORK also over HTTP. Run by
-`make bench-parity`. QUICK=1: one batch of each size. The last line is one JSON object.
+the largest value, from onnxruntime running the graph as it is written; beside it, how far
+onnxruntime's optimised form is from the same and from Tandem. The same bits by `tandem
+predict`, with one thread as with two, and for each row alone as in its batch; for the
+models of NETWORK also over HTTP. Run by `make bench-parity`. QUICK=1: one batch of each
+size. --report FILE puts the rows into the tables of that document, each in the place of the
+model's former one. Networks of small integers are judged by parity_int8.py. The last line
+is one JSON object.
 """
 import argparse
 import json
@@ -22,6 +26,7 @@ import numpy as np
 import onnxruntime
 
 import feeds
+import parity_int8
 
 HERE = Path(__file__).resolve().parent
 BIN = HERE.parent / "bin"
@@ -38,9 +43,9 @@ def call(*cmd, **kw):
     return r.stdout
 
 
-def session(path, optimised=True):
+def session(path, optimised, threads=2):
     o = onnxruntime.SessionOptions()
-    o.intra_op_num_threads = 2
+    o.intra_op_num_threads = threads
     o.log_severity_level = 4
     if not optimised:
         o.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -62,6 +67,13 @@ def outputs(model, inputs, folder, threads=2):
     pairs = [(save(folder / f"{i}.in.npz", x), folder / f"{i}.{threads}.npz") for i, x in enumerate(inputs)]
     call(BIN / "outputs", "--threads", threads, model, *[p for pair in pairs for p in pair])
     return [load(out) for _, out in pairs]
+
+
+def reference(model, inputs, optimised, threads):
+    """What onnxruntime gives for each input: for the graph as it is written, or after its
+    optimisations, which compute something else that is equal in exact arithmetic."""
+    peer = session(model, optimised, threads)
+    return [peer.run(None, x) for x in inputs]
 
 
 def same(a, b):
@@ -133,19 +145,22 @@ def compare(name, folder):
     if m.get("batches") == [1]:
         sizes = {1: 3 if QUICK else 64}
     inputs = [feeds.feed(name, b, seed) for b, n in sizes.items() for seed in range(n)]
-    peer = session(model)
-    want = [peer.run(None, x) for x in inputs]
-    del peer
+    # The scales of onnxruntime's DynamicQuantizeLSTM depend on how many threads it has.
+    threads = 1 if m.get("quantised") else 2
+    want, optimised = (reference(model, inputs, o, threads) for o in (False, True))
     got = outputs(model, inputs, folder)
     row = {"name": name, "exporter": m["exporter"], "rows": sum(b * n for b, n in sizes.items()), "allowed": m.get("tolerance", TOLERANCE)}
+    for key, a, b in (("error", got, want), ("peer_spread", optimised, want), ("from_optimised", got, optimised)):
+        if "compare" in m:
+            found = [unmatched(m["compare"], x, y) for x, y in zip(a, b)]
+            row |= {key: max(f[1] for f in found), f"{key}_unmatched": max(f[0] for f in found)}
+        else:
+            row[key] = max(difference(x, y) for x, y in zip(a, b))
     if "compare" in m:
-        found = [unmatched(m["compare"], g, w) for g, w in zip(got, want)]
-        row |= {"unmatched": max(f[0] for f in found), "error": max(f[1] for f in found), "boxes": sum(len(w[m["compare"]["labels"]]) for w in want)}
-        row["allowed_unmatched"] = 0.01  # boxes at the edge of the threshold
-    else:
-        row["error"] = max(difference(g, w) for g, w in zip(got, want))
+        row |= {"boxes": sum(len(w[m["compare"]["labels"]]) for w in want), "allowed_unmatched": 0.01}  # boxes at the edge of the threshold
     if m.get("quantised"):
-        row |= quantised(model, inputs, want, got)
+        row |= parity_int8.compare(model, inputs, folder, lambda p: session(p, False, threads), lambda p, xs: outputs(p, xs, folder), difference, TOLERANCE)
+    right = row["steps_right"] if m.get("quantised") else row["error"] <= row["allowed"] and row.get("error_unmatched", 0) <= row.get("allowed_unmatched", 0)
     k = min(len(inputs) - 1, sizes.get(1, 0))  # the first batch of three
     out = folder / "cli.npz"
     call(BIN / "tandem", "predict", model, "--input", save(folder / "cli.in.npz", inputs[k]), "--output", out, "--threads", 2)
@@ -153,20 +168,8 @@ def compare(name, folder):
     row["threads_same"] = same(outputs(model, [inputs[k]], folder, threads=1)[0], got[k])
     row["alone_same"] = rows_alone(m, model, inputs[k], got[k], folder)
     row["network_same"] = over_network(name, model, inputs[k], got[k], folder) if name in NETWORK else None
-    row["passed"] = bool(row["error"] <= row["allowed"] and row.get("unmatched", 0) <= row.get("allowed_unmatched", 0)) and \
-        all(row[k] is not False for k in ("cli_same", "threads_same", "alone_same", "network_same"))
+    row["passed"] = bool(right) and all(row[k] is not False for k in ("cli_same", "threads_same", "alone_same", "network_same"))
     return row
-
-
-def quantised(model, inputs, want, got):
-    """A last bit decides between two steps, and what follows enlarges it: onnxruntime does
-    not agree with itself with and without its optimisations. Each run is compared with the
-    nearer of these two; the worst may be twice as far as they are from each other."""
-    plain = session(model, optimised=False)
-    other = [plain.run(None, x) for x in inputs]
-    near = [min(difference(g, w), difference(g, o)) for g, w, o in zip(got, want, other)]
-    spread = max(difference(o, w) for o, w in zip(other, want))
-    return {"error": max(near), "peer_spread": spread, "allowed": max(TOLERANCE, 2 * spread), "exact_runs": sum(e <= TOLERANCE for e in near) / len(near)}
 
 
 def over_network(name, model, x, want, folder):
@@ -220,7 +223,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("names", nargs="*")
     p.add_argument("--shapes", metavar="NAME", help="time new shapes of this model")
-    p.add_argument("--report", type=Path, metavar="FILE", help="write the rows as a table in Markdown")
+    p.add_argument("--report", type=Path, metavar="FILE", help="put the rows into the table of this document")
     a = p.parse_args()
     if a.shapes:
         with tempfile.TemporaryDirectory() as tmp:
@@ -233,27 +236,38 @@ def main():
             try:
                 rows.append(compare(name, Path(tmp)))
             except Exception as e:
-                rows.append({"name": name, "exporter": feeds.manifest(name)["exporter"], "error": None, "passed": False, "why": str(e)})
+                rows.append({"name": name, "exporter": feeds.manifest(name)["exporter"], "passed": False, "why": str(e)})
         print("  ".join(f"{k} {v:.2e}" if isinstance(v, float) else f"{k} {v}" for k, v in rows[-1].items()), flush=True)
-    if a.report:
-        a.report.write_text(table(rows))
+        if a.report:
+            report(a.report, "| model |", line(rows[-1]))
+            if "nodes" in rows[-1]:
+                report(a.report, parity_int8.HEAD, parity_int8.line(rows[-1]))
     failed = [r["name"] for r in rows if not r["passed"]]
     print(json.dumps({"bench": "parity", "onnxruntime": onnxruntime.__version__, "passed": len(rows) - len(failed), "failed": failed, "rows": rows}))
     sys.exit(bool(failed))
 
 
-def table(rows):
-    lines = ["| model | exporter | rows | max\\|a−b\\| / max\\|b\\| | CLI | 1 thread | row alone | network | |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+def report(path, head, row):
+    """Puts a row into the document's table that has this head."""
+    lines = path.read_text().splitlines()
+    begin = 2 + next(i for i, x in enumerate(lines) if x.startswith(head))
+    end = next(i for i in range(begin, len(lines) + 1) if i == len(lines) or not lines[i].startswith("|"))
+    name = lambda x: x.split("|")[1].strip()
+    table = {name(x): x for x in [*lines[begin:end], row]}
+    lines[begin:end] = [table[k] for k in sorted(table)]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def line(r):
+    """A row in Markdown: model, exporter, rows, differences, equal bits, what is wrong."""
     mark = {True: "same bits", False: "**differs**", None: ""}
-    for r in rows:
-        error = "" if r["error"] is None else f"{r['error']:.1e}"
-        if "unmatched" in r:
-            error = f"scores {error}; {r['unmatched']:.2%} of {r['boxes']} boxes without partner"
-        if "peer_spread" in r:
-            error += f"; {r['exact_runs']:.0%} of the runs within 1e-4 (onnxruntime against itself: {r['peer_spread']:.1e})"
-        lines.append(f"| {r['name']} | {r['exporter']} | {r.get('rows', '')} | {error} | " + " | ".join(mark[r.get(k)] for k in ("cli_same", "threads_same", "alone_same", "network_same"))
-                     + f" | {'' if r['passed'] else '**not passed** ' + r.get('why', '')} |")
-    return "\n".join(lines) + "\n"
+    differences = []
+    for key in ("error", "from_optimised", "peer_spread"):
+        differences.append(f"{r[key]:.1e}" if key in r else "")
+        if f"{key}_unmatched" in r:
+            differences[-1] += f"; {r[f'{key}_unmatched']:.2%} of boxes without partner"
+    bits = [mark[r.get(k)] for k in ("cli_same", "threads_same", "alone_same", "network_same")]
+    return "| " + " | ".join([r["name"], r["exporter"], str(r.get("rows", "")), *differences, *bits, "" if r["passed"] else f"**not passed** {r.get('why', '')}".strip()]) + " |"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"tandem/family/tabular"
 	"tandem/family/vision"
 	"tandem/fault"
 	"tandem/graph"
@@ -25,6 +26,7 @@ type Family struct {
 func List() []Family {
 	return []Family{
 		{Name: "vision", Tasks: []string{"classify"}, Complete: vision.Complete, Prepare: vision.Prepare},
+		{Name: "tabular", Tasks: []string{tabular.Classify, tabular.Regress}, Complete: tabular.Complete, Prepare: tabular.Prepare},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 // Estimate is what one run of a program is expected to take.
 type Estimate struct {
 	Work         float64 // arithmetic operations, as Op.Work counts them
+	StateBytes   int     // what lasts from run to run: parameters and what goes with them
 	WorkingBytes int     // of the values between inputs and outputs, sharing memory where lifetimes allow
 	// Unknown is how many nodes are not in the numbers above: their shapes depend on
 	// data, or they are inside other nodes.
@@ -31,6 +32,9 @@ func EstimateRun(g *Graph, opt Options, shapes []tensor.Shape) (Estimate, error)
 		return Estimate{}, err
 	}
 	var e Estimate
+	for _, s := range p.g.State {
+		e.StateBytes += s.Init.byteLen()
+	}
 	for i, n := range p.g.Nodes {
 		e.Unknown += innerNodes(n)
 		in, ok1 := staticShapes(n.Inputs)

@@ -132,7 +132,15 @@ func (f *frame) do(s step) error {
 	if p := f.p.opt.Profile; p != nil {
 		return p.time(s, f.tensors)
 	}
-	return s.run()
+	err := s.run()
+	if check := f.p.opt.Check; check != nil && err == nil {
+		for i, v := range s.node.Outputs {
+			if v != nil && err == nil {
+				err = check(s.node, i, f.tensors[v])
+			}
+		}
+	}
+	return err
 }
 
 // kindOf is that of a kernel's error: its input was wrong unless it says otherwise.

@@ -24,6 +24,9 @@ type Options struct {
 	MemoryLimitBytes int
 	// Profile, if there is one, measures every run.
 	Profile *Profile
+	// Check, if there is one, sees every result of a node when it has been computed;
+	// an error ends the run.
+	Check func(n *Node, output int, result *tensor.Tensor) error
 }
 
 // Program is a graph made ready to run. It is immutable; any number of sessions

@@ -119,11 +119,24 @@ func (s *Session) copyOutputs(f *frame, out []*tensor.Tensor) ([]*tensor.Tensor,
 			out[i] = t.Clone()
 			continue
 		}
-		if err := out[i].CopyFrom(t); err != nil {
+		if err := s.copyOutput(out[i], t); err != nil {
 			return nil, fault.Wrap(err, "graph.run", fault.Invalid, "the buffer for output %q", s.p.g.Outputs[i].Name)
 		}
 	}
 	return out, nil
+}
+
+// bigOutput is the number of bytes from which a result is copied by all threads: the
+// logits of a step of a language model are ten times that.
+const bigOutput = 1 << 20
+
+func (s *Session) copyOutput(to, from *tensor.Tensor) error {
+	x, y := from.Bytes(), to.Bytes()
+	if len(x) < bigOutput || len(x) != len(y) || to.DType() != from.DType() || !to.Shape().Equal(from.Shape()) {
+		return to.CopyFrom(from)
+	}
+	s.p.opt.Pool.For(len(x), bigOutput/4, func(lo, hi, _ int) { copy(y[lo:hi], x[lo:hi]) })
+	return nil
 }
 
 // acquire finds an idle frame for the shapes of the inputs, or makes one.

@@ -44,6 +44,7 @@ func TestArgumentLayouts(t *testing.T) {
 	var drop dropoutArgs
 	var slide slideArgs
 	var panel panelArgs
+	var slab slabArgs
 	for _, c := range []struct {
 		name      string
 		got, want uintptr
@@ -57,7 +58,9 @@ func TestArgumentLayouts(t *testing.T) {
 		{"packArgs.ds", unsafe.Offsetof(pack.ds), 24}, {"packArgs.pieces", unsafe.Offsetof(pack.pieces), 56},
 		{"panelArgs.groups", unsafe.Offsetof(panel.groups), 40}, {"panelArgs.ahead", unsafe.Offsetof(panel.ahead), 56},
 		{"panelArgs.mask", unsafe.Offsetof(panel.mask), 88}, {"panelArgs.mul", unsafe.Offsetof(panel.mul), 96},
-		{"panelArgs.panels", unsafe.Offsetof(panel.panels), 104}, {"panelArgs.mulstep", unsafe.Offsetof(panel.mulstep), 120}, {"panelArgs.size", unsafe.Offsetof(panel.size), 128},
+		{"panelArgs.panels", unsafe.Offsetof(panel.panels), 104}, {"panelArgs.mulstep", unsafe.Offsetof(panel.mulstep), 120},
+		{"slabArgs.sums", unsafe.Offsetof(slab.sums), 32}, {"slabArgs.ahead", unsafe.Offsetof(slab.ahead), 56}, {"slabArgs.mask", unsafe.Offsetof(slab.mask), 76},
+		{"slabArgs.ystep", unsafe.Offsetof(slab.ystep), 96}, {"slabArgs.adds", unsafe.Offsetof(slab.adds), 120}, {"slabArgs.mulstep", unsafe.Offsetof(slab.mulstep), 136},
 		{"packArgs.ahead", unsafe.Offsetof(pack.ahead), 64},
 		{"piece", unsafe.Sizeof(piece{}), 16}, {"piece.mask", unsafe.Offsetof(piece{}.mask), 8},
 		{"dropoutArgs.threshold", unsafe.Offsetof(drop.threshold), 40}, {"dropoutArgs.keys", unsafe.Offsetof(drop.keys), 48},

@@ -191,6 +191,10 @@ func (f *convFlip) chunk(lo, hi, _ int) {
 			g, ic := i/f.ic, i%f.ic
 			dst := f.dst[i*row+oc*taps:][:taps]
 			w := f.weights[((g*f.oc+oc)*f.ic+ic)*f.taps:][:f.taps]
+			if taps == f.taps && f.stepKY == 1 && f.stepKX == 1 {
+				copy(dst, w) // all of them, in their order
+				continue
+			}
 			at := 0
 			for ty := range f.tapsH {
 				for tx := range f.tapsW {

@@ -34,15 +34,26 @@ const (
 const (
 	weightPixels = 256               // steps of the sum in one block
 	weightStride = weightPixels + 16 // row stride of packed patches, off the aliasing powers of two
-	weightRows   = 144               // about the rows of patches in a unit: 12 strips
-	weightUnits  = 8                 // parts are made until there are as many units
+	// About the rows of patches in a unit: what a block of them and one of the
+	// gradient take together stays in the L2 cache. More rows share the gradient's
+	// transposition.
+	weightRows     = 144
+	weightRowsWide = 288 // for gradients of up to weightWide channels
+	weightWide     = 256
+	weightUnits    = 8 // parts are made until there are as many units
+	// reduceChannels are transposed together: their taps fill whole squares.
+	reduceChannels = 16
 )
 
 func (c *Conv) weightPass(w *window) weightPass {
 	v := weightPass{
 		patches: c.forwardPass(w).patches, window: *w, x: c.X, dy: c.Y, images: c.N, plane: c.H * c.W,
 	}
-	v.block = min(max(1, w.ic), max(1, weightRows/w.taps))
+	rows := weightRows
+	if w.oc <= weightWide {
+		rows = weightRowsWide
+	}
+	v.block = min(max(1, w.ic), max(1, rows/w.taps))
 	units := w.groups * ceilDiv(w.ic, v.block)
 	v.parts = max(1, min(c.N, ceilDiv(weightUnits, max(units, 1))))
 	v.kLen = w.ic * w.taps
@@ -84,7 +95,7 @@ func (c *Conv) GradWeight(p *Pool, dW, scratch []float32) {
 	c.weights.phase = weightMultiply
 	p.run(v.parts*v.groups*ceilDiv(v.ic, v.block), 1, &c.weights)
 	c.weights.phase = weightReduce
-	p.run(v.groups*v.ic, ceilDiv(1<<13, v.window.taps*v.oc), &c.weights)
+	p.run(v.groups*v.ic, max(reduceChannels, ceilDiv(1<<13, v.window.taps*v.oc)), &c.weights)
 }
 
 func (v *weightPass) chunk(lo, hi, worker int) {
@@ -152,13 +163,15 @@ func (v *weightPass) packGradient(b []float32, g, q, n int) {
 // and transposes them into dw.
 func (v *weightPass) reduce(lo, hi int) {
 	taps := v.window.taps
-	for i := lo; i < hi; i++ {
+	for i := lo; i < hi; {
 		g, c := i/v.ic, i%v.ic
-		at, n := (g*v.kLen+c*taps)*v.oc, taps*v.oc
+		channels := min(hi-i, v.ic-c) // of one group
+		at, n := (g*v.kLen+c*taps)*v.oc, channels*taps*v.oc
 		total := v.accum[at:][:n]
 		for part := 1; part < v.parts; part++ {
 			binary(v.isa, OpAdd, total, total, v.accum[part*v.parted+at:][:n], 0)
 		}
-		transpose(v.dw[g*v.oc*v.kLen+c*taps:], total, v.kLen, v.oc, taps, v.oc, v.isa)
+		transpose(v.dw[g*v.oc*v.kLen+c*taps:], total, v.kLen, v.oc, channels*taps, v.oc, v.isa)
+		i += channels
 	}
 }

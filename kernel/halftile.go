@@ -24,6 +24,10 @@ type halfTile struct {
 	accumulate bool
 }
 
+// halfAhead is how far ahead B is prefetched, in bytes: weights and caches are larger
+// than what processors keep.
+const halfAhead = 2 << 10
+
 func (t *halfTile) run() {
 	cols, size := shapeOf(t.isa).cols, floatSize(t.format)
 	bs := or(t.bs, cols)
@@ -37,7 +41,7 @@ func (t *halfTile) run() {
 		args := tileArgs{
 			a: unsafe.Pointer(&t.a[k]), b: unsafe.Pointer(&t.b[k*bs*size]), c: unsafe.Pointer(&t.c[0]),
 			rs: uintptr(t.as) * 4, ks: 4, bs: uintptr(bs * size), cs: uintptr(t.cs) * 4,
-			k: n, rows: t.rows, mask: 1<<cols - 1,
+			k: n, rows: t.rows, mask: 1<<cols - 1, ahead: halfAhead,
 		}
 		if goOn {
 			args.start = startC

@@ -51,7 +51,8 @@ type linearRun struct {
 	isa     ISA
 	vnni    bool
 	ldy     int // columns of Y
-	stride  int // bytes of a row of records
+	stride  int // bytes from a row's records to the next row's
+	slab    int // and from those of a slab of columns to the next, if rows go over slabs
 	parts   []linearPart
 	panels  int // to go over for a block of rows
 	run     int // panels in a call, at most
@@ -63,6 +64,7 @@ type linearRun struct {
 	normed  []float32 // [M, K], if weights are floats and rows are normalised
 	workers []byte
 	worker  int // bytes of a worker
+	slabs   int // where the room for slabs begins in them
 	phase   linearPhase
 }
 
@@ -71,7 +73,7 @@ type linearPart struct {
 	float              bool
 	wide, size, groups int // of a panel: rows, bytes, groups of columns
 	panels             int
-	pairs              bool // two panels at a time for many rows
+	slabs              bool // many rows go over slabs of two panels
 }
 
 type linearPhase uint8
@@ -99,7 +101,7 @@ func (l *Linear) plan(p *Pool) {
 		} else {
 			l.blocks = true
 			layout, _ := ref.PanelOf(w.Format)
-			part.groups, part.pairs = layout.Groups(l.K), l.vnni && layout.Wide
+			part.groups, part.slabs = layout.Groups(l.K), l.vnni && l.M > panelHeight
 		}
 		part.panels = ceilDiv(w.N, part.wide)
 		l.parts = append(l.parts, part)
@@ -109,28 +111,34 @@ func (l *Linear) plan(p *Pool) {
 	if l.Gate != GateNone {
 		l.ldy, l.panels = l.ldy/2, l.panels/2
 	}
-	l.stride = ceilDiv(l.K, 64) * 2 * ref.RecordBytes
+	row := ceilDiv(l.K, 64) * 2 * ref.RecordBytes
+	l.stride, l.slab = row, row
+	if l.blocks && l.vnni && l.M > panelHeight {
+		l.stride, l.slab = slabRecords, l.M*slabRecords
+	}
 	height := l.tileHeight()
-	l.rows = min(l.M, max(1, recordsInCache/l.stride/height)*height)
+	l.rows = min(l.M, max(1, recordsInCache/row/height)*height)
 	tiles := ceilDiv(l.rows, height)
 	l.tile = ceilDiv(l.rows, max(1, tiles))
 	l.run = 1
-	if l.parts[0].pairs {
+	if l.parts[0].slabs {
 		l.run = 2
-	}
-	if l.M <= l.tile { // long runs through memory, of some 20 µs
+	} else if l.M <= l.tile { // long runs through memory, of some 20 µs
 		l.run = max(1, runBytes/l.parts[0].size)
 	}
 	l.worker = 0
 	if l.Gate != GateNone {
 		l.worker = l.run * l.rows * l.parts[0].wide * 4
 	}
-	l.worker += 64 + ceilDiv(l.K, 64)*64*4
+	if l.vnni && l.M > panelHeight {
+		l.slabs, l.worker = l.worker, l.worker+slabRoom(l.rows)
+	}
+	l.worker = max(l.worker, ceilDiv(l.K, 64)*64*4) + 64
 }
 
 func (l *Linear) tileHeight() int {
 	if l.vnni {
-		return 12
+		return panelHeight
 	}
 	return 3
 }
@@ -139,7 +147,7 @@ func (l *Linear) recordBytes() int {
 	if !l.blocks {
 		return 0
 	}
-	return (l.M*l.stride + 63) &^ 63
+	return (l.M*ceilDiv(l.K, slabColumns)*slabRecords + 63) &^ 63
 }
 
 func (l *Linear) normedBytes() int {
@@ -173,10 +181,14 @@ func (l *Linear) Run(p *Pool, scratch []byte) {
 	l.phase = linearMultiply
 	units := ceilDiv(l.M, l.rows) * l.panels
 	grain := 1
-	if l.M <= l.tile {
-		grain = max(1, units/(chunksPerThread*p.threads))
-	} else if l.parts[0].pairs {
+	switch {
+	case l.parts[0].slabs:
 		grain = 2
+		if l.M <= streamRows {
+			grain = max(2, units/(chunksPerThread*p.threads)&^1)
+		}
+	case l.M <= l.tile:
+		grain = max(1, units/(chunksPerThread*p.threads))
 	}
 	p.run(units, grain, l)
 }
@@ -235,9 +247,19 @@ func (l *Linear) prepare(row int, room []byte) {
 	if !l.blocks {
 		return
 	}
-	r := l.records[row*l.stride:][:l.stride]
-	quantize(l.isa, r, x[:l.K&^31])
-	clear(r[l.K/32*ref.RecordBytes:])
+	if l.stride != slabRecords {
+		l.quantize(l.records[row*l.stride:][:l.stride], x)
+		return
+	}
+	for i := 0; i*slabColumns < l.K; i++ {
+		l.quantize(l.records[i*l.slab+row*slabRecords:][:slabRecords], x[i*slabColumns:min(l.K, (i+1)*slabColumns)])
+	}
+}
+
+// quantize writes the records of columns; half a pair's are followed by zeros.
+func (l *Linear) quantize(r []byte, x []float32) {
+	quantize(l.isa, r, x[:len(x)&^31])
+	clear(r[len(x)/32*ref.RecordBytes:])
 }
 
 // multiplyPanels multiplies rows from lo to hi of X with up to n panels, of one
@@ -251,18 +273,18 @@ func (l *Linear) multiplyPanels(lo, hi, panel, n int, room []byte) int {
 	}
 	n = min(n, l.parts[w].panels-panel)
 	if l.Gate == GateNone {
-		l.multiply(w, panel, n, lo, hi, place{y: l.Y, column: column, stride: l.ldy, step: l.parts[w].wide, add: l.Add})
+		l.multiply(w, panel, n, lo, hi, place{y: l.Y, column: column, stride: l.ldy, step: l.parts[w].wide, add: l.Add}, room)
 		return n
 	}
 	wide := l.parts[0].wide
 	gate := floatsAt(room)[:n*(hi-lo)*wide]
-	l.multiply(0, panel, n, lo, hi, place{y: gate, column: -panel * wide, stride: wide, step: (hi - lo) * wide, first: lo})
+	l.multiply(0, panel, n, lo, hi, place{y: gate, column: -panel * wide, stride: wide, step: (hi - lo) * wide, first: lo}, room)
 	op := OpSiLU
 	if l.Gate == GateGELU {
 		op = OpGELU
 	}
 	activate(l.isa, op, gate)
-	l.multiply(1, panel, n, lo, hi, place{y: l.Y, stride: l.ldy, step: wide, add: l.Add, mul: gate})
+	l.multiply(1, panel, n, lo, hi, place{y: l.Y, stride: l.ldy, step: wide, add: l.Add, mul: gate}, room)
 	return n
 }
 
@@ -276,20 +298,33 @@ type place struct {
 	add                  []float32 // addends, placed as y is
 }
 
+// after is where the products of the panel lie that comes n panels later; its own
+// columns count anew.
+func (t place) after(n, rows, wide int) place {
+	t.column += n * (t.step - wide)
+	if t.mul != nil {
+		t.mul = t.mul[n*rows*wide:]
+	}
+	return t
+}
+
 // multiply computes n panels of weight w.
-func (l *Linear) multiply(w, panel, n, lo, hi int, to place) {
+func (l *Linear) multiply(w, panel, n, lo, hi int, to place, room []byte) {
 	part := &l.parts[w]
 	data := l.Weights[w].Data[panel*part.size:]
+	if part.slabs {
+		for i := 0; i < n; i += 2 {
+			l.multiplySlabs(w, panel+i, min(n-i, 2), lo, hi, data[i*part.size:], to.after(i, hi-lo, part.wide), room[l.slabs:])
+		}
+		return
+	}
 	if !part.float && l.vnni {
 		l.multiplyVNNI(w, panel, n, lo, hi, data, to)
 		return
 	}
 	for i := range n {
-		at := to
-		at.column += panel*part.wide + i*to.step
-		if to.mul != nil {
-			at.mul = to.mul[i*(hi-lo)*part.wide:]
-		}
+		at := to.after(i, hi-lo, part.wide)
+		at.column += (panel + i) * part.wide
 		if part.float {
 			l.multiplyFloats(w, data[i*part.size:][:part.size], panel+i, lo, hi, at)
 		} else {
@@ -301,30 +336,18 @@ func (l *Linear) multiply(w, panel, n, lo, hi int, to place) {
 // multiplyVNNI leaves all to the kernel. A last panel that is not full has a mask.
 func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
 	part, weight := &l.parts[w], &l.Weights[w]
-	pair := part.pairs && n == 2 && hi-lo > l.tile // masks its second panel
-	if rest := weight.N - panel*part.wide; n > 1 && n*part.wide > rest && !pair {
+	if rest := weight.N - panel*part.wide; n > 1 && n*part.wide > rest {
 		l.multiplyVNNI(w, panel, n-1, lo, hi, data, to)
-		last := to
-		last.column += (n - 1) * (to.step - part.wide)
-		if to.mul != nil {
-			last.mul = to.mul[(n-1)*(hi-lo)*part.wide:]
-		}
-		l.multiplyVNNI(w, panel+n-1, 1, lo, hi, data[(n-1)*part.size:], last)
+		l.multiplyVNNI(w, panel+n-1, 1, lo, hi, data[(n-1)*part.size:], to.after(n-1, hi-lo, part.wide))
 		return
 	}
 	n0 := panel * part.wide
 	args := panelArgs{
-		w: unsafe.Pointer(&data[0]), as: uintptr(l.stride), ys: uintptr(to.stride) * 4, groups: part.groups,
+		w: unsafe.Pointer(&data[0]), ahead: uintptr(unsafe.Pointer(&data[0])) + streamAhead, as: uintptr(l.stride), ys: uintptr(to.stride) * 4, groups: part.groups,
 		mask: uint32(1)<<min(part.wide, weight.N-n0-(n-1)*part.wide) - 1, adds: uintptr(to.stride) * 4, ystep: uintptr(to.step) * 4,
 	}
-	height := l.tile
-	if pair {
-		height, args.size = pairHeight, uintptr(part.size)
-	}
-	bytes := n * part.size
-	next := unsafe.Pointer(unsafe.SliceData(data[min(len(data)-1, bytes):]))
-	for i := lo; i < hi; i += height {
-		args.rows, args.panels = min(height, hi-i), n
+	for i := lo; i < hi; i += l.tile {
+		args.rows, args.panels = min(l.tile, hi-i), n
 		args.a = unsafe.Pointer(&l.records[i*l.stride])
 		at := (i-to.first)*to.stride + to.column + n0
 		args.y = unsafe.Pointer(&to.y[at])
@@ -338,37 +361,12 @@ func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
 			args.mul = unsafe.Pointer(&to.mul[(i-lo)*part.wide])
 			args.mulstep = uintptr(hi-lo) * uintptr(part.wide) * 4
 		}
-		args.ahead = prefetched(args.w, next, (i-lo)/height, bytes, hi-lo, pair)
-		if pair {
-			pairAsm(&args)
-		} else {
-			panelAsm(weight.Format, true, &args)
-		}
+		panelAsm(weight.Format, true, &args)
 	}
 }
 
-// pairHeight is the number of rows in a call of the kernels of two panels.
-const pairHeight = 6
-
-// prefetched is where call i on a panel, or a pair, for rows rows in all prefetches.
-// Weights that are read once stream; else the first two calls (three on pairs) bring
-// a part each of what comes next. It is an address and not a pointer, since it may lie
-// beyond the weights' end.
-func prefetched(w, next unsafe.Pointer, i, size, rows int, pair bool) uintptr {
-	calls := 2
-	if pair {
-		calls = 3
-	}
-	switch {
-	case rows <= 4:
-		return uintptr(w) + streamAhead
-	case i < calls:
-		return uintptr(next) + uintptr(i*size/calls)
-	}
-	return uintptr(w)
-}
-
-// streamAhead is how far ahead weights are prefetched that are read once, in bytes.
+// streamAhead is how far ahead weights are prefetched, in bytes; an address and not a
+// pointer, since it may lie beyond the weights' end.
 // A prefetch beyond the end of memory does nothing.
 const streamAhead = 6 << 10
 
@@ -455,7 +453,7 @@ func floatsAt(b []byte) []float32 {
 //
 //	y[i,j] = (Σ over blocks of a[i]·w[j] + bias[j]) · mul[i,j] + add[i,j]
 //
-// for up to 12 rows i (3 on AVX2) and 16 columns j; without the kernels of
+// for up to 6 rows i (3 on AVX2) and 16 columns j; without the kernels of
 // AVX-512, for 8 columns and the sum alone. Strides are in bytes. The layout is
 // known to the generator in kernel/asm.
 type panelArgs struct {
@@ -475,5 +473,4 @@ type panelArgs struct {
 	// and mul move on from one to the next. The kernel changes y, mul, bias, add.
 	panels         int
 	ystep, mulstep uintptr
-	size           uintptr // of a panel, for the kernels of two
 }

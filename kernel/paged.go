@@ -5,7 +5,6 @@ import (
 	"math"
 	"unsafe"
 
-	"tandem/tensor"
 	"tandem/tensor/block"
 )
 
@@ -199,9 +198,11 @@ func (a *PagedAttention) write(s, i, head int, room []float32) {
 		narrow(a.isa, values[(slot+r)*a.width:][:a.Size], a.V[v:][:a.Size])
 	}
 	if n < 8 {
+		halves := halvesOf(room)[:a.Size]
 		for r := range n {
-			for c, v := range rows[r*a.Size:][:a.Size] {
-				keys[c*PageTokens+slot+r] = tensor.Float16Bits(v)
+			narrow(a.isa, halves, rows[r*a.Size:][:a.Size])
+			for c, v := range halves {
+				keys[c*PageTokens+slot+r] = v
 			}
 		}
 		return

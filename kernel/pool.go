@@ -104,6 +104,14 @@ func (p *Pool) Threads() int { return p.threads }
 // ISA is the tier whose kernels run on this pool.
 func (p *Pool) ISA() ISA { return p.isa }
 
+// Tier names what decides how weights are packed for this pool.
+func (p *Pool) Tier() string {
+	if p.vnni {
+		return p.isa.String() + " with VNNI"
+	}
+	return p.isa.String()
+}
+
 // Close ends the workers and waits for them. A For after Close runs inline.
 // Close may be called again.
 func (p *Pool) Close() {

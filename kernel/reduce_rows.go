@@ -53,3 +53,19 @@ func sumRows(isa ISA, dst, x []float32, rows, ld int) {
 		ref.SumRows(dst[n:], x[n:], rows, ld)
 	}
 }
+
+// Largest is the index of the largest element, the first of equals; p tells the tier.
+func Largest(p *Pool, x []float32) int {
+	best, top := 0, x[0]
+	for i := 0; i < len(x); i += asmElements {
+		if m := maximum(p.isa, x[i:min(len(x), i+asmElements)]); m > top {
+			best, top = i, m
+		}
+	}
+	for i, v := range x[best:] {
+		if v == top {
+			return best + i
+		}
+	}
+	return best
+}

@@ -35,7 +35,7 @@ func TestStopStringsAcrossTokens(t *testing.T) {
 		{[]string{"ENDING"}, []int{0, 1, 2, 3}, 4, "Hello world. END of it", FinishLength, 4},
 		{[]string{"END of it!"}, []int{2, 3}, 2, "ld. END of it", FinishLength, 2}, // held to the end
 	} {
-		a := &answer{sampler: newSampler(Sampling{Logprobs: -1}, nil, nil), stops: tc.stops, left: tc.left}
+		a := &answer{sampler: newSampler(Sampling{Logprobs: -1}, nil, testRoom(t)), stops: tc.stops, left: tc.left}
 		s := &spelled{words: words}
 		a.decode, a.flush = s.Write, s.Flush
 		text, n := "", 0
@@ -57,7 +57,7 @@ func TestStopStringsAcrossTokens(t *testing.T) {
 
 func TestEndToken(t *testing.T) {
 	s := &spelled{words: []string{"a", "b"}}
-	a := &answer{sampler: newSampler(Sampling{Logprobs: -1}, nil, nil), decode: s.Write, flush: s.Flush, ends: []int{1}, left: 5}
+	a := &answer{sampler: newSampler(Sampling{Logprobs: -1}, nil, testRoom(t)), decode: s.Write, flush: s.Flush, ends: []int{1}, left: 5}
 	first, second := a.next([]float32{1, 0}), a.next([]float32{0, 1})
 	if text := first.Text + second.Text; text != "a" || !second.End || second.Finish != FinishStop {
 		t.Errorf("%q, %+v", text, second)

@@ -9,7 +9,7 @@
 //	weights.go weights_gguf.go tensors under one set of names
 //	decoder.go                 the graph: one form for every architecture
 //	decoder_attention.go       … its attention and cache
-//	packed.go packing.go       weights as kernels read them, kept for the next start
+//	packing.go                 room for weights as kernels read them
 //	text.go                    text, conversations and tokens
 //	model.go stream.go         Generate
 //	scheduler.go               what the next step computes: pure decisions

@@ -17,6 +17,7 @@ import (
 	"tandem/kernel"
 	"tandem/model"
 	"tandem/model/gguf"
+	"tandem/model/packed"
 	"tandem/processor/tokenizer"
 )
 
@@ -42,9 +43,10 @@ type Model struct {
 	tokenizer *tokenizer.Tokenizer
 	template  template
 	ends      []int // tokens that end an answer
+	sampling  recommended
 	room      *samplerRoom
 	engine    *engine
-	packed    *packedStore
+	packed    *packed.Store
 	memory    int64
 	closers   []func() error // in the order of opening
 }
@@ -185,13 +187,13 @@ func (m *Model) start(w *weights, o Options) error {
 	if err != nil {
 		return err
 	}
-	m.packed = openPacked(o.PackedDir, m.source, pool.ISA())
-	m.closers = append(m.closers, region.Close, m.packed.close)
-	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, m.packed.packing(region))})
+	m.packed = packed.Open(o.PackedDir, m.source, packed.OfFiles(m.source), pool.Tier())
+	m.closers = append(m.closers, region.Close, m.packed.Close)
+	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, m.packed.Packing(region))})
 	if err != nil {
 		return err
 	}
-	m.packed.keep()
+	m.packed.Keep()
 	r, err := newPagedRunner(p, m.config.Vocab)
 	if err != nil {
 		return err

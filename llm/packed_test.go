@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 )
 
 // TestPackedWeightsAreKept: the second start reads what the first has packed; a file that
@@ -19,14 +18,14 @@ func TestPackedWeightsAreKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.packed.writing.Wait()
+		m.packed.Wait()
 		for p, err := range m.Generate(context.Background(), Request{Prompt: []int{1, 403}, MaxTokens: 30, Sampling: Sampling{Logprobs: -1}}) {
 			if err != nil {
 				t.Fatal(err)
 			}
 			ids = append(ids, p.ID)
 		}
-		fresh = m.packed.fresh
+		fresh = m.packed.Fresh()
 		if err := m.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -62,26 +61,5 @@ func TestPackedWeightsAreKept(t *testing.T) {
 		if whole, err := os.ReadFile(files[0]); err != nil || !slices.Equal(whole, data) {
 			t.Error("a damaged file is not written again")
 		}
-	}
-}
-
-func TestMakeRoom(t *testing.T) {
-	dir := t.TempDir()
-	for i, name := range []string{"new.packed", "old.packed", "other"} {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, make([]byte, 100), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		when := time.Now().Add(-time.Duration(i) * time.Hour)
-		if err := os.Chtimes(path, when, when); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := makeRoom(dir, 150); err != nil {
-		t.Fatal(err)
-	}
-	left, _ := filepath.Glob(filepath.Join(dir, "*"))
-	if len(left) != 2 || filepath.Base(left[0]) != "new.packed" {
-		t.Errorf("%v are left", left)
 	}
 }

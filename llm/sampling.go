@@ -127,7 +127,7 @@ func (z *sampler) pick(logits []float32) choice {
 	}
 	z.penalise(logits)
 	if z.Temperature == 0 {
-		c.ID = largest(logits)
+		c.ID = kernel.Largest(z.room.pool, logits)
 	} else {
 		c.ID = z.draw(logits)
 	}
@@ -159,16 +159,6 @@ func (z *sampler) penalise(logits []float32) {
 	for id, v := range z.Bias {
 		logits[id] += v
 	}
-}
-
-func largest(x []float32) int {
-	best := 0
-	for i, v := range x {
-		if v > x[best] {
-			best = i
-		}
-	}
-	return best
 }
 
 // draw takes one of the tokens that the limits leave, with its probability.

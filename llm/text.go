@@ -94,7 +94,7 @@ func (m *Model) ggufText(f *gguf.File) (err error) {
 		m.end(id)
 	}
 	m.endsByName()
-	return nil
+	return m.sampling.readGGUF(f.Metadata)
 }
 
 // folderText reads tokenizer and template of a Hugging Face folder.
@@ -118,6 +118,9 @@ func (m *Model) folderText(find finder) error {
 			continue
 		}
 		ids, err := endsIn(text)
+		if err == nil && name != configFile {
+			err = m.sampling.readJSON(text)
+		}
 		if err != nil {
 			return fault.Wrap(err, "llm.open", fault.Invalid, "%s", name)
 		}

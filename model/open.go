@@ -8,15 +8,20 @@ import (
 
 	"tandem/fault"
 	"tandem/graph"
+	"tandem/graph/pass"
 	"tandem/kernel"
 	"tandem/tensor"
 )
 
 // Options are what Open needs besides the artifact.
 type Options struct {
-	Ops    *graph.Table
-	Pool   *kernel.Pool
-	Passes []graph.Pass
+	Ops  *graph.Table
+	Pool *kernel.Pool
+	// Passes rewrite the graphs, with packed weights from where Open keeps them; nil: none.
+	Passes func(pass.Packing) []graph.Pass
+	// PackedDir is a folder in which packed weights are kept from one start to the
+	// next; "": nowhere.
+	PackedDir string
 	// MemoryLimitBytes bounds the working memory of each graph; 0 is no limit.
 	MemoryLimitBytes int64
 	// Profile, if there is one, measures every run of a graph.
@@ -60,6 +65,7 @@ func Open(ctx context.Context, m *Manifest, src Source, opt Options) (*Model, er
 
 func (m *Model) open(ctx context.Context, opt Options) error {
 	const op = "model.open"
+	digest := m.manifest.Digest()
 	for i, spec := range m.manifest.Stages {
 		if err := ctx.Err(); err != nil {
 			return fault.From(err, op)
@@ -73,7 +79,7 @@ func (m *Model) open(ctx context.Context, opt Options) error {
 		if err != nil {
 			return err
 		}
-		s, err := opt.Stages[k].Open(StageFiles{Spec: spec, Data: data, Other: m.files.get, Options: opt})
+		s, err := opt.Stages[k].Open(StageFiles{Spec: spec, Data: data, Other: m.files.get, Artifact: digest, Options: opt})
 		if err != nil {
 			return fault.Wrap(err, op, fault.KindOf(err), "stage %d (%s)", i, spec.Kind).Try(fault.RemedyOf(err))
 		}

@@ -1,11 +1,13 @@
 package model
 
 import (
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
 
 	"tandem/fault"
+	"tandem/processor"
 )
 
 // ManifestFile is the name of the manifest in an artifact's directory.
@@ -44,4 +46,29 @@ func ReadDir(dir string) (*Manifest, Source, error) {
 		return nil, nil, fault.Wrap(err, op, fault.KindOf(err), "%s", f.Name()).Try(fault.RemedyOf(err))
 	}
 	return m, DirSource(dir), nil
+}
+
+// ImageOf reads the parameters of an artifact's image stage; nil: it has none.
+func ImageOf(m *Manifest, src Source) (*processor.Image, error) {
+	const op = "model.image"
+	for _, stage := range m.Stages {
+		if stage.Kind != KindImage {
+			continue
+		}
+		f, _ := m.File(stage.File) // a manifest that was parsed has it
+		path, err := src(f)
+		if err != nil {
+			return nil, err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, fault.From(err, op)
+		}
+		image := new(processor.Image)
+		if err := json.Unmarshal(text, image); err != nil {
+			return nil, fault.Wrap(err, op, fault.Corrupt, "%s cannot be read", path)
+		}
+		return image, image.Validate()
+	}
+	return nil, nil
 }

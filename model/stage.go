@@ -3,12 +3,14 @@ package model
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
 	"tandem/fault"
 	"tandem/graph"
 	"tandem/graph/onnx"
+	"tandem/model/packed"
 	"tandem/processor"
 	"tandem/tensor"
 )
@@ -34,15 +36,17 @@ type StageKind struct {
 // StageFiles are what a stage is made from: verified bytes, which stay as they are
 // until the stage has been closed.
 type StageFiles struct {
-	Spec    StageSpec
-	Data    []byte                            // of Spec.File
-	Other   func(name string) ([]byte, error) // of any file of the artifact
-	Options Options
+	Spec     StageSpec
+	Data     []byte                            // of Spec.File
+	Other    func(name string) ([]byte, error) // of any file of the artifact
+	Artifact Digest                            // of the whole
+	Options  Options
 }
 
 // The kinds of stages that Stages knows.
 const (
 	KindImage = "image" // processor.Image: pixels to floats
+	KindRows  = "rows"  // processor.Rows: typed columns to floats
 	KindGraph = "graph" // an ONNX graph
 	// KindLanguage is a model that generates text, a stage on its own: its file is a
 	// GGUF file or a config.json. Package llm opens it; Open does not.
@@ -54,11 +58,14 @@ const (
 const (
 	ImageInput  = "image"
 	ImageOutput = "pixels"
+	// RowsOutput is the name of the floats that a rows stage gives. What it takes is
+	// named for the columns.
+	RowsOutput = "features"
 )
 
 // Stages lists the kinds of stages that Tandem knows. A caller may add its own.
 func Stages() []StageKind {
-	return []StageKind{{KindImage, openImage}, {KindGraph, openGraph}}
+	return []StageKind{{KindImage, openImage}, {KindRows, openRows}, {KindGraph, openGraph}}
 }
 
 func openImage(f StageFiles) (*Stage, error) {
@@ -85,25 +92,58 @@ func imageStage(p *processor.Image) *Stage {
 	}
 }
 
+func openRows(f StageFiles) (*Stage, error) {
+	p := new(processor.Rows)
+	if err := json.Unmarshal(f.Data, p); err != nil {
+		return nil, fault.Wrap(err, "model.open", fault.Invalid, "%s", f.Spec.File)
+	}
+	s := rowsStage(p)
+	s.Run = func(_ context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		out := tensor.New(tensor.Float32, in[0].Len(), p.Features())
+		if err := p.Encode(out, in); err != nil {
+			return nil, err
+		}
+		return []*tensor.Tensor{out}, nil
+	}
+	return s, nil
+}
+
+// rowsStage has the specs of p's stage, and no Run.
+func rowsStage(p *processor.Rows) *Stage {
+	s := &Stage{Outputs: []TensorSpec{{RowsOutput, tensor.Float32.String(), []int{-1, p.Features()}}}}
+	for i := range p.Columns {
+		c := &p.Columns[i]
+		s.Inputs = append(s.Inputs, TensorSpec{c.Name, c.DType().String(), []int{-1}})
+	}
+	return s
+}
+
 func openGraph(f StageFiles) (*Stage, error) {
 	g, err := onnx.Read(f.Data, onnx.LoadOptions{Name: f.Spec.File, External: f.Other})
 	if err != nil {
 		return nil, err
 	}
-	program, err := graph.Compile(g, graph.Options{
-		Ops: f.Options.Ops, Pool: f.Options.Pool, Passes: f.Options.Passes,
-		MemoryLimitBytes: int(f.Options.MemoryLimitBytes), Profile: f.Options.Profile,
-	})
-	if err != nil {
-		return nil, err
+	opt := graph.Options{Ops: f.Options.Ops, Pool: f.Options.Pool, MemoryLimitBytes: int(f.Options.MemoryLimitBytes), Profile: f.Options.Profile}
+	name := string(f.Artifact) + "/" + f.Spec.File
+	store := packed.Open(f.Options.PackedDir, name, name, opt.Pool.Tier())
+	if f.Options.Passes != nil {
+		opt.Passes = f.Options.Passes(store.Packing(nil))
 	}
+	program, err := graph.Compile(g, opt)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	store.Keep()
 	s := graphStage(program.Graph())
 	session, err := program.NewSession()
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, store.Close())
 	}
 	s.MemoryBytes = int64(program.ConstantBytes())
-	s.Close = session.Close
+	s.Close = func() {
+		session.Close()
+		_ = store.Close() // of a cache that was only read
+	}
 	s.Run = func(ctx context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
 		return session.Run(ctx, in, nil)
 	}

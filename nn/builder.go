@@ -17,11 +17,18 @@ type Builder struct {
 
 	params []*graph.Value
 	counts map[string]int
+	prefix string // of the names of parameters
 }
 
 // NewBuilder starts an empty network.
 func NewBuilder(name string, ops *graph.Table, seed uint64) *Builder {
 	return &Builder{Builder: graph.NewBuilder(name, ops), Seed: seed, counts: map[string]int{}}
+}
+
+// Extend goes on with a network that is there; the names of its parameters begin with
+// prefix.
+func Extend(g *graph.Graph, ops *graph.Table, seed uint64, prefix string) *Builder {
+	return &Builder{Builder: graph.Extend(g, ops), Seed: seed, counts: map[string]int{}, prefix: prefix}
 }
 
 // Params are the parameters in the order in which layers made them.
@@ -30,7 +37,7 @@ func (b *Builder) Params() []*graph.Value { return b.params }
 // scope names the next layer of a kind: "conv1", "conv2", …
 func (b *Builder) scope(kind string) string {
 	b.counts[kind]++
-	return fmt.Sprintf("%s%d", kind, b.counts[kind])
+	return fmt.Sprintf("%s%s%d", b.prefix, kind, b.counts[kind])
 }
 
 // Init fills a parameter; fanIn is the number of inputs of one output.
@@ -103,5 +110,12 @@ func (b *Builder) buffer(name string, init Init, shape ...int) *graph.Value {
 	return b.Const(name, t)
 }
 
-// needs raises the opset that the graph is written in.
-func (b *Builder) needs(opset int) { b.G.Opset[""] = max(b.G.Opset[""], opset) }
+// needs raises the opset that the graph is written in. That of a network that was there
+// before stays: its nodes would mean something else.
+func (b *Builder) needs(opset int) {
+	if b.prefix != "" && b.G.Opset[""] < opset {
+		b.Fail(fmt.Errorf("a layer needs opset %d, the model that it is put on has %d", opset, b.G.Opset[""]))
+		return
+	}
+	b.G.Opset[""] = max(b.G.Opset[""], opset)
+}

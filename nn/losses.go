@@ -130,3 +130,15 @@ func Distillation(b *graph.Builder, student, teacher *graph.Value, temperature f
 	rows := rowTotal(b, b.Op("Mul", nil, b.Op("Exp", nil, t), b.Op("Sub", nil, t, s)))
 	return times(b, mean(b, rows), temperature*temperature)
 }
+
+// CTC is the loss of sequences that are not aligned with their texts (Graves et al.,
+// 2006): scores [steps, batch, classes] before a softmax, labels int64 [batch,
+// letters], and how many steps and letters count, int64 [batch]. Class blank stands
+// between letters. The loss of a sequence is divided by its letters, and the mean
+// taken, as PyTorch does. A sequence too short for its text gives +Inf.
+func CTC(b *graph.Builder, scores, labels, steps, letters *graph.Value, blank int) *graph.Value {
+	logs := b.Op("LogSoftmax", graph.Attrs{"axis": int64(-1)}, scores)
+	each := b.Private("CTCLoss", graph.Attrs{"blank": int64(blank)}, logs, labels, steps, letters)
+	count := b.Op("Max", nil, b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, letters), scalar(b, "one", 1))
+	return mean(b, b.Op("Div", nil, each, count))
+}

@@ -8,6 +8,8 @@
 //	evaluate.go    the test set: metrics, what is best, callbacks
 //	schedule.go    learning rates
 //	checkpoint.go  state on disk
+//	memory.go      what a run needs, found before it starts
+//	diverged.go    where a loss that is no number comes from
 //	run.go         the run directory: reading, listing
 //
 // # Run directory

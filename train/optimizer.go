@@ -2,11 +2,11 @@ package train
 
 import (
 	"fmt"
-	"path"
 
 	"tandem/fault"
 	"tandem/graph"
 	"tandem/tensor"
+	"tandem/train/tune"
 )
 
 // optimizer is a rule that updates weights: a private operator that takes a weight,
@@ -187,9 +187,9 @@ const averageSuffix = ".average"
 // the first pattern that its name matches.
 func (u *updater) rateOf(w *graph.Value) (*graph.Value, error) {
 	for _, r := range u.spec.Rates {
-		ok, err := path.Match(r.Pattern, w.Name)
+		ok, err := tune.Matches(r.Pattern, w.Name)
 		if err != nil {
-			return nil, badPattern(r.Pattern, err)
+			return nil, fault.From(err, "train.spec")
 		}
 		if ok {
 			return u.Op("Mul", nil, u.rate, u.Const("factor", tensor.Scalar(r.Factor))), nil
@@ -201,19 +201,15 @@ func (u *updater) rateOf(w *graph.Value) (*graph.Value, error) {
 // frozen reports whether the spec leaves a parameter as it is.
 func (t TrainSpec) frozen(name string) (bool, error) {
 	for _, p := range t.Freeze {
-		ok, err := path.Match(p, name)
+		ok, err := tune.Matches(p, name)
 		if err != nil {
-			return false, badPattern(p, err)
+			return false, fault.From(err, "train.spec")
 		}
 		if ok {
 			return true, nil
 		}
 	}
 	return false, nil
-}
-
-func badPattern(p string, err error) error {
-	return fault.New("train.spec", fault.Invalid, "pattern %q: %v", p, err)
 }
 
 // trainable are the parameters that are not frozen.

@@ -30,6 +30,10 @@ type Problem struct {
 	// be safe for that, and a function of the examples alone.
 	Feed func(examples *data.Dataset, inputs []*tensor.Tensor, target *tensor.Tensor) error
 
+	// Finish, if given, rewrites the trained network into the form in which it will be
+	// used.
+	Finish func(g *graph.Graph) error
+
 	// Artifact describes the model; its graph is filled in when training ends.
 	Artifact model.Artifact
 }

@@ -7,26 +7,22 @@ import (
 	"tandem/fault"
 	"tandem/internal/setting"
 	"tandem/train/metric"
+	"tandem/train/tune"
 )
 
 // Spec describes a run completely, in a file or in Go: its fields are the keys of the
 // file. What is left out, or zero in Go, has the default of FillDefaults; a zero that a
 // file says stands.
 type Spec struct {
-	Name   string    `yaml:"name" help:"name of the run"`
-	Family string    `yaml:"family" help:"kind of model: tandem train --explain lists them"`
-	Task   string    `yaml:"task" help:"what the model is to do"`
-	Data   DataSpec  `yaml:"data"`
-	Model  Section   `yaml:"model"`
-	Train  TrainSpec `yaml:"train"`
+	Name   string     `yaml:"name" help:"name of the run"`
+	Family string     `yaml:"family" help:"kind of model: tandem train --explain lists them"`
+	Task   string     `yaml:"task" help:"what the model is to do"`
+	Data   DataSpec   `yaml:"data"`
+	From   tune.Start `yaml:"from"`
+	Model  Section    `yaml:"model"`
+	Train  TrainSpec  `yaml:"train"`
 
 	given *setting.Node // what was written, and where; nil for a spec in Go
-}
-
-// DataSpec says where the examples are.
-type DataSpec struct {
-	Path      string `yaml:"path" help:"a folder or a file of examples, or the name of a built-in set"`
-	LimitRows int    `yaml:"limit_rows" limit:"[0,)" help:"use only the first examples of the training and of the test set; 0: all"`
 }
 
 // TrainSpec says how to train.
@@ -45,6 +41,7 @@ type TrainSpec struct {
 	KeepBest        bool          `yaml:"keep_best" help:"write the weights of the best epoch, not of the last"`
 	Freeze          []string      `yaml:"freeze" help:"patterns of parameters that stay as they are"`
 	Rates           []RateSpec    `yaml:"rates" help:"factors on the learning rate by patterns of parameters; the first that fits counts"`
+	Recompute       bool          `yaml:"recompute" help:"keep fewer results of the forward pass and compute the others again: less memory, more time, the same weights"`
 	CheckpointSteps int           `yaml:"checkpoint_steps" limit:"[1,)" help:"steps between checkpoints, besides one after each epoch"`
 }
 
@@ -197,6 +194,7 @@ func (s Spec) Settings() []setting.Setting { return setting.List(s, s.given) }
 // FillDefaults sets what was left out.
 func (s *Spec) FillDefaults() {
 	t := &s.Train
+	s.From.SetDefaults()
 	setDefault(&t.Epochs, 3)
 	setDefault(&t.BatchRows, 64)
 	setDefault(&t.CheckpointSteps, 200)
@@ -204,6 +202,7 @@ func (s *Spec) FillDefaults() {
 	setDefault(&t.TopK, 5)
 	setDefault(&t.Optimizer.Name, "adam")
 	setDefault(&t.Schedule.Name, "cosine")
+	s.Data.setDefaults()
 	t.Optimizer.setDefaults()
 	if t.Schedule.Name == "plateau" {
 		setDefault(&t.Schedule.Patience, 2)

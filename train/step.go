@@ -14,6 +14,11 @@ import (
 // Its state are the parameters, each followed by its moments.
 func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, error) {
 	g, to := p.Graph.Clone()
+	for domain, version := range graph.Opsets() { // gradients may use operators of all
+		if g.Opset[domain] == 0 {
+			g.Opset[domain] = version
+		}
+	}
 	b := graph.Extend(g, ops)
 	output := g.Outputs[0]
 	g.Outputs = nil
@@ -106,8 +111,8 @@ func bind(g *graph.Graph, current map[string]*tensor.Tensor) {
 }
 
 // trained is the network with copies of the current values of what was trained, or of
-// their moving averages where those are kept.
-func trained(p *Problem, current map[string]*tensor.Tensor) *graph.Graph {
+// their moving averages where those are kept, as Finish leaves it.
+func (p *Problem) trained(current map[string]*tensor.Tensor) (*graph.Graph, error) {
 	g, _ := p.Graph.Clone()
 	copies := map[string]*tensor.Tensor{}
 	for _, v := range g.Constants() {
@@ -116,5 +121,8 @@ func trained(p *Problem, current map[string]*tensor.Tensor) *graph.Graph {
 		}
 	}
 	bind(g, copies)
-	return g
+	if p.Finish == nil {
+		return g, nil
+	}
+	return g, p.Finish(g)
 }

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"slices"
 
 	"tandem/fault"
 	"tandem/graph"
@@ -13,6 +14,7 @@ import (
 // Stepper trains a network one step at a time: the core of Run, and what a loop of
 // one's own begins with. It is used by one goroutine.
 type Stepper struct {
+	problem    *Problem
 	session    *graph.Session
 	state      map[string]*tensor.Tensor // by name, in the session's memory
 	names      []string                  // of state, in the graph's order
@@ -22,15 +24,28 @@ type Stepper struct {
 
 // NewStepper prepares p for training. Only the seed and the optimizer of spec count.
 func NewStepper(p *Problem, spec TrainSpec, ops *graph.Table, pool *kernel.Pool) (*Stepper, error) {
-	g, err := stepGraph(p, spec, ops)
+	return newStepper(p, spec, stepOptions(spec, ops, pool))
+}
+
+// stepOptions are those that a step is compiled with.
+func stepOptions(spec TrainSpec, ops *graph.Table, pool *kernel.Pool) graph.Options {
+	passes := pass.Training()
+	if spec.Recompute {
+		passes = slices.Insert(passes, 0, pass.Recompute())
+	}
+	return graph.Options{Ops: ops, Pool: pool, Passes: passes}
+}
+
+func newStepper(p *Problem, spec TrainSpec, opt graph.Options) (*Stepper, error) {
+	g, err := stepGraph(p, spec, opt.Ops)
 	if err != nil {
 		return nil, fault.Wrap(err, "train.compile", fault.Invalid, "the network cannot be trained")
 	}
-	prog, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Training()})
+	prog, err := graph.Compile(g, opt)
 	if err != nil {
 		return nil, err
 	}
-	s := &Stepper{state: map[string]*tensor.Tensor{}, step: tensor.New(tensor.Int64), rate: tensor.New(tensor.Float32)}
+	s := &Stepper{problem: p, state: map[string]*tensor.Tensor{}, step: tensor.New(tensor.Int64), rate: tensor.New(tensor.Float32)}
 	s.out = []*tensor.Tensor{tensor.New(tensor.Float32), tensor.New(tensor.Int64)}
 	if s.session, err = prog.NewSession(); err != nil {
 		return nil, err
@@ -59,6 +74,10 @@ func (s *Stepper) State(name string) (*tensor.Tensor, bool) {
 	t, ok := s.state[name]
 	return t, ok
 }
+
+// Trained is the network with copies of the current weights, in the form in which it
+// will be used.
+func (s *Stepper) Trained() (*graph.Graph, error) { return s.problem.trained(s.state) }
 
 // Close frees the memory.
 func (s *Stepper) Close() { s.session.Close() }

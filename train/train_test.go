@@ -1,8 +1,11 @@
 package train_test
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"math"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,57 +121,86 @@ func sameMetrics(t *testing.T, a, b string) {
 	}
 }
 
-// TestKillAndResume kills a child process without warning, again and again.
-func TestKillAndResume(t *testing.T) {
+// TestTwentyKills kills the process that trains, by SIGKILL, at twenty random moments:
+// in half of them from its start on, while it reads and compiles, in the others while it
+// steps and writes checkpoints. The weights are those of a run that was left alone.
+func TestTwentyKills(t *testing.T) {
+	spec := twoLayersSpec(20)
 	if dir := os.Getenv("TRAIN_IN"); dir != "" {
 		opt := options(t, 2)
 		_, err := train.ReadRecord(dir)
 		opt.Resume = err == nil
-		p := twoLayers(t, 5)
-		feed := p.Feed
-		p.Feed = func(d dataset, in []tensorPtr, target tensorPtr) error {
-			time.Sleep(time.Millisecond) // long enough that it is killed in the middle
-			return feed(d, in, target)
+		opt.Callbacks.Step = func(int, float64) error {
+			fmt.Println("stepped") // it trains: the clock runs from the first on
+			time.Sleep(time.Millisecond)
+			return nil
 		}
-		if _, err := train.Run(t.Context(), p, twoLayersSpec(3), dir, opt); err != nil {
+		if _, err := train.Run(t.Context(), twoLayers(t, 5), spec, dir, opt); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	want, err := train.Run(t.Context(), twoLayers(t, 5), twoLayersSpec(3), filepath.Join(t.TempDir(), "run"), options(t, 1))
+	kills := 20
+	if testing.Short() {
+		kills = 4
+	}
+	want, err := train.Run(t.Context(), twoLayers(t, 5), spec, filepath.Join(t.TempDir(), "run"), options(t, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "run")
-	kills := 0
-	for delay := 30 * time.Millisecond; ; delay += 15 * time.Millisecond {
-		child := exec.Command(os.Args[0], "-test.run=^TestKillAndResume$")
-		child.Env = append(os.Environ(), "TRAIN_IN="+dir)
-		var out strings.Builder
-		child.Stdout, child.Stderr = &out, &out
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
+	rng := rand.New(rand.NewPCG(7, uint64(time.Now().UnixNano())))
+	var steps []int
+	for i := range kills {
+		killed, text := trainAndKill(t, dir, i%2 == 0, time.Duration(rng.Int64N(int64(60*time.Millisecond))))
+		if !killed {
+			t.Fatalf("it ended by itself before kill %d, at steps %v: %s", i+1, steps, text)
 		}
-		timer := time.AfterFunc(delay, func() { _ = child.Process.Kill() }) // it may have ended by itself
-		err := child.Wait()
-		timer.Stop()
-		if err == nil {
-			break
-		}
-		if child.ProcessState.Exited() {
-			t.Fatalf("child failed by itself: %v\n%s", err, out.String())
-		}
-		if kills++; kills > 200 {
-			t.Fatal("the run makes no progress")
+		if r, err := train.ReadRecord(dir); err == nil {
+			steps = append(steps, r.Steps)
 		}
 	}
+	if killed, text := trainAndKill(t, dir, false, time.Hour); killed {
+		t.Fatal(text)
+	}
 	got, err := train.ReadRecord(dir)
+	if err != nil || got.Artifact != want.Artifact {
+		t.Errorf("after %d kills, with checkpoints at steps %v: %v, %s, without %s", kills, steps, err, got.Artifact, want.Artifact)
+	}
+	if steps[len(steps)-1] == 0 {
+		t.Errorf("no kill came after a checkpoint: %v", steps)
+	}
+}
+
+// trainAndKill starts a child that trains in dir and kills it after a delay, counted from
+// its start or from its first step. It reports whether the child was still there.
+func trainAndKill(t *testing.T, dir string, fromStart bool, delay time.Duration) (killed bool, text string) {
+	t.Helper()
+	child := exec.Command(os.Args[0], "-test.run=^TestTwentyKills$")
+	child.Env = append(os.Environ(), "TRAIN_IN="+dir)
+	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if kills < 2 || got.Artifact != want.Artifact {
-		t.Errorf("after %d kills: %s, without %s", kills, got.Artifact, want.Artifact)
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
 	}
+	lines := bufio.NewScanner(out)
+	for !fromStart && lines.Scan() && lines.Text() != "stepped" {
+		text += lines.Text() + "\n"
+	}
+	timer := time.AfterFunc(delay, func() { _ = child.Process.Kill() }) // it may have ended by itself
+	defer timer.Stop()
+	for lines.Scan() {
+		if lines.Text() != "stepped" {
+			text += lines.Text() + "\n"
+		}
+	}
+	err = child.Wait()
+	if err != nil && child.ProcessState.Exited() {
+		t.Fatalf("the child failed by itself: %v\n%s", err, text)
+	}
+	return err != nil, text
 }
 
 func TestRunRefuses(t *testing.T) {

@@ -28,6 +28,9 @@ type Options struct {
 	Pool *kernel.Pool
 	// Resume goes on with the run in the directory instead of starting one.
 	Resume bool
+	// MemoryLimitBytes is what the run may take: one that needs more is refused before
+	// it starts. 0 is no limit.
+	MemoryLimitBytes int64
 	Callbacks
 	// Progress, if given, is called from Run's goroutine several times a second.
 	Progress func(Progress)
@@ -217,6 +220,9 @@ func (t *trainer) train(ctx context.Context) (err error) {
 	if err := t.checkMonitor(); err != nil {
 		return err
 	}
+	if err := t.checkMemory(); err != nil {
+		return err
+	}
 	if err := t.compile(); err != nil {
 		return err
 	}
@@ -299,8 +305,7 @@ func (t *trainer) trainStep(ctx context.Context, epoch int) error {
 	}
 	t.done++
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
-		return fault.New("train.run", fault.Invalid, "the loss of step %d (epoch %d) is %v", t.done, epoch+1, loss).
-			Try("lower train.optimizer.learning_rate, or add train.schedule.warmup_steps")
+		return t.diverged(ctx, epoch, loss)
 	}
 	t.window.add(loss, correct, b.Len())
 	t.epoch.add(loss, correct, b.Len())
@@ -385,7 +390,10 @@ func (t *trainer) finish() error {
 			state[s.Name] = s.Tensor
 		}
 	}
-	a.Graph = trained(t.p, state)
+	var err error
+	if a.Graph, err = t.p.trained(state); err != nil {
+		return err
+	}
 	a.Lineage = model.Lineage{Spec: string(t.record.Spec), Data: t.record.Data, Seed: t.spec.Train.Seed}
 	dir := filepath.Join(t.dir, ModelDir)
 	// A crash after the artifact and before the record leaves one behind.

@@ -1,5 +1,5 @@
-"""Networks of the other scripts made int8 by onnxruntime's own quantiser: static (QDQ),
-with ranges measured on varied inputs, and dynamic. They need the network that they begin with."""
+"""Networks of the other scripts made int8 by onnxruntime's own quantiser: static (QDQ, and
+operators on quantized numbers), with ranges measured on varied inputs, and dynamic. They need the network that they begin with."""
 import logging
 import sys
 import tempfile
@@ -30,15 +30,15 @@ def about(source, how):
             "from": source, "versions": writing.versions("onnxruntime")}
 
 
-def static(source, per_channel=True):
+def static(source, per_channel=True, form=QuantFormat.QDQ):
     def maker(path):
         logging.getLogger().setLevel(logging.ERROR)
         with tempfile.TemporaryDirectory() as tmp:
             clean = Path(tmp) / "clean.onnx"
             quant_pre_process(str(feeds.MODELS / f"{source}.onnx"), str(clean), skip_symbolic_shape=True)
-            quantize_static(str(clean), str(path), Samples(source), quant_format=QuantFormat.QDQ, per_channel=per_channel,
+            quantize_static(str(clean), str(path), Samples(source), quant_format=form, per_channel=per_channel,
                             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
-        return about(source, "static QDQ")
+        return about(source, f"static {form}")
     return maker
 
 
@@ -53,6 +53,7 @@ def dynamic(source):
 TABLE = {
     "resnet50-int8": static("resnet50"),
     "mobilenetv3-int8": static("mobilenetv3"),
+    "mobilenetv3-int8-operators": static("mobilenetv3", form=QuantFormat.QOperator),
     "minilm-int8-static": static("minilm"),
     "minilm-int8": dynamic("minilm"),
     "bert-base-int8": dynamic("bert-base"),

@@ -70,7 +70,7 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		profile = graph.NewProfile()
 	}
 	start := time.Now()
-	m, err := tandem.Open(c.Path, tandem.Options{Threads: threads, Profile: profile})
+	m, err := tandem.Open(c.Path, tandem.Options{Threads: threads, Profile: profile, PackedDir: packedDir(a.getenv)})
 	if err != nil {
 		return err
 	}

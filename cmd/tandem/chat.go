@@ -20,9 +20,9 @@ type chatCmd struct {
 	Prompt      string   `short:"p" help:"Ask this and end. Without it: a conversation, a message a line." placeholder:"TEXT"`
 	System      string   `help:"What the model is told before the conversation." placeholder:"TEXT"`
 	MaxTokens   int      `help:"Most tokens of an answer. Without it: what the context has room for." placeholder:"N"`
-	Temperature float64  `help:"How freely the model chooses; 0 is the most probable token always." placeholder:"T" default:"0.7"`
-	TopP        float64  `help:"Choose among the most probable tokens that together have this probability." placeholder:"P" default:"0.95"`
-	TopK        int      `help:"Choose among so many of the most probable tokens; 0 is all." placeholder:"N" default:"0"`
+	Temperature *float64 `help:"How freely the model chooses; 0 is the most probable token always. Without it, and the two below: as the model's files recommend." placeholder:"T"`
+	TopP        *float64 `help:"Choose among the most probable tokens that together have this probability." placeholder:"P"`
+	TopK        *int     `help:"Choose among so many of the most probable tokens; 0 is all." placeholder:"N"`
 	Seed        *uint64  `help:"Repeat what was drawn with this seed." placeholder:"N"`
 	Arg         []string `help:"Tell the model's template something, such as enable_thinking=false. May be given more than once." placeholder:"NAME=VALUE" sep:"none"`
 	Context     int      `help:"Tokens of a whole conversation, for a model on this machine. Without it: the model's own, at most 4096." placeholder:"N"`
@@ -124,7 +124,7 @@ func packedDir(getenv func(string) string) string {
 func (c *chatCmd) remote(server *client.Client, arguments map[string]any) speaker {
 	return func(ctx context.Context, messages []llm.Message) iter.Seq2[saidPiece, error] {
 		q := client.ChatRequest{
-			Model: c.Model, MaxTokens: c.MaxTokens, Temperature: &c.Temperature, TopP: &c.TopP, TopK: c.TopK, Seed: c.Seed, Arguments: arguments,
+			Model: c.Model, MaxTokens: c.MaxTokens, Temperature: c.Temperature, TopP: c.TopP, TopK: c.TopK, Seed: c.Seed, Arguments: arguments,
 		}
 		for _, m := range messages {
 			q.Messages = append(q.Messages, client.ChatMessage(m))
@@ -152,11 +152,7 @@ func (c *chatCmd) here(m *llm.Model, arguments map[string]any) speaker {
 				yield(saidPiece{}, err)
 				return
 			}
-			r := llm.Request{Prompt: prompt, MaxTokens: c.MaxTokens, RandomSeed: c.Seed == nil,
-				Sampling: llm.Sampling{Temperature: c.Temperature, TopP: c.TopP, TopK: c.TopK, Logprobs: -1}}
-			if c.Seed != nil {
-				r.Sampling.Seed = *c.Seed
-			}
+			r := llm.Request{Prompt: prompt, MaxTokens: c.MaxTokens, RandomSeed: c.Seed == nil, Sampling: c.sampling(m)}
 			n := 0
 			for p, err := range m.Generate(ctx, r) {
 				if n++; !yield(saidPiece{p.Text, n}, err) {
@@ -165,6 +161,24 @@ func (c *chatCmd) here(m *llm.Model, arguments map[string]any) speaker {
 			}
 		}
 	}
+}
+
+// sampling is what the model's files recommend, but for what was given.
+func (c *chatCmd) sampling(m *llm.Model) llm.Sampling {
+	s := m.Sampling()
+	if c.Temperature != nil {
+		s.Temperature = *c.Temperature
+	}
+	if c.TopP != nil {
+		s.TopP = *c.TopP
+	}
+	if c.TopK != nil {
+		s.TopK = *c.TopK
+	}
+	if c.Seed != nil {
+		s.Seed = *c.Seed
+	}
+	return s
 }
 
 // promptOf is the conversation by the model's template, or for a model without one its

@@ -63,13 +63,8 @@ func (s *chatSession) converse(ctx context.Context) error {
 	for ctx.Err() == nil {
 		text, err := lines.Readline()
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, readline.ErrInterrupt):
 			return nil
-		case errors.Is(err, readline.ErrInterrupt): // Ctrl-C takes the line back, and on an empty one ends
-			if text == "" {
-				return nil
-			}
-			continue
 		case err != nil:
 			return fault.From(err, "tandem.chat")
 		}
@@ -93,8 +88,32 @@ func (s *chatSession) lines() (lineReader, error) {
 		return newPipeReader(s.in), nil
 	}
 	s.note("Write a message. /help lists commands; Ctrl-C stops an answer, Ctrl-D ends.")
-	r, err := readline.NewFromConfig(&readline.Config{Prompt: "> ", HistoryLimit: 1000})
-	return r, fault.From(err, "tandem.chat")
+	t := &terminalReader{}
+	var err error
+	t.Instance, err = readline.NewFromConfig(&readline.Config{Prompt: "> ", HistoryLimit: 1000, Listener: t.listen})
+	return t, fault.From(err, "tandem.chat")
+}
+
+// terminalReader lets Ctrl-C take back what has been typed: only on an empty line it is
+// an error.
+type terminalReader struct {
+	*readline.Instance
+	typed int // characters of the line
+}
+
+func (t *terminalReader) listen(line []rune, _ int, _ rune) ([]rune, int, bool) {
+	t.typed = len(line)
+	return nil, 0, false
+}
+
+// Readline reads a line.
+func (t *terminalReader) Readline() (string, error) {
+	for {
+		text, err := t.Instance.ReadLine()
+		if t.typed == 0 || !errors.Is(err, readline.ErrInterrupt) {
+			return text, err
+		}
+	}
 }
 
 // line takes a message or a command. An error of one answer is told, and the

@@ -74,6 +74,7 @@ func examples(verb string) []string {
 		"runs":               {"tandem runs list", "tandem runs compare first second"},
 		"runs list":          {"tandem runs list", "tandem runs list --runs experiments --json"},
 		"runs show":          {"tandem runs show first", "tandem runs show runs/first --json"},
+		"runs report":        {"tandem runs report first", "tandem runs report runs/first --lang zh"},
 		"runs compare":       {"tandem runs compare first second"},
 		"predict":            {"tandem predict runs/first --input seven.png", "tandem predict mnist:2 --input request.json --output answer.json", "tandem predict model.onnx --input x.npz --output y.npz", "cat seven.png | tandem predict mnist --input -"},
 		"chat":               {"tandem chat model.gguf", "tandem chat qwen3 --system \"Answer in one sentence.\"", "echo \"Why is the sky blue?\" | tandem chat model.gguf --temperature 0"},

@@ -84,8 +84,11 @@ func TestOpenAIClients(t *testing.T) {
 	if err := json.Unmarshal(line, &said); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := tandem("import", "stories.gguf", "--name", "stories", "--deploy").Output(); err != nil {
+	if out, err := tandem("import", "stories.gguf", "--name", "stories").Output(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := tandem("deploy", "stories").Output(); err != nil || !strings.Contains(string(out), said.URL+"/v1/chat/completions") {
+		t.Fatalf("deploy: %v\n%s", err, out)
 	}
 	limit, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()

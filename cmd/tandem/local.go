@@ -42,7 +42,7 @@ func openLocal(ctx context.Context, m *model.Manifest, src model.Source, threads
 	}()
 	limits := serve.DefaultLimits()
 	limits.MaxQueuedRows = localMaxRows
-	l.engine, err = serve.New(serve.Config{Load: loader(l.pool, 0), Limits: limits, RequestTimeout: localTimeout})
+	l.engine, err = serve.New(serve.Config{Load: loader(l.pool, 0, ""), Limits: limits, RequestTimeout: localTimeout})
 	if err != nil {
 		return nil, nil, err
 	}

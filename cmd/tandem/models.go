@@ -206,7 +206,11 @@ func (a *app) deployed(server *client.Client, d client.Deployment, err error) er
 	if a.json {
 		return a.emit(d)
 	}
-	a.say("%s serves at %s", ref(d.Model, d.Version), server.URL()+"/v2/models/"+d.Model+"/infer")
+	at := server.URL() + "/v2/models/" + d.Model + "/infer"
+	if d.Language {
+		at = server.URL() + "/v1/chat/completions"
+	}
+	a.say("%s serves at %s", ref(d.Model, d.Version), at)
 	return nil
 }
 

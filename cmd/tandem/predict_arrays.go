@@ -36,7 +36,7 @@ func (c *predictCmd) runArrays(ctx context.Context, a *app, arrays []npz.Array) 
 		if err != nil {
 			return nil, err
 		}
-		m, err := tandem.Open(c.Model, tandem.Options{Threads: threads})
+		m, err := tandem.Open(c.Model, tandem.Options{Threads: threads, PackedDir: packedDir(a.getenv)})
 		if err != nil {
 			return nil, err
 		}

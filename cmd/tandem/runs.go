@@ -11,6 +11,7 @@ import (
 
 	"tandem/fault"
 	"tandem/train"
+	"tandem/train/report"
 )
 
 // runsCmd is `tandem runs`.
@@ -18,6 +19,7 @@ type runsCmd struct {
 	List    runsListCmd    `cmd:"" help:"List runs."`
 	Show    runsShowCmd    `cmd:"" help:"Show a run: what it was told and how it went."`
 	Compare runsCompareCmd `cmd:"" help:"Show runs side by side."`
+	Report  runsReportCmd  `cmd:"" help:"Write a run's report: one page of HTML with curves, classes and the spec."`
 }
 
 // runsFolder is where runs are looked for.
@@ -202,4 +204,31 @@ func (c *runsCompareCmd) Run(a *app) error {
 		rows = append(rows, row)
 	}
 	return a.table(nil, rows)
+}
+
+type runsReportCmd struct {
+	runsFolder
+	ID string `arg:"" placeholder:"RUN" help:"ID of the run, or its directory."`
+}
+
+// Run writes report.html into the run's directory.
+func (c *runsReportCmd) Run(a *app) error {
+	r, err := c.read(c.ID)
+	if err != nil {
+		return err
+	}
+	path, err := a.report(r.Path)
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.emit(map[string]string{"report": path})
+	}
+	a.say("Report: %s", path)
+	return nil
+}
+
+// report writes a run's report in the user's language.
+func (a *app) report(dir string) (path string, err error) {
+	return report.WriteFile(dir, report.Language{Lang: a.msg.Lang(), Text: a.msg.Text})
 }

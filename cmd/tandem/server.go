@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tandem/fault"
+	"tandem/graph"
 	"tandem/graph/op"
 	"tandem/graph/pass"
 	"tandem/internal/api"
@@ -83,7 +84,7 @@ func openServer(ctx context.Context, c serverConfig) (_ *server, err error) {
 	s.pool = kernel.NewPool(c.threads, kernel.Detect())
 	metrics := api.NewMetrics()
 	s.engine, err = serve.New(serve.Config{
-		Load: loader(s.pool, c.memoryLimitBytes), LoadLanguage: languageLoader(s.pool, c), Limits: c.limits, MemoryBudgetBytes: c.memoryLimitBytes,
+		Load: loader(s.pool, c.memoryLimitBytes, filepath.Join(c.data, packedFolder)), LoadLanguage: languageLoader(s.pool, c), Limits: c.limits, MemoryBudgetBytes: c.memoryLimitBytes,
 		Record: s.tenants.Record, Observe: metrics.Step,
 	})
 	if err != nil {
@@ -136,10 +137,11 @@ func (s *server) bootstrap(ctx context.Context) error {
 }
 
 // loader makes runners of artifacts.
-func loader(pool *kernel.Pool, memoryLimitBytes int64) serve.Loader {
+func loader(pool *kernel.Pool, memoryLimitBytes int64, packedDir string) serve.Loader {
 	return func(ctx context.Context, m *model.Manifest, path func(model.File) (string, error)) (serve.Runner, error) {
 		opened, err := model.Open(ctx, m, path, model.Options{
-			Ops: op.Default(), Pool: pool, Passes: pass.Inference(pool), MemoryLimitBytes: memoryLimitBytes,
+			Ops: op.Default(), Pool: pool, PackedDir: packedDir, MemoryLimitBytes: memoryLimitBytes,
+			Passes: func(p pass.Packing) []graph.Pass { return pass.Serving(pool, p) },
 		})
 		if err != nil {
 			return nil, err // not a nil *Model, which as a Runner would not be nil

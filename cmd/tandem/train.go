@@ -3,10 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"time"
 	"unicode"
@@ -27,6 +29,7 @@ type trainCmd struct {
 	Task         *string  `setting:"task" help:"What it is to do, such as classify." placeholder:"NAME"`
 	Data         *string  `setting:"data.path" help:"Folder of examples, or the name of a built-in set (mnist)." placeholder:"PATH"`
 	Name         *string  `setting:"name" help:"Name of the run." placeholder:"NAME"`
+	From         *string  `setting:"from.model" help:"Model to start from: an .onnx file, or the directory of a run or of a model." placeholder:"PATH"`
 	Epochs       *int     `setting:"train.epochs" help:"Passes over the training set." placeholder:"N"`
 	BatchRows    *int     `setting:"train.batch_rows" help:"Examples of one step." placeholder:"N"`
 	Seed         *uint64  `setting:"train.seed" help:"Seed: the same one gives the same weights." placeholder:"N"`
@@ -35,6 +38,8 @@ type trainCmd struct {
 	LimitRows    *int     `setting:"data.limit_rows" help:"Use only the first N examples for training and for testing: for a quick look." placeholder:"N"`
 	Set          []string `sep:"none" help:"Any setting by its key, such as train.clip_norm=1; as often as needed. --explain lists the keys." placeholder:"KEY=VALUE"`
 
+	Memory *byteSize `help:"Memory that examples may take, such as 512MiB; the result does not depend on it. Without it: 2GiB." placeholder:"SIZE"`
+
 	Out     string `help:"Directory of the run. Without it: runs/NAME-TIME." placeholder:"DIR"`
 	Resume  bool   `help:"Go on with the run in --out, from its last checkpoint."`
 	Threads int    `help:"Threads that compute; the result does not depend on it. Without it: all processors." placeholder:"N"`
@@ -42,7 +47,7 @@ type trainCmd struct {
 }
 
 // Run trains a model.
-func (c *trainCmd) Run(ctx context.Context, a *app) error {
+func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Explain {
 		return c.explain(a)
 	}
@@ -70,35 +75,56 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 			return fault.New("tandem.train", fault.Conflict, "%s holds a run already", out).Try("add --resume to go on with it, or choose another --out")
 		}
 	}
+	limit := c.memoryLimit(&spec)
 	p, err := f.Prepare(ctx, spec, op.Default())
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, p.Train.Close()) }()
 	a.say("Run %s: %s examples to train on, %s to test with, %d threads (%s)", out, a.msg.Count(p.Train.Len()), a.msg.Count(p.Test.Len()), threads, kernel.Detect())
-	record, err := a.train(ctx, p, spec, out, threads, c.Resume)
+	record, err := a.train(ctx, p, spec, out, threads, c.Resume, limit)
 	if err != nil {
 		return err
 	}
 	return a.trained(record, out)
 }
 
+// memoryLimit is what the run may take besides its examples, in bytes. Of --memory the
+// examples may have half.
+func (c *trainCmd) memoryLimit(spec *train.Spec) int64 {
+	if c.Memory == nil {
+		return defaultMemoryBytes()
+	}
+	half := int64(*c.Memory) / 2
+	debug.SetMemoryLimit(int64(*c.Memory))
+	spec.Data.MemoryBytes = max(half, 1) // 0 would be the default
+	return half
+}
+
+func defaultMemoryBytes() int64 { return int64(memoryShare * float64(machineMemoryBytes())) }
+
 // train runs the job with its progress on show.
-func (a *app) train(ctx context.Context, p *train.Problem, spec train.Spec, out string, threads int, resume bool) (*train.Record, error) {
+func (a *app) train(ctx context.Context, p *train.Problem, spec train.Spec, out string, threads int, resume bool, memoryBytes int64) (*train.Record, error) {
 	pool := kernel.NewPool(threads, kernel.Detect())
 	defer pool.Close()
 	view := newProgress(a)
 	defer view.close()
-	return train.Run(ctx, p, spec, out, train.Options{Ops: op.Default(), Pool: pool, Resume: resume, Progress: view.update})
+	return train.Run(ctx, p, spec, out, train.Options{Ops: op.Default(), Pool: pool, Resume: resume, Progress: view.update, MemoryLimitBytes: memoryBytes})
 }
 
 // trained says how a run ended and what to do with it.
 func (a *app) trained(r *train.Record, out string) error {
+	page, err := a.report(out)
+	if err != nil {
+		return err
+	}
 	if a.json {
 		return a.emit(struct {
-			Event string `json:"event"`
-			Path  string `json:"path"`
+			Event  string `json:"event"`
+			Path   string `json:"path"`
+			Report string `json:"report"`
 			*train.Record
-		}{"finished", out, r})
+		}{"finished", out, page, r})
 	}
 	if v, ok := r.Metrics["test_accuracy"]; ok {
 		a.say("accuracy %.4f", v)
@@ -111,6 +137,7 @@ func (a *app) trained(r *train.Record, out string) error {
 	}
 	a.say("Test set: %s", strings.Join(others, ", "))
 	a.say("Model: %s", filepath.Join(out, train.ModelDir))
+	a.say("Report: %s", page)
 	a.say("Digest: %s", r.Artifact)
 	a.say("Next: tandem predict %s --input PICTURE, or tandem import %s --name %s --deploy", out, out, modelName(r.Name))
 	return nil

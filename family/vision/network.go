@@ -26,8 +26,18 @@ func defaultModel() Model {
 
 // Complete fills in the section model.
 func Complete(s *train.Spec) error {
-	_, err := train.ReadSection(s, defaultModel())
+	_, err := section(s)
 	return err
+}
+
+// section is the section model: the default network, or no layers upon one that is
+// there already.
+func section(s *train.Spec) (Model, error) {
+	def := defaultModel()
+	if s.From.Model != "" {
+		def = Model{}
+	}
+	return train.ReadSection(s, def)
 }
 
 // network are the layers up to the scores of the classes.

@@ -9,6 +9,8 @@ import (
 	"tandem/nn"
 	"tandem/processor"
 	"tandem/tensor"
+	"tandem/train"
+	"tandem/train/tune"
 )
 
 // moments are the mean and the standard deviation of pixels scaled to [0,1].
@@ -39,6 +41,22 @@ func build(m Model, image *processor.Image, classes int, seed uint64, ops *graph
 		return nil, fault.Wrap(b.Err(), "vision.build", fault.Invalid, "the network cannot be built for images of %dx%d", image.Height, image.Width)
 	}
 	return b, nil
+}
+
+// buildOn writes the head of the section model on the network that spec starts from.
+func buildOn(n *tune.Network, m Model, image *processor.Image, classes int, spec train.Spec, ops *graph.Table) (*tune.Tuned, error) {
+	if len(n.Graph.Inputs) != 1 {
+		return nil, fault.New("vision.build", fault.Invalid, "%s has %d inputs, a network for images has one", spec.From.Model, len(n.Graph.Inputs))
+	}
+	pixels := graph.Shape{graph.Sym("batch"), graph.Const(image.Channels), graph.Const(image.Height), graph.Const(image.Width)}
+	t, err := tune.Begin(n, spec.From, map[string]graph.Shape{n.Graph.Inputs[0].Name: pixels}, spec.Train.Seed, ops)
+	if err != nil {
+		return nil, err
+	}
+	probabilities := t.Op("Softmax", nil, m.network(classes).Build(t.Builder, t.Features))
+	probabilities.Name = t.Name("probabilities")
+	t.Output(probabilities)
+	return t, t.Check()
 }
 
 // newFeed makes the function that fills batches by the processor that serving

@@ -15,6 +15,7 @@ import (
 	"tandem/tensor"
 	"tandem/train"
 	"tandem/train/metric"
+	"tandem/train/tune"
 )
 
 // builtIn is the data path that names the MNIST set.
@@ -28,7 +29,7 @@ const (
 
 // Prepare makes the problem of classifying images.
 func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Problem, error) {
-	m, err := train.ReadSection(&spec, defaultModel())
+	m, err := section(&spec)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +43,7 @@ func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Pro
 	}
 	// What describes the whole set does not change with the limit.
 	trainSet, testSet = first(trainSet, spec.Data.LimitRows), first(testSet, spec.Data.LimitRows)
-	b, err := build(m, image, classes, spec.Train.Seed, ops)
+	p, err := network(m, image, classes, spec, ops)
 	if err != nil {
 		return nil, err
 	}
@@ -50,14 +51,38 @@ func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Pro
 	for i := range labels {
 		labels[i] = strconv.Itoa(i)
 	}
-	return &train.Problem{
-		Graph: b.G, Params: b.Params(),
-		Loss: nn.CrossEntropy, Metrics: metric.Labels,
-		Target: graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}},
-		Train:  trainSet, Test: testSet,
-		Feed:     newFeed(image),
-		Artifact: model.Artifact{Image: image, Labels: labels, Batch: true},
-	}, nil
+	p.Loss, p.Metrics = nn.CrossEntropy, metric.Labels
+	p.Target = graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}}
+	p.Train, p.Test, p.Feed = trainSet, testSet, newFeed(image)
+	p.Artifact = model.Artifact{Image: image, Labels: labels, Batch: true}
+	return p, nil
+}
+
+// network is the part of the problem that is a graph: one of its own, or upon the model
+// that spec starts from, whose way to see pixels image then takes over.
+func network(m Model, image *processor.Image, classes int, spec train.Spec, ops *graph.Table) (*train.Problem, error) {
+	if spec.From.Model == "" {
+		b, err := build(m, image, classes, spec.Train.Seed, ops)
+		if err != nil {
+			return nil, err
+		}
+		return &train.Problem{Graph: b.G, Params: b.Params()}, nil
+	}
+	n, err := tune.Open(spec.From.Model, ops)
+	if err != nil {
+		return nil, err
+	}
+	if n.Image != nil {
+		if n.Image.Height != image.Height || n.Image.Width != image.Width || n.Image.Channels != image.Channels {
+			return nil, fault.New("vision.build", fault.Invalid, "%s takes images of %dx%d, the set has %dx%d", spec.From.Model, n.Image.Height, n.Image.Width, image.Height, image.Width)
+		}
+		*image = *n.Image
+	}
+	t, err := buildOn(n, m, image, classes, spec, ops)
+	if err != nil {
+		return nil, err
+	}
+	return &train.Problem{Graph: t.G, Params: t.Params(), Finish: func(g *graph.Graph) error { return t.Merge(g, ops) }}, nil
 }
 
 // open reads the built-in set or a folder of IDX files.

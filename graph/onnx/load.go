@@ -1,7 +1,6 @@
 package onnx
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -30,11 +29,11 @@ type LoadOptions struct {
 // Errors are of kind Invalid (the file is wrong), Unsupported (it is well-formed,
 // but uses what Tandem does not have) or that of the file system; they name the
 // file and the node or tensor.
-func Load(path string, opt LoadOptions) (*graph.Graph, io.Closer, error) {
+func Load(path string, opt LoadOptions) (*graph.Graph, *Files, error) {
 	if opt.Name == "" {
 		opt.Name = path
 	}
-	files := &mappings{dir: filepath.Dir(path), byLocation: map[string]*mapped.File{}}
+	files := &Files{dir: filepath.Dir(path), byLocation: map[string]*mapped.File{}}
 	if opt.External == nil {
 		opt.External = files.external
 	}
@@ -51,16 +50,27 @@ func Load(path string, opt LoadOptions) (*graph.Graph, io.Closer, error) {
 	return g, files, nil
 }
 
-// mappings are the files that a loaded graph borrows from.
-type mappings struct {
+// Files are what a loaded graph borrows from.
+type Files struct {
 	dir        string
 	mu         sync.Mutex
 	byLocation map[string]*mapped.File
 	all        []*mapped.File
 }
 
+// Paths are where the files lie, the graph's first.
+func (m *Files) Paths() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	paths := make([]string, len(m.all))
+	for i, f := range m.all {
+		paths[i] = f.Path()
+	}
+	return paths
+}
+
 // external opens a file beneath the model's folder: os.Root follows no link out of it.
-func (m *mappings) external(location string) ([]byte, error) {
+func (m *Files) external(location string) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f := m.byLocation[location]; f != nil {
@@ -98,7 +108,7 @@ func openBeneath(dir, location string) (*mapped.File, error) {
 }
 
 // Close unmaps every file.
-func (m *mappings) Close() error {
+func (m *Files) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var first error

@@ -147,6 +147,7 @@ func gradCases() []gradCase {
 	cases = append(cases, normGradCases()...)
 	cases = append(cases, attentionFormCases()...)
 	cases = append(cases, recurrentFormCases()...)
+	cases = append(cases, ctcCase())
 	for _, c := range controlGradCases() {
 		cases = append(cases, c.gradCase)
 	}

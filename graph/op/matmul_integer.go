@@ -270,19 +270,23 @@ type quantizedProduct[T int32 | float32] struct {
 
 // newQuantizedProduct takes the numbers of the inputs; a negative one is absent.
 func newQuantizedProduct[T int32 | float32](c *graph.Call, a, b, aZero, bZero int) (*quantizedProduct[T], error) {
+	return newProductOf[T](c, matMulAttrs{}, a, b, aZero, bZero)
+}
+
+func newProductOf[T int32 | float32](c *graph.Call, attrs matMulAttrs, a, b, aZero, bZero int) (*quantizedProduct[T], error) {
 	x, y := c.In[a], c.In[b]
 	q := &quantizedProduct[T]{
 		a: centred[T]{x: x, values: make([]T, x.Len())},
 		b: centred[T]{x: y, values: make([]T, y.Len())},
 	}
 	var err error
-	if q.a.zero, err = newParam(optional(c, aZero), x.Shape(), x.Rank() > 1); err != nil {
+	if q.a.zero, err = newParam(optional(c, aZero), x.Shape(), x.Rank() > 1 && !attrs.trans[0]); err != nil {
 		return nil, err
 	}
-	if q.b.zero, err = newParam(optional(c, bZero), y.Shape(), false); err != nil {
+	if q.b.zero, err = newParam(optional(c, bZero), y.Shape(), attrs.trans[1]); err != nil {
 		return nil, err
 	}
-	if q.stack, err = newStack[T](c, matMulAttrs{}, x.Shape(), y.Shape()); err != nil {
+	if q.stack, err = newStack[T](c, attrs, x.Shape(), y.Shape()); err != nil {
 		return nil, err
 	}
 	q.scratch = make([]float32, q.stack.scratchLen())

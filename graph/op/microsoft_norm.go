@@ -149,12 +149,17 @@ func inferEmbedNorm(c *graph.Infer) error {
 	if err := floats(c, embedWordTable, embedPositionTable, embedSegmentTable, embedGamma, embedBeta); err != nil {
 		return err
 	}
+	return inferEmbedding(c, c.In(embedWordTable).DType)
+}
+
+// inferEmbedding checks what the forms of the operator have in common; d is the output's type.
+func inferEmbedding(c *graph.Infer, d tensor.DType) error {
 	if c.Has(embedSegments) != c.Has(embedSegmentTable) {
 		return fmt.Errorf("segment ids and their table come together")
 	}
 	for _, i := range []int{embedIDs, embedSegments, embedMask, embedPositions} {
-		if !c.Has(i) {
-			continue
+		if !c.Has(i) || i == embedPositions && c.In(embedWordTable).DType != d {
+			continue // of the quantized form, that input is a scale
 		}
 		if c.In(i).DType != tensor.Int32 {
 			return fmt.Errorf("input %d (%s) is %v, expected int32", i, c.Node.Inputs[i].Name, c.In(i).DType)
@@ -179,7 +184,7 @@ func inferEmbedNorm(c *graph.Infer) error {
 			return err
 		}
 	}
-	ids, d := c.In(embedIDs).Shape, c.In(embedWordTable).DType
+	ids := c.In(embedIDs).Shape
 	shape := graph.Shape{ids[0], ids[1], cols}
 	c.Out(0, d, shape)
 	c.Out(1, tensor.Int32, ids[:1])

@@ -49,6 +49,12 @@ func inferPackedAttention(c *graph.Infer) error {
 	if c.Has(packedPastLength) {
 		return fmt.Errorf("a cache in the memory of its input is not supported")
 	}
+	return inferPacked(c, c.In(packedX).DType, packedMask, packedPast, packedScores)
+}
+
+// inferPacked checks what Attention and QAttention have in common; mask, past and scores
+// are inputs, or negative where there is no such input.
+func inferPacked(c *graph.Infer, d tensor.DType, mask, past, scores int) error {
 	if c.Node.Attrs.Int("do_rotary", 0) != 0 {
 		return fmt.Errorf("do_rotary is not supported")
 	}
@@ -72,35 +78,45 @@ func inferPackedAttention(c *graph.Infer) error {
 		}
 	}
 	heads_ := graph.Const(c.Node.Attrs.Int("num_heads", 1))
-	d := attentionDims{batch: x[0], heads: heads_, kvHeads: heads_, rows: x[1], fresh: x[1], past: graph.Const(0), size: q.Div(heads_), valueSize: v.Div(heads_)}
-	if c.Has(packedPast) {
-		if err := c.Rank(packedPast, 5); err != nil {
+	dims := attentionDims{batch: x[0], heads: heads_, kvHeads: heads_, rows: x[1], fresh: x[1], past: graph.Const(0), size: q.Div(heads_), valueSize: v.Div(heads_)}
+	if past >= 0 && c.Has(past) {
+		if err := c.Rank(past, 5); err != nil {
 			return err
 		}
-		p := c.In(packedPast).Shape
-		d.past = p[3]
-		if err := sameDims(c, "past", p[0], graph.Const(2), p[1], x[0], p[2], heads_, p[4], d.size, d.size, d.valueSize); err != nil {
+		p := c.In(past).Shape
+		dims.past = p[3]
+		if err := sameDims(c, "past", p[0], graph.Const(2), p[1], x[0], p[2], heads_, p[4], dims.size, dims.size, dims.valueSize); err != nil {
 			return err
 		}
 	}
-	if err := checkPadding(c, packedMask); err != nil {
+	if err := checkPadding(c, mask); err != nil {
 		return err
 	}
-	if err := checkAdded(c, packedScores, d); err != nil {
-		return err
+	if scores >= 0 {
+		if err := checkAdded(c, scores, dims); err != nil {
+			return err
+		}
 	}
-	c.Out(0, c.In(0).DType, graph.Shape{x[0], x[1], v})
+	c.Out(0, d, graph.Shape{x[0], x[1], v})
 	if c.Node.Output(1) != nil {
-		if err := c.Same(d.size, d.valueSize, "sizes of a head of keys and values in one cache"); err != nil {
+		if err := c.Same(dims.size, dims.valueSize, "sizes of a head of keys and values in one cache"); err != nil {
 			return err
 		}
-		c.Out(1, c.In(0).DType, graph.Shape{graph.Const(2), x[0], heads_, d.keys(), d.size})
+		c.Out(1, d, graph.Shape{graph.Const(2), x[0], heads_, dims.keys(), dims.size})
 	}
 	return nil
 }
 
-// kernelPackedAttention projects x to queries, keys and values first.
 func kernelPackedAttention[T wide](c *graph.Call) (func() error, error) {
+	x := c.In[packedX].Shape()
+	return packedAttention(c, func(all []T) {
+		project(c, all, tensor.Data[T](c.In[packedX]), x[0]*x[1], x[2], c.In[packedWeights].Dim(1))
+	})
+}
+
+// packedAttention has x projected to queries, keys and values first: all is [batch, rows,
+// columns of the weights].
+func packedAttention[T wide](c *graph.Call, projected func(all []T)) (func() error, error) {
 	x, columns := c.In[packedX].Shape(), c.In[packedWeights].Dim(1)
 	qw, _, vw, err := packedWidths(c.Node.Attrs, graph.Const(columns))
 	if err != nil {
@@ -127,7 +143,7 @@ func kernelPackedAttention[T wide](c *graph.Call) (func() error, error) {
 		return heads[T]{all[min(len(all), first):], x[1] * columns, size, columns}
 	}
 	return func() error {
-		project(c, all, tensor.Data[T](c.In[packedX]), x[0]*x[1], x[2], columns)
+		projected(all)
 		a.q, a.k, a.v = part(0, a.size), part(width, a.size), part(2*width, a.valueSize)
 		a.y = rowsFirst(tensor.Data[T](c.Out[0]), a.heads, a.rows, a.valueSize)
 		asked := len(c.Out) > 1 && c.Out[1] != nil

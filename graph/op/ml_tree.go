@@ -1,10 +1,10 @@
 package op
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
-	"sync/atomic"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -142,6 +142,7 @@ type ballot struct {
 	scores []float64 // of each target
 	given  []bool    // which targets got anything
 	at     []int32   // for packedForest: the place of a leaf in each tree
+	err    error     // that ended the count
 }
 
 func (b *ballot) clear() {
@@ -212,7 +213,6 @@ func treeRun(c *graph.Call, f *forest, targets int, how aggregate, each func(row
 	for i := range ballots {
 		ballots[i] = ballot{how: how, scores: make([]float64, targets), given: make([]bool, targets), at: make([]int32, len(f.roots))}
 	}
-	var failed atomic.Pointer[error]
 	row := func(i int, b *ballot) error {
 		if packed != nil {
 			if x := c.In[0].F32()[i*in.width:][:in.width]; packed.takes(x) {
@@ -223,22 +223,22 @@ func treeRun(c *graph.Call, f *forest, targets int, how aggregate, each func(row
 		return f.score(in.row(i), b)
 	}
 	rows := func(lo, hi, worker int) {
-		for i := lo; i < hi; i++ {
-			b := &ballots[worker]
-			if err := row(i, b); err != nil {
-				failed.CompareAndSwap(nil, &err)
-				return
+		b := &ballots[worker]
+		for i := lo; i < hi && b.err == nil; i++ {
+			if b.err = row(i, b); b.err == nil {
+				each(i, b.scores, b.given)
 			}
-			each(i, b.scores, b.given)
 		}
 	}
 	return func() error {
 		in.read()
 		c.Pool.For(in.rows, rowsForTrees/len(f.roots)+1, rows)
-		if err := failed.Swap(nil); err != nil {
-			return *err
+		var err error
+		for i := range ballots {
+			err = cmp.Or(err, ballots[i].err)
+			ballots[i].err = nil
 		}
-		return nil
+		return err
 	}, nil
 }
 

@@ -217,3 +217,12 @@ func batchNormInference(b *graph.Builder, in []*graph.Value) *graph.Value {
 	v := b.Const("variance", tensor.Of([]float32{0.5, 1, 2}, 3))
 	return b.Op("BatchNormalization", nil, in[0], in[1], in[2], in[3], v)
 }
+
+// ctcCase: the gradient of the loss by log probabilities.
+func ctcCase() gradCase {
+	return gradCase{name: "CTCLoss", inputs: [][]int{{6, 2, 4}}, build: func(b *graph.Builder, in []*graph.Value) *graph.Value {
+		labels := b.Const("labels", tensor.Of([]int64{1, 1, 3, 2, 3, 1}, 2, 3))
+		logs := b.Op("LogSoftmax", nil, in[0])
+		return b.Private("CTCLoss", nil, logs, labels, b.Const("steps", int64s(6, 4)), b.Const("letters", int64s(3, 2)))
+	}}
+}

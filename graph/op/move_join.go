@@ -24,38 +24,54 @@ func inferConcat(c *graph.Infer) error {
 	if len(c.Node.Inputs) == 0 {
 		return fmt.Errorf("there are no inputs")
 	}
-	if _, ok := c.Node.Attrs["axis"].(int64); !ok {
-		return fmt.Errorf("the attribute axis is missing")
-	}
 	first := c.In(0)
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(first.Shape))
-	if err != nil {
-		return err
-	}
-	shape := append(graph.Shape{}, first.Shape...)
-	for i := 1; i < len(c.Node.Inputs); i++ {
+	var shapes []graph.Shape
+	for i := range c.Node.Inputs {
 		in := c.In(i)
-		if in.DType != first.DType || len(in.Shape) != len(shape) {
+		if in.DType != first.DType {
 			return fmt.Errorf("input %d (%s) is %v, the first is %v", i, c.Node.Inputs[i].Name, in, first)
 		}
-		for j, d := range in.Shape {
-			if j == axis {
-				shape[j] = shape[j].Add(d)
-				continue
-			}
-			if err := c.Same(shape[j], d, fmt.Sprintf("dimension %d of input 0 and of input %d", j, i)); err != nil {
-				return err
-			}
-			if _, ok := d.Value(); ok {
-				shape[j] = d
-			}
-		}
+		shapes = append(shapes, in.Shape)
+	}
+	shape, err := concatShape(c, shapes)
+	if err != nil {
+		return err
 	}
 	c.Out(0, first.DType, shape)
 	if len(shape) == 1 {
 		concatContent(c)
 	}
 	return nil
+}
+
+// concatShape puts shapes together along the attribute axis.
+func concatShape(c *graph.Infer, parts []graph.Shape) (graph.Shape, error) {
+	if _, ok := c.Node.Attrs["axis"].(int64); !ok {
+		return nil, fmt.Errorf("the attribute axis is missing")
+	}
+	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(parts[0]))
+	if err != nil {
+		return nil, err
+	}
+	shape := append(graph.Shape{}, parts[0]...)
+	for i, part := range parts[1:] {
+		if len(part) != len(shape) {
+			return nil, fmt.Errorf("shape %v beside %v", part, parts[0])
+		}
+		for j, d := range part {
+			if j == axis {
+				shape[j] = shape[j].Add(d)
+				continue
+			}
+			if err := c.Same(shape[j], d, fmt.Sprintf("dimension %d of part 0 and of part %d", j, i+1)); err != nil {
+				return nil, err
+			}
+			if _, ok := d.Value(); ok {
+				shape[j] = d
+			}
+		}
+	}
+	return shape, nil
 }
 
 // concatContent follows the elements of a shape that is put together.

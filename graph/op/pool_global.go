@@ -17,16 +17,23 @@ func inferGlobalPool(c *graph.Infer) error {
 	if err := floats(c, 0); err != nil {
 		return err
 	}
+	out, err := globalShape(c)
+	if err == nil {
+		c.Out(0, c.In(0).DType, out)
+	}
+	return err
+}
+
+func globalShape(c *graph.Infer) (graph.Shape, error) {
 	x := c.In(0).Shape
 	if len(x) < 2 {
-		return fmt.Errorf("input %v has no channels", x)
+		return nil, fmt.Errorf("input %v has no channels", x)
 	}
 	out := slices.Clone(x)
 	for axis := range out[2:] {
 		out[axis+2] = graph.Const(1)
 	}
-	c.Out(0, c.In(0).DType, out)
-	return nil
+	return out, nil
 }
 
 // perPlane reduces each plane to one number.

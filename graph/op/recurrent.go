@@ -24,7 +24,7 @@ func rnnOps() []graph.Op {
 		// attributes kind, direction, activations; see recurrent_grad.go
 		ID: private("RecurrentGrad"), Infer: inferRecurrentGrad, Kernel: kernelRecurrentGrad,
 		InPlace: []graph.Alias{{In: rgGates, Out: rgOutGates}, {In: rgSaved, Out: rgOutSaved}},
-	})
+	}, graph.Op{ID: microsoft("DynamicQuantizeLSTM"), Since: 1, Infer: inferQuantizedLSTM, Kernel: kernelQuantizedLSTM})
 }
 
 // recurrentKind is what distinguishes the layers.
@@ -90,7 +90,7 @@ func inferRecurrent(kind recurrentKind) func(*graph.Infer) error {
 		if first {
 			seq, batch = batch, seq
 		}
-		if err := checkRecurrent(c, kind, d, hidden, batch, first); err != nil {
+		if err := checkRecurrent(c, kind, d, hidden, batch, first, false); err != nil {
 			return err
 		}
 		y, state := graph.Shape{seq, d, batch, hidden}, graph.Shape{d, batch, hidden}
@@ -105,15 +105,20 @@ func inferRecurrent(kind recurrentKind) func(*graph.Infer) error {
 	}
 }
 
-// checkRecurrent checks the shapes of all inputs but x.
-func checkRecurrent(c *graph.Infer, kind recurrentKind, dirs, hidden, batch graph.Dim, batchFirst bool) error {
+// checkRecurrent checks the shapes of all inputs but x. Transposed weights have the
+// gates as columns.
+func checkRecurrent(c *graph.Infer, kind recurrentKind, dirs, hidden, batch graph.Dim, batchFirst, transposed bool) error {
 	rows := hidden.Mul(graph.Const(kind.gates))
 	state := graph.Shape{dirs, batch, hidden}
 	if batchFirst {
 		state = graph.Shape{batch, dirs, hidden}
 	}
+	weight, recurrence := graph.Shape{dirs, rows, c.In(inX).Shape[2]}, graph.Shape{dirs, rows, hidden}
+	if transposed {
+		weight[1], weight[2], recurrence[1], recurrence[2] = weight[2], rows, hidden, rows
+	}
 	want := map[int]graph.Shape{
-		inWeight: {dirs, rows, c.In(inX).Shape[2]}, inRecurrence: {dirs, rows, hidden},
+		inWeight: weight, inRecurrence: recurrence,
 		inBias: {dirs, rows.Mul(graph.Const(2))}, inLengths: {batch}, inH: state, inC: state,
 		inPeephole: {dirs, hidden.Mul(graph.Const(3))},
 	}

@@ -8,9 +8,9 @@ func (r *recurrent[T]) act(f int, x T) T {
 }
 
 // stepRNN: h = f(x·W + h·R + b).
-func (r *recurrent[T]) stepRNN(int) {
+func (r *recurrent[T]) stepRNN(step int) {
 	n := r.hidden
-	r.recurrence.run(r.h, r.weight, r.hr, r.scratch)
+	r.fromStates(step)
 	for b, t := range r.active {
 		if t < 0 {
 			continue
@@ -23,9 +23,9 @@ func (r *recurrent[T]) stepRNN(int) {
 }
 
 // stepLSTM: gates i, o, f, c in this order; peepholes i, o, f.
-func (r *recurrent[T]) stepLSTM(int) {
+func (r *recurrent[T]) stepLSTM(step int) {
 	n := r.hidden
-	r.recurrence.run(r.h, r.weight, r.hr, r.scratch)
+	r.fromStates(step)
 	for b, t := range r.active {
 		if t < 0 {
 			continue
@@ -53,10 +53,10 @@ func (r *recurrent[T]) stepLSTM(int) {
 }
 
 // stepGRU: gates z, r, h in this order.
-func (r *recurrent[T]) stepGRU(int) {
+func (r *recurrent[T]) stepGRU(step int) {
 	n := r.hidden
 	if r.late {
-		r.recurrence.run(r.h, r.weight, r.hr, r.scratch)
+		r.fromStates(step)
 	} else {
 		r.gated.run(r.h, r.weight[:2*n*n], r.hr, r.scratch)
 		r.resetStates()

@@ -21,6 +21,8 @@ type recurrent[T float32 | float64] struct {
 	forget, late                       bool                     // input_forget, linear_before_reset
 	input, recurrence, gated, proposed *product[T]
 	scratch                            []float32
+	fromInput                          func(d int)    // writes xw of direction d
+	fromStates                         func(step int) // writes hr
 
 	// during a run: of one direction
 	xw, hr         []T // x·weightᵀ [seq·batch][gates·hidden], h·recurrenceᵀ [batch][gates·hidden]
@@ -35,13 +37,21 @@ type recurrent[T float32 | float64] struct {
 }
 
 func prepareRecurrent[T float32 | float64](c *graph.Call, kind recurrentKind) (func() error, error) {
+	r, err := newRecurrent[T](c, kind, c.In[inRecurrence].Dim(2))
+	if err != nil {
+		return nil, err
+	}
+	return r.run, nil
+}
+
+func newRecurrent[T float32 | float64](c *graph.Call, kind recurrentKind, hidden int) (*recurrent[T], error) {
 	dirs, err := directions(c.Node)
 	if err != nil {
 		return nil, err
 	}
 	x := c.In[inX]
 	r := &recurrent[T]{
-		c: c, seq: x.Dim(0), batch: x.Dim(1), in: x.Dim(2), hidden: c.In[inRecurrence].Dim(2), gates: kind.gates, dirs: dirs,
+		c: c, seq: x.Dim(0), batch: x.Dim(1), in: x.Dim(2), hidden: hidden, gates: kind.gates, dirs: dirs,
 		first: c.Node.Attrs.Int("layout", 0) != 0, clip: float64(c.Node.Attrs.Float("clip", 0)),
 		forget: c.Node.Attrs.Int("input_forget", 0) != 0, late: c.Node.Attrs.Int("linear_before_reset", 0) != 0,
 	}
@@ -63,7 +73,21 @@ func prepareRecurrent[T float32 | float64](c *graph.Call, kind recurrentKind) (f
 		r.cell = (*recurrent[T]).stepLSTM
 	}
 	r.allocate()
-	return r.run, nil
+	r.fromInput = func(d int) {
+		r.weight = r.ofDirection(inRecurrence, d, r.gates*r.hidden*r.hidden)
+		r.input.run(tensor.Data[T](c.In[inX]), r.ofDirection(inWeight, d, r.gates*r.hidden*r.in), r.xw, r.scratch)
+	}
+	r.fromStates = func(int) { r.recurrence.run(r.h, r.weight, r.hr, r.scratch) }
+	return r, nil
+}
+
+// ofDirection are the elements of an optional input that belong to direction d, size
+// of them.
+func (r *recurrent[T]) ofDirection(input, d, size int) []T {
+	if !r.c.Has(input) {
+		return nil
+	}
+	return tensor.Data[T](r.c.In[input])[d*size:][:size]
 }
 
 func (r *recurrent[T]) allocate() {
@@ -121,17 +145,11 @@ func (r *recurrent[T]) readLengths() error {
 // begin sets up direction d.
 func (r *recurrent[T]) begin(d int) {
 	gh := r.gates * r.hidden
-	weights := func(i, size int) []T {
-		if !r.c.Has(i) {
-			return nil
-		}
-		return tensor.Data[T](r.c.In[i])[d*size:][:size]
-	}
-	r.f, r.weight = r.activations[d], weights(inRecurrence, gh*r.hidden)
-	r.input.run(tensor.Data[T](r.c.In[inX]), weights(inWeight, gh*r.in), r.xw, r.scratch)
+	r.f = r.activations[d]
+	r.fromInput(d)
 	clear(r.bias)
 	clear(r.rbias)
-	if b := weights(inBias, 2*gh); b != nil {
+	if b := r.ofDirection(inBias, d, 2*gh); b != nil {
 		copy(r.bias, b[:gh])
 		for i, v := range b[gh:] {
 			if r.late && r.gates == 3 && i >= 2*r.hidden {
@@ -142,7 +160,7 @@ func (r *recurrent[T]) begin(d int) {
 		}
 	}
 	if r.gates == 4 {
-		r.peephole = weights(inPeephole, 3*r.hidden)
+		r.peephole = r.ofDirection(inPeephole, d, 3*r.hidden)
 	}
 	r.initial(r.h, inH, d)
 	if r.gates == 4 {

@@ -2,7 +2,7 @@
 // changing what it computes. Each is a pure function of the graph, in a file of
 // its own, with a test that shows a graph before and after.
 //
-// Inference, Evaluation and Training list the passes for each use, in the order in which
+// Inference, Serving, Evaluation and Training list the passes for each use, in the order in which
 // they run.
 package pass
 
@@ -12,9 +12,13 @@ import (
 )
 
 // Inference are the passes for a program whose weights are constants.
-func Inference(p *kernel.Pool) []graph.Pass {
-	passes := []graph.Pass{Integers(), Fold(p), Views(), FuseIntegers(), FoldBatchNorm(), ChannelsLast(p), FuseConvLast()}
-	return append(append(passes, Evaluation()...), Pack(p))
+func Inference(p *kernel.Pool) []graph.Pass { return Serving(p, nil) }
+
+// Serving is Inference with packed weights that may have been kept from an earlier
+// start.
+func Serving(p *kernel.Pool, packing Packing) []graph.Pass {
+	passes := []graph.Pass{Integers(), Fold(p), Views(), FuseIntegers(), FoldBatchNorm(), ChannelsLast(p, packing), FuseConvLast()}
+	return append(append(passes, Evaluation()...), Pack(p, packing))
 }
 
 // Evaluation are the passes for a program that reads weights which another one

@@ -132,6 +132,9 @@ func (f *folder) node(n *graph.Node, opset map[string]int) bool {
 		factor = foldWiden
 	}
 	limit := min(factor*bytes+foldFreeBytes, f.left)
+	if op.View && f.view(n, opset) {
+		return true
+	}
 	out, err := f.compute(n, opset, limit)
 	if err != nil {
 		return false // what is wrong with it is said when it runs, if it does
@@ -175,8 +178,24 @@ func setConstant(y *graph.Value, c *graph.Constant) {
 	y.Type = graph.Type{DType: c.DType, Shape: graph.Dims(c.Shape...)}
 }
 
-// compute runs a node on its constants, in a program of its own.
-func (f *folder) compute(n *graph.Node, opset map[string]int, limitBytes int) ([]*tensor.Tensor, error) {
+// view makes a constant of the output of a node that only gives its input another
+// shape: one that shape rules find.
+func (f *folder) view(n *graph.Node, opset map[string]int) bool {
+	g, _ := alone(n, opset)
+	if len(g.Outputs) != 1 || graph.InferTypes(g, f.ops) != nil {
+		return false
+	}
+	c := n.Inputs[0].Const
+	shape, ok := g.Outputs[0].Type.Shape.Static()
+	if !ok || shape.Len() != c.Shape.Len() || g.Outputs[0].Type.DType != c.DType || n.Outputs[0] == nil {
+		return false
+	}
+	setConstant(n.Outputs[0], &graph.Constant{DType: c.DType, Shape: shape, Data: c.Data, Strings: c.Strings})
+	return true
+}
+
+// alone is a graph of a node by itself, with the numbers of the outputs that it has.
+func alone(n *graph.Node, opset map[string]int) (*graph.Graph, []int) {
 	g := &graph.Graph{Opset: opset}
 	m := &graph.Node{Name: n.Name, Op: n.Op, Version: n.Version, Inputs: n.Inputs, Attrs: n.Attrs}
 	for range n.Outputs {
@@ -191,6 +210,12 @@ func (f *folder) compute(n *graph.Node, opset map[string]int, limitBytes int) ([
 		}
 	}
 	g.Nodes = []*graph.Node{m}
+	return g, at
+}
+
+// compute runs a node on its constants, in a program of its own.
+func (f *folder) compute(n *graph.Node, opset map[string]int, limitBytes int) ([]*tensor.Tensor, error) {
+	g, at := alone(n, opset)
 	prog, err := graph.Compile(g, graph.Options{Ops: f.ops, Pool: f.pool, MemoryLimitBytes: max(limitBytes, 1)})
 	if err != nil {
 		return nil, err

@@ -1,9 +1,9 @@
 package pass
 
 import (
+	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"tandem/graph"
 	"tandem/kernel"
@@ -16,15 +16,16 @@ import (
 // padding. Only where something else reads such a value are the channels moved back,
 // once; a Transpose that an exporter wrote to do the same is then none.
 // Weights are packed for the pool's processor.
-func ChannelsLast(p *kernel.Pool) graph.Pass {
+func ChannelsLast(p *kernel.Pool, packing Packing) graph.Pass {
+	packing = packing.orInMemory()
 	return graph.Pass{Name: "channels-last", Run: func(g *graph.Graph, ops *graph.Table) error {
 		if g.Opset[""] < 7 || !slices.ContainsFunc(g.Nodes, lowered) {
 			return nil
 		}
 		nodes := g.Nodes
 		l := &lowering{
-			b: graph.Extend(g, ops), pool: p, uses: g.Uses(), last: map[*graph.Value]*graph.Value{},
-			virtual: map[*graph.Value]bool{}, alias: map[*graph.Value]*graph.Value{}, packed: map[*graph.Value]*graph.Value{},
+			b: graph.Extend(g, ops), pool: p, packing: packing, uses: g.Uses(), last: map[*graph.Value]*graph.Value{},
+			virtual: map[*graph.Value]bool{}, alias: map[*graph.Value]*graph.Value{}, packed: map[packedConv]*graph.Value{},
 		}
 		g.Nodes = nil
 		for _, n := range nodes {
@@ -55,15 +56,16 @@ func ChannelsLast(p *kernel.Pool) graph.Pass {
 
 // lowering is the work of one ChannelsLast.
 type lowering struct {
-	b    *graph.Builder
-	pool *kernel.Pool
-	uses map[*graph.Value][]*graph.Node
+	b       *graph.Builder
+	pool    *kernel.Pool
+	packing Packing
+	uses    map[*graph.Value][]*graph.Node
 	// last are values with their channels last, by the value that it is of; virtual
 	// are those values of which nothing else has been computed yet.
 	last    map[*graph.Value]*graph.Value
 	virtual map[*graph.Value]bool
 	alias   map[*graph.Value]*graph.Value // what to read instead of a value
-	packed  map[*graph.Value]*graph.Value // weights
+	packed  map[packedConv]*graph.Value   // weights
 }
 
 // lowered reports whether n is a convolution that this pass lowers.
@@ -83,15 +85,6 @@ func lowered(n *graph.Node) bool {
 func fusable(n *graph.Node) bool {
 	name := n.Attrs.String("activation", "")
 	return name == "" || name == "Relu" || name == "Tanh" || name == "Sigmoid"
-}
-
-// byteConv reports whether the lowered form of QLinearConv computes n.
-func byteConv(n *graph.Node) bool {
-	x, w := n.Inputs[0], n.Inputs[3]
-	s := steps{w, n.Inputs[4], n.Inputs[5]}
-	one := func(i int) bool { return n.Inputs[i].Type.Shape.Len().Is(1) }
-	return imageLike(x) && len(w.Type.Shape) == len(x.Type.Shape) && s.known() && centred(s) && w.Const.Encoding == graph.Dense &&
-		one(1) && one(2) && one(6) && one(7) && isFloat32(n.Inputs[1]) && isFloat32(n.Inputs[6])
 }
 
 // imageLike reports whether v is a line or an image of float32 or of bytes.
@@ -152,7 +145,7 @@ func (l *lowering) lower(n *graph.Node) (bool, error) {
 		}
 		return true, l.conv(n)
 	}
-	if n.Op.Domain == "com.microsoft" && strings.HasPrefix(n.Op.Name, "QLinear") {
+	if n.Op.Domain == "com.microsoft" && (n.Op.Name == "QLinearAdd" || n.Op.Name == "QLinearMul") {
 		return l.combine(n), nil
 	}
 	if n.Op.Domain != "" || len(n.Inputs) == 0 || n.Inputs[0] == nil {
@@ -206,16 +199,14 @@ func binaryNames() []string {
 
 func (l *lowering) conv(n *graph.Node) error {
 	w := n.Inputs[1]
-	if l.packed[w] == nil {
-		t, err := w.Const.Tensor()
-		if err != nil {
-			return err
-		}
-		if l.packed[w], err = packConv(w, t, n.Attrs.Int("group", 1), l.pool.ISA()); err != nil {
+	key := packedConv{w, n.Attrs.Int("group", 1)}
+	if l.packed[key] == nil {
+		var err error
+		if l.packed[key], err = l.packConv(key); err != nil {
 			return err
 		}
 	}
-	in := []*graph.Value{l.lastOf(n.Inputs[0]), l.packed[w]}
+	in := []*graph.Value{l.lastOf(n.Inputs[0]), l.packed[key]}
 	if n.Input(2) != nil || n.Input(3) != nil {
 		in = append(in, n.Input(2))
 	}
@@ -226,49 +217,33 @@ func (l *lowering) conv(n *graph.Node) error {
 	return nil
 }
 
-// byteConv lowers a QLinearConv.
-func (l *lowering) byteConv(n *graph.Node) error {
-	w := n.Inputs[3]
-	if l.packed[w] == nil {
-		t, err := w.Const.Tensor()
-		if err != nil {
-			return err
-		}
-		oc, ic, kh, kw, groups := t.Dim(0), t.Dim(1), 1, t.Dim(2), n.Attrs.Int("group", 1)
-		if t.Rank() == 4 {
-			kh, kw = t.Dim(2), t.Dim(3)
-		}
-		data := tensor.AlignedBytes(kernel.PackedByteConvLen(oc, ic, kh, kw, groups, l.pool))
-		kernel.PackByteConv(l.pool, data, t.Bytes(), oc, ic, kh, kw, groups)
-		c := &graph.Constant{DType: t.DType(), Shape: t.Shape(), Encoding: graph.PanelBytes, Data: data}
-		l.packed[w] = &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}
-	}
-	in := slices.Clone(n.Inputs)
-	in[0], in[3] = l.lastOf(n.Inputs[0]), l.packed[w]
-	l.set(n.Outputs[0], l.b.Private("QLinearConvLast", n.Attrs, in...))
-	return nil
+// packedConv is a weight and the number of groups for which it is packed.
+type packedConv struct {
+	w      *graph.Value
+	groups int
 }
 
-// combine lowers the sum or product of two images of bytes.
-func (l *lowering) combine(n *graph.Node) bool {
-	a, b := n.Inputs[0], n.Inputs[3]
-	if !l.virtual[a] && !l.virtual[b] || !imageLike(a) || !sameShape(a, b) {
-		return false
+func (l *lowering) packConv(key packedConv) (*graph.Value, error) {
+	w, groups, isa := key.w, key.groups, l.pool.ISA()
+	t, err := w.Const.Tensor()
+	if err != nil {
+		return nil, err
 	}
-	in := slices.Clone(n.Inputs)
-	in[0], in[3] = l.lastOf(a), l.lastOf(b)
-	l.set(n.Outputs[0], l.b.Node(n.Op, 1, n.Attrs, in...)[0])
-	return true
-}
-
-func packConv(w *graph.Value, t *tensor.Tensor, groups int, isa kernel.ISA) (*graph.Value, error) {
 	oc, ic, kh, kw := t.Dim(0), t.Dim(1), 1, t.Dim(2)
 	if t.Rank() == 4 {
 		kh, kw = t.Dim(2), t.Dim(3)
 	}
-	packed := tensor.New(tensor.Float32, kernel.ConvLastLen(oc, ic, kh, kw, groups, isa))
-	kernel.PackConvLast(packed.F32(), t.F32(), oc, ic, kh, kw, groups, isa)
-	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelConv, Data: packed.Bytes()}
+	name := fmt.Sprintf("%s.packed.%d", w.Name, groups)
+	if w.Const.DType != tensor.Float32 {
+		return l.packByteConv(key, name, t, kh, kw)
+	}
+	data, err := l.packing(name, 4*kernel.ConvLastLen(oc, ic, kh, kw, groups, isa), func(dst []byte) {
+		kernel.PackConvLast(floats(dst), t.F32(), oc, ic, kh, kw, groups, isa)
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelConv, Data: data}
 	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
 }
 

@@ -50,7 +50,7 @@ func TestChannelsLast(t *testing.T) {
 	b.Output(b.node("m", "MatMul", to, b.floats("v", 2, 2)))
 	b.Output(b.node("s", "Softmax", b.node("sum", "Add", d, b.floats("f", 2, 1, 1))))
 	b.Output(a)
-	check(t, b.G, pass.ChannelsLast(p), `
+	check(t, b.G, pass.ChannelsLast(p, nil), `
 ToLast = tandem.ToLast(x)
 ConvLast = tandem.ConvLast(ToLast, w.packed)
 Relu = Relu(ConvLast)

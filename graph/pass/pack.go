@@ -12,9 +12,10 @@ import (
 // Pack rewrites constant right-hand matrices into the panels that the matrix
 // kernel of this processor reads, once instead of in every run. Which inputs those
 // are, the operators tell.
-func Pack(p *kernel.Pool) graph.Pass {
+func Pack(p *kernel.Pool, packing Packing) graph.Pass {
+	packing = packing.orInMemory()
 	return graph.Pass{Name: "pack", Run: func(g *graph.Graph, ops *graph.Table) error {
-		packed := map[packing]*graph.Value{}
+		packed := map[panelOf]*graph.Value{}
 		for _, n := range g.Nodes {
 			op, err := ops.Of(g, n)
 			if err != nil || op.Panels == nil {
@@ -25,9 +26,9 @@ func Pack(p *kernel.Pool) graph.Pass {
 				if w == nil || w.Const == nil || w.Const.Encoding != graph.Dense {
 					continue
 				}
-				key := packing{w, panel.Transposed}
+				key := panelOf{w, panel.Transposed}
 				if packed[key] == nil {
-					if packed[key], err = packMatrix(w, key.trans, p); err != nil {
+					if packed[key], err = packMatrix(p, key, packing); err != nil {
 						return err
 					}
 				}
@@ -38,24 +39,34 @@ func Pack(p *kernel.Pool) graph.Pass {
 	}}
 }
 
-type packing struct {
+// panelOf is a weight and the way in which it is packed.
+type panelOf struct {
 	w     *graph.Value
 	trans bool
 }
 
 // packMatrix packs a matrix of floats or of bytes; others stay as they are.
-func packMatrix(w *graph.Value, trans bool, p *kernel.Pool) (*graph.Value, error) {
-	switch w.Const.DType {
+func packMatrix(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
+	switch panel.w.Const.DType {
 	case tensor.Float32:
-		return packPanels(w, trans, p.ISA())
+		return packPanels(p, panel, packing)
 	case tensor.Int8, tensor.Uint8:
-		return packBytes(w, trans, p)
+		return packBytes(p, panel, packing)
 	}
-	return w, nil
+	return panel.w, nil
 }
 
-// packPanels packs a matrix, or the matrices of which w is a list, one by one.
-func packPanels(w *graph.Value, trans bool, isa kernel.ISA) (*graph.Value, error) {
+// key is the name under which the packed weight is kept.
+func (p panelOf) key() string {
+	if p.trans {
+		return p.w.Name + ".packed.transposed"
+	}
+	return p.w.Name + ".packed"
+}
+
+// packPanels packs a matrix, or the matrices of which a weight is a list, one by one.
+func packPanels(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
+	w := panel.w
 	t, err := w.Const.Tensor()
 	if err != nil {
 		return nil, err
@@ -69,30 +80,43 @@ func packPanels(w *graph.Value, trans bool, isa kernel.ISA) (*graph.Value, error
 		count = t.Dim(0)
 	}
 	k, n := t.Dim(rank-2), ld
-	if trans {
+	if panel.trans {
 		k, n = n, k
 	}
-	size := kernel.PackedLen(k, n, isa)
-	data := tensor.AlignedBytes(4 * count * size)
-	dst := unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(data))), len(data)/4)
-	for i := range count {
-		kernel.PackB(dst[i*size:], t.F32()[i*k*n:], k, n, ld, trans, isa)
+	size := kernel.PackedLen(k, n, p.ISA())
+	data, err := packing(panel.key(), 4*count*size, func(dst []byte) {
+		for i := range count {
+			kernel.PackB(floats(dst)[i*size:], t.F32()[i*k*n:], k, n, ld, panel.trans, p.ISA())
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelB, Data: data}
 	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
 }
 
-func packBytes(w *graph.Value, trans bool, p *kernel.Pool) (*graph.Value, error) {
+// floats are bytes as float32s.
+func floats(b []byte) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
+}
+
+func packBytes(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
+	w := panel.w
 	t, err := w.Const.Tensor()
 	if err != nil {
 		return nil, err
 	}
 	k, n := t.Dim(0), t.Dim(1)
-	if trans {
+	if panel.trans {
 		k, n = n, k
 	}
-	data := tensor.AlignedBytes(kernel.PackedByteLen(k, n, p))
-	kernel.PackBytes(p, data, t.Bytes(), t.DType() == tensor.Int8, k, n, trans)
+	data, err := packing(panel.key(), kernel.PackedByteLen(k, n, p), func(dst []byte) {
+		kernel.PackBytes(p, dst, t.Bytes(), t.DType() == tensor.Int8, k, n, panel.trans)
+	})
+	if err != nil {
+		return nil, err
+	}
 	c := &graph.Constant{DType: t.DType(), Shape: t.Shape(), Encoding: graph.PanelBytes, Data: data}
 	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
 }

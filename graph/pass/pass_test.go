@@ -131,7 +131,7 @@ func TestPack(t *testing.T) {
 	y = b.node("z", "Gemm", y, w)
 	b.Output(b.node("u", "Gemm", y, x)) // not a constant
 	b.G.Nodes[2].Attrs = graph.Attrs{"transB": int64(1)}
-	check(t, b.G, pass.Pack(p), `
+	check(t, b.G, pass.Pack(p, nil), `
 y = Gemm(x, w.packed)
 z = Gemm(y, w.packed)
 u = Gemm(z, x)
@@ -160,7 +160,7 @@ func TestPackRecurrent(t *testing.T) {
 	if b.Err() != nil {
 		t.Fatal(b.Err())
 	}
-	if err := pass.Pack(p).Run(b.G, b.Ops); err != nil {
+	if err := pass.Pack(p, nil).Run(b.G, b.Ops); err != nil {
 		t.Fatal(err)
 	}
 	first, second := b.G.Nodes[0].Inputs, b.G.Nodes[1].Inputs

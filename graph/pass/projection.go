@@ -11,10 +11,17 @@ import (
 )
 
 // Packing returns the bytes of a packed weight of that name and size: those that
-// were kept from an earlier start, or new ones (zero) that fill has written.
+// were kept from an earlier start, or new ones (zero) that fill has written. Nil packs
+// anew at every start.
 type Packing func(name string, size int, fill func(dst []byte)) ([]byte, error)
 
-// inMemory packs anew at every start.
+func (p Packing) orInMemory() Packing {
+	if p == nil {
+		return inMemory
+	}
+	return p
+}
+
 func inMemory(_ string, size int, fill func([]byte)) ([]byte, error) {
 	data := tensor.AlignedBytes(size)
 	fill(data)
@@ -29,9 +36,7 @@ var (
 // Projections lowers products with constant matrices of float32, dense or in blocks, to
 // Projection on packed weights, with the bias that follows.
 func Projections(p *kernel.Pool, packing Packing) graph.Pass {
-	if packing == nil {
-		packing = inMemory
-	}
+	packing = packing.orInMemory()
 	return graph.Pass{Name: "projections", Run: func(g *graph.Graph, _ *graph.Table) error {
 		packed := map[*graph.Value]*graph.Value{}
 		for _, n := range g.Nodes {

@@ -73,6 +73,7 @@ type Deployment struct {
 	QueuedRequests int       `json:"queued_requests"`
 	QueuedRows     int       `json:"queued_rows"`
 	MemoryBytes    int64     `json:"memory_bytes"`
+	Language       bool      `json:"language,omitempty"` // it generates text
 	Failure        string    `json:"failure,omitempty"`
 }
 

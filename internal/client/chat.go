@@ -19,7 +19,7 @@ type ChatRequest struct {
 	MaxTokens   int            `json:"max_tokens,omitempty"`
 	Temperature *float64       `json:"temperature,omitempty"`
 	TopP        *float64       `json:"top_p,omitempty"`
-	TopK        int            `json:"top_k,omitempty"`
+	TopK        *int           `json:"top_k,omitempty"`
 	Seed        *uint64        `json:"seed,omitempty"`
 	Arguments   map[string]any `json:"chat_template_kwargs,omitempty"`
 	Stream      bool           `json:"stream"`

@@ -7,7 +7,7 @@ var zhLanguage = [...]entry{
 	{"Ask this and end. Without it: a conversation, a message a line.", "只问这一句就结束。不给时：进行对话，每行一条消息。"},
 	{"What the model is told before the conversation.", "对话开始前给模型的说明。"},
 	{"Most tokens of an answer. Without it: what the context has room for.", "回答最多的词元数。不给时：上下文容得下多少就多少。"},
-	{"How freely the model chooses; 0 is the most probable token always.", "模型选词的自由程度；0 表示总取最可能的词元。"},
+	{"How freely the model chooses; 0 is the most probable token always. Without it, and the two below: as the model's files recommend.", "模型选词的自由程度；0 表示总取最可能的词元。此项与下面两项不给时：按模型文件的建议。"},
 	{"Choose among the most probable tokens that together have this probability.", "只在合计达到这一概率的最可能词元中选择。"},
 	{"Choose among so many of the most probable tokens; 0 is all.", "只在这么多个最可能的词元中选择；0 表示全部。"},
 	{"Repeat what was drawn with this seed.", "用此种子重现抽样结果。"},

@@ -29,7 +29,7 @@ type deployment struct {
 
 func (d *deployment) status(s State) Status {
 	requests, rows := d.queue.depth()
-	return Status{Target: d.target, State: s, QueuedRequests: requests, QueuedRows: rows, MemoryBytes: d.bytes}
+	return Status{Target: d.target, State: s, QueuedRequests: requests, QueuedRows: rows, MemoryBytes: d.bytes, Language: d.language != nil}
 }
 
 // Prepared is a version that is loaded and warm but does not serve yet, so that a

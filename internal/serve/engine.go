@@ -239,6 +239,7 @@ type Status struct {
 	QueuedRequests int
 	QueuedRows     int
 	MemoryBytes    int64
+	Language       bool  // it generates text
 	Failure        error // of StateFailed
 }
 

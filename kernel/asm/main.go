@@ -22,7 +22,7 @@ var families = []struct {
 	{"bytetile", writeByteTiles},
 	{"bytes", writeBytes},
 	{"panel", writePanels},
-	{"panelpair", writePanelPairs},
+	{"slab", writeSlabs},
 	{"quantize", writeQuantize},
 	{"gate", writeGates},
 	{"patches", writePatches},

@@ -65,21 +65,11 @@ type panelWriter struct {
 	*vectorWriter
 	panelFormat
 	height int
-	second bool // what is written now reads the second panel of a pair
-}
-
-// at addresses a panel.
-func (p *panelWriter) at(base reg.Register, disp int) operand.Mem {
-	m := mem(base, disp)
-	if p.second {
-		m.Index, m.Scale = pairSize, 1
-	}
-	return m
 }
 
 func writePanels(w *writer) {
 	for _, f := range panelFormats {
-		(&panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: f, height: 12}).write()
+		(&panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: f, height: 6}).write()
 		(&panelWriter{vectorWriter: &vectorWriter{w, 8, "AVX2"}, panelFormat: f, height: 3}).write()
 	}
 }
@@ -235,12 +225,12 @@ func (p *panelWriter) superScales() {
 
 // loadSuper widens the super-scales that lie at a group's head.
 func (p *panelWriter) loadSuper(head reg.Register) {
-	p.do(x86.VCVTPH2PS(p.at(head, 0), p.reg(pvSuper)))
+	p.do(x86.VCVTPH2PS(mem(head, 0), p.reg(pvSuper)))
 	if p.high == 2 && p.up() > 0 {
 		p.do(x86.VMULPS(p.float(1.0/4), p.reg(pvSuper), p.reg(pvSuper)))
 	}
 	if p.mins {
-		p.do(x86.VCVTPH2PS(p.at(head, 32), p.reg(pvSuperMin)))
+		p.do(x86.VCVTPH2PS(mem(head, 32), p.reg(pvSuperMin)))
 	}
 }
 
@@ -268,17 +258,13 @@ func (p *panelWriter) block(rows, half int) {
 		p.scaled(rows, half)
 	}
 	if !p.narrow() {
-		p.prefetch(rows, half)
+		p.prefetch(half)
 	}
 }
 
-// prefetch touches lines ahead: as many as the block has; for more rows half as
-// many, since weights are then read from memory for two calls or more.
-func (p *panelWriter) prefetch(rows, half int) {
+// prefetch touches as many lines ahead as the block has.
+func (p *panelWriter) prefetch(half int) {
 	lines := (p.pairBytes()*p.pairs + p.head + 64*p.pairs - 1) / 64 / p.pairs
-	if rows > 4 {
-		lines = (lines + 1) / 2
-	}
 	for i := half * lines / 2; i < (half+1)*lines/2; i++ {
 		p.do(x86.PREFETCHT0(mem(pnlAhead, 64*i)))
 	}
@@ -346,13 +332,13 @@ func (p *panelWriter) quadAVX2(rows, half, q int, w reg.VecPhysical) {
 // codes brings the codes of four columns of 16 rows into w.
 func (p *panelWriter) codes(half, q int, w reg.VecPhysical) {
 	if p.wide {
-		p.do(x86.VMOVUPS(p.at(pnlW, half*512+q*64), w))
+		p.do(x86.VMOVUPS(mem(pnlW, half*512+q*64), w))
 		if p.narrow() { // as signed numbers
 			p.do(x86.VXORPS(p.constant(0x80808080), w, w))
 		}
 		return
 	}
-	low := p.at(pnlW, q*64)
+	low := mem(pnlW, q*64)
 	// How far the bits of this half of each byte are moved to the left.
 	shift := p.up() - 4*half
 	p.shifted(low, shift, w)
@@ -363,9 +349,9 @@ func (p *panelWriter) codes(half, q int, w reg.VecPhysical) {
 	}
 	switch p.high {
 	case 1:
-		p.plane(p.at(pnlW, 512+half*64), 4-q, 0x10101010, w)
+		p.plane(mem(pnlW, 512+half*64), 4-q, 0x10101010, w)
 	case 2:
-		p.plane(p.at(pnlW, 512+half*128+q/4*64), 4+p.up()-2*(q%4), 0x30303030<<p.up(), w)
+		p.plane(mem(pnlW, 512+half*128+q/4*64), 4+p.up()-2*(q%4), 0x30303030<<p.up(), w)
 	}
 }
 
@@ -420,21 +406,21 @@ func (p *panelWriter) loadScale(half, part int) {
 	s, at := p.reg(pvScale), p.scales()
 	switch {
 	case p.tiny:
-		p.do(x86.VCVTPH2PS(p.at(from, at+32*half), s))
+		p.do(x86.VCVTPH2PS(mem(from, at+32*half), s))
 		if p.up() > 0 {
 			p.do(x86.VMULPS(p.float(1.0/16), s, s))
 		}
 		return
 	case p.split:
-		p.do(x86.VPMOVSXBD(p.at(from, at+32*half+16*part), s))
+		p.do(x86.VPMOVSXBD(mem(from, at+32*half+16*part), s))
 	default:
-		p.do(x86.VPMOVZXBD(p.at(from, at+32*half), s))
+		p.do(x86.VPMOVZXBD(mem(from, at+32*half), s))
 	}
 	p.do(x86.VCVTDQ2PS(s, s))
 	p.do(x86.VMULPS(p.reg(pvSuper), s, s))
 	if p.mins {
 		m := p.reg(pvMin)
-		p.do(x86.VPMOVZXBD(p.at(from, at+32*half+16), m))
+		p.do(x86.VPMOVZXBD(mem(from, at+32*half+16), m))
 		p.do(x86.VCVTDQ2PS(m, m))
 		p.do(x86.VMULPS(p.reg(pvSuperMin), m, m))
 	}

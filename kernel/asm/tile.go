@@ -122,7 +122,7 @@ func (t *tileWriter) write() {
 	}{{argA, regA[0]}, {argB, regB}, {argC, regC}, {argRS, regRS}, {argKS, regKS}, {argBS, regBS}, {argCS, regCS}, {argK, regK}} {
 		t.do(x86.MOVQ(t.arg(p.offset), p.r))
 	}
-	if t.lanes == 16 && !t.half() {
+	if t.lanes == 16 {
 		t.do(x86.MOVQ(t.arg(argAhead), regAhead))
 	}
 	if t.lanes == 16 {
@@ -348,8 +348,12 @@ func (t *tileWriter) step(rows int) {
 	for h := range t.halves {
 		t.loadB(h)
 	}
-	if t.lanes == 16 && !t.half() {
-		for h := range t.halves {
+	if t.lanes == 16 {
+		lines := t.halves
+		if t.half() {
+			lines = 1
+		}
+		for h := range lines {
 			t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regAhead, Scale: 1, Disp: 64 * h}))
 		}
 	}

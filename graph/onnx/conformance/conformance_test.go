@@ -28,8 +28,9 @@ func options(t *testing.T) conformance.Options {
 // documents list.
 func TestSuite(t *testing.T) {
 	for _, suite := range []struct{ env, known string }{
-		{"ONNX_CASES", "conformance.md"},               // the files that onnx 1.22 carries
-		{"ONNX_CASES_NEWEST", "conformance-newest.md"}, // the node cases that bench/onnx_cases.py writes
+		{"ONNX_CASES", "conformance.md"},                // the files that onnx 1.22 carries
+		{"ONNX_CASES_NEWEST", "conformance-newest.md"},  // the node cases that bench/onnx_cases.py writes
+		{"MICROSOFT_CASES", "conformance-microsoft.md"}, // those of bench/microsoft_cases.py
 	} {
 		t.Run(suite.known, func(t *testing.T) {
 			dir := os.Getenv(suite.env)

@@ -16,6 +16,7 @@ type deployment struct {
 	QueuedRequests int         `json:"queued_requests"`
 	QueuedRows     int         `json:"queued_rows"`
 	MemoryBytes    int64       `json:"memory_bytes"`
+	Language       bool        `json:"language,omitempty"` // it generates text, by /v1
 	Failure        string      `json:"failure,omitempty"`
 }
 
@@ -31,7 +32,7 @@ func (s *Service) withState(t tenant.ID, all []registry.Deployment) []deployment
 	for i, d := range all {
 		out[i] = deployment{Deployment: d, State: stateAbsent}
 		if st, ok := byTarget[serve.Target{Tenant: t, Model: d.Model, Version: d.Version}]; ok {
-			out[i].State, out[i].MemoryBytes = st.State, st.MemoryBytes
+			out[i].State, out[i].MemoryBytes, out[i].Language = st.State, st.MemoryBytes, st.Language
 			out[i].QueuedRequests, out[i].QueuedRows = st.QueuedRequests, st.QueuedRows
 			if st.Failure != nil {
 				out[i].Failure = fault.From(st.Failure, "").(*fault.Error).Message()

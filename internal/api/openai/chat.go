@@ -122,7 +122,7 @@ func (s *Service) newChat(q *request, lease *serve.Lease) (*chat, []llm.Request,
 	}
 	requests := make([]llm.Request, q.n)
 	for i := range requests {
-		requests[i] = q.requestOf(prompt, alternatives, i)
+		requests[i] = q.requestOf(lease.Sampling(), prompt, alternatives, i)
 	}
 	return c, requests, check(lease, requests, "messages")
 }

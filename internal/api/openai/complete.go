@@ -99,7 +99,7 @@ func (s *Service) newCompletion(q *request, lease *serve.Lease) (*completion, []
 	var requests []llm.Request
 	for _, prompt := range prompts {
 		for i := range q.n {
-			requests = append(requests, q.requestOf(prompt, top, i))
+			requests = append(requests, q.requestOf(lease.Sampling(), prompt, top, i))
 		}
 	}
 	c := &completion{

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -393,6 +394,24 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestRecommendedSampling: what a request leaves open is as the model recommends.
+func TestRecommendedSampling(t *testing.T) {
+	recommended := llm.Sampling{Temperature: 0.6, TopP: 0.9, TopK: 20, Repetition: 1.1}
+	for fields, want := range map[string]llm.Sampling{
+		``:                                  {Temperature: 0.6, TopP: 0.9, TopK: 20, Repetition: 1.1, Logprobs: -1},
+		`,"temperature":0,"top_k":-1`:       {TopP: 0.9, Repetition: 1.1, Logprobs: -1},
+		`,"top_p":1,"repetition_penalty":1`: {Temperature: 0.6, TopP: 1, TopK: 20, Repetition: 1, Logprobs: -1},
+	} {
+		q, err := readRequest(httptest.NewRequest("POST", "/", strings.NewReader(`{"model":"m","prompt":"p"`+fields+`}`)), Completions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := q.requestOf(recommended, []int{1}, -1, 0).Sampling; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %+v, expected %+v", fields, got, want)
+		}
+	}
+}
+
 // FuzzBody: no body makes the server fail.
 func FuzzBody(f *testing.F) {
 	for _, s := range []string{with("completions", "", ""), with("chat/completions", "", ""), `{"prompt":[[1]],"stop":[""],"logit_bias":{"1":1e39}}`, "[[[["} {
@@ -414,6 +433,6 @@ func FuzzBody(f *testing.F) {
 		if chat {
 			_, _ = q.messages()
 		}
-		q.requestOf([]int{1}, -1, 0)
+		q.requestOf(llm.Sampling{}, []int{1}, -1, 0)
 	})
 }

@@ -9,18 +9,20 @@ import (
 	"tandem/llm"
 )
 
-// requestOf is what a model is asked for one prompt; the seed of answer i of several
-// follows from that of the first.
-func (q *request) requestOf(prompt []int, logprobs, i int) llm.Request {
-	s := llm.Sampling{Temperature: 1, TopP: 1, Bias: q.bias, Logprobs: logprobs}
+// requestOf is what a model is asked for one prompt. What the request leaves open is as
+// the model's files recommend; the seed of answer i of several follows from that of the
+// first.
+func (q *request) requestOf(recommended llm.Sampling, prompt []int, logprobs, i int) llm.Request {
+	s := recommended
+	s.Bias, s.Logprobs = q.bias, logprobs
 	set(&s.Temperature, q.sampling.temperature)
 	set(&s.TopP, q.sampling.topP)
 	set(&s.MinP, q.sampling.minP)
 	set(&s.Presence, q.sampling.presence)
 	set(&s.Frequency, q.sampling.frequency)
 	set(&s.Repetition, q.sampling.repetition)
-	if k := q.sampling.topK; k != nil && *k > 0 {
-		s.TopK = *k
+	if k := q.sampling.topK; k != nil {
+		s.TopK = max(*k, 0)
 	}
 	if q.seed != nil {
 		s.Seed = uint64(*q.seed) + uint64(i)

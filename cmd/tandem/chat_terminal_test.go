@@ -1,0 +1,132 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// terminalPair opens a terminal: what a person has, and what the program has.
+func terminalPair(t *testing.T) (person, program *os.File) {
+	t.Helper()
+	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Skip("NOT TESTED ON A TERMINAL: ", err)
+	}
+	t.Cleanup(func() { person.Close() })
+	raw, err := person.SyscallConn() // Fd would end deadlines
+	if err != nil {
+		t.Fatal(err)
+	}
+	var number int
+	var ioctl error
+	if err := raw.Control(func(fd uintptr) {
+		if ioctl = unix.IoctlSetPointerInt(int(fd), unix.TIOCSPTLCK, 0); ioctl == nil {
+			number, ioctl = unix.IoctlGetInt(int(fd), unix.TIOCGPTN)
+		}
+		if ioctl == nil {
+			ioctl = unix.IoctlSetWinsize(int(fd), unix.TIOCSWINSZ, &unix.Winsize{Row: 24, Col: 80})
+		}
+	}); err != nil || ioctl != nil {
+		t.Fatal(err, ioctl)
+	}
+	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return person, program
+}
+
+// typist types on a terminal and reads what appears.
+type typist struct {
+	t        *testing.T
+	terminal *os.File
+	unread   string
+}
+
+func (p *typist) types(keys string) {
+	p.t.Helper()
+	if _, err := p.terminal.WriteString(keys); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// sees reads up to a text, and returns what came before it.
+func (p *typist) sees(text string) string {
+	p.t.Helper()
+	var b [256]byte
+	for {
+		if before, after, found := strings.Cut(p.unread, text); found {
+			p.unread = after
+			return before
+		}
+		if err := p.terminal.SetReadDeadline(time.Now().Add(60 * time.Second)); err != nil {
+			p.t.Fatal(err)
+		}
+		n, err := p.terminal.Read(b[:])
+		if err != nil {
+			p.t.Fatalf("waiting for %q: %v after %q", text, err, p.unread)
+		}
+		p.unread += string(b[:n])
+		if before, after, asked := strings.Cut(p.unread, whereIsTheCursor); asked {
+			p.unread = before + after
+			p.types("\x1b[1;1R")
+		}
+	}
+}
+
+// whereIsTheCursor is a question that terminals answer themselves.
+const whereIsTheCursor = "\x1b[6n"
+
+// TestChatOnATerminal: lines are edited and called back, Ctrl-C stops an answer and not
+// the conversation, Ctrl-D ends it.
+func TestChatOnATerminal(t *testing.T) {
+	dir := t.TempDir()
+	storyTeller(t, filepath.Join(dir, "stories.gguf"))
+	person, program := terminalPair(t)
+	// Nothing that this model finds improbable ends an answer soon.
+	cmd := exec.Command(os.Args[0], "chat", "stories.gguf", "--temperature", "20", "--seed", "1", "--threads", "1")
+	cmd.Env = append(os.Environ(), asProgram+"=1", "TERM=xterm", "LANG=C", "HOME="+dir)
+	cmd.Dir, cmd.Stdin, cmd.Stdout, cmd.Stderr = dir, program, program, program
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	program.Close()
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // an end that was seen is no matter
+	const left, backspace, up, interrupt, end = "\x1b[D", "\x7f", "\x1b[A", "\x03", "\x04"
+	p := &typist{t: t, terminal: person}
+	p.sees("> ")
+	p.types("Once upon a tome" + left + left + backspace + "i\r")
+	p.sees("\n")
+	var some [1]byte
+	if _, err := person.Read(some[:]); err != nil { // the answer has begun
+		t.Fatal(err)
+	}
+	p.types(interrupt)
+	p.sees(" tokens, ")
+	p.sees("> ")
+	p.types("a line taken back" + interrupt)
+	p.sees("> ")
+	p.types("/history\r")
+	p.sees("user: Once upon a time\r\n")
+	p.sees("assistant: ")
+	p.sees("> ")
+	p.types(up + "\r")
+	p.sees("user: Once upon a time\r\n")
+	p.sees("assistant: ")
+	p.sees("> ")
+	p.types(end)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v after %q", err, p.unread)
+	}
+}

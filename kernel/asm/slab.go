@@ -1,0 +1,398 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+	"github.com/mmcloughlin/avo/x86"
+)
+
+// Two panels at a time with six rows: an activation is loaded once for two products.
+// With one panel the loads are as many as the products and their scaling, and the
+// processor, which can do two of each in a cycle, keeps up with neither.
+//
+// A call goes over a slab of 256 columns for all rows, so that weights stay in the
+// first cache; what has been summed waits in memory for the next slab. Codes of less
+// than a byte are unpacked to a tile of bytes first, by expand.
+
+// Offsets in kernel.slabArgs.
+const (
+	slabW, slabSize, slabA, slabAS       = 0, 8, 16, 24
+	slabSums, slabCount, slabRows        = 32, 40, 48
+	slabAhead, slabAheadSize, slabStage  = 56, 64, 72
+	slabMask, slabY, slabYS, slabYStep   = 76, 80, 88, 96
+	slabBias, slabAdd, slabAddS, slabMul = 104, 112, 120, 128
+	slabMulStep                          = 136
+)
+
+// Bits of slabStage.
+const stageFirst, stageLast = 1, 2
+
+// aheadCalls is the number of groups of rows that share the prefetching of the next slab.
+const aheadCalls = 3
+
+// slabPairs is the number of pairs of blocks in a slab.
+const slabPairs = 4
+
+// slabForm is what the rows are multiplied with: pairs of blocks of codes of a byte,
+// then their scales.
+type slabForm struct {
+	name        string
+	halves      bool // scales in f16, as panels of Q8_0 have them; else in f32
+	mins, split bool // as in panelFormat
+	ahead       int  // cache lines that the next slab has for a pair of blocks, at most
+}
+
+var slabForms = []slabForm{
+	{name: "slabQ80", halves: true, ahead: 17},
+	{name: "slabPlain", ahead: 9},
+	{name: "slabMins", mins: true, ahead: 12},
+	{name: "slabSplit", split: true, ahead: 14},
+}
+
+func writeSlabs(w *writer) {
+	for _, f := range slabForms {
+		p := &panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: panelFormat{wide: true, mins: f.mins, split: f.split}, height: 2 * slabHeight}
+		(&slabWriter{p, f}).write()
+	}
+	for _, f := range panelFormats {
+		if !f.wide {
+			(&panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: f, height: 2 * slabHeight}).expand()
+		}
+	}
+}
+
+// slabHeight is the number of rows that are multiplied at a time.
+const slabHeight = 6
+
+// slabWriter uses the registers of a panelWriter: row i of panel h accumulates where
+// that has row 6h+i. While products are added the registers of scales are free.
+type slabWriter struct {
+	*panelWriter
+	form slabForm
+}
+
+var (
+	slabPairSize, slabAheadStep = reg.R14, reg.R10
+	slabTmp, slabLeft           = reg.R15, reg.RDX
+)
+
+// pairSize is the distance from a pair of blocks to the next.
+func (p *slabWriter) pairSize() int { return 1024 + p.scaleBytes() }
+
+func (p *slabWriter) scaleBytes() int {
+	switch {
+	case p.form.halves:
+		return 64
+	case p.mins || p.split:
+		return 256
+	}
+	return 128
+}
+
+// at addresses panel h.
+func (p *slabWriter) at(h, disp int) operand.Mem {
+	m := mem(pnlW, disp)
+	if h == 1 {
+		m.Index, m.Scale = slabPairSize, 1
+	}
+	return m
+}
+
+func (p *slabWriter) weight(panel int) reg.VecPhysical {
+	return p.reg([]int{pvWeight, pvScale}[panel])
+}
+
+func (p *slabWriter) write() {
+	name := p.form.name + p.suffix
+	p.function(name, "func(args *byte)", name+" multiplies a slab of two panels of 16 weight rows; see slabArgs.")
+	p.do(x86.MOVQ(p.param("args"), pnlArgs))
+	p.arguments([]argument{{slabAS, pnlAS}, {slabAhead, pnlAhead}, {slabAheadSize, slabAheadStep}, {slabSize, slabPairSize}})
+	p.do(x86.MOVL(mem(pnlArgs, slabMask), slabTmp.As32()))
+	p.do(x86.KMOVW(slabTmp.As32(), reg.K1))
+	p.do(x86.SHRL(operand.U8(16), slabTmp.As32()))
+	p.do(x86.KMOVW(slabTmp.As32(), reg.K2))
+	p.do(x86.MOVQ(operand.U32(aheadCalls), slabLeft))
+	p.label("more")
+	p.do(x86.MOVQ(mem(pnlArgs, slabRows), slabTmp))
+	p.do(x86.CMPQ(slabTmp, operand.U8(2*slabHeight)))
+	p.do(x86.JG(to(fmt.Sprintf("rows%d", slabHeight))))
+	p.do(x86.CMPQ(slabTmp, operand.U8(slabHeight)))
+	p.do(x86.JLE(to("rest")))
+	p.do(x86.INCQ(slabTmp)) // two groups alike end it
+	p.do(x86.SHRQ(operand.U8(1), slabTmp))
+	p.label("rest")
+	for rows := slabHeight; rows >= 1; rows-- {
+		p.do(x86.CMPQ(slabTmp, operand.U8(rows)))
+		p.do(x86.JE(to(fmt.Sprintf("rows%d", rows))))
+	}
+	p.do(x86.VZEROUPPER())
+	p.do(x86.RET())
+	for rows := slabHeight; rows >= 1; rows-- {
+		p.variant(rows)
+	}
+}
+
+type argument struct {
+	offset int
+	r      reg.Register
+}
+
+func (p *slabWriter) arguments(list []argument) {
+	for _, a := range list {
+		p.do(x86.MOVQ(mem(pnlArgs, a.offset), a.r))
+	}
+}
+
+func (p *slabWriter) variant(rows int) {
+	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
+	p.label(l(""))
+	p.arguments([]argument{{slabW, pnlW}, {slabA, regA[0]}, {slabSums, pnlY}, {slabCount, pnlPairs}})
+	if rows > 3 {
+		p.do(x86.LEAQ(operand.Mem{Base: regA[0], Index: pnlAS, Scale: 2}, regA[1]))
+		p.do(x86.ADDQ(pnlAS, regA[1]))
+	}
+	p.sums(rows)
+	p.label(l("pair"))
+	for half := range 2 {
+		p.block(rows, half)
+	}
+	p.do(x86.ADDQ(operand.U32(p.pairSize()), pnlW))
+	for i := range (rows + 2) / 3 {
+		p.do(x86.ADDQ(operand.U32(2*recBytes), regA[i]))
+	}
+	p.do(x86.DECQ(pnlPairs))
+	p.do(x86.JNZ(to(l("pair"))))
+	p.do(x86.TESTL(operand.U32(stageLast), mem(pnlArgs, slabStage)))
+	p.do(x86.JNZ(to(l("finish"))))
+	for h := range 2 {
+		for i := range rows {
+			p.do(x86.VMOVUPS(p.sum(slabHeight*h+i), mem(pnlY, 128*i+64*h)))
+		}
+	}
+	p.do(x86.JMP(to(l("next"))))
+	p.label(l("finish"))
+	for h := range 2 {
+		p.finish(rows, h)
+	}
+	p.label(l("next"))
+	p.next(rows)
+}
+
+// sums begin with nothing, or with what the slabs before gave.
+func (p *slabWriter) sums(rows int) {
+	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
+	p.do(x86.TESTL(operand.U32(stageFirst), mem(pnlArgs, slabStage)))
+	p.do(x86.JNZ(to(l("first"))))
+	for h := range 2 {
+		for i := range rows {
+			p.do(x86.VMOVUPS(mem(pnlY, 128*i+64*h), p.sum(slabHeight*h+i)))
+		}
+	}
+	p.do(x86.JMP(to(l("pair"))))
+	p.label(l("first"))
+	for h := range 2 {
+		for i := range rows {
+			p.clear(p.sum(slabHeight*h + i))
+		}
+	}
+}
+
+func (p *slabWriter) block(rows, half int) {
+	parts, quads := 1, 8
+	if p.split {
+		parts, quads = 2, 4
+	}
+	for part := range parts {
+		p.begin(rows, half, part)
+		for q := range quads {
+			p.quad(rows, half, part*quads+q)
+		}
+		for h := range 2 {
+			p.scaled(rows, half, part, h)
+		}
+	}
+	lines := p.lines()
+	for i := half * lines / 2; i < (half+1)*lines/2; i++ {
+		second := mem(pnlAhead, 64*i)
+		second.Index, second.Scale = slabAheadStep, 1
+		p.do(x86.PREFETCHT0(mem(pnlAhead, 64*i)))
+		p.do(x86.PREFETCHT0(second))
+	}
+	if half == 1 {
+		p.do(x86.ADDQ(operand.U32(64*lines), pnlAhead))
+	}
+}
+
+// lines are those of each panel that are fetched with a pair of blocks.
+func (p *slabWriter) lines() int { return (p.form.ahead + aheadCalls - 1) / aheadCalls }
+
+func (p *slabWriter) begin(rows, half, part int) {
+	disp := recStart
+	if p.split {
+		disp = recLow + part*(recHigh-recLow)
+	}
+	for h := range 2 {
+		for i := range rows {
+			if p.mins {
+				p.clear(p.dot(slabHeight*h + i))
+			} else {
+				p.do(x86.VPBROADCASTD(activation(i, half, disp), p.dot(slabHeight*h+i)))
+			}
+		}
+	}
+}
+
+func (p *slabWriter) quad(rows, half, q int) {
+	for h := range 2 {
+		p.do(x86.VMOVUPS(p.at(h, half*512+q*64), p.weight(h)))
+	}
+	for i := range rows {
+		a := p.reg([]int{pvMin, pvTmp}[i%2])
+		p.do(x86.VPBROADCASTD(activation(i, half, 4*q), a))
+		for h := range 2 {
+			p.do(x86.VPDPBUSD(a, p.weight(h), p.dot(slabHeight*h+i)))
+		}
+	}
+}
+
+// scaled adds the integer sums, times both scales, and takes the offsets off.
+func (p *slabWriter) scaled(rows, half, part, h int) {
+	switch {
+	case p.form.halves:
+		p.do(x86.VCVTPH2PS(p.at(h, 1024+32*half), p.reg(pvScale)))
+	case p.split:
+		p.do(x86.VMOVUPS(p.at(h, 1024+128*half+64*part), p.reg(pvScale)))
+	default:
+		p.do(x86.VMOVUPS(p.at(h, 1024+64*half), p.reg(pvScale)))
+	}
+	if p.mins {
+		p.do(x86.VMOVUPS(p.at(h, 1024+128+64*half), p.reg(pvMin)))
+	}
+	for i := range rows {
+		d, t, sum := p.dot(slabHeight*h+i), p.reg([]int{pvTmp, pvOther}[i%2]), p.sum(slabHeight*h+i)
+		p.do(x86.VCVTDQ2PS(d, d))
+		p.do(x86.VMULPS_BCST(activation(i, half, recScale), p.reg(pvScale), t))
+		p.do(x86.VFMADD231PS(t, d, sum))
+		if p.mins {
+			p.do(x86.VFNMADD231PS_BCST(activation(i, half, recSum), p.reg(pvMin), sum))
+		}
+	}
+}
+
+// finish adds, multiplies and stores as the kernel of one panel does.
+func (p *slabWriter) finish(rows, h int) {
+	l := func(what string) string { return fmt.Sprintf("rows%d%s%d", rows, what, h) }
+	mask := []reg.Register{reg.K1, reg.K2}[h]
+	load := func(m operand.Mem) { p.do(x86.VMOVUPS_Z(m, mask, zmm[30])) }
+	given := func(pointer int, otherwise string) {
+		p.do(x86.MOVQ(mem(pnlArgs, pointer), slabTmp))
+		p.do(x86.TESTQ(slabTmp, slabTmp))
+		p.do(x86.JZ(to(l(otherwise))))
+	}
+	given(slabBias, "unbiased")
+	load(mem(slabTmp, 64*h))
+	for i := range rows {
+		p.do(x86.VADDPS(zmm[30], p.sum(slabHeight*h+i), p.sum(slabHeight*h+i)))
+	}
+	p.label(l("unbiased"))
+	given(slabMul, "ungated")
+	if h == 1 {
+		p.do(x86.ADDQ(mem(pnlArgs, slabMulStep), slabTmp))
+	}
+	for i := range rows {
+		p.do(x86.VMULPS(mem(slabTmp, 64*i), p.sum(slabHeight*h+i), p.sum(slabHeight*h+i)))
+	}
+	p.label(l("ungated"))
+	given(slabAdd, "store")
+	p.do(x86.MOVQ(mem(pnlArgs, slabAddS), regA[0]))
+	for i := range rows {
+		load(mem(slabTmp, 64*h))
+		p.do(x86.VADDPS(zmm[30], p.sum(slabHeight*h+i), p.sum(slabHeight*h+i)))
+		p.do(x86.ADDQ(regA[0], slabTmp))
+	}
+	p.label(l("store"))
+	p.arguments([]argument{{slabY, slabTmp}, {slabYS, regA[0]}})
+	if h == 1 {
+		p.do(x86.ADDQ(mem(pnlArgs, slabYStep), slabTmp))
+	}
+	for i := range rows {
+		p.do(x86.VMOVUPS(p.sum(slabHeight*h+i), mask, mem(slabTmp, 0)))
+		p.do(x86.ADDQ(regA[0], slabTmp))
+	}
+}
+
+// next goes on with the rows that follow: where they lie is kept in the arguments.
+// After some groups of rows the next slab has been fetched, and then the next rows are.
+func (p *slabWriter) next(rows int) {
+	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
+	for _, a := range []struct{ pointer, step int }{{slabA, slabAS}, {slabY, slabYS}, {slabAdd, slabAddS}} {
+		p.do(x86.MOVQ(mem(pnlArgs, a.pointer), slabTmp))
+		p.do(x86.TESTQ(slabTmp, slabTmp))
+		p.do(x86.JZ(to(l(fmt.Sprintf("without%d", a.pointer)))))
+		p.do(x86.IMUL3Q(operand.U8(rows), mem(pnlArgs, a.step), slabTmp))
+		p.do(x86.ADDQ(slabTmp, mem(pnlArgs, a.pointer)))
+		p.label(l(fmt.Sprintf("without%d", a.pointer)))
+	}
+	p.do(x86.CMPQ(mem(pnlArgs, slabMul), operand.U8(0)))
+	p.do(x86.JE(to(l("without"))))
+	p.do(x86.ADDQ(operand.U32(64*rows), mem(pnlArgs, slabMul)))
+	p.label(l("without"))
+	p.do(x86.ADDQ(operand.U32(128*rows), mem(pnlArgs, slabSums)))
+	p.do(x86.SUBQ(operand.U8(rows), mem(pnlArgs, slabRows)))
+	p.do(x86.DECQ(slabLeft))
+	p.do(x86.JG(to("more")))
+	p.do(x86.MOVQ(mem(pnlArgs, slabA), pnlAhead))
+	p.do(x86.IMUL3Q(operand.U8(slabHeight), pnlAS, slabTmp))
+	p.do(x86.ADDQ(slabTmp, pnlAhead))
+	p.do(x86.MOVQ(operand.U32(64*slabPairs*p.lines()), slabAheadStep))
+	p.do(x86.JMP(to("more")))
+}
+
+// expand writes the kernel that unpacks pairs of blocks of a panel to bytes and
+// float32, as the forms of tiles have them.
+func (p *panelWriter) expand() {
+	name := "expand" + p.name[:2] + p.name[3:] + p.suffix
+	p.function(name, "func(tile, panel *byte, pairs int)", name+" unpacks pairs of blocks of a panel: codes of a byte, scales in float32.")
+	p.load("tile", pnlY)
+	p.load("panel", pnlW)
+	p.load("pairs", pnlPairs)
+	p.do(x86.VMOVUPS(p.constant(p.lowMask()), p.reg(pvMask)))
+	if p.head > 0 {
+		p.loadSuper(pnlW)
+		p.do(x86.ADDQ(operand.U32(p.head), pnlW))
+	}
+	p.label("pair")
+	size := 1024
+	put := func(r int) {
+		p.do(x86.VMOVUPS(p.reg(r), mem(pnlY, size)))
+		size += 64
+	}
+	for half := range 2 {
+		for q := range 8 {
+			w := p.dot(half*8 + q)
+			p.codes(half, q, w)
+			p.do(x86.VMOVUPS(w, mem(pnlY, half*512+q*64)))
+		}
+	}
+	for half := range 2 {
+		p.loadScale(half, 0)
+		put(pvScale)
+		if p.split {
+			p.loadScale(half, 1)
+			put(pvScale)
+		}
+	}
+	for half := range 2 {
+		if p.mins {
+			p.loadScale(half, 0)
+			put(pvMin)
+		}
+	}
+	p.do(x86.ADDQ(operand.U32(p.pairBytes()), pnlW))
+	p.do(x86.ADDQ(operand.U32(size), pnlY))
+	p.do(x86.DECQ(pnlPairs))
+	p.do(x86.JNZ(to("pair")))
+	p.done()
+}
