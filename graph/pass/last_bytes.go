@@ -47,7 +47,6 @@ func (l *lowering) combine(n *graph.Node) bool {
 	return true
 }
 
-
 // packByteConv packs the weights t of a QLinearConv with a window of kh × kw.
 func (l *lowering) packByteConv(key packedConv, name string, t *tensor.Tensor, kh, kw int) (*graph.Value, error) {
 	oc, ic := t.Dim(0), t.Dim(1)
