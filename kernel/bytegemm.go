@@ -57,6 +57,7 @@ type byteRun struct {
 	tiles     []byte // of the workers: sums that become bytes
 	byRow     bool
 	preparing bool
+	stop      <-chan struct{}
 }
 
 const (
@@ -123,7 +124,7 @@ func (g *ByteGemm) Run(p *Pool, scratch []byte) {
 			g.rowSums[i] = -g.rowSums[i]
 		}
 	}
-	g.preparing = false
+	g.preparing, g.stop = false, p.stop
 	units, work := ceilDiv(g.N, g.cols), g.cols*max(g.M, g.tileShape.rows)
 	if g.byRow {
 		units, work = ceilDiv(g.M, g.tileShape.rows), g.tileShape.rows*g.N
@@ -207,7 +208,7 @@ func (g *ByteGemm) chunk(lo, hi, worker int) {
 	if step*g.K*g.size > blockBytes {
 		step /= 2
 	}
-	for n := n0; n < n1; n += step {
+	for n := n0; n < n1 && !ended(g.stop); n += step {
 		s.b = g.Packed[n/g.cols*s.panel:]
 		s.run(m0, m1, n, min(n+step, n1))
 	}
