@@ -1,7 +1,9 @@
 package data
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 
@@ -223,3 +225,14 @@ func (d *Dataset) Close() error {
 	}
 	return d.source.Close()
 }
+
+// own makes Close free another source too.
+func (d *Dataset) own(other io.Closer) { d.source = joined{d.source, other} }
+
+// joined is a source that owns another.
+type joined struct {
+	blocks
+	other io.Closer
+}
+
+func (j joined) Close() error { return errors.Join(j.blocks.Close(), j.other.Close()) }

@@ -71,10 +71,12 @@ func DefaultMissing() []string {
 //	CSV, JSONL, Parquet  a column for each of the file's; in a folder, its files
 //	                     in the order of their names
 //	IDX                  "image" and "label": see OpenIDX
-//	images               a folder or zip with a folder of pictures for each class:
-//	                     "image", the picture's file; "label"; and "file", its name
-//	tokens               a file of uint16 numbers, .bin or .tokens, or text, whose bytes
-//	                     are the tokens: "tokens", int64 [n,Window+1]
+//	images               a folder or zip with a folder of pictures for each class, or
+//	                     such folders in "train" and "test" or "val": "image", the
+//	                     picture's file; "label"; and "file", its name
+//	tokens               a file of numbers of 2 bytes, .u16, .bin or .tokens, or of
+//	                     4, .u32; or text, whose bytes are the tokens: "tokens",
+//	                     int64 [n,Window+1]
 //
 // A row that is wrong stops it, with file, line, column and what to do. Both
 // datasets have the same fields. There is no test set if neither TestPath nor Split
@@ -98,6 +100,10 @@ func Open(ctx context.Context, path string, opt Options) (train, test *Dataset, 
 		return openTable(ctx, path, opt)
 	case FormatIDX:
 		return OpenIDX(os.DirFS(path))
+	case FormatImages:
+		return openPictures(ctx, path, opt)
+	case FormatTokens:
+		return openTokens(ctx, path, opt)
 	}
 	return nil, nil, fault.New(openOp, fault.Invalid, "there is no format %.40q of data", format).
 		Try("use csv, jsonl, parquet, idx, images or tokens")
@@ -158,9 +164,7 @@ func recogniseFile(path string) (string, error) {
 	switch filepath.Ext(name) {
 	case ".zip":
 		return FormatImages, nil
-	case ".bin", ".tokens":
-		return FormatTokens, nil
-	case ".txt":
+	case ".bin", ".tokens", ".u16", ".u32", ".txt":
 		return FormatTokens, nil
 	}
 	f, err := rows.Recognise(path)

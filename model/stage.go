@@ -46,6 +46,7 @@ type StageFiles struct {
 // The kinds of stages that Stages knows.
 const (
 	KindImage = "image" // processor.Image: pixels to floats
+	KindRows  = "rows"  // processor.Rows: typed columns to floats
 	KindGraph = "graph" // an ONNX graph
 	// KindLanguage is a model that generates text, a stage on its own: its file is a
 	// GGUF file or a config.json. Package llm opens it; Open does not.
@@ -57,11 +58,14 @@ const (
 const (
 	ImageInput  = "image"
 	ImageOutput = "pixels"
+	// RowsOutput is the name of the floats that a rows stage gives. What it takes is
+	// named for the columns.
+	RowsOutput = "features"
 )
 
 // Stages lists the kinds of stages that Tandem knows. A caller may add its own.
 func Stages() []StageKind {
-	return []StageKind{{KindImage, openImage}, {KindGraph, openGraph}}
+	return []StageKind{{KindImage, openImage}, {KindRows, openRows}, {KindGraph, openGraph}}
 }
 
 func openImage(f StageFiles) (*Stage, error) {
@@ -86,6 +90,32 @@ func imageStage(p *processor.Image) *Stage {
 		Inputs:  []TensorSpec{{ImageInput, tensor.Uint8.String(), []int{-1, p.Height, p.Width, p.Channels}}},
 		Outputs: []TensorSpec{{ImageOutput, tensor.Float32.String(), []int{-1, p.Channels, p.Height, p.Width}}},
 	}
+}
+
+func openRows(f StageFiles) (*Stage, error) {
+	p := new(processor.Rows)
+	if err := json.Unmarshal(f.Data, p); err != nil {
+		return nil, fault.Wrap(err, "model.open", fault.Invalid, "%s", f.Spec.File)
+	}
+	s := rowsStage(p)
+	s.Run = func(_ context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		out := tensor.New(tensor.Float32, in[0].Len(), p.Features())
+		if err := p.Encode(out, in); err != nil {
+			return nil, err
+		}
+		return []*tensor.Tensor{out}, nil
+	}
+	return s, nil
+}
+
+// rowsStage has the specs of p's stage, and no Run.
+func rowsStage(p *processor.Rows) *Stage {
+	s := &Stage{Outputs: []TensorSpec{{RowsOutput, tensor.Float32.String(), []int{-1, p.Features()}}}}
+	for i := range p.Columns {
+		c := &p.Columns[i]
+		s.Inputs = append(s.Inputs, TensorSpec{c.Name, c.DType().String(), []int{-1}})
+	}
+	return s
 }
 
 func openGraph(f StageFiles) (*Stage, error) {

@@ -19,6 +19,7 @@ import (
 // Names of the files that Write makes.
 const (
 	ImageFile   = "image.json"
+	RowsFile    = "rows.json"
 	GraphFile   = "model.onnx"
 	WeightsFile = "weights.bin"
 )
@@ -33,8 +34,12 @@ type Artifact struct {
 	// Batch tells that rows are independent: see Signature.
 	Batch bool
 
-	Image *processor.Image // nil: the graph takes the caller's tensors
-	Graph *graph.Graph     // with the types of inputs and outputs known
+	// What turns inputs into the graph's, one of these; none: the graph takes the
+	// caller's tensors.
+	Image *processor.Image
+	Rows  *processor.Rows
+
+	Graph *graph.Graph // with the types of inputs and outputs known
 }
 
 // stages are the artifact's stages without Run, and their specs.
@@ -45,6 +50,9 @@ func (a Artifact) stages() ([]*Stage, []StageSpec) {
 	)
 	if a.Image != nil {
 		stages, specs = append(stages, imageStage(a.Image)), append(specs, StageSpec{KindImage, ImageFile})
+	}
+	if a.Rows != nil {
+		stages, specs = append(stages, rowsStage(a.Rows)), append(specs, StageSpec{KindRows, RowsFile})
 	}
 	return append(stages, graphStage(a.Graph)), append(specs, StageSpec{KindGraph, GraphFile})
 }
@@ -91,14 +99,12 @@ func Write(dir string, a Artifact) (Digest, error) {
 // fill writes the files and the manifest into the directory tmp.
 func (a Artifact) fill(tmp string, m *Manifest) error {
 	if a.Image != nil {
-		if err := a.Image.Validate(); err != nil {
+		if err := writeProcessor(filepath.Join(tmp, ImageFile), a.Image); err != nil {
 			return err
 		}
-		data, err := json.Marshal(a.Image)
-		if err != nil {
-			return err
-		}
-		if err := writeFile(filepath.Join(tmp, ImageFile), append(data, '\n')); err != nil {
+	}
+	if a.Rows != nil {
+		if err := writeProcessor(filepath.Join(tmp, RowsFile), a.Rows); err != nil {
 			return err
 		}
 	}
@@ -119,6 +125,18 @@ func (a Artifact) fill(tmp string, m *Manifest) error {
 		return err
 	}
 	return syncDir(tmp)
+}
+
+// writeProcessor writes a processor's parameters, if they are valid.
+func writeProcessor(path string, p interface{ Validate() error }) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	data, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append(data, '\n'))
 }
 
 // list enters every file of the directory into the manifest.

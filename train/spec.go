@@ -25,12 +25,6 @@ type Spec struct {
 	given *setting.Node // what was written, and where; nil for a spec in Go
 }
 
-// DataSpec says where the examples are.
-type DataSpec struct {
-	Path      string `yaml:"path" help:"a folder or a file of examples, or the name of a built-in set"`
-	LimitRows int    `yaml:"limit_rows" limit:"[0,)" help:"use only the first examples of the training and of the test set; 0: all"`
-}
-
 // TrainSpec says how to train.
 type TrainSpec struct {
 	Epochs          int           `yaml:"epochs" limit:"[1,1000000]" help:"passes over the training set"`
@@ -208,6 +202,7 @@ func (s *Spec) FillDefaults() {
 	setDefault(&t.TopK, 5)
 	setDefault(&t.Optimizer.Name, "adam")
 	setDefault(&t.Schedule.Name, "cosine")
+	s.Data.setDefaults()
 	t.Optimizer.setDefaults()
 	if t.Schedule.Name == "plateau" {
 		setDefault(&t.Schedule.Patience, 2)

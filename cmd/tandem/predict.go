@@ -24,7 +24,7 @@ const maxInputBytes = 1 << 30
 // predictCmd is `tandem predict`.
 type predictCmd struct {
 	Model   string   `arg:"" placeholder:"NAME[:VERSION]|PATH" help:"Model that serves, directory of a run or of a model, or an .onnx file."`
-	Input   []string `help:"Pictures (PNG, JPEG, GIF), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
+	Input   []string `help:"Pictures (PNG, JPEG, GIF), rows (CSV, or a JSON object a line), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
 	Output  string   `help:"File for the answer; .npz if the input is. Without it: standard output." placeholder:"FILE"`
 	Top     int      `help:"How many labels to show for a picture." placeholder:"N" default:"3"`
 	Threads int      `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
@@ -86,10 +86,18 @@ func (c *predictCmd) to(a *app, print func(*app) error) (err error) {
 
 // answer runs the model on a request or on pictures.
 func (c *predictCmd) answer(ctx context.Context, a *app, t target, inputs [][]byte) error {
-	if trimmed := bytes.TrimLeft(inputs[0], " \t\r\n"); len(inputs) == 1 && bytes.HasPrefix(trimmed, []byte("{")) {
+	if len(inputs) == 1 && isRequest(inputs[0]) {
 		return t.requestJSON(ctx, a, inputs[0])
 	}
-	err := c.pictures(ctx, a, t, inputs)
+	m, err := t.manifest()
+	if err != nil {
+		return err
+	}
+	if takesRows(m) {
+		err = c.rows(ctx, a, t, m, inputs)
+	} else {
+		err = c.pictures(ctx, a, t, m, inputs)
+	}
 	if t.local {
 		err = ownFault(err)
 	}
@@ -215,11 +223,7 @@ type scored struct {
 }
 
 // pictures decodes, runs and prints.
-func (c *predictCmd) pictures(ctx context.Context, a *app, t target, inputs [][]byte) error {
-	m, err := t.manifest()
-	if err != nil {
-		return err
-	}
+func (c *predictCmd) pictures(ctx context.Context, a *app, t target, m *model.Manifest, inputs [][]byte) error {
 	image, err := t.image(m)
 	if err != nil {
 		return err

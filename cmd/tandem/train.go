@@ -3,10 +3,12 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"time"
 	"unicode"
@@ -16,6 +18,7 @@ import (
 	"tandem/graph/op"
 	"tandem/internal/setting"
 	"tandem/kernel"
+	"tandem/model"
 	"tandem/train"
 )
 
@@ -27,7 +30,7 @@ type trainCmd struct {
 	Task         *string  `setting:"task" help:"What it is to do, such as classify." placeholder:"NAME"`
 	Data         *string  `setting:"data.path" help:"Folder of examples, or the name of a built-in set (mnist)." placeholder:"PATH"`
 	Name         *string  `setting:"name" help:"Name of the run." placeholder:"NAME"`
-	From         *string  `setting:"from.model" help:"Model to start from: an .onnx file, or the directory of a run or of a model." placeholder:"PATH"`
+	From         *string  `setting:"from.model" help:"Model to start from: an .onnx file, the directory of a run or of a model, or a model on the server." placeholder:"PATH|NAME[:VERSION]"`
 	Epochs       *int     `setting:"train.epochs" help:"Passes over the training set." placeholder:"N"`
 	BatchRows    *int     `setting:"train.batch_rows" help:"Examples of one step." placeholder:"N"`
 	Seed         *uint64  `setting:"train.seed" help:"Seed: the same one gives the same weights." placeholder:"N"`
@@ -36,6 +39,8 @@ type trainCmd struct {
 	LimitRows    *int     `setting:"data.limit_rows" help:"Use only the first N examples for training and for testing: for a quick look." placeholder:"N"`
 	Set          []string `sep:"none" help:"Any setting by its key, such as train.clip_norm=1; as often as needed. --explain lists the keys." placeholder:"KEY=VALUE"`
 
+	Memory *byteSize `help:"Memory that examples may take, such as 512MiB; the result does not depend on it. Without it: 2GiB." placeholder:"SIZE"`
+
 	Out     string `help:"Directory of the run. Without it: runs/NAME-TIME." placeholder:"DIR"`
 	Resume  bool   `help:"Go on with the run in --out, from its last checkpoint."`
 	Threads int    `help:"Threads that compute; the result does not depend on it. Without it: all processors." placeholder:"N"`
@@ -43,7 +48,7 @@ type trainCmd struct {
 }
 
 // Run trains a model.
-func (c *trainCmd) Run(ctx context.Context, a *app) error {
+func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Explain {
 		return c.explain(a)
 	}
@@ -71,25 +76,63 @@ func (c *trainCmd) Run(ctx context.Context, a *app) error {
 			return fault.New("tandem.train", fault.Conflict, "%s holds a run already", out).Try("add --resume to go on with it, or choose another --out")
 		}
 	}
+	if err := a.fetchStart(ctx, &spec, out); err != nil {
+		return err
+	}
+	limit := c.memoryLimit(&spec)
 	p, err := f.Prepare(ctx, spec, op.Default())
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, p.Train.Close()) }()
 	a.say("Run %s: %s examples to train on, %s to test with, %d threads (%s)", out, a.msg.Count(p.Train.Len()), a.msg.Count(p.Test.Len()), threads, kernel.Detect())
-	record, err := a.train(ctx, p, spec, out, threads, c.Resume)
+	record, err := a.train(ctx, p, spec, out, threads, c.Resume, limit)
 	if err != nil {
 		return err
 	}
 	return a.trained(record, out)
 }
 
+// fetchStart brings the model to start from into the run's directory, where it stays, if
+// spec names one on the server.
+func (a *app) fetchStart(ctx context.Context, spec *train.Spec, out string) error {
+	name := spec.From.Model
+	if name == "" || isPath(name) {
+		return nil
+	}
+	dir := filepath.Join(out, "from")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.From(err, "tandem.train")
+	}
+	m, _, err := a.fetch(ctx, name, dir)
+	if err != nil {
+		return err
+	}
+	spec.From.Model = dir
+	return fault.From(os.WriteFile(filepath.Join(dir, model.ManifestFile), m.Encode(), 0o644), "tandem.train")
+}
+
+// memoryLimit is what the run may take besides its examples, in bytes. Of --memory the
+// examples may have half.
+func (c *trainCmd) memoryLimit(spec *train.Spec) int64 {
+	if c.Memory == nil {
+		return defaultMemoryBytes()
+	}
+	half := int64(*c.Memory) / 2
+	debug.SetMemoryLimit(int64(*c.Memory))
+	spec.Data.MemoryBytes = max(half, 1) // 0 would be the default
+	return half
+}
+
+func defaultMemoryBytes() int64 { return int64(memoryShare * float64(machineMemoryBytes())) }
+
 // train runs the job with its progress on show.
-func (a *app) train(ctx context.Context, p *train.Problem, spec train.Spec, out string, threads int, resume bool) (*train.Record, error) {
+func (a *app) train(ctx context.Context, p *train.Problem, spec train.Spec, out string, threads int, resume bool, memoryBytes int64) (*train.Record, error) {
 	pool := kernel.NewPool(threads, kernel.Detect())
 	defer pool.Close()
 	view := newProgress(a)
 	defer view.close()
-	return train.Run(ctx, p, spec, out, train.Options{Ops: op.Default(), Pool: pool, Resume: resume, Progress: view.update, MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes()))})
+	return train.Run(ctx, p, spec, out, train.Options{Ops: op.Default(), Pool: pool, Resume: resume, Progress: view.update, MemoryLimitBytes: memoryBytes})
 }
 
 // trained says how a run ended and what to do with it.

@@ -125,7 +125,7 @@ func (c *csvScanner) row() bool {
 		case c.eof && c.start == c.end:
 			c.err = io.EOF
 		case c.eof:
-			c.err = atLine(c.line+1, "a quote that is not closed").Try("close it, double quotes within a field, or set data.quotes: false")
+			c.err = atLine(c.line+1, "a quote that is not closed").Try("close it, double quotes within a field, or set data.quotes: no")
 		default:
 			c.err = c.fill()
 		}
@@ -141,7 +141,7 @@ func (c *csvScanner) fill() error {
 	}
 	if c.end == len(c.buf) {
 		if c.end >= maxRowBytes {
-			return atLine(c.line+1, "the row is longer than %d bytes", maxRowBytes).Try("check its quotes, or set data.quotes: false")
+			return atLine(c.line+1, "the row is longer than %d bytes", maxRowBytes).Try("check its quotes, or set data.quotes: no")
 		}
 		c.buf = append(c.buf, make([]byte, len(c.buf))...)
 	}
@@ -176,7 +176,7 @@ func (c *csvScanner) parse(text []byte) (used int, ok bool, err error) {
 		}
 		if i < len(text) && text[i] != c.sep && text[i] != '\n' {
 			return 0, false, atLine(c.line+1, "field %d goes on after its closing quote", len(c.fields)+1).
-				Try("double quotes within a field, or set data.quotes: false")
+				Try("double quotes within a field, or set data.quotes: no")
 		}
 		if i == len(text) && (!c.eof || len(text) == 0) {
 			return 0, false, nil

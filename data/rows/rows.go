@@ -74,7 +74,7 @@ type Options struct {
 type Reader struct {
 	path   string
 	format scanner
-	file   *os.File
+	file   *os.File  // nil if New made the reader
 	unzip  io.Closer // nil if the file isn't compressed
 }
 
@@ -114,27 +114,44 @@ func (r *Reader) open(opt Options) (err error) {
 	if opt.Format == "" {
 		opt.Format = recognise(name, text)
 	}
-	switch opt.Format {
-	case Parquet:
-		if in != io.Reader(r.file) {
-			return fault.New("rows.open", fault.Unsupported, "it is a compressed Parquet file").Try("unpack it: Parquet compresses within")
-		}
-		r.format, err = newParquet(r.file)
+	if opt.Format != Parquet {
+		r.format, err = newText(text, opt)
 		return err
-	case CSV, JSONL:
-	default:
-		return fault.New("rows.open", fault.Invalid, "there is no format %.40q of rows", string(opt.Format)).Try("use csv, jsonl or parquet")
+	}
+	if in != io.Reader(r.file) {
+		return fault.New("rows.open", fault.Unsupported, "it is a compressed Parquet file").Try("unpack it: Parquet compresses within")
+	}
+	r.format, err = newParquet(r.file)
+	return err
+}
+
+// New reads rows of CSV or JSONL from r. name is what errors call it, and tells the
+// format if opt doesn't.
+func New(name string, r io.Reader, opt Options) (*Reader, error) {
+	text := bufio.NewReaderSize(r, sniffBytes)
+	if opt.Format == "" {
+		opt.Format = recognise(strings.ToLower(name), text)
+	}
+	f, err := newText(text, opt)
+	if err != nil {
+		return nil, locate(name, err)
+	}
+	return &Reader{path: name, format: f}, nil
+}
+
+// newText reads text in either format.
+func newText(text *bufio.Reader, opt Options) (scanner, error) {
+	if opt.Format != CSV && opt.Format != JSONL {
+		return nil, fault.New("rows.open", fault.Invalid, "there is no format %.40q of rows of text", string(opt.Format)).Try("use csv or jsonl")
 	}
 	decoded, err := decode(text, opt.Encoding)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if opt.Format == JSONL {
-		r.format = newJSON(decoded)
-		return nil
+		return newJSON(decoded), nil
 	}
-	r.format, err = newCSV(decoded, opt)
-	return err
+	return newCSV(decoded, opt)
 }
 
 // unpack gives what a compressed file holds, and the name that it would have.
@@ -200,6 +217,9 @@ func (r *Reader) Close() error {
 	}
 	if r.unzip != nil {
 		_ = r.unzip.Close() // what it reports, reading has reported
+	}
+	if r.file == nil {
+		return nil
 	}
 	return fault.From(r.file.Close(), "rows.close")
 }

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strconv"
+
+	"tandem/data/rows"
+	"tandem/fault"
+	"tandem/internal/client"
+	"tandem/model"
+	"tandem/processor"
+	"tandem/tensor"
+)
+
+// predictRows is how many rows are sent at once.
+const predictRows = 1000
+
+// isRequest reports whether an input is a request of the Open Inference Protocol.
+func isRequest(input []byte) bool {
+	var request struct {
+		Inputs json.RawMessage `json:"inputs"`
+	}
+	text := bytes.TrimLeft(input, " \t\r\n")
+	if !bytes.HasPrefix(text, []byte("{")) {
+		return false
+	}
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&request); err != nil {
+		return true // the server says what is wrong with it
+	}
+	return request.Inputs != nil
+}
+
+// takesRows reports whether a model takes typed columns.
+func takesRows(m *model.Manifest) bool {
+	return len(m.Stages) > 0 && m.Stages[0].Kind == model.KindRows
+}
+
+// rowAnswer is what a model says of a row.
+type rowAnswer struct {
+	Row         int      `json:"row"`
+	Label       string   `json:"label,omitempty"`
+	Probability *float64 `json:"probability,omitempty"`
+	Value       *float64 `json:"value,omitempty"`
+}
+
+// rows reads rows of columns, runs and prints an answer for each.
+func (c *predictCmd) rows(ctx context.Context, a *app, t target, m *model.Manifest, inputs [][]byte) error {
+	var want []processor.RowInput
+	for _, s := range m.Signature.Inputs {
+		want = append(want, processor.RowInput{Name: s.Name, DType: s.Type()})
+	}
+	var table [][]string
+	for i, data := range inputs {
+		r, err := rows.New(c.Input[i], bytes.NewReader(data), rows.Options{})
+		if err != nil {
+			return err
+		}
+		for row := 1; ; {
+			columns, err := processor.ReadRows(r, want, predictRows)
+			if err != nil {
+				return fault.Wrap(err, "tandem.predict", fault.KindOf(err), "%s", c.Input[i]).Try(fault.RemedyOf(err))
+			}
+			n := columns[0].Len()
+			if n == 0 {
+				break
+			}
+			answers, err := askRows(ctx, t, m, columns)
+			if err != nil {
+				return err
+			}
+			for k := range answers {
+				answers[k].Row = row + k
+				if a.json {
+					if err := a.emit(answers[k]); err != nil {
+						return err
+					}
+					continue
+				}
+				table = append(table, answers[k].cells())
+			}
+			row += n
+		}
+	}
+	if a.json {
+		return nil
+	}
+	if len(m.Labels) == 0 {
+		return a.table([]string{"ROW", "VALUE"}, table)
+	}
+	return a.table([]string{"ROW", "LABEL", "PROBABILITY"}, table)
+}
+
+func (r rowAnswer) cells() []string {
+	if r.Value != nil {
+		return []string{strconv.Itoa(r.Row), fmt.Sprintf("%g", float32(*r.Value))}
+	}
+	return []string{strconv.Itoa(r.Row), r.Label, strconv.FormatFloat(*r.Probability, 'f', 4, 64)}
+}
+
+// askRows runs the model on some rows.
+func askRows(ctx context.Context, t target, m *model.Manifest, columns []*tensor.Tensor) ([]rowAnswer, error) {
+	named := make([]client.Named, len(columns))
+	for i, s := range m.Signature.Inputs {
+		named[i] = client.Named{Name: s.Name, Tensor: columns[i]}
+	}
+	out, err := t.client.Infer(ctx, t.ref.name, t.ref.version, named)
+	if err != nil {
+		return nil, err
+	}
+	n := columns[0].Len()
+	if len(out) == 0 || out[0].Tensor.DType() != tensor.Float32 || out[0].Tensor.Rank() != 2 || out[0].Tensor.Dim(0) != n {
+		return nil, fault.New("tandem.predict", fault.Unsupported, "the model does not give a list of numbers for each row").
+			Try("send a request of the Open Inference Protocol in JSON, and read its outputs")
+	}
+	answers := make([]rowAnswer, n)
+	for i := range answers {
+		scores := out[0].Tensor.Rows(i, i+1).F32()
+		if len(m.Labels) == 0 {
+			v := float64(scores[0])
+			answers[i].Value = &v
+			continue
+		}
+		best := top(scores, m.Labels, 1)[0]
+		answers[i].Label, answers[i].Probability = best.Label, &best.Probability
+	}
+	return answers, nil
+}

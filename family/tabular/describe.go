@@ -1,0 +1,123 @@
+package tabular
+
+import (
+	"math"
+
+	"tandem/data"
+	"tandem/fault"
+	"tandem/processor"
+	"tandem/tensor"
+)
+
+// target is the column to predict.
+type target struct {
+	field     data.Field
+	mean, std float64 // of the training set, if it's a number
+}
+
+// moments are a column's, by Welford's method, in the order of the examples.
+type moments struct {
+	n, mean, squares float64
+	missing          int
+}
+
+func (m *moments) add(v float64) {
+	if math.IsNaN(v) {
+		m.missing++
+		return
+	}
+	m.n++
+	d := v - m.mean
+	m.mean += d / m.n
+	m.squares += d * (v - m.mean)
+}
+
+// deviation is 1 where values do not vary: there is nothing to scale.
+func (m *moments) deviation() float64 {
+	if m.n == 0 || m.squares <= 0 {
+		return 1
+	}
+	return math.Sqrt(m.squares / m.n)
+}
+
+// describe finds out how the columns become features: from the training set alone.
+func describe(m Model, trainSet, testSet *data.Dataset) (*processor.Rows, target, error) {
+	const op = "tabular.describe"
+	for _, name := range m.Ignore {
+		if _, ok := trainSet.Field(name); !ok {
+			return nil, target{}, fault.New(op, fault.NotFound, "model.ignore names column %q, which is not there", name).Try("check its spelling")
+		}
+	}
+	stats, err := measure(trainSet)
+	if err != nil {
+		return nil, target{}, err
+	}
+	held, err := measure(testSet)
+	if err != nil {
+		return nil, target{}, err
+	}
+	rows, t := &processor.Rows{}, target{}
+	for i, f := range trainSet.Fields() {
+		s := stats[i]
+		switch {
+		case f.Name == m.Target:
+			if n := s.missing + held[i].missing; n > 0 {
+				return nil, t, fault.New(op, fault.Invalid, "%d rows have no value of the target %q", n, m.Target).Try("take these rows out of the data")
+			}
+			t = target{f, s.mean, s.deviation()}
+			continue
+		case !m.seen(f.Name):
+			continue
+		case f.Kind == data.Text:
+			return nil, t, fault.New(op, fault.Unsupported, "column %q is text, which the network cannot see", f.Name).
+				Try("list it under model.ignore, or make it a category under data.columns")
+		case f.Kind == data.Category && len(f.Values) == 0:
+			return nil, t, fault.New(op, fault.Invalid, "column %q has no values", f.Name).Try("list it under model.ignore")
+		}
+		c := processor.RowColumn{Name: f.Name, Kind: f.Kind, Values: f.Values, Missing: s.missing > 0}
+		if f.DType == tensor.Float64 || f.Kind == data.Integer || f.Kind == data.Date {
+			c.Mean, c.Std = s.mean, s.deviation()
+		}
+		rows.Columns = append(rows.Columns, c)
+	}
+	return rows, t, rows.Validate()
+}
+
+// measure passes over the set once.
+func measure(d *data.Dataset) ([]moments, error) {
+	fields := d.Fields()
+	stats := make([]moments, len(fields))
+	err := d.Scan(func(part *data.Dataset) error {
+		for i, f := range fields {
+			values, _ := part.Column(f.Name)
+			stats[i].addAll(f, values)
+		}
+		return nil
+	})
+	return stats, err
+}
+
+func (m *moments) addAll(f data.Field, values *tensor.Tensor) {
+	switch f.DType {
+	case tensor.Float64:
+		for _, v := range tensor.Data[float64](values) {
+			m.add(v)
+		}
+	case tensor.Int64:
+		absent := int64(data.MissingInteger)
+		if f.Kind == data.Category || f.Kind == data.Boolean {
+			absent = data.MissingCode
+		}
+		unit := 1.0
+		if f.Kind == data.Date {
+			unit = 1e6 // as the processor takes them
+		}
+		for _, v := range values.I64() {
+			if v == absent {
+				m.missing++
+				continue
+			}
+			m.add(float64(v) / unit)
+		}
+	}
+}

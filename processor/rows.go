@@ -1,0 +1,243 @@
+package processor
+
+import (
+	"encoding/json"
+	"math"
+	"strings"
+
+	"tandem/data"
+	"tandem/fault"
+	"tandem/tensor"
+)
+
+const rowsOp = "processor.rows"
+
+// Limits of what a row becomes.
+const (
+	maxRowColumns  = 1 << 14
+	maxRowFeatures = 1 << 20
+)
+
+// Rows turns rows of typed columns into the tensor that a network takes: float32
+// [N,Features]. The features lie in the order of the columns:
+//
+//	number, date  (v - Mean) / Std in float64, rounded once; of one that is missing 0
+//	category      a 1 at the value's place and 0 elsewhere; of one that is missing,
+//	              or that training has not seen, all are 0
+//	boolean       as a category of false and true
+//
+// With Missing another feature follows, which is 1 where the value is missing. A
+// row's features depend on that row alone, so that training and serving give the
+// same bits.
+type Rows struct {
+	Columns []RowColumn `json:"columns"`
+}
+
+// RowColumn is a column that the network takes.
+type RowColumn struct {
+	Name    string    `json:"name"`
+	Kind    data.Kind `json:"kind"` // all but text
+	Mean    float64   `json:"mean,omitempty"`
+	Std     float64   `json:"std,omitempty"`
+	Values  []string  `json:"values,omitempty"` // of a category
+	Missing bool      `json:"missing,omitempty"`
+
+	codes map[string]int // of values
+}
+
+// number reports whether the column is one number.
+func (c *RowColumn) number() bool {
+	return c.Kind == data.Integer || c.Kind == data.Float || c.Kind == data.Date
+}
+
+// Features is how many numbers the column becomes.
+func (c *RowColumn) Features() int {
+	n := 1
+	switch {
+	case c.Kind == data.Boolean:
+		n = 2
+	case c.Kind == data.Category:
+		n = len(c.Values)
+	}
+	if c.Missing {
+		n++
+	}
+	return n
+}
+
+// DType is what serving takes the column as: text for categories and booleans,
+// float64 for numbers; dates are seconds since 1970.
+func (c *RowColumn) DType() tensor.DType {
+	if c.number() {
+		return tensor.Float64
+	}
+	return tensor.String
+}
+
+// Features is how many numbers a row becomes.
+func (r *Rows) Features() int {
+	n := 0
+	for i := range r.Columns {
+		n += r.Columns[i].Features()
+	}
+	return n
+}
+
+// Validate says what's wrong with the parameters, and prepares them for use.
+func (r *Rows) Validate() error {
+	bad := func(format string, args ...any) *fault.Error {
+		return fault.New(rowsOp, fault.Invalid, format, args...).Try("train the model anew")
+	}
+	if n := len(r.Columns); n < 1 || n > maxRowColumns {
+		return bad("rows of %d columns", n)
+	}
+	names := map[string]bool{}
+	for i := range r.Columns {
+		c := &r.Columns[i]
+		switch {
+		case c.Name == "" || names[c.Name]:
+			return bad("two columns are called %q, or one has no name", c.Name)
+		case c.number() && !(c.Std > 0 && !math.IsInf(c.Std, 0) && !math.IsInf(c.Mean, 0) && !math.IsNaN(c.Mean)):
+			return bad("column %q has the mean %v and the standard deviation %v", c.Name, c.Mean, c.Std)
+		case c.Kind == data.Category && len(c.Values) == 0:
+			return bad("category %q has no values", c.Name)
+		case !c.number() && c.Kind != data.Category && c.Kind != data.Boolean:
+			return bad("column %q is of the kind %.40q", c.Name, string(c.Kind))
+		}
+		names[c.Name] = true
+		c.codes = make(map[string]int, len(c.Values))
+		for k, v := range c.Values {
+			if _, ok := c.codes[v]; ok {
+				return bad("category %q has the value %.80q twice", c.Name, v)
+			}
+			c.codes[v] = k
+		}
+	}
+	if n := r.Features(); n > maxRowFeatures {
+		return fault.New(rowsOp, fault.TooLarge, "rows become %d numbers, at most %d", n, maxRowFeatures).
+			Try("leave out categories of many values")
+	}
+	return nil
+}
+
+// Encode fills dst, float32 [N,Features], with rows whose columns, [N] each, stand in
+// the order of Columns. Numbers come as float64 or int64; categories as texts, or as
+// the int64 codes of a dataset. Values that a dataset has for missing ones are missing.
+func (r *Rows) Encode(dst *tensor.Tensor, columns []*tensor.Tensor) error {
+	if len(columns) != len(r.Columns) {
+		return fault.New(rowsOp, fault.Invalid, "%d columns, not %d", len(columns), len(r.Columns))
+	}
+	n, width := columns[0].Len(), r.Features()
+	if dst.DType() != tensor.Float32 || dst.Rank() != 2 || dst.Dim(0) != n || dst.Dim(1) != width {
+		return fault.New(rowsOp, fault.Invalid, "destination %v, not float32[%dx%d]", dst, n, width)
+	}
+	out, at := dst.F32(), 0
+	clear(out)
+	for i := range r.Columns {
+		c := &r.Columns[i]
+		if columns[i].Rank() != 1 || columns[i].Dim(0) != n {
+			return fault.New(rowsOp, fault.Invalid, "column %q is %v, the first has %d rows", c.Name, columns[i], n).
+				Try("send one value of every column for each row")
+		}
+		if err := c.encode(out[at:], width, columns[i]); err != nil {
+			return err
+		}
+		at += c.Features()
+	}
+	return nil
+}
+
+// encode fills the column's features, which lie width apart from row to row.
+func (c *RowColumn) encode(out []float32, width int, values *tensor.Tensor) error {
+	last := c.Features() - 1
+	put := func(row int, v float64, code int) {
+		switch at := row * width; {
+		case c.number() && !math.IsNaN(v):
+			out[at] = float32((v - c.Mean) / c.Std)
+		case !c.number() && code >= 0:
+			out[at+code] = 1
+		case c.Missing && (c.number() || code == data.MissingCode):
+			out[at+last] = 1
+		}
+	}
+	classes := len(c.Values)
+	if c.Kind == data.Boolean {
+		classes = 2
+	}
+	switch d := values.DType(); {
+	case d == tensor.Float64 && c.number():
+		for i, v := range tensor.Data[float64](values) {
+			put(i, v, 0)
+		}
+	case d == tensor.Int64 && c.number():
+		for i, v := range values.I64() {
+			put(i, c.fromInteger(v), 0)
+		}
+	case d == tensor.Int64:
+		for i, v := range values.I64() {
+			if v < data.MissingCode || v >= int64(classes) {
+				return fault.New(rowsOp, fault.Invalid, "column %q has the code %d of %d classes", c.Name, v, classes)
+			}
+			put(i, 0, int(v))
+		}
+	case d == tensor.String && !c.number():
+		for i, v := range values.Strings() {
+			put(i, 0, c.code(v))
+		}
+	default:
+		return fault.New(rowsOp, fault.Invalid, "column %q is %v, it is of the kind %s", c.Name, values, string(c.Kind)).
+			Try("send numbers as FP64, and categories as BYTES")
+	}
+	return nil
+}
+
+// fromInteger is a whole number as a float; dates in seconds.
+func (c *RowColumn) fromInteger(v int64) float64 {
+	switch {
+	case v == data.MissingInteger:
+		return math.NaN()
+	case c.Kind == data.Date:
+		return float64(v) / 1e6
+	}
+	return float64(v)
+}
+
+// unseen is the code of a value that training has not seen.
+const unseen = -2
+
+// code is the place of a category's value.
+func (c *RowColumn) code(v string) int {
+	if v == "" {
+		return data.MissingCode
+	}
+	if c.Kind == data.Category {
+		if k, ok := c.codes[v]; ok {
+			return k
+		}
+		return unseen
+	}
+	switch strings.ToLower(v) {
+	case "true", "yes", "1":
+		return 1
+	case "false", "no", "0":
+		return 0
+	}
+	return unseen
+}
+
+// UnmarshalJSON is strict: a key that's unknown is refused, and so are parameters
+// that aren't valid.
+func (r *Rows) UnmarshalJSON(text []byte) error {
+	type plain Rows // without this method
+	var q plain
+	d := json.NewDecoder(strings.NewReader(string(text)))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&q); err != nil {
+		return fault.Wrap(err, rowsOp, fault.Invalid, "the row processor's parameters")
+	}
+	if err := (*Rows)(&q).Validate(); err != nil {
+		return err
+	}
+	*r = Rows(q)
+	return nil
+}

@@ -1,0 +1,87 @@
+package processor
+
+import (
+	"io"
+
+	"tandem/data"
+	"tandem/data/rows"
+	"tandem/fault"
+	"tandem/tensor"
+)
+
+// RowInput is a column that a model takes, as its signature has it.
+type RowInput struct {
+	Name  string
+	DType tensor.DType // Float64 or String
+}
+
+// ReadRows reads up to limit rows of a file into a tensor for each input, [N]: what
+// Rows.Encode takes. Columns of other names are left out; dates become seconds since
+// 1970. N is 0 at the end of the file.
+func ReadRows(r *rows.Reader, inputs []RowInput, limit int) ([]*tensor.Tensor, error) {
+	numbers, texts := make([][]float64, len(inputs)), make([][]string, len(inputs))
+	var row rows.Row
+	n, place := 0, []int(nil)
+	for ; n < limit; n++ {
+		err := r.Next(&row)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		place = placesOf(place, inputs, r.Columns())
+		for i, input := range inputs {
+			var v rows.Value
+			if k := place[i]; k >= 0 && k < len(row.Values) {
+				v = row.Values[k]
+			}
+			if input.DType == tensor.String {
+				texts[i] = append(texts[i], data.TextOf(v))
+				continue
+			}
+			x, ok := data.NumberOf(v)
+			if !ok {
+				return nil, fault.New(rowsOp, fault.Invalid, "line %d, column %q: %.80q is not a number", row.Line, input.Name, data.TextOf(v)).
+					Try("correct the row; leave the value out if it is missing")
+			}
+			numbers[i] = append(numbers[i], x)
+		}
+	}
+	for i, input := range inputs {
+		if n > 0 && place[i] < 0 {
+			return nil, fault.New(rowsOp, fault.Invalid, "the rows have no column %q", input.Name).Try("give every column that the model takes, by name")
+		}
+	}
+	return tensorsOf(inputs, numbers, texts, n), nil
+}
+
+// placesOf finds inputs among the columns, of which there may be more by now.
+func placesOf(place []int, inputs []RowInput, columns []string) []int {
+	if place == nil {
+		place = make([]int, len(inputs))
+		for i := range place {
+			place[i] = -1
+		}
+	}
+	for i, input := range inputs {
+		for k := 0; place[i] < 0 && k < len(columns); k++ {
+			if columns[k] == input.Name {
+				place[i] = k
+			}
+		}
+	}
+	return place
+}
+
+func tensorsOf(inputs []RowInput, numbers [][]float64, texts [][]string, n int) []*tensor.Tensor {
+	list := make([]*tensor.Tensor, len(inputs))
+	for i, input := range inputs {
+		if input.DType == tensor.String {
+			list[i] = tensor.OfStrings(texts[i], n)
+		} else {
+			list[i] = tensor.Of(numbers[i], n)
+		}
+	}
+	return list
+}
