@@ -219,3 +219,28 @@ func TestCancel(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 }
+
+// TestCancelWithinANode: one product that would go on for half a minute ends soon.
+func TestCancelWithinANode(t *testing.T) {
+	const n = 3000
+	b := graph.NewBuilder("product", op.Default())
+	x := b.Input("x", tensor.Float64, graph.Const(n), graph.Const(n))
+	b.Output(b.Op("MatMul", nil, x, x))
+	path := filepath.Join(t.TempDir(), "product.onnx")
+	if err := onnx.Save(path, b.G, onnx.SaveOptions{}); err != nil || b.Err() != nil {
+		t.Fatal(err, b.Err())
+	}
+	for _, threads := range []int{1, 2} {
+		m := open(t, path, tandem.Options{Threads: threads})
+		ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+		defer cancel()
+		begin := time.Now()
+		_, err := m.Run(ctx, map[string]*tensor.Tensor{"x": tensor.New(tensor.Float64, n, n)})
+		if fault.KindOf(err) != fault.Deadline {
+			t.Errorf("%v, want kind deadline", err)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("%d threads: it took %v", threads, took)
+		}
+	}
+}

@@ -16,6 +16,8 @@ import (
 type Family struct {
 	Name  string
 	Tasks []string // the first is the default
+	// Starts tells that training can start from another model.
+	Starts bool
 	// Complete fills in the section model of a spec.
 	Complete func(spec *train.Spec) error
 	// Prepare reads the data and builds the network that the spec describes.
@@ -25,7 +27,7 @@ type Family struct {
 // List is every family.
 func List() []Family {
 	return []Family{
-		{Name: "vision", Tasks: []string{"classify"}, Complete: vision.Complete, Prepare: vision.Prepare},
+		{Name: "vision", Tasks: []string{"classify"}, Starts: true, Complete: vision.Complete, Prepare: vision.Prepare},
 		{Name: "tabular", Tasks: []string{tabular.Classify, tabular.Regress}, Complete: tabular.Complete, Prepare: tabular.Prepare},
 	}
 }
@@ -45,6 +47,10 @@ func Find(spec *train.Spec) (Family, error) {
 		if !slices.Contains(f.Tasks, spec.Task) {
 			return f, fault.New("family.find", fault.Invalid, "family %s has no task %q", f.Name, spec.Task).
 				Try("use one of: " + strings.Join(f.Tasks, ", "))
+		}
+		if spec.From.Model != "" && !f.Starts {
+			return f, fault.New("family.find", fault.Unsupported, "family %s does not start from another model", f.Name).
+				Try("leave out from.model")
 		}
 		return f, f.Complete(spec)
 	}

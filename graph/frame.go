@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"tandem/fault"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -18,6 +19,7 @@ import (
 // kept and run again for the same input shapes.
 type frame struct {
 	p       *Program
+	pool    *kernel.Pool // of this frame's kernels, which stop when ctx ends
 	ctx     context.Context
 	types   map[*Value]Type
 	content map[*Value][]Dim
@@ -45,7 +47,7 @@ type step struct {
 
 func (p *Program) newFrame(in []*tensor.Tensor, state []memory, bodies map[*Node]map[string]*Session) *frame {
 	f := &frame{
-		p: p, state: state, bodies: bodies,
+		p: p, pool: p.opt.Pool.Branch(), state: state, bodies: bodies,
 		types: map[*Value]Type{}, content: map[*Value][]Dim{}, tensors: map[*Value]*tensor.Tensor{},
 	}
 	for i, v := range p.g.Inputs {
@@ -98,6 +100,9 @@ func (f *frame) elements(v *Value) *tensor.Tensor {
 // run executes the frame, building what is not built yet.
 func (f *frame) run(ctx context.Context, in []*tensor.Tensor) error {
 	f.ctx, f.running = ctx, 0
+	if len(f.state) == 0 { // an operator that updates state in place runs to its end
+		f.pool.Until(ctx.Done())
+	}
 	for i, x := range in {
 		for _, t := range f.inputs[i] {
 			t.Alias(x)
@@ -109,6 +114,9 @@ func (f *frame) run(ctx context.Context, in []*tensor.Tensor) error {
 				return fault.From(err, "graph.run")
 			}
 			if err := f.do(f.steps[done]); err != nil {
+				if ctx.Err() != nil {
+					return fault.From(ctx.Err(), "graph.run")
+				}
 				return fault.Wrap(err, "graph.run", kindOf(err), "node %v", f.steps[done].node)
 			}
 		}
@@ -128,11 +136,21 @@ func (f *frame) run(ctx context.Context, in []*tensor.Tensor) error {
 	return nil
 }
 
-func (f *frame) do(s step) error {
+// do runs a step. One that leaves off because the context has ended gives its error.
+func (f *frame) do(s step) (err error) {
+	defer func() {
+		switch v := recover().(type) {
+		case nil:
+		case kernel.Stopped:
+			err = f.ctx.Err()
+		default:
+			panic(v)
+		}
+	}()
 	if p := f.p.opt.Profile; p != nil {
 		return p.time(s, f.tensors)
 	}
-	err := s.run()
+	err = s.run()
 	if check := f.p.opt.Check; check != nil && err == nil {
 		for i, v := range s.node.Outputs {
 			if v != nil && err == nil {
@@ -154,6 +172,7 @@ func kindOf(err error) fault.Kind {
 // rest drops what belongs to the caller when a run is over.
 func (f *frame) rest() {
 	f.ctx = nil
+	f.pool.Until(nil)
 	for _, list := range f.inputs {
 		for _, t := range list {
 			t.Set(t.DType(), t.Shape(), nil)
@@ -222,7 +241,7 @@ func (f *frame) prepareLate(at int) error {
 }
 
 func (f *frame) call(n *Node) *Call {
-	c := &Call{Node: n, Pool: f.p.opt.Pool, In: make([]*tensor.Tensor, len(n.Inputs)), Out: make([]*tensor.Tensor, len(n.Outputs)), frame: f, bodies: f.bodies[n]}
+	c := &Call{Node: n, Pool: f.pool, In: make([]*tensor.Tensor, len(n.Inputs)), Out: make([]*tensor.Tensor, len(n.Outputs)), frame: f, bodies: f.bodies[n]}
 	for i, v := range n.Inputs {
 		if v != nil {
 			c.In[i] = f.tensors[v]

@@ -85,7 +85,8 @@ func (s *Session) State(i int) *tensor.Tensor {
 // Run computes the outputs for inputs given in the order of Graph.Inputs. Inputs
 // are read only and belong to the caller. Outputs are copied into out where it
 // has tensors (their type and shape must fit) and into new tensors otherwise; the
-// session keeps none of them. When ctx ends, Run returns between two nodes.
+// session keeps none of them. When ctx ends, Run returns soon: between two
+// nodes, and within long ones where the program has no state.
 func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) ([]*tensor.Tensor, error) {
 	if len(s.state) > 0 {
 		s.turn.Lock()

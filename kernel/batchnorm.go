@@ -67,7 +67,7 @@ func eachSpan(n, channels, hw, c int, f func(at, n int)) {
 	}
 }
 
-func fill(x []float32, v float32) {
+func fill[T any](x []T, v T) {
 	for i := range x {
 		x[i] = v
 	}

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"slices"
 	"unsafe"
 
 	"tandem/kernel/ref"
@@ -56,6 +57,7 @@ type byteRun struct {
 	tiles     []byte // of the workers: sums that become bytes
 	byRow     bool
 	preparing bool
+	stop      <-chan struct{}
 }
 
 const (
@@ -122,7 +124,7 @@ func (g *ByteGemm) Run(p *Pool, scratch []byte) {
 			g.rowSums[i] = -g.rowSums[i]
 		}
 	}
-	g.preparing = false
+	g.preparing, g.stop = false, p.stop
 	units, work := ceilDiv(g.N, g.cols), g.cols*max(g.M, g.tileShape.rows)
 	if g.byRow {
 		units, work = ceilDiv(g.M, g.tileShape.rows), g.tileShape.rows*g.N
@@ -206,7 +208,7 @@ func (g *ByteGemm) chunk(lo, hi, worker int) {
 	if step*g.K*g.size > blockBytes {
 		step /= 2
 	}
-	for n := n0; n < n1; n += step {
+	for n := n0; n < n1 && !ended(g.stop); n += step {
 		s.b = g.Packed[n/g.cols*s.panel:]
 		s.run(m0, m1, n, min(n+step, n1))
 	}
@@ -253,15 +255,35 @@ type byteStrips struct {
 	byteForm
 	vectors       ISA
 	to            *Rescale
-	a             []byte // row i at i*stride
+	a             []byte // row first+i at i*stride
+	first         int
 	stride, words int
 	b             []byte // panels from the block's first column on
 	panel         int
-	cs            int // columns of the result
+	cs, column    int // columns of the result; that of the first weights, to which scales belong too
 	start         []int32
-	zeros         []int32 // of the columns, or nil; then
-	rowSums       []int32 // less than 0, of the rows
-	tile          []int32 // room for the sums of a strip that become bytes
+	zeros         []int32   // of the columns, or nil; then
+	rowSums       []int32   // less than 0, of the rows
+	tile          []int32   // room for the sums of a strip that become bytes
+	scales        []float32 // of whole rows of a narrow result, several times over; or nil
+}
+
+// narrowColumns is the number of columns up to which the rows of a strip are made bytes
+// all at once.
+const narrowColumns = 64
+
+// repeat writes the scales of the columns, if they are few, for each row of a strip; all
+// is room to reuse.
+func (f byteForm) repeat(all, scale []float32) []float32 {
+	n := len(scale)
+	if n > narrowColumns || n%16 == 0 && n > 32 {
+		return nil
+	}
+	all = slices.Grow(all[:0], f.tileShape.rows*n)[:f.tileShape.rows*n]
+	for i := range all {
+		all[i] = scale[i%n]
+	}
+	return all
 }
 
 // run computes rows [m0,m1) and columns [n0,n1), fewer than byteColumns: a strip of
@@ -273,7 +295,7 @@ func (s *byteStrips) run(m0, m1, n0, n1 int) {
 		rows := min(height, m1-i)
 		c, cs := s.sums(i, n0, n)
 		for j := 0; j < n; j += s.cols {
-			s.product(s.a[(i)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
+			s.product(s.a[(i-s.first)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
 		}
 		s.finish(c, cs, i, rows, n0, n)
 	}
@@ -281,7 +303,7 @@ func (s *byteStrips) run(m0, m1, n0, n1 int) {
 
 // sums is where the sums of a strip go, and their row stride.
 func (s *byteStrips) sums(row, n0, n int) ([]int32, int) {
-	switch at := row*s.cs + n0; {
+	switch at := row*s.cs + s.column + n0; {
 	case s.to.Bytes != nil:
 		return s.tile, n
 	case s.to.Sums != nil:
@@ -318,16 +340,20 @@ func (s *byteStrips) product(a, b []byte, start, c []int32, cs, rows, cols int) 
 
 // finish turns the sums c of rows from row on into what is wanted.
 func (s *byteStrips) finish(c []int32, cs, row, rows, n0, n int) {
+	if s.scales != nil && s.zeros == nil {
+		requantize(s.vectors, s.to.Bytes[row*n:][:rows*n], c, s.scales, s.to.To, s.to.ToSigned)
+		return
+	}
 	for r := range rows {
 		sums, i := c[r*cs:][:n], row+r
 		if s.zeros != nil {
 			addMultiple(s.vectors, sums, s.zeros[n0:], s.rowSums[i])
 		}
-		switch at := i*s.cs + n0; {
+		switch at := i*s.cs + s.column + n0; {
 		case s.to.Bytes != nil:
-			requantize(s.vectors, s.to.Bytes[at:][:n], sums, s.to.ScaleB[n0:], s.to.To, s.to.ToSigned)
+			requantize(s.vectors, s.to.Bytes[at:][:n], sums, s.to.ScaleB[s.column+n0:], s.to.To, s.to.ToSigned)
 		case s.to.Sums == nil:
-			s.toFloats(s.to.Y[at:][:n], sums, i, n0)
+			s.toFloats(s.to.Y[at:][:n], sums, i, s.column+n0)
 		}
 	}
 	if s.to.Bytes != nil || s.to.Sums != nil {
@@ -335,7 +361,7 @@ func (s *byteStrips) finish(c []int32, cs, row, rows, n0, n int) {
 	}
 	whole := n == s.cs && s.to.Add == nil // the rows follow each other
 	for r := 0; r < rows; r++ {
-		at, size := (row+r)*s.cs+n0, n
+		at, size := (row+r)*s.cs+s.column+n0, n
 		if whole {
 			size, r = rows*n, rows
 		}

@@ -67,20 +67,32 @@ type bytePacking struct {
 
 func (t *bytePacking) panel(dst []byte, n0 int, sums []int32) {
 	clear(dst)
-	per := 4 / t.size
-	for j := range min(t.cols, t.n-n0) {
-		sum := int32(0)
-		for k := range t.k {
-			v := int8(t.b[k*t.rs+(n0+j)*t.cs] ^ t.flip)
-			sum += int32(v)
-			at := (k/per*t.cols+j)*4 + k%per*t.size
-			dst[at] = byte(v)
-			if t.size == 2 && v < 0 {
-				dst[at+1] = 0xff
+	width := min(t.cols, t.n-n0)
+	sums = sums[n0:][:width]
+	clear(sums)
+	for k := range t.k {
+		at := k * t.size / 4 * t.cols * 4
+		at += k * t.size % 4
+		if t.cs == 1 { // along a row of b
+			for j, v := range t.b[k*t.rs+n0:][:width] {
+				sums[j] += t.put(dst, at+4*j, v)
 			}
+			continue
 		}
-		sums[n0+j] = sum
+		for j := range sums {
+			sums[j] += t.put(dst, at+4*j, t.b[k*t.rs+(n0+j)*t.cs])
+		}
 	}
+}
+
+// put writes an element, and returns its value.
+func (t *bytePacking) put(dst []byte, at int, v byte) int32 {
+	v ^= t.flip
+	dst[at] = v
+	if t.size == 2 {
+		dst[at+1] = byte(int8(v) >> 7)
+	}
+	return int32(int8(v))
 }
 
 // int32sAt and int16sAt are memory as whole numbers.

@@ -243,3 +243,59 @@ func widenBytes(isa ISA, dst []int16, x []byte, flip byte) {
 		dst[i] = int16(x[i] ^ flip)
 	}
 }
+
+// Steps are bytes with one scale and zero point.
+type Steps = ref.Steps
+
+// CombineBytes computes Y = saturate(round(f(A, B)/scale) + zero), where f is the sum,
+// or with Product the product, of the numbers that bytes stand for in the steps of each.
+// All three are int8, or all uint8.
+type CombineBytes struct {
+	Product       bool
+	Y, A, B       []byte
+	OfA, OfB, OfY ref.Steps
+
+	isa ISA
+}
+
+// Run computes Y.
+func (v *CombineBytes) Run(p *Pool) {
+	checkLen("CombineBytes", "A", len(v.A), len(v.Y))
+	checkLen("CombineBytes", "B", len(v.B), len(v.Y))
+	v.isa = p.isa
+	p.run(len(v.Y), vectorGrain, v)
+}
+
+func (v *CombineBytes) chunk(lo, hi, _ int) {
+	y, a, b := v.Y[lo:hi], v.A[lo:hi], v.B[lo:hi]
+	if v.isa == Generic {
+		ref.CombineBytes(y, a, b, v.OfA, v.OfB, v.OfY, v.Product)
+		return
+	}
+	n := len(y) &^ (v.isa.lanes() - 1)
+	for i := 0; i < n; i += asmElements {
+		combineBytesAsm(v, &y[i], &a[i], &b[i], min(asmElements, n-i))
+	}
+	if n < len(y) {
+		var t [3][16]byte
+		copy(t[0][:], a[n:])
+		copy(t[1][:], b[n:])
+		combineBytesAsm(v, &t[2][0], &t[0][0], &t[1][0], v.isa.lanes())
+		copy(y[n:], t[2][:])
+	}
+}
+
+// maxBytes raises y to x, which is as long.
+func maxBytes(isa ISA, y, x []byte, signed bool) {
+	n := 0
+	if isa != Generic {
+		if n = len(y) &^ (4*isa.lanes() - 1); n > 0 {
+			maxBytesAsm(isa, signed, &y[0], &x[0], n)
+		}
+	}
+	for i := n; i < len(y); i++ {
+		if signed && int8(x[i]) > int8(y[i]) || !signed && x[i] > y[i] {
+			y[i] = x[i]
+		}
+	}
+}

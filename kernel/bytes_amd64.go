@@ -2,7 +2,11 @@
 
 package kernel
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"tandem/kernel/ref"
+)
 
 // The tables of the kernels on bytes. n counts whole vectors' elements.
 
@@ -74,3 +78,32 @@ func widenBytesAsm(isa ISA, dst *int16, x *byte, n int, flip uint32) {
 
 // tileBytesAsm is the tile kernel of words of four bytes, by VNNI.
 func tileBytesAsm(t *tileArgs) { tileBytesAVX512((*byte)(unsafe.Pointer(t))) }
+
+func combineBytesAsm(v *CombineBytes, y, a, b *byte, n int) {
+	lo, hi := ref.Range(v.OfY.Zero, v.OfY.Signed)
+	f := [2][2][2]func(dst, a, b *byte, n int, scaleA, zeroA, scaleB, zeroB, scale, lo, hi float32, zero int32){
+		{{addUint8AVX2, addInt8AVX2}, {mulUint8AVX2, mulInt8AVX2}},
+		{{addUint8AVX512, addInt8AVX512}, {mulUint8AVX512, mulInt8AVX512}},
+	}[bit(v.isa == AVX512)][bit(v.Product)][bit(v.OfY.Signed)]
+	f(y, a, b, n, v.OfA.Scale, float32(v.OfA.Zero), v.OfB.Scale, float32(v.OfB.Zero), v.OfY.Scale, lo, hi, v.OfY.Zero)
+}
+
+func bit(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func maxBytesAsm(isa ISA, signed bool, y, x *byte, n int) {
+	switch {
+	case isa == AVX512 && signed:
+		maxInt8AVX512(y, x, n)
+	case isa == AVX512:
+		maxUint8AVX512(y, x, n)
+	case signed:
+		maxInt8AVX2(y, x, n)
+	default:
+		maxUint8AVX2(y, x, n)
+	}
+}

@@ -10,3 +10,5 @@ func requantizeAsm(ISA, *byte, *int32, *float32, int, float32, float32, int32)  
 func addMultipleAsm(ISA, *int32, *int32, int, int32)                               { panic(noAssembly) }
 func widenBytesAsm(ISA, *int16, *byte, int, uint32)                                { panic(noAssembly) }
 func tileBytesAsm(*tileArgs)                                                       { panic(noAssembly) }
+func combineBytesAsm(*CombineBytes, *byte, *byte, *byte, int)                      { panic(noAssembly) }
+func maxBytesAsm(ISA, bool, *byte, *byte, int)                                     { panic(noAssembly) }

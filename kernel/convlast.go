@@ -38,6 +38,7 @@ type lastRun struct {
 	window
 	plan    lastPlan
 	isa     ISA
+	stop    <-chan struct{}
 	scratch []float32
 }
 
@@ -157,7 +158,7 @@ func (c *ConvLast) Run(p *Pool, scratch []float32) {
 		c.runDepthwise(p)
 		return
 	}
-	c.plan = c.makePlan(&w, p)
+	c.plan, c.stop = c.makePlan(&w, p), p.stop
 	checkLen("ConvLast", "scratch", len(scratch), p.threads*c.plan.perWorker)
 	c.scratch = scratch
 	p.run(w.groups*c.plan.units, 1, c)
@@ -187,7 +188,7 @@ func (c *ConvLast) chunk(lo, hi, worker int) {
 func (c *ConvLast) block(g, m0, m1, n0, n1 int, scratch []float32) {
 	pl := &c.plan
 	step := ceilDiv(m1-m0, ceilDiv(m1-m0, lastRows))
-	for m := m0; m < m1; m += step {
+	for m := m0; m < m1 && !ended(c.stop); m += step {
 		for k := 0; k < pl.k; k += pl.taps {
 			c.product(g, m, min(m+step, m1), n0, n1, k, min(k+pl.taps, pl.k), scratch)
 		}

@@ -19,6 +19,7 @@ type convPass struct {
 	dstStepY, dstStepX      int // pixels between points
 
 	isa       ISA
+	stop      <-chan struct{}
 	scratch   []float32
 	perWorker int
 	lists     [][]piece // for each worker, the descriptions of a batch
@@ -48,7 +49,7 @@ func (v *convPass) scratchLen(p *Pool) int {
 func (v *convPass) direct() bool { return v.dstStepX == 1 && v.dstStepY == 1 }
 
 func (v *convPass) run(p *Pool, scratch []float32) {
-	v.isa = p.isa
+	v.isa, v.stop = p.isa, p.stop
 	v.perWorker = v.scratchLen(p) / p.threads
 	v.scratch = scratch
 	checkLen("Conv", "scratch", len(scratch), v.perWorker*p.threads)
@@ -83,7 +84,7 @@ func growLists(lists [][]piece, n, length int) [][]piece {
 
 func (v *convPass) chunk(lo, hi, worker int) {
 	scratch := v.scratch[worker*v.perWorker:][:v.perWorker]
-	for i := lo; i < hi; i += batchPanels {
+	for i := lo; i < hi && !ended(v.stop); i += batchPanels {
 		v.batch(i, min(i+batchPanels, hi), scratch, v.lists[worker])
 	}
 }

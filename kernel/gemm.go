@@ -78,6 +78,7 @@ type gemmRun struct {
 	lda, ldb, ldc int
 	plan          gemmPlan
 	isa           ISA
+	stop          <-chan struct{}
 	phase         gemmPhase
 	shared        []float32 // all of B in panels
 	scratch       []float32 // perWorker floats for each worker
@@ -170,7 +171,7 @@ func (g *Gemm) Run(p *Pool, scratch []float32) {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
-	g.isa, g.plan = p.isa, g.makePlan(p)
+	g.isa, g.stop, g.plan = p.isa, p.stop, g.makePlan(p)
 	if g.K == 0 {
 		g.runEmpty()
 		return
@@ -287,7 +288,7 @@ func (g *Gemm) blocks(m0, m1, n0, n1 int, scratch []float32) {
 	}
 	for n := n0; n < n1; n += step {
 		nEnd := min(n+step, n1)
-		for k := 0; k < g.K; k += kStep {
+		for k := 0; k < g.K && !ended(g.stop); k += kStep {
 			g.blockOfB(m0, m1, n, nEnd, k, min(k+kStep, g.K), scratch)
 		}
 	}

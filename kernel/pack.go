@@ -36,23 +36,28 @@ func packPanels(dst, b []float32, k, n, ldb int, trans bool, isa ISA, lo, hi int
 // [k1-k0][cols]; n0 is the first column of a panel.
 func packBlock(dst, b []float32, ldb int, trans bool, k0, k1, n0, n1 int, isa ISA) {
 	cols := shapeOf(isa).cols
+	if !trans {
+		packRows(dst, b[k0*ldb+n0:], ldb, k1-k0, n1-n0, cols)
+		return
+	}
 	for n := n0; n < n1; n += cols {
-		width := min(cols, n1-n)
 		panel := dst[(n-n0)*(k1-k0):][:(k1-k0)*cols]
-		if trans {
-			packTransposed(panel, b[n*ldb+k0:], ldb, k1-k0, width, cols, isa)
-			continue
-		}
-		packRows(panel, b[k0*ldb+n:], ldb, k1-k0, width, cols, isa)
+		packTransposed(panel, b[n*ldb+k0:], ldb, k1-k0, min(cols, n1-n), cols, isa)
 	}
 }
 
-// packRows writes panel[k][cols] from src[k·ld + column].
-func packRows(panel, src []float32, ld, k, width, cols int, isa ISA) {
+// packRows writes panels [k][cols] from src[k·ld + column]. It goes row by row: a row
+// that is read for each panel anew would be fetched, and its address translated, as
+// often.
+func packRows(dst, src []float32, ld, k, width, cols int) {
 	for i := range k {
-		row := panel[i*cols:][:cols]
-		copy(row[:width], src[i*ld:][:width])
-		clear(row[width:])
+		row, at := src[i*ld:][:width], i*cols
+		for ; len(row) >= cols; row, at = row[cols:], at+k*cols {
+			copy(dst[at:][:cols], row)
+		}
+		if len(row) > 0 {
+			clear(dst[at:][:cols][copy(dst[at:][:cols], row):])
+		}
 	}
 }
 

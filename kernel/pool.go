@@ -29,7 +29,39 @@ type bodyFunc func(lo, hi, worker int)
 
 func (f bodyFunc) chunk(lo, hi, worker int) { f(lo, hi, worker) }
 
-// Pool is a fixed set of workers; the goroutine that calls For takes part as
+// inlineGrains is how many grains of a loop that one thread runs come between two looks
+// at whether it is to stop: about a millisecond.
+const inlineGrains = 64
+
+// Stopped is what a loop over a pool panics with on its caller when it has left off:
+// what it was to compute is not there, so the operation around it must end too.
+// Whoever calls Until recovers it.
+type Stopped struct{}
+
+// Pool is a fixed set of workers, and when its loops are to stop.
+type Pool struct {
+	*workers
+	stop <-chan struct{}
+}
+
+// Branch is a pool of the same workers whose loops stop by themselves.
+func (p *Pool) Branch() *Pool { return &Pool{workers: p.workers} }
+
+// Until has the loops that run from now on end soon after stop is closed: they panic with
+// Stopped. Nil: they run to their end. It is not to be called during a loop.
+func (p *Pool) Until(stop <-chan struct{}) { p.stop = stop }
+
+// ended reports whether a channel given to Until is closed.
+func ended(stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// workers are the threads of pools; the goroutine that calls For takes part as
 // worker 0, so a Pool of one thread has no goroutines of its own.
 //
 // The gate is the whole protocol. Its low bits count the workers inside the
@@ -37,7 +69,7 @@ func (f bodyFunc) chunk(lo, hi, worker int) { f(lo, hi, worker) }
 // job's number. A worker that arrives late finds the gate closed and goes back
 // to sleep: the caller never waits for a worker that has nothing to do. The
 // job's fields change only while the gate is closed and empty.
-type Pool struct {
+type workers struct {
 	threads int
 	isa     ISA
 	vnni    bool // dot products of bytes, on AVX-512 only
@@ -65,6 +97,7 @@ const (
 type job struct {
 	r       ranger
 	n, step int
+	stop    <-chan struct{}
 	next    atomic.Int64
 	failed  atomic.Pointer[failure]
 }
@@ -88,21 +121,21 @@ func NewPool(threads int, isa ISA) *Pool {
 	if isa > Detect() {
 		panic(fmt.Sprintf("kernel: NewPool with %v on a processor that has %v", isa, Detect()))
 	}
-	p := &Pool{threads: threads, isa: isa, vnni: isa == AVX512 && detectVNNI(), done: make(chan struct{}, 1)}
+	p := &workers{threads: threads, isa: isa, vnni: isa == AVX512 && detectVNNI(), done: make(chan struct{}, 1)}
 	p.sleepers = make([]sleeper, threads-1)
 	p.exited.Add(threads - 1)
 	for i := range p.sleepers {
 		p.sleepers[i].wake = make(chan struct{}, 1)
 		go p.serve(i)
 	}
-	return p
+	return &Pool{workers: p}
 }
 
 // Threads is the number of workers, the caller included.
-func (p *Pool) Threads() int { return p.threads }
+func (p *workers) Threads() int { return p.threads }
 
 // ISA is the tier whose kernels run on this pool.
-func (p *Pool) ISA() ISA { return p.isa }
+func (p *workers) ISA() ISA { return p.isa }
 
 // Tier names what decides how weights are packed for this pool.
 func (p *Pool) Tier() string {
@@ -114,7 +147,7 @@ func (p *Pool) Tier() string {
 
 // Close ends the workers and waits for them. A For after Close runs inline.
 // Close may be called again.
-func (p *Pool) Close() {
+func (p *workers) Close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -129,10 +162,10 @@ func (p *Pool) Close() {
 
 // Hold tells that work will come in quick succession until Release, so that workers
 // wait for it awake. Holds nest.
-func (p *Pool) Hold() { p.held.Add(1) }
+func (p *workers) Hold() { p.held.Add(1) }
 
 // Release ends a Hold.
-func (p *Pool) Release() { p.held.Add(-1) }
+func (p *workers) Release() { p.held.Add(-1) }
 
 // For runs body over [0,n) in chunks that are multiples of grain (the last may
 // be shorter) and returns when all are done. Chunks are handed out in order to
@@ -150,32 +183,51 @@ func (p *Pool) run(n, grain int, r ranger) {
 		return
 	}
 	grain = max(grain, 1)
+	p.divide(n, grain, r)
+	if ended(p.stop) {
+		panic(Stopped{})
+	}
+}
+
+// divide hands the chunks of a loop out.
+func (p *Pool) divide(n, grain int, r ranger) {
 	if p.threads == 1 || n <= grain || !p.mu.TryLock() {
-		r.chunk(0, n, 0)
+		p.inline(n, grain, r)
 		return
 	}
 	defer p.mu.Unlock()
 	if p.closed {
-		r.chunk(0, n, 0)
+		p.inline(n, grain, r)
 		return
 	}
 	grains := (n + grain - 1) / grain
 	j := &p.job
-	j.r, j.n = r, n
-	j.step = grain * max(1, grains/(p.threads*chunksPerThread))
+	j.r, j.n, j.stop = r, n, p.stop
+	j.step = grain * min(max(1, grains/(p.threads*chunksPerThread)), inlineGrains)
 	j.next.Store(0)
 	p.gate.Add(gateJob | gateOpen)
 	p.wakeAll()
 	p.work(0)
 	p.gate.Add(^uint64(gateOpen - 1)) // close: subtract gateOpen
 	p.awaitEmpty()
-	j.r = nil
+	j.r, j.stop = nil, nil
 	if f := j.failed.Swap(nil); f != nil {
 		panic(f.value)
 	}
 }
 
-func (p *Pool) wakeAll() {
+// inline runs a loop on the caller alone.
+func (p *Pool) inline(n, grain int, r ranger) {
+	step := n
+	if p.stop != nil {
+		step = grain * inlineGrains
+	}
+	for lo := 0; lo < n && !ended(p.stop); lo += step {
+		r.chunk(lo, min(lo+step, n), 0)
+	}
+}
+
+func (p *workers) wakeAll() {
 	for i := range p.sleepers {
 		s := &p.sleepers[i]
 		if s.parked.CompareAndSwap(true, false) {
@@ -185,7 +237,7 @@ func (p *Pool) wakeAll() {
 }
 
 // work takes chunks of the open job until none is left.
-func (p *Pool) work(worker int) {
+func (p *workers) work(worker int) {
 	j := &p.job
 	defer func() {
 		if v := recover(); v != nil {
@@ -195,7 +247,7 @@ func (p *Pool) work(worker int) {
 	}()
 	for {
 		lo := int(j.next.Add(int64(j.step))) - j.step
-		if lo >= j.n {
+		if lo >= j.n || ended(j.stop) {
 			return
 		}
 		j.r.chunk(lo, min(lo+j.step, j.n), worker)
@@ -203,7 +255,7 @@ func (p *Pool) work(worker int) {
 }
 
 // awaitEmpty returns when no worker is inside the closed job.
-func (p *Pool) awaitEmpty() {
+func (p *workers) awaitEmpty() {
 	for start := time.Now(); time.Since(start) < spinLimit; spinPause() {
 		if p.gate.Load()&gateInside == 0 {
 			return
@@ -217,7 +269,7 @@ func (p *Pool) awaitEmpty() {
 }
 
 // serve is the life of worker i+1.
-func (p *Pool) serve(i int) {
+func (p *workers) serve(i int) {
 	defer p.exited.Done()
 	seen := uint64(0)
 	for {
@@ -239,7 +291,7 @@ func (p *Pool) serve(i int) {
 }
 
 // enter joins job number n unless it has closed.
-func (p *Pool) enter(n uint64) bool {
+func (p *workers) enter(n uint64) bool {
 	for {
 		g := p.gate.Load()
 		if g/gateJob != n || g&gateOpen == 0 {
@@ -253,7 +305,7 @@ func (p *Pool) enter(n uint64) bool {
 
 // awaitJob returns the gate once its job number is not seen: it spins, in Go
 // code that the scheduler can preempt, then parks.
-func (p *Pool) awaitJob(s *sleeper, seen uint64) uint64 {
+func (p *workers) awaitJob(s *sleeper, seen uint64) uint64 {
 	for {
 		for start := time.Now(); ; spinPause() {
 			if g := p.gate.Load(); g/gateJob != seen {

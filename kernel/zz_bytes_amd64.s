@@ -298,6 +298,202 @@ loop:
 	VZEROUPPER
 	RET
 
+// func addUint8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX512F
+TEXT ·addUint8AVX512(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS zeroA+36(FP), Z9
+	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS zeroB+44(FP), Z11
+	VBROADCASTSS scale+48(FP), Z15
+	VBROADCASTSS lo+52(FP), Z12
+	VBROADCASTSS hi+56(FP), Z13
+	VBROADCASTSS zero+60(FP), Z14
+
+loop:
+	VPMOVZXBD (SI), Z0
+	VCVTDQ2PS Z0, Z0
+	VSUBPS    Z9, Z0, Z0
+	VMULPS    Z8, Z0, Z0
+	VPMOVZXBD (DX), Z1
+	VCVTDQ2PS Z1, Z1
+	VSUBPS    Z11, Z1, Z1
+	VMULPS    Z10, Z1, Z1
+	VADDPS    Z1, Z0, Z0
+	VDIVPS    Z15, Z0, Z0
+	VMAXPS    Z12, Z0, Z0
+	VMINPS    Z13, Z0, Z0
+	VCVTPS2DQ Z0, Z0
+	VPADDD    Z14, Z0, Z0
+	VPMOVDB   Z0, (DI)
+	ADDQ      $0x00000010, DI
+	ADDQ      $0x00000010, SI
+	ADDQ      $0x00000010, DX
+	SUBQ      $0x00000010, CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func mulUint8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX512F
+TEXT ·mulUint8AVX512(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS zeroA+36(FP), Z9
+	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS zeroB+44(FP), Z11
+	VBROADCASTSS scale+48(FP), Z15
+	VBROADCASTSS lo+52(FP), Z12
+	VBROADCASTSS hi+56(FP), Z13
+	VBROADCASTSS zero+60(FP), Z14
+
+loop:
+	VPMOVZXBD (SI), Z0
+	VCVTDQ2PS Z0, Z0
+	VSUBPS    Z9, Z0, Z0
+	VMULPS    Z8, Z0, Z0
+	VPMOVZXBD (DX), Z1
+	VCVTDQ2PS Z1, Z1
+	VSUBPS    Z11, Z1, Z1
+	VMULPS    Z10, Z1, Z1
+	VMULPS    Z1, Z0, Z0
+	VDIVPS    Z15, Z0, Z0
+	VMAXPS    Z12, Z0, Z0
+	VMINPS    Z13, Z0, Z0
+	VCVTPS2DQ Z0, Z0
+	VPADDD    Z14, Z0, Z0
+	VPMOVDB   Z0, (DI)
+	ADDQ      $0x00000010, DI
+	ADDQ      $0x00000010, SI
+	ADDQ      $0x00000010, DX
+	SUBQ      $0x00000010, CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func maxUint8AVX512(dst *byte, x *byte, n int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·maxUint8AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+
+loop:
+	VMOVUPS (SI), Z0
+	VPMAXUB (DI), Z0, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DI
+	SUBQ    $0x00000040, CX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func addInt8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX512F
+TEXT ·addInt8AVX512(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS zeroA+36(FP), Z9
+	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS zeroB+44(FP), Z11
+	VBROADCASTSS scale+48(FP), Z15
+	VBROADCASTSS lo+52(FP), Z12
+	VBROADCASTSS hi+56(FP), Z13
+	VBROADCASTSS zero+60(FP), Z14
+
+loop:
+	VPMOVSXBD (SI), Z0
+	VCVTDQ2PS Z0, Z0
+	VSUBPS    Z9, Z0, Z0
+	VMULPS    Z8, Z0, Z0
+	VPMOVSXBD (DX), Z1
+	VCVTDQ2PS Z1, Z1
+	VSUBPS    Z11, Z1, Z1
+	VMULPS    Z10, Z1, Z1
+	VADDPS    Z1, Z0, Z0
+	VDIVPS    Z15, Z0, Z0
+	VMAXPS    Z12, Z0, Z0
+	VMINPS    Z13, Z0, Z0
+	VCVTPS2DQ Z0, Z0
+	VPADDD    Z14, Z0, Z0
+	VPMOVDB   Z0, (DI)
+	ADDQ      $0x00000010, DI
+	ADDQ      $0x00000010, SI
+	ADDQ      $0x00000010, DX
+	SUBQ      $0x00000010, CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func mulInt8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX512F
+TEXT ·mulInt8AVX512(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS zeroA+36(FP), Z9
+	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS zeroB+44(FP), Z11
+	VBROADCASTSS scale+48(FP), Z15
+	VBROADCASTSS lo+52(FP), Z12
+	VBROADCASTSS hi+56(FP), Z13
+	VBROADCASTSS zero+60(FP), Z14
+
+loop:
+	VPMOVSXBD (SI), Z0
+	VCVTDQ2PS Z0, Z0
+	VSUBPS    Z9, Z0, Z0
+	VMULPS    Z8, Z0, Z0
+	VPMOVSXBD (DX), Z1
+	VCVTDQ2PS Z1, Z1
+	VSUBPS    Z11, Z1, Z1
+	VMULPS    Z10, Z1, Z1
+	VMULPS    Z1, Z0, Z0
+	VDIVPS    Z15, Z0, Z0
+	VMAXPS    Z12, Z0, Z0
+	VMINPS    Z13, Z0, Z0
+	VCVTPS2DQ Z0, Z0
+	VPADDD    Z14, Z0, Z0
+	VPMOVDB   Z0, (DI)
+	ADDQ      $0x00000010, DI
+	ADDQ      $0x00000010, SI
+	ADDQ      $0x00000010, DX
+	SUBQ      $0x00000010, CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func maxInt8AVX512(dst *byte, x *byte, n int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·maxInt8AVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+
+loop:
+	VMOVUPS (SI), Z0
+	VPMAXSB (DI), Z0, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DI
+	SUBQ    $0x00000040, CX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
 // func extremesAVX2(lanes *float32, x *float32, n int)
 // Requires: AVX
 TEXT ·extremesAVX2(SB), NOSPLIT, $0-24
@@ -615,5 +811,217 @@ loop:
 	ADDQ      $0x00000008, SI
 	SUBQ      $0x00000008, CX
 	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func addUint8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX2
+TEXT ·addUint8AVX2(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS zeroA+36(FP), Y9
+	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS zeroB+44(FP), Y11
+	VBROADCASTSS scale+48(FP), Y15
+	VBROADCASTSS lo+52(FP), Y12
+	VBROADCASTSS hi+56(FP), Y13
+	VBROADCASTSS zero+60(FP), Y14
+
+loop:
+	VPMOVZXBD (SI), Y0
+	VCVTDQ2PS Y0, Y0
+	VSUBPS    Y9, Y0, Y0
+	VMULPS    Y8, Y0, Y0
+	VPMOVZXBD (DX), Y1
+	VCVTDQ2PS Y1, Y1
+	VSUBPS    Y11, Y1, Y1
+	VMULPS    Y10, Y1, Y1
+	VADDPS    Y1, Y0, Y0
+	VDIVPS    Y15, Y0, Y0
+	VMAXPS    Y12, Y0, Y0
+	VMINPS    Y13, Y0, Y0
+	VCVTPS2DQ Y0, Y0
+	VPADDD    Y14, Y0, Y0
+	VPAND     lanes000000ff<>+0(SB), Y0, Y0
+	VPACKSSDW Y0, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VPACKUSWB X0, X0, X0
+	VMOVQ     X0, (DI)
+	ADDQ      $0x00000008, DI
+	ADDQ      $0x00000008, SI
+	ADDQ      $0x00000008, DX
+	SUBQ      $0x00000008, CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func mulUint8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX2
+TEXT ·mulUint8AVX2(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS zeroA+36(FP), Y9
+	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS zeroB+44(FP), Y11
+	VBROADCASTSS scale+48(FP), Y15
+	VBROADCASTSS lo+52(FP), Y12
+	VBROADCASTSS hi+56(FP), Y13
+	VBROADCASTSS zero+60(FP), Y14
+
+loop:
+	VPMOVZXBD (SI), Y0
+	VCVTDQ2PS Y0, Y0
+	VSUBPS    Y9, Y0, Y0
+	VMULPS    Y8, Y0, Y0
+	VPMOVZXBD (DX), Y1
+	VCVTDQ2PS Y1, Y1
+	VSUBPS    Y11, Y1, Y1
+	VMULPS    Y10, Y1, Y1
+	VMULPS    Y1, Y0, Y0
+	VDIVPS    Y15, Y0, Y0
+	VMAXPS    Y12, Y0, Y0
+	VMINPS    Y13, Y0, Y0
+	VCVTPS2DQ Y0, Y0
+	VPADDD    Y14, Y0, Y0
+	VPAND     lanes000000ff<>+0(SB), Y0, Y0
+	VPACKSSDW Y0, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VPACKUSWB X0, X0, X0
+	VMOVQ     X0, (DI)
+	ADDQ      $0x00000008, DI
+	ADDQ      $0x00000008, SI
+	ADDQ      $0x00000008, DX
+	SUBQ      $0x00000008, CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func maxUint8AVX2(dst *byte, x *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·maxUint8AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+
+loop:
+	VMOVUPS (SI), Y0
+	VPMAXUB (DI), Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $0x00000020, SI
+	ADDQ    $0x00000020, DI
+	SUBQ    $0x00000020, CX
+	JNZ     loop
+	VZEROUPPER
+	RET
+
+// func addInt8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX2
+TEXT ·addInt8AVX2(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS zeroA+36(FP), Y9
+	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS zeroB+44(FP), Y11
+	VBROADCASTSS scale+48(FP), Y15
+	VBROADCASTSS lo+52(FP), Y12
+	VBROADCASTSS hi+56(FP), Y13
+	VBROADCASTSS zero+60(FP), Y14
+
+loop:
+	VPMOVSXBD (SI), Y0
+	VCVTDQ2PS Y0, Y0
+	VSUBPS    Y9, Y0, Y0
+	VMULPS    Y8, Y0, Y0
+	VPMOVSXBD (DX), Y1
+	VCVTDQ2PS Y1, Y1
+	VSUBPS    Y11, Y1, Y1
+	VMULPS    Y10, Y1, Y1
+	VADDPS    Y1, Y0, Y0
+	VDIVPS    Y15, Y0, Y0
+	VMAXPS    Y12, Y0, Y0
+	VMINPS    Y13, Y0, Y0
+	VCVTPS2DQ Y0, Y0
+	VPADDD    Y14, Y0, Y0
+	VPAND     lanes000000ff<>+0(SB), Y0, Y0
+	VPACKSSDW Y0, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VPACKUSWB X0, X0, X0
+	VMOVQ     X0, (DI)
+	ADDQ      $0x00000008, DI
+	ADDQ      $0x00000008, SI
+	ADDQ      $0x00000008, DX
+	SUBQ      $0x00000008, CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func mulInt8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX2
+TEXT ·mulInt8AVX2(SB), NOSPLIT, $0-64
+	MOVQ         dst+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS zeroA+36(FP), Y9
+	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS zeroB+44(FP), Y11
+	VBROADCASTSS scale+48(FP), Y15
+	VBROADCASTSS lo+52(FP), Y12
+	VBROADCASTSS hi+56(FP), Y13
+	VBROADCASTSS zero+60(FP), Y14
+
+loop:
+	VPMOVSXBD (SI), Y0
+	VCVTDQ2PS Y0, Y0
+	VSUBPS    Y9, Y0, Y0
+	VMULPS    Y8, Y0, Y0
+	VPMOVSXBD (DX), Y1
+	VCVTDQ2PS Y1, Y1
+	VSUBPS    Y11, Y1, Y1
+	VMULPS    Y10, Y1, Y1
+	VMULPS    Y1, Y0, Y0
+	VDIVPS    Y15, Y0, Y0
+	VMAXPS    Y12, Y0, Y0
+	VMINPS    Y13, Y0, Y0
+	VCVTPS2DQ Y0, Y0
+	VPADDD    Y14, Y0, Y0
+	VPAND     lanes000000ff<>+0(SB), Y0, Y0
+	VPACKSSDW Y0, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VPACKUSWB X0, X0, X0
+	VMOVQ     X0, (DI)
+	ADDQ      $0x00000008, DI
+	ADDQ      $0x00000008, SI
+	ADDQ      $0x00000008, DX
+	SUBQ      $0x00000008, CX
+	JNZ       loop
+	VZEROUPPER
+	RET
+
+// func maxInt8AVX2(dst *byte, x *byte, n int)
+// Requires: AVX, AVX2
+TEXT ·maxInt8AVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+
+loop:
+	VMOVUPS (SI), Y0
+	VPMAXSB (DI), Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $0x00000020, SI
+	ADDQ    $0x00000020, DI
+	SUBQ    $0x00000020, CX
+	JNZ     loop
 	VZEROUPPER
 	RET

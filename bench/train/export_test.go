@@ -86,7 +86,7 @@ func onnxruntime(t *testing.T) string {
 // trainTwoSteps writes the trained network to path and returns an input.
 func trainTwoSteps(t *testing.T, n network, pool *kernel.Pool, path string) *tensor.Tensor {
 	t.Helper()
-	p, err := n.problem()
+	p, err := n.problem(1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,11 @@ func main() {
 	threads := flag.Int("threads", 2, "workers")
 	only := flag.String("only", "mlp,cnn,resnet18,lstm,gru,transformer", "networks")
 	scale := flag.Float64("scale", 1, "steps a round, as a factor")
+	recompute := flag.Bool("recompute", false, "keep fewer results of the forward pass (train.recompute)")
 	profile := flag.String("profile", "", "write a CPU profile of the steps to this file")
+	text := flag.String("text", "", "a text: train the network of -only on its characters and print bits per character")
+	steps := flag.Int("steps", 300, "steps of -text")
+	seed := flag.Uint64("seed", 1, "seed of -text")
 	flag.Parse()
 	runtime.GOMAXPROCS(*threads)
 	pool := kernel.NewPool(*threads, kernel.Detect())
@@ -44,24 +48,30 @@ func main() {
 		}
 		defer pprof.StopCPUProfile()
 	}
+	if *text != "" {
+		if err := runText(*only, *text, *steps, *seed, pool); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	for _, n := range networks() {
 		if !slices.Contains(strings.Split(*only, ","), n.name) {
 			continue
 		}
 		n.steps = max(1, int(float64(n.steps)**scale))
-		if err := n.run(pool, base); err != nil {
+		if err := n.run(pool, base, *recompute); err != nil {
 			log.Fatalf("%s: %v", n.name, err)
 		}
 	}
 }
 
 // run times five rounds of steps after two to warm up, and prints the median.
-func (n network) run(pool *kernel.Pool, baseKiB int) error {
-	p, err := n.problem()
+func (n network) run(pool *kernel.Pool, baseKiB int, recompute bool) error {
+	p, err := n.problem(1)
 	if err != nil {
 		return err
 	}
-	spec := train.TrainSpec{Seed: 1, Optimizer: train.OptimizerSpec{Name: "adam", LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}}
+	spec := train.TrainSpec{Seed: 1, Recompute: recompute, Optimizer: train.OptimizerSpec{Name: "adam", LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}}
 	s, err := train.NewStepper(p, spec, op.Default(), pool)
 	if err != nil {
 		return err
@@ -107,8 +117,8 @@ func (n network) run(pool *kernel.Pool, baseKiB int) error {
 	})
 }
 
-func (n network) problem() (*train.Problem, error) {
-	b := nn.NewBuilder(n.name, op.Default(), 1)
+func (n network) problem(seed uint64) (*train.Problem, error) {
+	b := nn.NewBuilder(n.name, op.Default(), seed)
 	b.Output(n.layers.Build(b, b.Input("x", n.input.DType, n.input.Shape...)))
 	target := graph.Shape{graph.Sym("batch")}
 	if n.tokens > 0 {

@@ -18,6 +18,7 @@ import (
 	"tandem/graph/op"
 	"tandem/internal/setting"
 	"tandem/kernel"
+	"tandem/model"
 	"tandem/train"
 )
 
@@ -29,7 +30,7 @@ type trainCmd struct {
 	Task         *string  `setting:"task" help:"What it is to do, such as classify." placeholder:"NAME"`
 	Data         *string  `setting:"data.path" help:"Folder of examples, or the name of a built-in set (mnist)." placeholder:"PATH"`
 	Name         *string  `setting:"name" help:"Name of the run." placeholder:"NAME"`
-	From         *string  `setting:"from.model" help:"Model to start from: an .onnx file, or the directory of a run or of a model." placeholder:"PATH"`
+	From         *string  `setting:"from.model" help:"Model to start from: an .onnx file, the directory of a run or of a model, or a model on the server." placeholder:"PATH|NAME[:VERSION]"`
 	Epochs       *int     `setting:"train.epochs" help:"Passes over the training set." placeholder:"N"`
 	BatchRows    *int     `setting:"train.batch_rows" help:"Examples of one step." placeholder:"N"`
 	Seed         *uint64  `setting:"train.seed" help:"Seed: the same one gives the same weights." placeholder:"N"`
@@ -75,6 +76,9 @@ func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
 			return fault.New("tandem.train", fault.Conflict, "%s holds a run already", out).Try("add --resume to go on with it, or choose another --out")
 		}
 	}
+	if err := a.fetchStart(ctx, &spec, out); err != nil {
+		return err
+	}
 	limit := c.memoryLimit(&spec)
 	p, err := f.Prepare(ctx, spec, op.Default())
 	if err != nil {
@@ -87,6 +91,25 @@ func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	return a.trained(record, out)
+}
+
+// fetchStart brings the model to start from into the run's directory, where it stays, if
+// spec names one on the server.
+func (a *app) fetchStart(ctx context.Context, spec *train.Spec, out string) error {
+	name := spec.From.Model
+	if name == "" || isPath(name) {
+		return nil
+	}
+	dir := filepath.Join(out, "from")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fault.From(err, "tandem.train")
+	}
+	m, _, err := a.fetch(ctx, name, dir)
+	if err != nil {
+		return err
+	}
+	spec.From.Model = dir
+	return fault.From(os.WriteFile(filepath.Join(dir, model.ManifestFile), m.Encode(), 0o644), "tandem.train")
 }
 
 // memoryLimit is what the run may take besides its examples, in bytes. Of --memory the

@@ -35,7 +35,32 @@ func activationOps() []graph.Op {
 	}
 	quick := curve{"QuickGelu", 1, parameter("alpha", 1.702, swish), parameter("alpha", 1.702, swishSlope)}
 	ops = append(ops, curveOps([]curve{quick}, microsoft)...)
-	return append(ops, curveOps(activationCurves(), onnx)...)
+	return append(ops, inVectors(curveOps(activationCurves(), onnx))...)
+}
+
+// inVectors gives the curves that have vector kernels these for float32.
+func inVectors(ops []graph.Op) []graph.Op {
+	for i := range ops {
+		other := ops[i].Kernel
+		switch ops[i].ID {
+		case onnx("HardSigmoid"):
+			ops[i].Kernel = func(c *graph.Call) (func() error, error) {
+				a := c.Node.Attrs
+				if c.In[0].DType() == tensor.Float32 && a.Float("alpha", 0.2) == float32(1.0/6) && a.Float("beta", 0.5) == 0.5 {
+					return unary(kernel.OpHardSigmoid)(c)
+				}
+				return other(c)
+			}
+		case onnx("HardSwish"):
+			ops[i].Kernel = func(c *graph.Call) (func() error, error) {
+				if c.In[0].DType() == tensor.Float32 {
+					return unary(kernel.OpHardSwish)(c)
+				}
+				return other(c)
+			}
+		}
+	}
+	return ops
 }
 
 // parameter makes a function of one attribute.

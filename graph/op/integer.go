@@ -62,8 +62,9 @@ type byteProduct struct {
 	as, bs       []int // where the operands of each product begin
 	packed       bool
 	packing      int // bytes of scratch for b packed
-	columns      int // and for what belongs to columns
-	scaleB       []float32
+	columns      int // for what belongs to columns
+	room         int // and for a product
+	workers      []byteProduct
 }
 
 // byteProductOf is the product of inputs a and b, if it is such. A negative number of a
@@ -96,12 +97,18 @@ func (p *byteProduct) reserve() {
 	}
 	p.columns = (4*p.N + 63) &^ 63
 	p.ZeroB = []int32{} // there may be some
-	p.call.Reserve(p.packing + 2*p.columns + p.ScratchLen(p.call.Pool))
+	p.room = (p.ScratchLen(p.call.Pool) + 63) &^ 63
+	rooms := 1
+	if len(p.as) > 1 {
+		p.workers = make([]byteProduct, p.call.Pool.Threads())
+		rooms = len(p.workers)
+	}
+	p.call.Reserve(2*p.columns + rooms*(p.packing+p.room))
 }
 
 // begin reads the zero points, and returns what scales of columns are written to.
 func (p *byteProduct) begin() []float32 {
-	scratch := p.call.Scratch()[p.packing:]
+	scratch := p.call.Scratch()
 	p.ZeroA = 0
 	if p.zeroA != nil {
 		p.ZeroA = int32(smallByte(p.zeroA, 0))
@@ -134,18 +141,39 @@ func smallByte(t *tensor.Tensor, i int) int {
 	return int(b)
 }
 
-// multiply computes the i-th product, whose result has been set.
-func (p *byteProduct) multiply(i int) {
-	scratch := p.call.Scratch()
+// multiply computes the i-th product, whose result has been set, with packed weights
+// or, if they are not constant, room to pack them in.
+func (p *byteProduct) multiply(i int, room, scratch []byte) {
 	p.A = p.a.Bytes()[min(p.as[i], p.a.Len()):]
-	switch {
-	case p.packed:
+	if p.packed {
 		p.Packed = p.w.Bytes()
-	case i == 0 || p.bs[i] != p.bs[i-1]:
-		p.Packed = scratch[:p.packing]
-		kernel.PackBytes(p.call.Pool, p.Packed, p.w.Bytes()[p.bs[i]:], p.w.DType() == tensor.Int8, p.K, p.N, false)
+	} else {
+		p.Packed = room
+		kernel.PackBytes(p.call.Pool, room, p.w.Bytes()[p.bs[i]:], p.w.DType() == tensor.Int8, p.K, p.N, false)
 	}
-	p.Run(p.call.Pool, scratch[p.packing+2*p.columns:])
+	p.Run(p.call.Pool, scratch)
+}
+
+// each computes all products; result sets that of one. Of several, each is the work of
+// one thread.
+func (p *byteProduct) each(result func(g *kernel.ByteGemm, i int)) {
+	scratch := p.call.Scratch()[2*p.columns:]
+	if len(p.as) == 1 {
+		result(&p.ByteGemm, 0)
+		p.multiply(0, scratch[:p.packing], scratch[p.packing:])
+		return
+	}
+	for i := range p.workers {
+		p.workers[i] = *p
+	}
+	size := p.packing + p.room
+	p.call.Pool.For(len(p.as), max(1, (1<<17)/max(1, p.M*p.N*p.K)), func(lo, hi, worker int) {
+		w, scratch := &p.workers[worker], scratch[worker*size:][:size]
+		for i := lo; i < hi; i++ {
+			result(&w.ByteGemm, i)
+			w.multiply(i, scratch[:p.packing], scratch[p.packing:])
+		}
+	})
 }
 
 // columnScales writes the scales of the columns, times a factor.
@@ -177,8 +205,9 @@ func kernelIntegerLinear(c *graph.Call) (func() error, error) {
 		}
 		p.ScaleB = p.begin()
 		columnScales(p.ScaleB, c.In[integerScaleB], 1)
-		p.ScaleA, p.Bias, p.Add, p.Y = c.F32(integerScaleA), c.F32(integerBias), c.F32(integerAdd), y.F32()
-		p.multiply(0)
+		p.each(func(g *kernel.ByteGemm, _ int) {
+			g.ScaleA, g.Bias, g.Add, g.Y = c.F32(integerScaleA), c.F32(integerBias), c.F32(integerAdd), y.F32()
+		})
 		return nil
 	}, nil
 }
@@ -193,10 +222,7 @@ func (p *byteProduct) byteSums() func() error {
 			return nil
 		}
 		p.begin()
-		for i := range p.as {
-			p.Sums = y[i*p.M*p.N:][:p.M*p.N]
-			p.multiply(i)
-		}
+		p.each(func(g *kernel.ByteGemm, i int) { g.Sums = y[i*g.M*g.N:][:g.M*g.N] })
 		return nil
 	}
 }
@@ -218,10 +244,7 @@ func (p *byteProduct) byteSteps(aScale, bScale, yScale, yZero int) func() error 
 		for j := range p.ScaleB {
 			p.ScaleB[j] /= s
 		}
-		for i := range p.as {
-			p.Bytes = y[i*p.M*p.N:][:p.M*p.N]
-			p.multiply(i)
-		}
+		p.each(func(g *kernel.ByteGemm, i int) { g.Bytes = y[i*g.M*g.N:][:g.M*g.N] })
 		return nil
 	}
 }

@@ -148,3 +148,93 @@ func TestQuantizedMatMulOnConstants(t *testing.T) {
 		}
 	}
 }
+
+// staticNet is a small network as onnxruntime's static quantiser writes it: convolutions
+// of one kind and another, a residual sum, pooling, a product.
+func staticNet(t *testing.T, r *rand.Rand) *graph.Graph {
+	b := graph.NewBuilder("g", op.Default())
+	scalar := func(v float32) *graph.Value { return b.Const("s", tensor.Of([]float32{v})) }
+	zero := b.Const("z", tensor.Of([]uint8{97}))
+	through := func(x *graph.Value, s float32) *graph.Value {
+		return b.Op("DequantizeLinear", nil, b.Op("QuantizeLinear", nil, x, scalar(s), zero), scalar(s), zero)
+	}
+	weights := func(axis int, shape ...int) (*graph.Value, *tensor.Tensor) {
+		s := randomFloats(r, 0.02, shape[axis])
+		for i, v := range s.F32() {
+			s.F32()[i] = max(v, -v) + 0.001
+		}
+		return b.Op("DequantizeLinear", graph.Attrs{"axis": int64(axis)}, b.Const("w", randomOf(r, tensor.Int8, shape...)), b.Const("ws", s), b.Const("wz", tensor.New(tensor.Int8, shape[axis]))), s
+	}
+	conv := func(x *graph.Value, xs float32, a graph.Attrs, shape ...int) *graph.Value {
+		w, s := weights(0, shape...)
+		bs, bias := tensor.New(tensor.Float32, shape[0]), tensor.New(tensor.Int32, shape[0])
+		for i, v := range s.F32() {
+			bs.F32()[i] = v * xs
+			tensor.Data[int32](bias)[i] = int32(r.IntN(2000) - 1000)
+		}
+		return b.Op("Conv", a, x, w, b.Op("DequantizeLinear", graph.Attrs{"axis": int64(0)}, b.Const("b", bias), b.Const("bs", bs)))
+	}
+	x := b.Input("x", tensor.Float32, graph.Sym("n"), graph.Const(3), graph.Const(9), graph.Const(9))
+	h := through(conv(through(x, 0.02), 0.02, graph.Attrs{"pads": []int64{1, 1, 1, 1}}, 16, 3, 3, 3), 0.1)
+	k := through(conv(h, 0.1, graph.Attrs{"pads": []int64{1, 1, 1, 1}, "group": int64(2)}, 16, 8, 3, 3), 0.4)
+	d := through(conv(h, 0.1, graph.Attrs{"pads": []int64{1, 1, 1, 1}, "group": int64(16)}, 16, 1, 3, 3), 0.2) // depthwise
+	s := through(b.Op("Add", nil, k, d), 0.5)
+	p := through(b.Op("MaxPool", graph.Attrs{"kernel_shape": []int64{2, 2}, "strides": []int64{2, 2}}, s), 0.5)
+	q := through(conv(p, 0.5, graph.Attrs{"strides": []int64{2, 2}}, 24, 16, 1, 1), 1)
+	w, _ := weights(1, 96, 10)
+	b.Output(through(b.Op("MatMul", nil, through(b.Op("Flatten", nil, q), 1), w), 4))
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	return b.G
+}
+
+// TestStaticNetworks: on bytes and in floats a network differs by few steps of its
+// result, on every tier, and an image has the bits that it has alone.
+func TestStaticNetworks(t *testing.T) {
+	for seed := range uint64(6) {
+		r := rand.New(rand.NewPCG(9, seed))
+		g, x := staticNet(t, r), randomFloats(r, 2, 3, 3, 9, 9)
+		for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
+			p := kernel.NewPool(1+int(isa), isa)
+			s := session(t, g, p, 0, pass.Inference(p)...)
+			got, want := run(t, s, x), run(t, session(t, g, p, 0), x)
+			off := 0
+			for i := range got {
+				if d := (got[i] - want[i]) / 4; d < -2.5 || d > 2.5 {
+					t.Fatalf("%v: element %d is %v, in floats %v", isa, i, got[i], want[i])
+				} else if d != 0 {
+					off++
+				}
+			}
+			if off > len(got)/4 {
+				t.Errorf("%v: %d of %d elements are off", isa, off, len(got))
+			}
+			one := run(t, s, tensor.Of(x.F32()[:3*81], 1, 3, 9, 9))
+			if !slices.Equal(one, got[:10]) {
+				t.Errorf("%v: an image alone: %v, among others %v", isa, one, got[:10])
+			}
+			p.Close()
+			convs := 0
+			for _, n := range prog(t, g, isa).Nodes {
+				if n.Op.Name == "QLinearConvLast" {
+					convs++
+				}
+			}
+			if convs != 3 {
+				t.Errorf("%d convolutions on bytes, want 3", convs)
+			}
+		}
+	}
+}
+
+// prog is a graph after the passes.
+func prog(t *testing.T, g *graph.Graph, isa kernel.ISA) *graph.Graph {
+	p := kernel.NewPool(1, isa)
+	defer p.Close()
+	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p, Passes: pass.Inference(p)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return prog.Graph()
+}

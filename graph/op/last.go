@@ -15,6 +15,8 @@ func channelsLastOps() []graph.Op {
 	return []graph.Op{
 		// (x, weight, bias, summand): weight [oc,c/group,window…], packed or not
 		{ID: private("ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true, InPlace: []graph.Alias{{In: 3, Out: 0}}},
+		// QLinearConv with weights packed by kernel.PackByteConv
+		{ID: private("QLinearConvLast"), Infer: inferByteConvLast, Kernel: kernelByteConvLast, Work: workConv(3), Encoded: true},
 		{ID: private("MaxPoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(false)},
 		{ID: private("AveragePoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(true)},
 		// x [n,spatial…,c] -> [n,1…,c]
@@ -33,11 +35,13 @@ func toFirst[S ~[]E, E any](s S) S {
 
 func toLast[S ~[]E, E any](s S) S { return slices.Concat(s[:1], s[2:], s[1:2]) }
 
-// imageLast checks that input 0 is a line or an image of float32, and returns its
+// imageLast checks that input 0 is a line or an image of float32 or bytes, and returns its
 // shape with the channels first.
 func imageLast(c *graph.Infer) (graph.Shape, error) {
-	if err := c.Floats(0); err != nil {
-		return nil, err
+	if !isByte(c.In(0).DType) {
+		if err := c.Floats(0); err != nil {
+			return nil, err
+		}
 	}
 	if n := len(c.In(0).Shape); n != 3 && n != 4 {
 		return nil, fmt.Errorf("input %v is neither a line nor an image", c.In(0).Shape)
@@ -49,29 +53,38 @@ func inferConvLast(c *graph.Infer) error {
 	if err := c.Require(2, 4); err != nil {
 		return err
 	}
-	x, err := imageLast(c)
+	if err := c.Floats(0); err != nil {
+		return err
+	}
+	out, err := convLastShape(c, 1)
 	if err != nil {
 		return err
 	}
-	weight := c.In(1).Shape
+	c.Out(0, c.In(0).DType, out)
+	_, err = activation(c.Node)
+	return err
+}
+
+// convLastShape is the shape of a convolution with the weights of an input.
+func convLastShape(c *graph.Infer, weights int) (graph.Shape, error) {
+	x, err := imageLast(c)
+	if err != nil {
+		return nil, err
+	}
+	weight := c.In(weights).Shape
 	if len(weight) != len(x) {
-		return fmt.Errorf("weight %v does not fit input %v", weight, c.In(0).Shape)
+		return nil, fmt.Errorf("weight %v does not fit input %v", weight, c.In(0).Shape)
 	}
 	k, ok := weight[2:].Static()
 	if !ok {
-		return graph.ErrNeedsData
+		return nil, graph.ErrNeedsData
 	}
 	w, err := readWindow(c.Node.Attrs, k)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	out, err := w.outShape(x, weight[0])
-	if err != nil {
-		return err
-	}
-	c.Out(0, c.In(0).DType, toLast(out))
-	_, err = activation(c.Node)
-	return err
+	return toLast(out), err
 }
 
 // planeLast is a tensor's shape with two spatial dimensions, channels first.
@@ -157,6 +170,9 @@ func kernelPoolLast(average bool) preparer {
 		if k.OH < 1 || k.OW < 1 {
 			return nil, fmt.Errorf("input %v is smaller than the window %v", c.In[0].Shape(), w.kernel)
 		}
+		if isByte(c.In[0].DType()) {
+			return maxBytesLast(c, k)
+		}
 		c.Reserve(4 * k.C)
 		return func() error {
 			k.X, k.Y, k.Lowest = c.F32(0), c.Out[0].F32(), c.ScratchF32()
@@ -168,6 +184,9 @@ func kernelPoolLast(average bool) preparer {
 
 func inferMeanLast(c *graph.Infer) error {
 	if err := c.Require(1, 1); err != nil {
+		return err
+	}
+	if err := c.Floats(0); err != nil {
 		return err
 	}
 	if _, err := imageLast(c); err != nil {
@@ -196,8 +215,10 @@ func inferToLast(c *graph.Infer) error {
 	if err := c.Require(1, 1); err != nil {
 		return err
 	}
-	if err := c.Floats(0); err != nil {
-		return err
+	if !isByte(c.In(0).DType) {
+		if err := c.Floats(0); err != nil {
+			return err
+		}
 	}
 	if len(c.In(0).Shape) < 3 {
 		return fmt.Errorf("input %v has no spatial dimensions", c.In(0).Shape)
@@ -230,6 +251,9 @@ func kernelToFirst(c *graph.Call) (func() error, error) {
 }
 
 func transposeKernel(c *graph.Call, batch, rows, cols int) func() error {
+	if isByte(c.In[0].DType()) {
+		return transposeBytes(c, batch, rows, cols)
+	}
 	k := &kernel.Transpose{Batch: batch, Rows: rows, Cols: cols}
 	return func() error {
 		k.X, k.Y = c.F32(0), c.Out[0].F32()

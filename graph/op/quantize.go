@@ -17,8 +17,8 @@ func quantizeOps() []graph.Op {
 		{ID: onnx("DynamicQuantizeLinear"), Since: 11, Infer: inferDynamicQuantize, Kernel: kernelDynamicQuantize},
 		{ID: microsoft("QuantizeLinear"), Since: 1, Infer: inferQuantize, Kernel: kernelQuantize},
 		{ID: microsoft("DequantizeLinear"), Since: 1, Infer: inferDequantize, Kernel: kernelDequantize},
-		{ID: microsoft("QLinearAdd"), Since: 1, Infer: inferQLinear, Kernel: kernelQLinear(func(a, b float32) float32 { return a + b })},
-		{ID: microsoft("QLinearMul"), Since: 1, Infer: inferQLinear, Kernel: kernelQLinear(func(a, b float32) float32 { return a * b })},
+		{ID: microsoft("QLinearAdd"), Since: 1, Infer: inferQLinear, Kernel: kernelQLinear(false)},
+		{ID: microsoft("QLinearMul"), Since: 1, Infer: inferQLinear, Kernel: kernelQLinear(true)},
 	}
 }
 

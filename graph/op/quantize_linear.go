@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -44,8 +45,15 @@ func inferQLinear(c *graph.Infer) error {
 	return err
 }
 
-func kernelQLinear(f func(a, b float32) float32) preparer {
+func kernelQLinear(product bool) preparer {
+	f := func(a, b float32) float32 { return a + b }
+	if product {
+		f = func(a, b float32) float32 { return a * b }
+	}
 	return func(c *graph.Call) (func() error, error) {
+		if c.In[0].Shape().Equal(c.In[3].Shape()) {
+			return combineBytes(c, product), nil
+		}
 		if c.In[0].DType() == tensor.Int8 {
 			return qLinear[int8](c, f)
 		}
@@ -79,4 +87,22 @@ func qLinear[T int8 | uint8](c *graph.Call, f func(a, b float32) float32) (func(
 		a, b, y = read(1), read(4), read(6)
 		return run()
 	}, err
+}
+
+// combineBytes is qLinear for operands of one shape.
+func combineBytes(c *graph.Call, product bool) func() error {
+	k := &kernel.CombineBytes{Product: product}
+	steps := func(i int) kernel.Steps {
+		s := kernel.Steps{Scale: c.F32(i)[0], Signed: c.In[0].DType() == tensor.Int8}
+		if c.Has(i + 1) {
+			s.Zero = int32(smallByte(c.In[i+1], 0))
+		}
+		return s
+	}
+	return func() error {
+		k.OfA, k.OfB, k.OfY = steps(1), steps(4), steps(6)
+		k.A, k.B, k.Y = c.In[0].Bytes(), c.In[3].Bytes(), c.Out[0].Bytes()
+		k.Run(c.Pool)
+		return nil
+	}
 }

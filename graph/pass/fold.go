@@ -15,6 +15,7 @@ import (
 // ask for memory by doubling a constant again and again.
 const (
 	foldFactor    = 2
+	foldWiden     = 8 // of bytes, or less, to floats
 	foldFreeBytes = 64 << 10
 	foldAllBytes  = 16 << 20
 )
@@ -126,7 +127,11 @@ func (f *folder) node(n *graph.Node, opset map[string]int) bool {
 		}
 		bytes += len(v.Const.Data)
 	}
-	limit := min(foldFactor*bytes+foldFreeBytes, f.left)
+	factor := foldFactor
+	if n.Op == (graph.OpID{Name: "DequantizeLinear"}) { // each run would do it again
+		factor = foldWiden
+	}
+	limit := min(factor*bytes+foldFreeBytes, f.left)
 	if op.View && f.view(n, opset) {
 		return true
 	}

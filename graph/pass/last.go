@@ -70,12 +70,15 @@ type lowering struct {
 
 // lowered reports whether n is a convolution that this pass lowers.
 func lowered(n *graph.Node) bool {
+	if n.Op == (graph.OpID{Name: "QLinearConv"}) {
+		return byteConv(n)
+	}
 	if n.Op != (graph.OpID{Name: "Conv"}) && n.Op != (graph.OpID{Domain: "com.microsoft", Name: "FusedConv"}) {
 		return false
 	}
 	x, w := n.Inputs[0], n.Inputs[1]
 	rank := len(x.Type.Shape)
-	return imageLike(x) && w.Const != nil && w.Const.Encoding == graph.Dense && len(w.Const.Shape) == rank && fusable(n)
+	return isFloat32(x) && imageLike(x) && w.Const != nil && w.Const.Encoding == graph.Dense && len(w.Const.Shape) == rank && fusable(n)
 }
 
 // fusable reports whether the activation of a FusedConv is one that ConvLast has.
@@ -84,9 +87,9 @@ func fusable(n *graph.Node) bool {
 	return name == "" || name == "Relu" || name == "Tanh" || name == "Sigmoid"
 }
 
-// imageLike reports whether v is a line or an image of float32.
+// imageLike reports whether v is a line or an image of float32 or of bytes.
 func imageLike(v *graph.Value) bool {
-	return v.Type.DType == tensor.Float32 && (len(v.Type.Shape) == 3 || len(v.Type.Shape) == 4)
+	return (v.Type.DType == tensor.Float32 || isBytes(v)) && (len(v.Type.Shape) == 3 || len(v.Type.Shape) == 4)
 }
 
 func (l *lowering) readAliases(n *graph.Node) {
@@ -137,7 +140,13 @@ func (l *lowering) set(y, z *graph.Value) {
 // lower adds what computes the results of n with channels last, if there is such.
 func (l *lowering) lower(n *graph.Node) (bool, error) {
 	if lowered(n) {
+		if n.Op.Name == "QLinearConv" {
+			return true, l.byteConv(n)
+		}
 		return true, l.conv(n)
+	}
+	if n.Op.Domain == "com.microsoft" && (n.Op.Name == "QLinearAdd" || n.Op.Name == "QLinearMul") {
+		return l.combine(n), nil
 	}
 	if n.Op.Domain != "" || len(n.Inputs) == 0 || n.Inputs[0] == nil {
 		return false, nil
@@ -159,7 +168,7 @@ func (l *lowering) lower(n *graph.Node) (bool, error) {
 		return true, nil
 	case slices.Contains(binaryNames(), name):
 		return l.broadcast(n), nil
-	case name == "MaxPool" && n.Output(1) == nil, name == "AveragePool":
+	case name == "MaxPool" && n.Output(1) == nil, name == "AveragePool" && isFloat32(x):
 		l.set(n.Outputs[0], l.b.Private(name+"Last", n.Attrs, l.last[x]))
 		return true, nil
 	case name == "GlobalAveragePool" || name == "ReduceMean" && overPixels(n):
@@ -179,7 +188,8 @@ func (l *lowering) lower(n *graph.Node) (bool, error) {
 // unaryNames are functions of each element of input 0; other inputs are scalars.
 func unaryNames() []string {
 	return []string{"Relu", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "Clip", "LeakyRelu", "Elu", "Selu", "Celu", "Gelu",
-		"Swish", "Mish", "Softplus", "Softsign", "Erf", "Exp", "Log", "Sqrt", "Abs", "Neg", "Reciprocal", "Identity", "Floor", "Ceil"}
+		"Swish", "Mish", "Softplus", "Softsign", "Erf", "Exp", "Log", "Sqrt", "Abs", "Neg", "Reciprocal", "Identity", "Floor", "Ceil",
+		"QuantizeLinear", "DequantizeLinear"}
 }
 
 // binaryNames are functions of elements with broadcasting.
@@ -224,6 +234,9 @@ func (l *lowering) packConv(key packedConv) (*graph.Value, error) {
 		kh, kw = t.Dim(2), t.Dim(3)
 	}
 	name := fmt.Sprintf("%s.packed.%d", w.Name, groups)
+	if w.Const.DType != tensor.Float32 {
+		return l.packByteConv(key, name, t, kh, kw)
+	}
 	data, err := l.packing(name, 4*kernel.ConvLastLen(oc, ic, kh, kw, groups, isa), func(dst []byte) {
 		kernel.PackConvLast(floats(dst), t.F32(), oc, ic, kh, kw, groups, isa)
 	})

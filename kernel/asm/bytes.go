@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 	"github.com/mmcloughlin/avo/x86"
@@ -20,6 +21,15 @@ func writeBytes(w *writer) {
 		v.requantize()
 		v.addMultiple()
 		v.widenBytes()
+		for _, signed := range []bool{false, true} {
+			suffix := "Uint8"
+			if signed {
+				suffix = "Int8"
+			}
+			v.combineBytes("add"+suffix, addFloats, signed)
+			v.combineBytes("mul"+suffix, mulFloats, signed)
+			v.maxBytes(signed)
+		}
 	}
 }
 
@@ -214,3 +224,58 @@ func (w *vectorWriter) widenBytes() {
 		w.do(x86.VMOVUPS(half, mem(regY, 0)))
 	})
 }
+
+// combineBytes writes the sum or the product of bytes with scales of their own, of which
+// the one of the result is divided by.
+func (w *vectorWriter) combineBytes(name string, combine func(x, y, z operand.Op) (*ir.Instruction, error), signed bool) {
+	widen := x86.VPMOVZXBD
+	if signed {
+		widen = x86.VPMOVSXBD
+	}
+	w.function(name+w.suffix, "func(dst, a, b *byte, n int, scaleA, zeroA, scaleB, zeroB, scale, lo, hi float32, zero int32)",
+		name+w.suffix+" writes round(f((a-zeroA)·scaleA, (b-zeroB)·scaleB)/scale) + zero as bytes; lo and hi are the ends of their range less zero.")
+	w.load("dst", regY)
+	w.load("a", regX1)
+	w.load("b", regX2)
+	w.load("n", regN)
+	for i, p := range []string{"scaleA", "zeroA", "scaleB", "zeroB"} {
+		w.do(x86.VBROADCASTSS(w.param(p), w.v(8+i)))
+	}
+	w.do(x86.VBROADCASTSS(w.param("scale"), w.v(sScale)))
+	w.limits()
+	w.each(regN, []stream{{regY, 1}, {regX1, 1}, {regX2, 1}}, func() {
+		for i, r := range []reg.Register{regX1, regX2} {
+			w.do(widen(mem(r, 0), w.v(i)))
+			w.do(x86.VCVTDQ2PS(w.v(i), w.v(i)))
+			w.do(x86.VSUBPS(w.v(9+2*i), w.v(i), w.v(i)))
+			w.do(x86.VMULPS(w.v(8+2*i), w.v(i), w.v(i)))
+		}
+		w.do(combine(w.v(1), w.v(0), w.v(0)))
+		w.do(x86.VDIVPS(w.v(sScale), w.v(0), w.v(0)))
+		w.storeBytes(regY)
+	})
+}
+
+// maxBytes is for pooling: 64 or 32 bytes at a time, of which n are a multiple.
+func (w *vectorWriter) maxBytes(signed bool) {
+	name, most := "maxUint8", x86.VPMAXUB
+	if signed {
+		name, most = "maxInt8", x86.VPMAXSB
+	}
+	w.function(name+w.suffix, "func(dst, x *byte, n int)", name+w.suffix+" raises dst to x; n counts bytes of whole vectors.")
+	w.load("dst", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
+	w.label("loop")
+	w.do(x86.VMOVUPS(mem(regX1, 0), w.v(0)))
+	w.do(most(mem(regY, 0), w.v(0), w.v(0)))
+	w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
+	w.do(x86.ADDQ(operand.U32(w.bytes()), regX1))
+	w.do(x86.ADDQ(operand.U32(w.bytes()), regY))
+	w.do(x86.SUBQ(operand.U32(w.bytes()), regN))
+	w.do(x86.JNZ(to("loop")))
+	w.done()
+}
+
+func addFloats(x, y, z operand.Op) (*ir.Instruction, error) { return x86.VADDPS(x, y, z) }
+func mulFloats(x, y, z operand.Op) (*ir.Instruction, error) { return x86.VMULPS(x, y, z) }

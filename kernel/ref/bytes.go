@@ -87,3 +87,31 @@ func ScaleSums(y []float32, c []int32, scale, bias []float32, s float32) {
 		}
 	}
 }
+
+// Steps are bytes with one scale and zero point.
+type Steps struct {
+	Scale  float32
+	Zero   int32
+	Signed bool
+}
+
+// At is the number that a byte stands for.
+func (s Steps) At(b byte) float32 {
+	n := float32(b)
+	if s.Signed {
+		n = float32(int8(b))
+	}
+	return float32(n-float32(s.Zero)) * s.Scale
+}
+
+// CombineBytes writes the sum, or the product, of a and b, in the steps of y.
+func CombineBytes(dst, x, z []byte, a, b, y Steps, product bool) {
+	for i := range dst {
+		p, q := float32(a.At(x[i])), float32(b.At(z[i]))
+		v := p + q
+		if product {
+			v = p * q
+		}
+		dst[i] = saturate(v/y.Scale, y.Zero, y.Signed)
+	}
+}

@@ -1,0 +1,106 @@
+package op
+
+import (
+	"fmt"
+
+	"tandem/graph"
+	"tandem/kernel"
+	"tandem/tensor"
+)
+
+// What channels-last tensors of bytes have: convolutions of QLinearConv, pooling, and
+// the moving of channels.
+
+// inferByteConvLast has the inputs of QLinearConv, x with its channels last.
+func inferByteConvLast(c *graph.Infer) error {
+	if err := c.Require(8, 9); err != nil {
+		return err
+	}
+	if err := typed(c, isByte, 0); err != nil {
+		return err
+	}
+	if err := c.Floats(1, 4, 6); err != nil {
+		return err
+	}
+	out, err := convLastShape(c, 3)
+	if err != nil {
+		return err
+	}
+	c.Out(0, c.In(7).DType, out)
+	return nil
+}
+
+func kernelByteConvLast(c *graph.Call) (func() error, error) {
+	x, w, y := c.In[0], c.In[3], c.Out[0]
+	if v := c.Node.Inputs[3].Const; v == nil || v.Encoding != graph.PanelBytes {
+		return nil, fmt.Errorf("the weights are not packed")
+	}
+	d, err := convOf(c.Node.Attrs, planeLast(x), w, planeLast(y))
+	if err != nil {
+		return nil, err
+	}
+	k := &kernel.ByteConv{
+		N: d.N, H: d.H, W: d.W, C: d.C, OC: d.OC, KH: d.KH, KW: d.KW, StrideH: d.StrideH, StrideW: d.StrideW,
+		PadTop: d.PadTop, PadLeft: d.PadLeft, PadBottom: d.PadBottom, PadRight: d.PadRight,
+		DilationH: d.DilationH, DilationW: d.DilationW, Groups: d.Groups, SignedX: x.DType() == tensor.Int8,
+	}
+	if n := c.In[4].Len(); c.In[1].Len() != 1 || n != 1 && n != k.OC || c.In[6].Len() != 1 || c.In[7].Len() != 1 || c.Has(8) && c.In[8].Len() != k.OC {
+		return nil, fmt.Errorf("scales, zero points or the bias do not fit %d channels", k.OC)
+	}
+	k.Bytes, k.ToSigned = []byte{}, y.DType() == tensor.Int8
+	columns := (4*k.OC + 63) &^ 63
+	c.Reserve(columns + k.ScratchLen(c.Pool))
+	return func() error {
+		scratch := c.Scratch()
+		k.ScaleB = asElements[float32](scratch[:columns])[:k.OC]
+		columnScales(k.ScaleB, c.In[4], c.F32(1)[0])
+		for i := range k.ScaleB {
+			k.ScaleB[i] /= c.F32(6)[0]
+		}
+		k.ZeroX, k.To = int32(smallByte(c.In[2], 0)), int32(smallByte(c.In[7], 0))
+		k.X, k.Packed, k.Bytes = x.Bytes(), w.Bytes(), y.Bytes()
+		if c.Has(8) {
+			k.Start = tensor.Data[int32](c.In[8])
+		}
+		k.Run(c.Pool, scratch[columns:])
+		return nil
+	}, nil
+}
+
+// maxBytesLast is MaxPoolLast on bytes, with the dimensions of k.
+func maxBytesLast(c *graph.Call, k *kernel.PoolLast) (func() error, error) {
+	if k.Average {
+		return nil, fmt.Errorf("averages of bytes are not rounded here")
+	}
+	m := &kernel.MaxBytesLast{
+		N: k.N, H: k.H, W: k.W, C: k.C, OH: k.OH, OW: k.OW, KH: k.KH, KW: k.KW, StrideH: max(1, k.StrideH), StrideW: max(1, k.StrideW),
+		PadTop: k.PadTop, PadLeft: k.PadLeft, DilationH: max(1, k.DilationH), DilationW: max(1, k.DilationW), Signed: c.In[0].DType() == tensor.Int8,
+	}
+	return func() error {
+		m.X, m.Y = c.In[0].Bytes(), c.Out[0].Bytes()
+		m.Run(c.Pool)
+		return nil
+	}, nil
+}
+
+// transposeBytes turns rows × cols matrices, by squares whose lines stay in L1.
+func transposeBytes(c *graph.Call, batch, rows, cols int) func() error {
+	const square = 64
+	across := (cols + square - 1) / square
+	return func() error {
+		x, y := c.In[0].Bytes(), c.Out[0].Bytes()
+		c.Pool.For(batch*across, max(1, (1<<14)/max(1, rows*square)), func(lo, hi, _ int) {
+			for u := lo; u < hi; u++ {
+				at, c0 := u/across*rows*cols, u%across*square
+				for r := 0; r < rows; r += square {
+					for i := r; i < min(r+square, rows); i++ {
+						for j, v := range x[at+i*cols+c0 : at+i*cols+min(c0+square, cols)] {
+							y[at+(c0+j)*rows+i] = v
+						}
+					}
+				}
+			}
+		})
+		return nil
+	}
+}

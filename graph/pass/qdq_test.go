@@ -1,0 +1,73 @@
+package pass_test
+
+import (
+	"testing"
+
+	"tandem/graph"
+	"tandem/graph/pass"
+	"tandem/tensor"
+)
+
+// qdq builds what a static quantiser writes.
+type qdq struct{ builder }
+
+func (q qdq) scale(v float32) *graph.Value { return q.Const("s", tensor.Of([]float32{v})) }
+
+func (q qdq) quantize(name string, x *graph.Value, s float32, zero uint8) *graph.Value {
+	return q.node(name, "QuantizeLinear", x, q.scale(s), q.Const("z", tensor.Of([]uint8{zero})))
+}
+
+func (q qdq) back(x *graph.Value, s float32, zero uint8) *graph.Value {
+	return q.node(x.Name+"f", "DequantizeLinear", x, q.scale(s), q.Const("z", tensor.Of([]uint8{zero})))
+}
+
+// weights are centred, with a scale for each channel.
+func (q qdq) weights(name string, shape ...int) *graph.Value {
+	s := tensor.New(tensor.Float32, shape[0])
+	for i := range s.F32() {
+		s.F32()[i] = 0.5
+	}
+	w := q.Op("DequantizeLinear", graph.Attrs{"axis": int64(0)}, q.Const(name, tensor.New(tensor.Int8, shape...)), q.Const(name+"s", s), q.Const(name+"z", tensor.New(tensor.Int8, shape[0])))
+	w.Name = name + "f"
+	return w
+}
+
+// TestIntegers: convolutions, products, sums and what moves elements become operators on
+// bytes; a bias in other steps, other steps before and after, and what is read twice stay.
+func TestIntegers(t *testing.T) {
+	q := qdq{newBuilder(t)}
+	x := q.Input("x", tensor.Float32, graph.Sym("n"), graph.Const(8), graph.Const(4), graph.Const(4))
+	a := q.quantize("a", x, 0.25, 3)
+	bias := q.node("biasf", "DequantizeLinear", q.Const("bias", tensor.New(tensor.Int32, 8)), q.scale(0.125))
+	other := q.node("otherf", "DequantizeLinear", q.Const("other", tensor.New(tensor.Int32, 8)), q.scale(0.5))
+	c := q.quantize("c", q.node("conv", "Conv", q.back(a, 0.25, 3), q.weights("w", 8, 8, 1, 1), bias), 0.5, 4)
+	d := q.quantize("d", q.node("conv2", "Conv", q.back(a, 0.25, 3), q.weights("v", 8, 8, 1, 1), other), 0.5, 4)
+	s := q.quantize("s", q.node("sum", "Add", q.back(c, 0.5, 4), q.back(d, 0.5, 4)), 0.75, 5)
+	f := q.quantize("f", q.node("flat", "Flatten", q.back(s, 0.75, 5)), 0.75, 5)
+	g := q.quantize("g", q.node("again", "Flatten", q.back(f, 0.75, 5)), 0.7, 5)
+	q.Output(g)
+	check(t, q.G, pass.Integers(), `
+a = QuantizeLinear(x, s, z)
+biasf = DequantizeLinear(bias, s_1)
+otherf = DequantizeLinear(other, s_2)
+af = DequantizeLinear(a, s_3, z_1)
+wf = DequantizeLinear(w, ws, wz)
+conv = Conv(af, wf, biasf)
+c = QLinearConv(a, s_3, z_1, w, ws, wz, s_4, z_2, bias)
+af = DequantizeLinear(a, s_5, z_3)
+vf = DequantizeLinear(v, vs, vz)
+conv2 = Conv(af, vf, otherf)
+d = QuantizeLinear(conv2, s_6, z_4)
+cf = DequantizeLinear(c, s_7, z_5)
+df = DequantizeLinear(d, s_8, z_6)
+sum = Add(cf, df)
+s = com.microsoft.QLinearAdd(c, s_7, z_5, d, s_8, z_6, s_9, z_7)
+sf = DequantizeLinear(s, s_10, z_8)
+flat = Flatten(sf)
+f = Flatten(s)
+ff = DequantizeLinear(f, s_12, z_10)
+again = Flatten(ff)
+g = QuantizeLinear(again, s_13, z_11)
+-> g
+`)
+}

@@ -1,0 +1,261 @@
+package kernel
+
+// ByteConv is a 2-D convolution of bytes whose channels come last, X [N,H,W,C]. Its
+// sums, those of
+//
+//	(X - ZeroX) * Weight
+//
+// plus Start, are exact, and rescaled to [N,OH,OW,OC]. Packed is what PackByteConv
+// makes of weights whose zero points are 0. What pads is the zero point. Strides,
+// dilations and Groups of 0 mean 1.
+type ByteConv struct {
+	N, H, W, C, OC, KH, KW               int
+	StrideH, StrideW                     int
+	PadTop, PadLeft, PadBottom, PadRight int
+	DilationH, DilationW, Groups         int
+	X                                    []byte
+	SignedX                              bool
+	ZeroX                                int32
+	Packed                               []byte
+	Rescale
+
+	byteConvRun
+}
+
+type byteConvRun struct {
+	window
+	byteForm
+	vectors  ISA
+	k        int // taps times channels of a group
+	stride   int // bytes of a patch as it is multiplied
+	inPlace  bool
+	chunks   int // of the pixels, for each group
+	pixels   int // in a chunk
+	worker   int // bytes of scratch of a worker
+	start    []int32
+	scales   []float32 // see byteStrips; in
+	repeated []float32
+	scratch  []byte
+}
+
+// bytePixels is the number of patches that are copied at a time: they stay in L2.
+const bytePixels = 96
+
+func (c *ByteConv) planar() *Conv {
+	return &Conv{
+		N: c.N, C: c.C, H: c.H, W: c.W, OC: c.OC, KH: c.KH, KW: c.KW, StrideH: c.StrideH, StrideW: c.StrideW,
+		PadTop: c.PadTop, PadLeft: c.PadLeft, PadBottom: c.PadBottom, PadRight: c.PadRight,
+		DilationH: c.DilationH, DilationW: c.DilationW, Groups: c.Groups,
+	}
+}
+
+func (c *ByteConv) plan(p *Pool) {
+	c.window, c.byteForm, c.vectors = c.planar().window(), byteFormOf(p), p.isa
+	c.k = c.taps * c.ic
+	pointwise := c.taps == 1 && c.strideH == 1 && c.strideW == 1 && c.PadTop+c.PadLeft+c.PadBottom+c.PadRight == 0
+	c.inPlace = pointwise && c.size == 1 && !c.SignedX && c.groups == 1 && c.C%4 == 0 && c.C%aliasBytes != 0
+	c.stride = 4 * c.words(c.k)
+	if c.stride%aliasBytes == 0 {
+		c.stride += 64
+	}
+	if c.inPlace {
+		c.stride = c.C
+	}
+	total := c.N * c.oh * c.ow
+	c.chunks = max(1, min(ceilDiv(total, c.tileShape.rows), max(p.threads*8, ceilDiv(total, 2*bytePixels))))
+	c.pixels = ceilDiv(max(1, total), c.chunks)
+	c.chunks = ceilDiv(total, c.pixels)
+	c.worker = (bytePixels*c.stride + c.k + 63) &^ 63
+	if c.inPlace {
+		c.worker = 0
+	}
+	c.worker += (4*c.tileShape.rows*min(byteColumns, c.oc) + 63) &^ 63
+}
+
+func (c *ByteConv) startBytes() int { return (4*c.OC + 63) &^ 63 }
+
+// ScratchLen is the number of bytes that Run needs on p.
+func (c *ByteConv) ScratchLen(p *Pool) int {
+	c.plan(p)
+	return c.startBytes() + p.threads*c.worker
+}
+
+// Run computes the convolution.
+func (c *ByteConv) Run(p *Pool, scratch []byte) {
+	c.plan(p)
+	checkLen("ByteConv", "X", len(c.X), c.N*c.H*c.W*c.C)
+	checkLen("ByteConv", "Packed", len(c.Packed), PackedByteConvLen(c.OC, c.ic, c.KH, c.KW, c.groups, p))
+	checkLen("ByteConv", "scratch", len(scratch), c.startBytes()+p.threads*c.worker)
+	c.Rescale.check(c.N*c.oh*c.ow, c.OC)
+	if c.N*c.oh*c.ow*c.OC == 0 {
+		return
+	}
+	c.scales = nil
+	if c.Bytes != nil && c.groups == 1 {
+		c.scales = c.repeat(c.repeated, c.ScaleB[:c.OC])
+		c.repeated = c.scales
+	}
+	n := c.startBytes()
+	c.start, c.scratch = int32sAt(scratch[:n]), scratch[n:]
+	size := PackedByteLen(c.k, c.oc, p)
+	for g := range c.groups {
+		sums, r := int32sAt(c.Packed[g*size+c.sumsAt(c.k, c.oc):]), c.Rescale
+		if r.Start != nil {
+			r.Start = r.Start[g*c.oc:]
+		}
+		startsOf(c.start[g*c.oc:][:c.oc], &r, sums, nil, c.k, c.ZeroX, c.SignedX)
+	}
+	p.run(c.groups*c.chunks, 1, c)
+}
+
+func (c *ByteConv) chunk(lo, hi, worker int) {
+	scratch := c.scratch[worker*c.worker:][:c.worker]
+	s := byteStrips{byteForm: c.byteForm, vectors: c.vectors, to: &c.Rescale, stride: c.stride, words: c.words(c.k), panel: c.panelBytes(c.k), cs: c.OC, scales: c.scales}
+	room := (4*c.tileShape.rows*min(byteColumns, c.oc) + 63) &^ 63
+	s.tile, scratch = int32sAt(scratch[:room]), scratch[room:]
+	size := c.sumsAt(c.k, c.oc) + 4*c.oc
+	for u := lo; u < hi; u++ {
+		g, i := u/c.chunks, u%c.chunks
+		end := min((i+1)*c.pixels, c.N*c.oh*c.ow)
+		for m := i * c.pixels; m < end; m += bytePixels {
+			s.first = m
+			if c.inPlace {
+				s.a = c.X[m*c.C:]
+			} else {
+				s.a = scratch
+				c.patches(scratch, g, m, min(m+bytePixels, end))
+			}
+			c.columns(&s, c.Packed[g*size:], g, m, min(m+bytePixels, end))
+		}
+	}
+}
+
+// columns multiplies pixels [m0,m1) with all weights of a group.
+func (c *ByteConv) columns(s *byteStrips, packed []byte, g, m0, m1 int) {
+	step := byteColumns
+	if step*c.k*c.size > blockBytes {
+		step /= 2
+	}
+	for n := 0; n < c.oc; n += step {
+		s.b, s.column, s.start = packed[n/c.cols*s.panel:], g*c.oc, c.start[g*c.oc:][:c.oc]
+		s.run(m0, m1, n, min(n+step, c.oc))
+	}
+}
+
+// patches writes the patches of pixels [m0,m1) of group g as words.
+func (c *ByteConv) patches(to []byte, g, m0, m1 int) {
+	flip := byte(0)
+	if c.SignedX {
+		flip = 128
+	}
+	direct := c.size == 1 && flip == 0
+	line := to[bytePixels*c.stride:][:c.k] // room for one that is to be converted
+	for m := m0; m < m1; m++ {
+		row := to[(m-m0)*c.stride:][:4*c.words(c.k)]
+		if direct {
+			c.patch(row[:c.k], g, m)
+			clear(row[c.k:])
+			continue
+		}
+		c.patch(line, g, m)
+		c.word(c.vectors, row, line, flip)
+	}
+}
+
+// patch copies what the window of pixel m covers of the channels of group g: rows of
+// the window, in them columns, in them channels.
+func (c *ByteConv) patch(to []byte, g, m int) {
+	image := c.X[m/(c.oh*c.ow)*c.H*c.W*c.C:]
+	y0, x0 := m/c.ow%c.oh*c.strideH-c.PadTop, m%c.ow*c.strideW-c.PadLeft
+	line := c.KW * c.ic
+	whole := c.dilationW == 1 && c.groups == 1 && x0 >= 0 && x0+c.KW <= c.W
+	for ky := range c.KH {
+		part, y := to[ky*line:][:line], y0+ky*c.dilationH
+		switch {
+		case y < 0 || y >= c.H:
+			fill(part, byte(c.ZeroX))
+		case whole:
+			copy(part, image[(y*c.W+x0)*c.C:])
+		default:
+			for kx := range c.KW {
+				x := x0 + kx*c.dilationW
+				if x < 0 || x >= c.W {
+					fill(part[kx*c.ic:][:c.ic], byte(c.ZeroX))
+				} else {
+					copy(part[kx*c.ic:][:c.ic], image[(y*c.W+x)*c.C+g*c.ic:])
+				}
+			}
+		}
+	}
+}
+
+// PackedByteConvLen is the number of bytes that PackByteConv writes for p.
+func PackedByteConvLen(oc, ic, kh, kw, groups int, p *Pool) int {
+	return groups * PackedByteLen(ic*kh*kw, oc/groups, p)
+}
+
+// PackByteConv packs weights [oc, ic, kh, kw] of signed bytes for ByteConv on p, a
+// matrix of PackBytes for each group.
+func PackByteConv(p *Pool, dst, w []byte, oc, ic, kh, kw, groups int) {
+	taps, k, width := kh*kw, ic*kh*kw, oc/groups
+	checkLen("PackByteConv", "w", len(w), oc*k)
+	checkLen("PackByteConv", "dst", len(dst), PackedByteConvLen(oc, ic, kh, kw, groups, p))
+	last := make([]byte, oc*k)
+	for o := range oc {
+		for ch := range ic {
+			for t := range taps {
+				last[o*k+t*ic+ch] = w[(o*ic+ch)*taps+t]
+			}
+		}
+	}
+	size := PackedByteLen(k, width, p)
+	for g := range groups {
+		PackBytes(p, dst[g*size:][:size], last[g*width*k:][:width*k], true, k, width, true)
+	}
+}
+
+// MaxBytesLast is the greatest byte of each window of X [N,H,W,C], whose channels come
+// last, in Y [N,OH,OW,C]. What pads is less than any.
+type MaxBytesLast struct {
+	N, H, W, C, OH, OW, KH, KW int
+	StrideH, StrideW           int
+	PadTop, PadLeft            int
+	DilationH, DilationW       int
+	X, Y                       []byte
+	Signed                     bool
+
+	isa ISA
+}
+
+// Run computes Y.
+func (m *MaxBytesLast) Run(p *Pool) {
+	checkLen("MaxBytesLast", "X", len(m.X), m.N*m.H*m.W*m.C)
+	checkLen("MaxBytesLast", "Y", len(m.Y), m.N*m.OH*m.OW*m.C)
+	m.isa = p.isa
+	p.run(m.N*m.OH, max(1, ceilDiv(1<<15, max(1, m.OW*m.C*m.KH*m.KW))), m)
+}
+
+func (m *MaxBytesLast) chunk(lo, hi, _ int) {
+	least := byte(0)
+	if m.Signed {
+		least = 128
+	}
+	for i := lo; i < hi; i++ {
+		row := m.Y[i*m.OW*m.C:][:m.OW*m.C]
+		fill(row, least)
+		for ky := range m.KH {
+			y := i%m.OH*m.StrideH - m.PadTop + ky*m.DilationH
+			if y < 0 || y >= m.H {
+				continue
+			}
+			line := m.X[(i/m.OH*m.H+y)*m.W*m.C:]
+			for ox := range m.OW {
+				for kx := range m.KW {
+					if x := ox*m.StrideW - m.PadLeft + kx*m.DilationW; x >= 0 && x < m.W {
+						maxBytes(m.isa, row[ox*m.C:][:m.C], line[x*m.C:][:m.C], m.Signed)
+					}
+				}
+			}
+		}
+	}
+}
