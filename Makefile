@@ -18,7 +18,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm llm-parity bench-train bench-onnx bench-text bench-parity models clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-text bench-parity models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,6 +90,13 @@ llm-parity: $(VENV)/parity ## small language models of every architecture beside
 	$(PYTHON) bench/llm_make.py $(VENV)/models
 	$(PYTHON) bench/llm_llama.py --build $(LLAMA)/build/bin --source $(LLAMA) gguf $(VENV)/models
 	LLM_MODELS=$(abspath $(VENV)/models) $(GO) test ./llm -count=1 -v -run 'TestTransformers|TestGGUFEqualsLlamaCpp'
+
+llm-divergence: $(VENV)/parity ## how far quantising moves a model that is trained here, beside llama.cpp (some minutes)
+	$(PYTHON) bench/llm_kl.py --build $(LLAMA)/build/bin --source $(LLAMA) --texts $(TANDEM_DATA)/tinyshakespeare $(VENV)/divergence
+	LLM_KL=$(abspath $(VENV)/divergence) $(GO) test ./llm -count=1 -v -run TestQuantisedDivergence
+
+llm-folder: build $(VENV)/parity $(VENV)/text ## a Hugging Face folder with Qwen's tokenizer, served, beside transformers
+	$(PYTHON) bench/llm_folder.py $(LLAMA)/models
 
 $(VENV)/parity: bench/requirements-parity.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<

@@ -53,7 +53,7 @@ def train(vocab, ids, steps):
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1)
         adam.step()
         rate.step()
-        if step % 50 == 49:
+        if step % 10 == 9:
             print(f"step {step + 1}: loss {loss.item():.3f}", flush=True)
     return model.eval()
 

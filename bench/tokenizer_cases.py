@@ -233,4 +233,5 @@ def main():
         print(name, tok.get_vocab_size(), file=sys.stderr)
 
 
-main()
+if __name__ == "__main__":
+    main()
