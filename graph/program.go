@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"sync"
 	"unsafe"
 
 	"tandem/fault"
@@ -38,7 +39,8 @@ type Program struct {
 	lastRead map[*Value]int
 	bodies   map[*Node]map[string]*Program
 	opt      Options
-	inner    bool // of a body of another program's node
+	inner    bool     // of a body of another program's node
+	derived  sync.Map // what kernels read out of attributes, by derivedOf
 }
 
 // Compile copies g, infers its types, applies the passes in order and checks that

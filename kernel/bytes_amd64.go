@@ -79,20 +79,27 @@ func widenBytesAsm(isa ISA, dst *int16, x *byte, n int, flip uint32) {
 // tileBytesAsm is the tile kernel of words of four bytes, by VNNI.
 func tileBytesAsm(t *tileArgs) { tileBytesAVX512((*byte)(unsafe.Pointer(t))) }
 
-func combineBytesAsm(v *CombineBytes, y, a, b *byte, n int) {
-	lo, hi := ref.Range(v.OfY.Zero, v.OfY.Signed)
-	f := [2][2][2]func(dst, a, b *byte, n int, scaleA, zeroA, scaleB, zeroB, scale, lo, hi float32, zero int32){
-		{{addUint8AVX2, addInt8AVX2}, {mulUint8AVX2, mulInt8AVX2}},
-		{{addUint8AVX512, addInt8AVX512}, {mulUint8AVX512, mulInt8AVX512}},
-	}[bit(v.isa == AVX512)][bit(v.Product)][bit(v.OfY.Signed)]
-	f(y, a, b, n, v.OfA.Scale, float32(v.OfA.Zero), v.OfB.Scale, float32(v.OfB.Zero), v.OfY.Scale, lo, hi, v.OfY.Zero)
-}
-
-func bit(b bool) int {
-	if b {
-		return 1
+func combineBytesAsm(v *CombineBytes, dst, x, z *byte, n int) {
+	a, b, y := v.OfA, v.OfB, v.OfY
+	lo, hi := ref.Range(y.Zero, y.Signed)
+	switch {
+	case v.isa == AVX512 && v.Product && y.Signed:
+		mulInt8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+	case v.isa == AVX512 && v.Product:
+		mulUint8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+	case v.isa == AVX512 && y.Signed:
+		addInt8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+	case v.isa == AVX512:
+		addUint8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+	case v.Product && y.Signed:
+		mulInt8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+	case v.Product:
+		mulUint8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+	case y.Signed:
+		addInt8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+	default:
+		addUint8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
 	}
-	return 0
 }
 
 func maxBytesAsm(isa ISA, signed bool, y, x *byte, n int) {

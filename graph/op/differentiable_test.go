@@ -17,7 +17,10 @@ var withoutGradient = map[string]string{
 	"results do not depend on the values of operands, or are drawn": `ConstantOfShape EyeLike RandomNormal RandomNormalLike RandomUniform RandomUniformLike
 		BlackmanWindow HammingWindow HannWindow MelWeightMatrix`,
 	"quantized: trained by steps of its own, not by a gradient": `QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul com.microsoft.QuantizeLinear com.microsoft.DequantizeLinear
-		com.microsoft.DynamicQuantizeMatMul com.microsoft.QLinearAdd com.microsoft.QLinearMul com.microsoft.MatMulNBits`,
+		com.microsoft.DynamicQuantizeMatMul com.microsoft.QLinearAdd com.microsoft.QLinearMul com.microsoft.MatMulNBits
+		com.microsoft.DynamicQuantizeLSTM com.microsoft.QAttention com.microsoft.QEmbedLayerNormalization com.microsoft.QGemm
+		com.microsoft.QLinearAveragePool com.microsoft.QLinearConcat com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearLeakyRelu
+		com.microsoft.QLinearSigmoid com.microsoft.QLinearSoftmax com.microsoft.QLinearWhere`,
 	"lists, texts and images in files": `Optional OptionalGetElement SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceMap SplitToSequence ConcatFromSequence
 		StringConcat StringNormalizer StringSplit TfIdfVectorizer com.microsoft.Tokenizer ImageDecoder Unique`,
 	"classical models, trained elsewhere": `ai.onnx.ml.…`,

@@ -87,20 +87,22 @@ func maxBytesLast(c *graph.Call, k *kernel.PoolLast) (func() error, error) {
 func transposeBytes(c *graph.Call, batch, rows, cols int) func() error {
 	const square = 64
 	across := (cols + square - 1) / square
-	return func() error {
-		x, y := c.In[0].Bytes(), c.Out[0].Bytes()
-		c.Pool.For(batch*across, max(1, (1<<14)/max(1, rows*square)), func(lo, hi, _ int) {
-			for u := lo; u < hi; u++ {
-				at, c0 := u/across*rows*cols, u%across*square
-				for r := 0; r < rows; r += square {
-					for i := r; i < min(r+square, rows); i++ {
-						for j, v := range x[at+i*cols+c0 : at+i*cols+min(c0+square, cols)] {
-							y[at+(c0+j)*rows+i] = v
-						}
+	var x, y []byte
+	turn := func(lo, hi, _ int) {
+		for u := lo; u < hi; u++ {
+			at, c0 := u/across*rows*cols, u%across*square
+			for r := 0; r < rows; r += square {
+				for i := r; i < min(r+square, rows); i++ {
+					for j, v := range x[at+i*cols+c0 : at+i*cols+min(c0+square, cols)] {
+						y[at+(c0+j)*rows+i] = v
 					}
 				}
 			}
-		})
+		}
+	}
+	return func() error {
+		x, y = c.In[0].Bytes(), c.Out[0].Bytes()
+		c.Pool.For(batch*across, max(1, (1<<14)/max(1, rows*square)), turn)
 		return nil
 	}
 }

@@ -17,14 +17,24 @@ func outputOf(c *graph.Call, i int) *tensor.Tensor {
 
 // linear is a set of weighted sums of the features.
 type linear struct {
-	in        *features
+	in *features
+	linearWeights
+}
+
+type linearWeights struct {
 	weights   []float64 // [sums, features]
 	intercept []float64 // of each sum
 }
 
 // linearOf reads n sums; none of their intercepts may be left out alone.
 func linearOf(c *graph.Call, n int) (*linear, error) {
-	m := &linear{in: newFeatures(c.In[0]), weights: attrFloats(c.Node.Attrs, "coefficients"), intercept: attrFloats(c.Node.Attrs, "intercepts")}
+	w, err := graph.Derive(c, func(a graph.Attrs) (linearWeights, error) {
+		return linearWeights{attrFloats(a, "coefficients"), attrFloats(a, "intercepts")}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	m := &linear{in: newFeatures(c.In[0]), linearWeights: w}
 	if len(m.intercept) == 0 {
 		m.intercept = make([]float64, n)
 	}
@@ -41,12 +51,21 @@ func (m *linear) row(i int, sums []float64) {
 	}
 }
 
+// dot64 adds in four chains, whose additions the processor overlaps.
 func dot64(a, b []float64) float64 {
-	sum := 0.0
-	for i, v := range a {
-		sum += v * b[i]
+	var s0, s1, s2, s3 float64
+	b = b[:len(a)]
+	for len(a) >= 4 {
+		s0 += a[0] * b[0]
+		s1 += a[1] * b[1]
+		s2 += a[2] * b[2]
+		s3 += a[3] * b[3]
+		a, b = a[4:], b[4:]
 	}
-	return sum
+	for i, v := range a {
+		s0 += v * b[i]
+	}
+	return (s0 + s1) + (s2 + s3)
 }
 
 func inferLinearRegressor(c *graph.Infer) error {

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/kernel"
 )
 
 // svmClassifier decides between each pair of classes and counts (SVC), or takes
@@ -17,7 +18,14 @@ type svmClassifier struct {
 	probA, probB []float64
 
 	kernels, scores, votes, pairs, q []float64
+
+	pool    *kernel.Pool
+	x       []float64 // the row under way
+	compare func(lo, hi, worker int)
 }
+
+// vectorGrain is the number of support vectors that are worth another thread: 10 µs.
+const vectorGrain = 256
 
 // svmScores is how many scores a row has: for pairs, or for classes; one score of
 // two classes is shown as two.
@@ -65,6 +73,12 @@ func newSVMClassifier(c *graph.Call) (*svmClassifier, error) {
 	}
 	if s.svm, err = svmOf(c, count); err != nil {
 		return nil, err
+	}
+	s.pool = c.Pool
+	s.compare = func(lo, hi, _ int) {
+		for j := lo; j < hi; j++ {
+			s.kernels[j] = s.kernel(s.x, s.vectors[j])
+		}
 	}
 	pairs := n * (n - 1) / 2
 	switch {
@@ -127,9 +141,8 @@ func (s *svmClassifier) row(x []float64) (scores []float64, top int, weight floa
 // decidePairs lets each pair of classes compete.
 func (s *svmClassifier) decidePairs(x []float64) []float64 {
 	n, count := s.k.labels.len(), len(s.vectors)
-	for j, v := range s.vectors {
-		s.kernels[j] = s.kernel(x, v)
-	}
+	s.x = x
+	s.pool.For(count, vectorGrain, s.compare)
 	clear(s.votes)
 	at := 0
 	for i := range n {

@@ -43,13 +43,23 @@ func vocabularyOf(a graph.Attrs) (*vocabulary, error) {
 		}
 	}
 	places := a.Ints("ngram_indexes")
-	for _, at := range places {
-		if at < 0 || at >= maxPlaces {
-			return nil, fmt.Errorf("an n-gram has the index %d, the limit is %d", at, maxPlaces)
-		}
-		v.size = max(v.size, at+1)
+	var err error
+	if v.size, err = vocabularySize(places); err != nil {
+		return nil, err
 	}
 	return v, v.read(pool, a.Ints("ngram_counts"), places, a["weights"])
+}
+
+// vocabularySize is the length of an output row: the largest place and one.
+func vocabularySize(places []int) (int, error) {
+	size := 0
+	for _, at := range places {
+		if at < 0 || at >= maxPlaces {
+			return 0, fmt.Errorf("an n-gram has the index %d, the limit is %d", at, maxPlaces)
+		}
+		size = max(size, at+1)
+	}
+	return size, nil
 }
 
 // read fills the maps: starts tells where in the pool the n-grams of each length
@@ -107,16 +117,16 @@ func inferTfIdf(c *graph.Infer) error {
 	if len(in.Shape) < 1 || len(in.Shape) > 2 {
 		return fmt.Errorf("shape %v is neither [C] nor [N, C]", in.Shape)
 	}
-	v, err := vocabularyOf(c.Node.Attrs)
+	size, err := vocabularySize(c.Node.Attrs.Ints("ngram_indexes"))
 	if err != nil {
 		return err
 	}
-	c.Out(0, tensor.Float32, append(slices.Clone(in.Shape[:len(in.Shape)-1]), graph.Const(v.size)))
+	c.Out(0, tensor.Float32, append(slices.Clone(in.Shape[:len(in.Shape)-1]), graph.Const(size)))
 	return nil
 }
 
 func kernelTfIdf(c *graph.Call) (func() error, error) {
-	v, err := vocabularyOf(c.Node.Attrs)
+	v, err := graph.Derive(c, vocabularyOf)
 	if err != nil {
 		return nil, err
 	}
@@ -146,17 +156,18 @@ func kernelTfIdf(c *graph.Call) (func() error, error) {
 // count adds up the n-grams of a row. The items of one lie 1 to skips+1 apart;
 // single items are counted once.
 func (v *vocabulary) count(y []float32, row []string) {
-	gram := make([]string, v.most)
+	var gram []byte
 	for apart := 1; apart <= v.skips+1; apart++ {
 		for n := v.least; n <= v.most; n++ {
 			if n == 1 && apart > 1 || v.place[n] == nil {
 				continue
 			}
 			for start := 0; start+(n-1)*apart < len(row); start++ {
+				gram = gram[:0]
 				for i := range n {
-					gram[i] = row[start+i*apart]
+					gram = append(gram, row[start+i*apart]...)
 				}
-				if at, ok := v.place[n][joinKeys(gram[:n])]; ok {
+				if at, ok := v.place[n][string(gram)]; ok {
 					y[at]++
 				}
 			}

@@ -98,7 +98,7 @@ func kernelTokenizer(c *graph.Call) (func() error, error) {
 	if x.Rank() != 1 && x.Rank() != 2 {
 		return nil, fmt.Errorf("the texts have shape %v, expected one or two dimensions", x.Shape())
 	}
-	t, err := newTokenizer(c.Node.Attrs)
+	t, err := graph.Derive(c, newTokenizer)
 	if err != nil {
 		return nil, err
 	}
