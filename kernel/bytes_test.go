@@ -46,14 +46,12 @@ func byteValue(b byte, signed bool) int32 {
 // byteCase is a random product with its exact sums.
 type byteCase struct {
 	ByteGemm
-	b            []byte
-	signedB      bool
-	trans        bool
-	zeros        []int32 // as the caller thinks of them
-	want         []int32
-	scale        []float32
-	requantized  []byte
-	float, final []float32
+	b       []byte
+	signedB bool
+	trans   bool
+	zeros   []int32 // as the caller thinks of them
+	want    []int32
+	scale   []float32
 }
 
 func randomByteCase(r *rand.Rand, m, n, k int) *byteCase {

@@ -105,15 +105,15 @@ func ofDirection(t *tensor.Tensor, d, dirs int) []float32 {
 // LSTM's cell states, GRU's inner products) of every step are outputs.
 type fastRecurrent struct {
 	recurrentSizes
-	c                    *graph.Call
-	states               int
-	input                kernel.Gemm
-	gateBuffers          []float32   // where they are no output: [directions][seq·batch][width]
-	bias, rbias          [][]float32 // of each direction: of the sums; of GRU's products with the state
-	recurrence           [][]float32 // packed
-	inputRoom, lanesRoom int         // floats of scratch: of the input's product, of a lane's
-	lanes                []*recurrentLane
-	each                 func(lo, hi, worker int)
+	c           *graph.Call
+	states      int
+	input       kernel.Gemm
+	gateBuffers []float32   // where they are no output: [directions][seq·batch][width]
+	bias, rbias [][]float32 // of each direction: of the sums; of GRU's products with the state
+	recurrence  [][]float32 // packed
+	inputRoom   int         // floats of scratch of the input's product
+	lanes       []*recurrentLane
+	each        func(lo, hi, worker int)
 }
 
 // floatsOf cuts a piece of n floats off the front of memory.
