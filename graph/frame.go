@@ -35,6 +35,7 @@ type frame struct {
 	next     int                // the first node that is not prepared
 	inputs   [][]*tensor.Tensor // each input, and its views
 	outputs  []*tensor.Tensor
+	copying  copying // of outputs
 	// dynamic: elements decided a shape, so that the frame serves this run only.
 	dynamic bool
 }

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"tandem/fault"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -120,7 +121,7 @@ func (s *Session) copyOutputs(f *frame, out []*tensor.Tensor) ([]*tensor.Tensor,
 			out[i] = t.Clone()
 			continue
 		}
-		if err := s.copyOutput(out[i], t); err != nil {
+		if err := s.copyOutput(f, out[i], t); err != nil {
 			return nil, fault.Wrap(err, "graph.run", fault.Invalid, "the buffer for output %q", s.p.g.Outputs[i].Name)
 		}
 	}
@@ -131,13 +132,29 @@ func (s *Session) copyOutputs(f *frame, out []*tensor.Tensor) ([]*tensor.Tensor,
 // logits of a step of a language model are ten times that.
 const bigOutput = 1 << 20
 
-func (s *Session) copyOutput(to, from *tensor.Tensor) error {
+func (s *Session) copyOutput(f *frame, to, from *tensor.Tensor) error {
 	x, y := from.Bytes(), to.Bytes()
 	if len(x) < bigOutput || len(x) != len(y) || to.DType() != from.DType() || !to.Shape().Equal(from.Shape()) {
 		return to.CopyFrom(from)
 	}
-	s.p.opt.Pool.For(len(x), bigOutput/4, func(lo, hi, _ int) { copy(y[lo:hi], x[lo:hi]) })
+	f.copying.run(s.p.opt.Pool, y, x)
 	return nil
+}
+
+// copying is a copy by all threads. It is part of a frame, so that it need not be
+// allocated again for every run.
+type copying struct {
+	to, from []byte
+	each     func(lo, hi, worker int)
+}
+
+func (c *copying) run(p *kernel.Pool, to, from []byte) {
+	if c.each == nil {
+		c.each = func(lo, hi, _ int) { copy(c.to[lo:hi], c.from[lo:hi]) }
+	}
+	c.to, c.from = to, from
+	p.For(len(from), bigOutput/4, c.each)
+	c.to, c.from = nil, nil
 }
 
 // acquire finds an idle frame for the shapes of the inputs, or makes one.
