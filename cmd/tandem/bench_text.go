@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"tandem/fault"
 	"tandem/kernel"
 	"tandem/llm"
 )
@@ -111,6 +112,9 @@ func (b *textBench) decode(ctx context.Context, m *llm.Model) (float64, error) {
 		if last := t[len(t)-1]; last.Before(end) {
 			end = last
 		}
+	}
+	if !end.After(begin) {
+		return 0, fault.New("tandem.bench", fault.Invalid, "of %d answers of %d tokens one ended before another began", b.Parallel, b.TG).Try("raise --tg")
 	}
 	n := 0
 	for _, t := range all {

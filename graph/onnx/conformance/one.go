@@ -54,10 +54,11 @@ func (c testCase) run(ctx context.Context, opt Options) Result {
 	return r
 }
 
-// place is the line of Tandem's where a panic began.
+// place is the line of Tandem's where a panic began: below the last that a stack
+// shows, for those above it raised it again.
 func place(stack []byte) string {
-	_, after, _ := strings.Cut(string(stack), "panic(")
-	for line := range strings.Lines(after) {
+	text := string(stack)
+	for line := range strings.Lines(text[strings.LastIndex(text, "panic(")+1:]) {
 		line = strings.TrimSpace(line)
 		if path, rest, ok := strings.Cut(line, ".go:"); ok && !strings.Contains(path, "runtime/") {
 			number, _, _ := strings.Cut(rest, " ")
