@@ -3,6 +3,7 @@ package kernel
 import (
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,25 +32,10 @@ func TestLoopsStop(t *testing.T) {
 		branch.Until(stop)
 		const n = 1 << 20
 		var did atomic.Int64
+		var once sync.Once // those who come second wait until it is closed
 		body := func(lo, hi, _ int) {
 			if did.Add(int64(hi-lo)) > n/8 {
-				select {
-				case <-stop:
-				default:
-					close(stop)
-				}
-				time.Sleep(time.Millisecond)
-			}
-		}
-		if threads > 1 { // one of them closes it
-			body = func(lo, hi, worker int) {
-				if did.Add(int64(hi - lo)); worker == 0 && did.Load() > n/8 {
-					select {
-					case <-stop:
-					default:
-						close(stop)
-					}
-				}
+				once.Do(func() { close(stop) })
 			}
 		}
 		if !stopped(func() { branch.For(n, 1, body) }) {
