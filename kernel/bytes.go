@@ -90,43 +90,6 @@ func quantizeBytes(isa ISA, y []byte, x []float32, scale float32, zero int32, si
 	}
 }
 
-// QuantizeRows quantises each of the rows of Cols elements by its own greatest
-// magnitude: Scales[row] = magnitude/127, and Y = round(X/scale) + 128. Where a row is 0
-// throughout its scale is that of Least, which no smaller magnitude goes below.
-type QuantizeRows struct {
-	Y      []byte
-	Scales []float32
-	X      []float32
-	Cols   int
-	Least  float32
-
-	isa ISA
-}
-
-// Run computes Y and Scales.
-func (v *QuantizeRows) Run(p *Pool) {
-	rows := len(v.Scales)
-	checkLen("QuantizeRows", "X", len(v.X), rows*v.Cols)
-	checkLen("QuantizeRows", "Y", len(v.Y), rows*v.Cols)
-	v.isa = p.isa
-	p.run(rows, ceilDiv(vectorGrain/4, max(1, v.Cols)), v)
-}
-
-func (v *QuantizeRows) chunk(lo, hi, _ int) {
-	r := ByteRange{isa: v.isa}
-	var lanes [1][32]float32
-	for i := lo; i < hi; i++ {
-		r.X, r.lanes, lanes[0] = v.X[i*v.Cols:][:v.Cols], lanes[:], [32]float32{}
-		r.chunk(0, v.Cols, 0)
-		top := v.Least
-		for _, f := range lanes[0] {
-			top = max(top, f, -f)
-		}
-		v.Scales[i] = top / 127
-		quantizeBytes(v.isa, v.Y[i*v.Cols:][:v.Cols], r.X, v.Scales[i], 128, false)
-	}
-}
-
 // DequantizeBytes computes Y = (X-Zero)·Scale on len(Y) elements of int8 if Signed,
 // else uint8.
 type DequantizeBytes struct {

@@ -240,31 +240,6 @@ func TestBytesAndFloats(t *testing.T) {
 	}
 }
 
-// TestQuantizeRows: each row by its own magnitude, with any number of threads.
-func TestQuantizeRows(t *testing.T) {
-	r := rand.New(rand.NewPCG(41, 5))
-	for _, p := range bytePools(t) {
-		for range 20 {
-			rows, cols := 1+r.IntN(40), 1+r.IntN(300)
-			x := random(r, rows*cols, 1)
-			clear(x[:cols])
-			q := &QuantizeRows{Y: make([]byte, len(x)), Scales: make([]float32, rows), X: x, Cols: cols, Least: 1e-6}
-			q.Run(p)
-			for i := range rows {
-				top := float32(1e-6)
-				for _, v := range x[i*cols:][:cols] {
-					top = max(top, v, -v)
-				}
-				want := make([]byte, cols)
-				ref.QuantizeBytes(want, x[i*cols:][:cols], top/127, 128, false)
-				if q.Scales[i] != top/127 || !slices.Equal(q.Y[i*cols:][:cols], want) {
-					t.Fatalf("%v: row %d is %v with %v, want %v with %v", p.isa, i, q.Y[i*cols:][:cols], q.Scales[i], want, top/127)
-				}
-			}
-		}
-	}
-}
-
 func BenchmarkByteGemm(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, d := range [][3]int{{1024, 384, 384}, {1024, 1536, 384}, {1024, 384, 1536}, {1024, 768, 3072}} {

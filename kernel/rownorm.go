@@ -6,33 +6,7 @@ import (
 	"tandem/kernel/ref"
 )
 
-// RMSNorm computes Y = X / √(mean(X²) + Epsilon) · W for rows of Cols elements;
-// with no W, without it. Y may be X. A row's bits depend on the row only.
-type RMSNorm struct {
-	Y, X, W    []float32
-	Rows, Cols int
-	Epsilon    float32
-
-	isa ISA
-}
-
-// Run computes Y.
-func (v *RMSNorm) Run(p *Pool) {
-	if v.Cols == 0 {
-		return
-	}
-	checkLen("RMSNorm", "X", len(v.X), v.Rows*v.Cols)
-	checkLen("RMSNorm", "Y", len(v.Y), v.Rows*v.Cols)
-	v.isa = p.isa
-	p.run(v.Rows, ceilDiv(1<<13, v.Cols), v)
-}
-
-func (v *RMSNorm) chunk(lo, hi, _ int) {
-	for i := lo; i < hi; i++ {
-		rmsNorm(v.isa, v.Y[i*v.Cols:][:v.Cols], v.X[i*v.Cols:][:v.Cols], v.W, v.Epsilon)
-	}
-}
-
+// rmsNorm computes y = x / √(mean(x²) + epsilon) · w; with no w, without it. y may be x.
 func rmsNorm(isa ISA, y, x, w []float32, epsilon float32) {
 	s := float32(1 / math.Sqrt(float64(sumSquares(isa, x))/float64(len(x))+float64(epsilon)))
 	if isa == Generic {

@@ -16,8 +16,6 @@ func integerOps() []graph.Op {
 		// act(float((a-aZero)·(b-bZero))·(aScale·bScale) + bias) + add, rounded after each
 		// step; b [k,n]; aScale one number or one for each row; attribute activation
 		{ID: private("IntegerLinear"), Infer: inferIntegerLinear, Kernel: kernelIntegerLinear, Work: workProduct, Encoded: true, Panels: panelsOfBytes(integerB, []int{integerZeroA}, []int{integerZeroB})},
-		// x -> (uint8 with zero point 128, scales of the rows); attribute least
-		{ID: private("QuantizeRows"), Infer: inferQuantizeRows, Kernel: kernelQuantizeRows},
 	}
 }
 
@@ -260,32 +258,6 @@ func (p *byteProduct) steppable(aScale, bScale, yScale, yZero int) bool {
 	}
 	return c.In[aScale].Len() == 1 && c.In[yScale].Len() == 1 && c.In[yZero].Len() == 1 && isByte(c.Out[0].DType()) &&
 		(b.Len() == 1 || b.Rank() == 1 && b.Len() == p.N)
-}
-
-func inferQuantizeRows(c *graph.Infer) error {
-	if err := c.Require(1, 1); err != nil {
-		return err
-	}
-	if err := c.Floats(0); err != nil {
-		return err
-	}
-	x := c.In(0).Shape
-	if len(x) == 0 {
-		return fmt.Errorf("input 0 (%s) is a scalar", c.Node.Inputs[0].Name)
-	}
-	c.Out(0, tensor.Uint8, x)
-	c.Out(1, tensor.Float32, append(append(graph.Shape{}, x[:len(x)-1]...), graph.Const(1)))
-	return nil
-}
-
-func kernelQuantizeRows(c *graph.Call) (func() error, error) {
-	x := c.In[0]
-	k := &kernel.QuantizeRows{Cols: x.Dim(x.Rank() - 1), Least: c.Node.Attrs.Float("least", 0)}
-	return func() error {
-		k.X, k.Y, k.Scales = x.F32(), c.Out[0].Bytes(), c.Out[1].F32()
-		k.Run(c.Pool)
-		return nil
-	}, nil
 }
 
 // panelsOfBytes is Op.Panels of a product of bytes: its matrix b is packed if the zero

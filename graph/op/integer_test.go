@@ -90,31 +90,6 @@ func TestFusedIntegersEqualTheirParts(t *testing.T) {
 	}
 }
 
-// TestQuantizedRowsAlone: rows quantised by their own magnitude have the bits that they
-// have alone.
-func TestQuantizedRowsAlone(t *testing.T) {
-	r := rand.New(rand.NewPCG(8, 8))
-	b := graph.NewBuilder("g", op.Default())
-	x := b.Input("x", tensor.Float32, graph.Sym("rows"), graph.Const(40))
-	q := b.Node(graph.OpID{Domain: graph.Private, Name: "QuantizeRows"}, 2, graph.Attrs{"least": float32(1e-9)}, x)
-	scale := tensor.Of([]float32{0.01}, 1)
-	b.Output(b.Private("IntegerLinear", nil, q[0], b.Const("w", randomOf(r, tensor.Int8, 40, 21)), q[1], b.Const("s", scale),
-		b.Const("z", tensor.Of([]uint8{128}))))
-	if b.Err() != nil {
-		t.Fatal(b.Err())
-	}
-	in := randomFloats(r, 2, 9, 40)
-	p := pool(t, 2)
-	s := session(t, b.G, p, 0, pass.Inference(p)...)
-	all := run(t, s, in)
-	for i := range 9 {
-		one := run(t, s, tensor.Of(in.F32()[i*40:][:40], 1, 40))
-		if !slices.Equal(one, all[i*21:][:21]) {
-			t.Fatalf("row %d: %v alone, %v among others", i, one, all[i*21:][:21])
-		}
-	}
-}
-
 // TestQuantizedMatMulOnConstants: packed weights give what weights that come as input
 // do, for every pair of types.
 func TestQuantizedMatMulOnConstants(t *testing.T) {
