@@ -13,8 +13,8 @@ import (
 	"strings"
 
 	"tandem/fault"
-	"tandem/graph/onnx/mapped"
 	"tandem/tensor"
+	"tandem/tensor/mapped"
 )
 
 // NamedTensor is one tensor of a safetensors file.

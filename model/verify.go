@@ -9,7 +9,7 @@ import (
 	"sync"
 
 	"tandem/fault"
-	"tandem/graph/onnx/mapped"
+	"tandem/tensor/mapped"
 )
 
 // verifyChunkBytes is how much is hashed between two looks at the context.

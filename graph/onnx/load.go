@@ -7,7 +7,7 @@ import (
 
 	"tandem/fault"
 	"tandem/graph"
-	"tandem/graph/onnx/mapped"
+	"tandem/tensor/mapped"
 )
 
 // LoadOptions are what reading needs besides the bytes. The zero value will do.

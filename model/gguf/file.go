@@ -2,8 +2,8 @@ package gguf
 
 import (
 	"tandem/fault"
-	"tandem/graph/onnx/mapped"
 	"tandem/tensor/block"
+	"tandem/tensor/mapped"
 )
 
 // File is an open file. Its tensors share the mapped bytes: they are read only, and

@@ -13,9 +13,9 @@ import (
 	"sync/atomic"
 
 	"tandem/graph"
-	"tandem/graph/onnx/mapped"
 	"tandem/graph/pass"
 	"tandem/tensor"
+	"tandem/tensor/mapped"
 )
 
 // A file begins with its head: magic and key. Entries follow: length of the name
