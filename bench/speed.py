@@ -6,9 +6,12 @@ are medians over the rounds. Run by `make bench-onnx`, which makes the models fi
     speed.py                          every model in bench/.models
     speed.py --quick                  a few of them, in five minutes (or QUICK=1)
     speed.py minilm vit-b16 --batch 1 8 --threads 1 2
+    speed.py --keep rows.jsonl        goes on after the rows that the file has, and adds its own
 
-onnxruntime runs with all its optimisations and one thread pool of the given size. The
-last line is one JSON object.
+onnxruntime runs with all its optimisations and one thread pool of the given size, in a
+process of its own, whose memory after its imports is not counted. Means are over the
+models in float32; those of a quantiser have a mean of their own. The last line is one
+JSON object.
 """
 import argparse
 import json
@@ -33,27 +36,53 @@ QUICK = ["minilm", "minilm-legacy", "distilbert", "resnet50", "mobilenetv3", "ls
 
 
 class Peer:
-    """A session of onnxruntime, kept from round to round."""
+    """A session of onnxruntime in its own process, kept from round to round."""
 
-    def __init__(self, path, threads, feed):
-        options = ort.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.log_severity_level = 3
-        began = time.perf_counter()
-        self.session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        self.feed = feed
-        self.outputs = self.session.run(None, feed)
-        self.first_ms = 1e3 * (time.perf_counter() - began)
+    def __init__(self, path, inputs, threads):
+        command = [sys.executable, __file__, "--peer", path, inputs, threads]
+        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.first_ms, self.peak_mb = self.answer()
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"onnxruntime ended with {self.process.wait()}")
+        return json.loads(line)
 
     def samples_per_s(self, batch, seconds):
-        times = []
-        began = time.perf_counter()
-        while not times or time.perf_counter() - began < seconds:
-            t = time.perf_counter()
-            self.session.run(None, self.feed)
-            times.append(time.perf_counter() - t)
-        return batch * len(times) / sum(times)
+        self.process.stdin.write(f"{seconds}\n")
+        self.process.stdin.flush()
+        return batch * self.answer()
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def status_kb(key):
+    """A figure of this process, such as VmRSS."""
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(key + ":"))
+
+
+def peer(path, inputs, threads):
+    """The process of a Peer: milliseconds to the first result and MB of peak memory, then
+    runs a second for each line that names a number of seconds."""
+    feed = {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in np.load(inputs).items()}
+    options = ort.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = int(threads), 1
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    before, began = status_kb("VmRSS"), time.perf_counter()
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session.run(None, feed)
+    first = time.perf_counter() - began
+    print(json.dumps([1e3 * first, (status_kb("VmHWM") - before) / 1e3]), flush=True)
+    for line in sys.stdin:
+        runs, began = 0, time.perf_counter()
+        while not runs or time.perf_counter() - began < float(line):
+            session.run(None, feed)
+            runs += 1
+        print(json.dumps(runs / (time.perf_counter() - began)), flush=True)
 
 
 def tandem(path, inputs, batch, threads, seconds):
@@ -66,31 +95,47 @@ def tandem(path, inputs, batch, threads, seconds):
 
 
 def measure(name, batch, threads, seconds, rounds):
-    path = feeds.MODELS / f"{name}.onnx"
-    fixed = {"length": 128} if 128 in feeds.manifest(name).get("sizes", {}).get("length", []) else {}
+    path, manifest = feeds.MODELS / f"{name}.onnx", feeds.manifest(name)
+    fixed = {"length": 128} if 128 in manifest.get("sizes", {}).get("length", []) else {}
     feed = feeds.feed(name, batch=batch, **fixed)
     with tempfile.TemporaryDirectory() as folder:
         inputs = Path(folder) / "in.npz"
         np.savez(inputs, **{k: v.astype(str) if v.dtype == object else v for k, v in feed.items()})
-        peer = Peer(path, threads, feed)
-        peer.samples_per_s(batch, seconds / 4)  # warm
-        pairs, first = [], []
+        session = Peer(path, inputs, threads)
+        session.samples_per_s(batch, seconds / 4)  # warm
+        theirs, ours = [], []
         for _ in range(rounds):
-            theirs = peer.samples_per_s(batch, seconds)
-            ours = tandem(path, inputs, batch, threads, seconds)
-            pairs.append((ours["samples_per_s"], theirs))
-            first.append(ours["first_result_ms"])
-    ratios = [a / b for a, b in pairs]
+            theirs.append(session.samples_per_s(batch, seconds))
+            ours.append(tandem(path, inputs, batch, threads, seconds))
+        session.close()
+    ratios = [o["samples_per_s"] / t for o, t in zip(ours, theirs)]
     return {
-        "name": name, "batch": batch, "threads": threads, "unit": "samples/s",
-        "tandem": round(statistics.median(a for a, _ in pairs), 2), "peer": round(statistics.median(b for _, b in pairs), 2),
-        "ratio": round(statistics.median(ratios), 3), "ratio_low": round(min(ratios), 3), "ratio_high": round(max(ratios), 3),
-        "first_ms": round(statistics.median(first)), "peer_first_ms": round(peer.first_ms),
+        "name": name, "batch": batch, "threads": threads, "unit": "samples/s", "quantised": manifest.get("quantised", False),
+        "tandem": round(statistics.median(o["samples_per_s"] for o in ours), 2), "peer": round(statistics.median(theirs), 2),
+        "ratio": round(statistics.median(ratios), 3), "ratio_low": round(min(ratios), 3), "ratio_high": round(max(ratios), 3), "rounds": rounds,
+        "first_ms": round(statistics.median(o["first_result_ms"] for o in ours)), "peer_first_ms": round(session.first_ms),
+        "peak_mb": round(statistics.median(o["peak_memory_bytes"] for o in ours) / 1e6), "peer_peak_mb": round(session.peak_mb),
     }
 
 
-def geomean(rows):
-    return round(math.exp(statistics.fmean(math.log(r["ratio"]) for r in rows)), 3) if rows else None
+def geomean(ratios):
+    return round(math.exp(statistics.fmean(math.log(r) for r in ratios)), 3) if ratios else None
+
+
+def means(rows, threads):
+    """Geometric means of what Tandem does beside onnxruntime; below one is less."""
+    out = {f"samples_per_s at {t} threads": geomean([r["ratio"] for r in rows if r["threads"] == t]) for t in threads}
+    out["first_ms"] = geomean([r["first_ms"] / max(r["peer_first_ms"], 1) for r in rows if r["first_ms"]])
+    out["peak_mb"] = geomean([r["peak_mb"] / r["peer_peak_mb"] for r in rows if r["peer_peak_mb"] > 0])
+    return out
+
+
+HEAD = f"{'model':24} {'batch':>5} {'threads':>7} {'tandem':>10} {'onnxrt':>10} {'ratio':>6} {'low–high':>12} {'first':>7} {'theirs':>7} {'MB':>6} {'theirs':>7}"
+
+
+def shown(r):
+    spread = f"{r['ratio_low']:.2f}–{r['ratio_high']:.2f}"
+    return f"{r['name']:24} {r['batch']:5} {r['threads']:7} {r['tandem']:10.2f} {r['peer']:10.2f} {r['ratio']:6.2f} {spread:>12} {r['first_ms']:7} {r['peer_first_ms']:7} {r['peak_mb']:6} {r['peer_peak_mb']:7}"
 
 
 def main():
@@ -102,6 +147,7 @@ def main():
     p.add_argument("--rounds", type=int)
     p.add_argument("--seconds", type=float, help="of measuring each side in a round")
     p.add_argument("--quick", action="store_true", default=os.environ.get("QUICK", "") not in ("", "0"))
+    p.add_argument("--keep", type=Path, help="a file of rows, which are not measured again, for a bench in parts")
     p.add_argument("--list", action="store_true", help="the names of the quick ones, or of all, and no more")
     a = p.parse_args()
     if a.models:
@@ -113,29 +159,35 @@ def main():
     names = a.names or ([n for n in QUICK if n in there] if a.quick else there)
     batches = a.batch or ([8] if a.quick else [1, 8])
     rounds, seconds = a.rounds or (3 if a.quick else 5), a.seconds or (0.7 if a.quick else 2)
-    print(f"onnxruntime {ort.__version__}, {rounds} rounds of {seconds} s; samples/s, medians; first: from opening to the first result, ms")
-    print(f"{'model':24} {'batch':>5} {'threads':>7} {'tandem':>10} {'onnxrt':>10} {'ratio':>6} {'low–high':>12} {'first':>7} {'theirs':>7}")
+    kept = {}
+    if a.keep and a.keep.exists():
+        kept = {(r["name"], r["batch"], r["threads"]): r for r in map(json.loads, a.keep.read_text().splitlines())}
+    print(f"onnxruntime {ort.__version__}, {rounds} rounds of {seconds} s; samples/s, medians; first: from opening to the first result, ms; MB: most memory")
+    print(HEAD)
     rows, failed = [], []
     for name in names:
         for batch in batches:
+            if batch not in feeds.manifest(name).get("batches", batches):
+                continue
             for threads in a.threads:
                 try:
-                    r = measure(name, batch, threads, seconds, rounds)
+                    r = kept.get((name, batch, threads)) or measure(name, batch, threads, seconds, rounds)
                 except Exception as e:  # noqa: BLE001: a model that one side refuses is a row of its own
                     failed.append({"name": name, "batch": batch, "threads": threads, "error": str(e)[:300]})
                     print(f"{name:24} {batch:5} {threads:7} failed: {str(e)[:100]}", flush=True)
                     continue
                 rows.append(r)
-                spread = f"{r['ratio_low']:.2f}–{r['ratio_high']:.2f}"
-                print(f"{name:24} {batch:5} {threads:7} {r['tandem']:10.2f} {r['peer']:10.2f} {r['ratio']:6.2f} {spread:>12} {r['first_ms']:7} {r['peer_first_ms']:7}", flush=True)
-    by_threads = {str(t): geomean([r for r in rows if r["threads"] == t]) for t in a.threads}
-    print("geometric mean of ratios: " + ", ".join(f"{v} at {t} threads" for t, v in by_threads.items()))
-    print(json.dumps({
-        "bench": "onnx", "geomean": geomean(rows), "geomean_by_threads": by_threads,
-        "worst": min((r["ratio"] for r in rows), default=None), "rows": rows, "failed": failed,
-    }))
+                print(shown(r), flush=True)
+                if a.keep and (name, batch, threads) not in kept:
+                    with a.keep.open("a") as f:
+                        f.write(json.dumps(r) + "\n")
+    floats = [r for r in rows if not r["quantised"]]
+    over = {"float32": means(floats, a.threads), "quantised": means([r for r in rows if r["quantised"]], a.threads)}
+    for kind, m in over.items():
+        print(f"geometric means, {kind}: " + ", ".join(f"{k} {v}" for k, v in m.items() if v))
+    print(json.dumps({"bench": "onnx", "geomeans": over, "worst": min((r["ratio"] for r in floats), default=None), "rows": rows, "failed": failed}))
     sys.exit(bool(failed) or not rows)
 
 
 if __name__ == "__main__":
-    main()
+    peer(*sys.argv[2:]) if sys.argv[1:2] == ["--peer"] else main()

@@ -35,8 +35,30 @@ func (v *Softmax) chunk(lo, hi, _ int) {
 }
 
 func softmax(isa ISA, y, x []float32) {
-	unary(isa, opExpShift, y, x, maximum(isa, x))
-	unary(isa, opScale, y, y, 1/sum(isa, y))
+	top := maximum(isa, x)
+	if isa == Generic {
+		unary(isa, opExpShift, y, x, top)
+		unary(isa, opScale, y, y, 1/sum(isa, y))
+		return
+	}
+	copy(y, x)
+	unary(isa, opScale, y, y, 1/weigh(isa, y, top))
+}
+
+// weigh computes s = exp(s - top) and returns the sum; the order depends on len(s) and
+// the tier. The rest of the last vector goes through the assembly in a buffer.
+func weigh(isa ISA, s []float32, top float32) float32 {
+	n := len(s) &^ (isa.lanes() - 1)
+	total := weighRow(isa, s[:n], top)
+	if n < len(s) {
+		var t [16]float32
+		for i := copy(t[:], s[n:]); i < len(t); i++ {
+			t[i] = float32(math.Inf(-1))
+		}
+		total += weighRow(isa, t[:isa.lanes()], top)
+		copy(s[n:], t[:])
+	}
+	return total
 }
 
 func logSoftmax(isa ISA, y, x []float32) {

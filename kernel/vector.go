@@ -14,6 +14,7 @@ const (
 	OpSub                         // a - b
 	OpMul                         // a · b
 	OpDiv                         // a / b
+	OpPReLU                       // a, or a·b where a < 0
 	OpReLUGrad                    // a where b > 0, else 0: dx from (dy, y)
 	OpTanhGrad                    // a·(1 - b²): dx from (dy, y)
 	OpSigmoidGrad                 // a·b·(1 - b): dx from (dy, y)
@@ -41,6 +42,10 @@ func (v *Binary) Run(p *Pool) {
 func (v *Binary) chunk(lo, hi, _ int) {
 	binary(v.isa, v.Op, v.Y[lo:hi], v.A[lo:hi], v.B[lo:hi], v.scale)
 }
+
+// Do computes y = op(a, b) on the calling goroutine, which may be a worker of p. y may
+// be a or b.
+func (op BinaryOp) Do(p *Pool, y, a, b []float32) { binary(p.isa, op, y, a[:len(y)], b[:len(y)], 0) }
 
 // AddScaled computes Y = A + S·B on len(Y) elements. Y may be A or B.
 type AddScaled struct {
@@ -78,6 +83,8 @@ const (
 	OpErf                        // within 4 ulp
 	OpGELUErf                    // x·(1 + erf(x/√2))/2, within 5 ulp for x > -1 and 2e-7·|x| for all
 	opScale                      // s·x
+	opAtLeast                    // s where x < s, else x
+	opAtMost                     // s where x > s, else x
 	opExpShift                   // exp(x - s)
 )
 
@@ -114,6 +121,33 @@ func (v *Scale) Run(p *Pool) {
 }
 
 func (v *Scale) chunk(lo, hi, _ int) { unary(v.isa, opScale, v.Y[lo:hi], v.X[lo:hi], v.S) }
+
+// Clip computes Y = min(max(X, Low), High) on len(Y) elements; NaN stays. A limit that
+// is NaN is none. Y may be X.
+type Clip struct {
+	Y, X      []float32
+	Low, High float32
+
+	isa ISA
+}
+
+// Run computes Y.
+func (v *Clip) Run(p *Pool) {
+	checkLen("Clip", "X", len(v.X), len(v.Y))
+	v.isa = p.isa
+	p.run(len(v.Y), vectorGrain, v)
+}
+
+// clipPiece is the number of elements that stay in L1 between the two limits.
+const clipPiece = 2048
+
+func (v *Clip) chunk(lo, hi, _ int) {
+	for ; lo < hi; lo += clipPiece {
+		y := v.Y[lo:min(hi, lo+clipPiece)]
+		unary(v.isa, opAtLeast, y, v.X[lo:][:len(y)], v.Low)
+		unary(v.isa, opAtMost, y, y, v.High)
+	}
+}
 
 // lanes is the number of float32 in a vector of the tier.
 func (i ISA) lanes() int {
@@ -157,6 +191,8 @@ func binaryGeneric(op BinaryOp, y, a, b []float32, s float32) {
 		ref.Mul(y, a, b)
 	case OpDiv:
 		ref.Div(y, a, b)
+	case OpPReLU:
+		ref.PReLU(y, a, b)
 	case OpReLUGrad:
 		ref.ReLUGrad(y, a, b)
 	case OpTanhGrad:
@@ -216,6 +252,10 @@ func unaryGeneric(op UnaryOp, y, x []float32, s float32) {
 		ref.GELUErf(y, x)
 	case opScale:
 		ref.Scale(y, x, s)
+	case opAtLeast:
+		ref.AtLeast(y, x, s)
+	case opAtMost:
+		ref.AtMost(y, x, s)
 	case opExpShift:
 		ref.ExpShift(y, x, s)
 	default:

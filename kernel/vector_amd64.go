@@ -24,6 +24,8 @@ func binaryAsm(isa ISA, op BinaryOp, y, a, b *float32, n int, s float32) {
 		mulAVX2(y, a, b, n, s)
 	case OpDiv:
 		divAVX2(y, a, b, n, s)
+	case OpPReLU:
+		preluAVX2(y, a, b, n, s)
 	case OpReLUGrad:
 		reluGradAVX2(y, a, b, n, s)
 	case OpTanhGrad:
@@ -49,6 +51,8 @@ func binaryAVX512(op BinaryOp, y, a, b *float32, n int, s float32) {
 		mulAVX512(y, a, b, n, s)
 	case OpDiv:
 		divAVX512(y, a, b, n, s)
+	case OpPReLU:
+		preluAVX512(y, a, b, n, s)
 	case OpReLUGrad:
 		reluGradAVX512(y, a, b, n, s)
 	case OpTanhGrad:
@@ -94,6 +98,10 @@ func unaryAsm(isa ISA, op UnaryOp, y, x *float32, n int, s float32) {
 		geluErfAVX2(y, x, n, s)
 	case opScale:
 		scaleAVX2(y, x, n, s)
+	case opAtLeast:
+		atLeastAVX2(y, x, n, s)
+	case opAtMost:
+		atMostAVX2(y, x, n, s)
 	default:
 		panic("kernel: unknown UnaryOp")
 	}
@@ -125,6 +133,10 @@ func unaryAVX512(op UnaryOp, y, x *float32, n int, s float32) {
 		geluErfAVX512(y, x, n, s)
 	case opScale:
 		scaleAVX512(y, x, n, s)
+	case opAtLeast:
+		atLeastAVX512(y, x, n, s)
+	case opAtMost:
+		atMostAVX512(y, x, n, s)
 	default:
 		panic("kernel: unknown UnaryOp")
 	}

@@ -24,6 +24,11 @@ func mulAVX512(y *float32, a *float32, b *float32, n int, s float32)
 //go:noescape
 func divAVX512(y *float32, a *float32, b *float32, n int, s float32)
 
+// preluAVX512 is an element-wise kernel; see BinaryOp.
+//
+//go:noescape
+func preluAVX512(y *float32, a *float32, b *float32, n int, s float32)
+
 // addScaledAVX512 is an element-wise kernel; see BinaryOp.
 //
 //go:noescape
@@ -58,6 +63,16 @@ func reluAVX512(y *float32, x *float32, n int, s float32)
 //
 //go:noescape
 func scaleAVX512(y *float32, x *float32, n int, s float32)
+
+// atLeastAVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func atLeastAVX512(y *float32, x *float32, n int, s float32)
+
+// atMostAVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func atMostAVX512(y *float32, x *float32, n int, s float32)
 
 // expShiftAVX512 is an element-wise kernel; see UnaryOp.
 //
@@ -134,6 +149,11 @@ func mulAVX2(y *float32, a *float32, b *float32, n int, s float32)
 //go:noescape
 func divAVX2(y *float32, a *float32, b *float32, n int, s float32)
 
+// preluAVX2 is an element-wise kernel; see BinaryOp.
+//
+//go:noescape
+func preluAVX2(y *float32, a *float32, b *float32, n int, s float32)
+
 // addScaledAVX2 is an element-wise kernel; see BinaryOp.
 //
 //go:noescape
@@ -168,6 +188,16 @@ func reluAVX2(y *float32, x *float32, n int, s float32)
 //
 //go:noescape
 func scaleAVX2(y *float32, x *float32, n int, s float32)
+
+// atLeastAVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func atLeastAVX2(y *float32, x *float32, n int, s float32)
+
+// atMostAVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func atMostAVX2(y *float32, x *float32, n int, s float32)
 
 // expShiftAVX2 is an element-wise kernel; see UnaryOp.
 //

@@ -216,6 +216,69 @@ end:
 	VZEROUPPER
 	RET
 
+// func preluAVX512(y *float32, a *float32, b *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·preluAVX512(SB), NOSPLIT, $0-36
+	MOVQ         y+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS s+32(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS (SI), Z0
+	VMOVUPS (DX), Z1
+	VXORPS  X2, X2, X2
+	VCMPPS  $0x11, Z2, Z0, K1
+	VMULPS  Z1, Z0, K1, Z0
+	VMOVUPS Z0, (DI)
+	VMOVUPS 64(SI), Z0
+	VMOVUPS 64(DX), Z1
+	VXORPS  X2, X2, X2
+	VCMPPS  $0x11, Z2, Z0, K1
+	VMULPS  Z1, Z0, K1, Z0
+	VMOVUPS Z0, 64(DI)
+	VMOVUPS 128(SI), Z0
+	VMOVUPS 128(DX), Z1
+	VXORPS  X2, X2, X2
+	VCMPPS  $0x11, Z2, Z0, K1
+	VMULPS  Z1, Z0, K1, Z0
+	VMOVUPS Z0, 128(DI)
+	VMOVUPS 192(SI), Z0
+	VMOVUPS 192(DX), Z1
+	VXORPS  X2, X2, X2
+	VCMPPS  $0x11, Z2, Z0, K1
+	VMULPS  Z1, Z0, K1, Z0
+	VMOVUPS Z0, 192(DI)
+	ADDQ    $0x00000100, DI
+	ADDQ    $0x00000100, SI
+	ADDQ    $0x00000100, DX
+	SUBQ    $0x00000040, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS (SI), Z0
+	VMOVUPS (DX), Z1
+	VXORPS  X2, X2, X2
+	VCMPPS  $0x11, Z2, Z0, K1
+	VMULPS  Z1, Z0, K1, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x00000010, CX
+	JNZ     single
+
+end:
+	VZEROUPPER
+	RET
+
 // func addScaledAVX512(y *float32, a *float32, b *float32, n int, s float32)
 // Requires: AVX, AVX512F
 TEXT ·addScaledAVX512(SB), NOSPLIT, $0-36
@@ -1353,6 +1416,96 @@ rest:
 single:
 	VMOVUPS (SI), Z0
 	VMULPS  Z15, Z0, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000040, SI
+	SUBQ    $0x00000010, CX
+	JNZ     single
+
+end:
+	VZEROUPPER
+	RET
+
+// func atLeastAVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·atLeastAVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS (SI), Z0
+	VMAXPS  Z0, Z15, Z0
+	VMOVUPS Z0, (DI)
+	VMOVUPS 64(SI), Z0
+	VMAXPS  Z0, Z15, Z0
+	VMOVUPS Z0, 64(DI)
+	VMOVUPS 128(SI), Z0
+	VMAXPS  Z0, Z15, Z0
+	VMOVUPS Z0, 128(DI)
+	VMOVUPS 192(SI), Z0
+	VMAXPS  Z0, Z15, Z0
+	VMOVUPS Z0, 192(DI)
+	ADDQ    $0x00000100, DI
+	ADDQ    $0x00000100, SI
+	SUBQ    $0x00000040, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS (SI), Z0
+	VMAXPS  Z0, Z15, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000040, SI
+	SUBQ    $0x00000010, CX
+	JNZ     single
+
+end:
+	VZEROUPPER
+	RET
+
+// func atMostAVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·atMostAVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS (SI), Z0
+	VMINPS  Z0, Z15, Z0
+	VMOVUPS Z0, (DI)
+	VMOVUPS 64(SI), Z0
+	VMINPS  Z0, Z15, Z0
+	VMOVUPS Z0, 64(DI)
+	VMOVUPS 128(SI), Z0
+	VMINPS  Z0, Z15, Z0
+	VMOVUPS Z0, 128(DI)
+	VMOVUPS 192(SI), Z0
+	VMINPS  Z0, Z15, Z0
+	VMOVUPS Z0, 192(DI)
+	ADDQ    $0x00000100, DI
+	ADDQ    $0x00000100, SI
+	SUBQ    $0x00000040, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS (SI), Z0
+	VMINPS  Z0, Z15, Z0
 	VMOVUPS Z0, (DI)
 	ADDQ    $0x00000040, DI
 	ADDQ    $0x00000040, SI
@@ -2546,6 +2699,74 @@ end:
 	VZEROUPPER
 	RET
 
+// func preluAVX2(y *float32, a *float32, b *float32, n int, s float32)
+// Requires: AVX
+TEXT ·preluAVX2(SB), NOSPLIT, $0-36
+	MOVQ         y+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS s+32(FP), Y15
+	SUBQ         $0x00000020, CX
+	JL           rest
+
+loop:
+	VMOVUPS   (SI), Y0
+	VMOVUPS   (DX), Y1
+	VXORPS    X2, X2, X2
+	VCMPPS    $0x11, Y2, Y0, Y2
+	VMULPS    Y1, Y0, Y1
+	VBLENDVPS Y2, Y1, Y0, Y0
+	VMOVUPS   Y0, (DI)
+	VMOVUPS   32(SI), Y0
+	VMOVUPS   32(DX), Y1
+	VXORPS    X2, X2, X2
+	VCMPPS    $0x11, Y2, Y0, Y2
+	VMULPS    Y1, Y0, Y1
+	VBLENDVPS Y2, Y1, Y0, Y0
+	VMOVUPS   Y0, 32(DI)
+	VMOVUPS   64(SI), Y0
+	VMOVUPS   64(DX), Y1
+	VXORPS    X2, X2, X2
+	VCMPPS    $0x11, Y2, Y0, Y2
+	VMULPS    Y1, Y0, Y1
+	VBLENDVPS Y2, Y1, Y0, Y0
+	VMOVUPS   Y0, 64(DI)
+	VMOVUPS   96(SI), Y0
+	VMOVUPS   96(DX), Y1
+	VXORPS    X2, X2, X2
+	VCMPPS    $0x11, Y2, Y0, Y2
+	VMULPS    Y1, Y0, Y1
+	VBLENDVPS Y2, Y1, Y0, Y0
+	VMOVUPS   Y0, 96(DI)
+	ADDQ      $0x00000080, DI
+	ADDQ      $0x00000080, SI
+	ADDQ      $0x00000080, DX
+	SUBQ      $0x00000020, CX
+	JGE       loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VMOVUPS   (SI), Y0
+	VMOVUPS   (DX), Y1
+	VXORPS    X2, X2, X2
+	VCMPPS    $0x11, Y2, Y0, Y2
+	VMULPS    Y1, Y0, Y1
+	VBLENDVPS Y2, Y1, Y0, Y0
+	VMOVUPS   Y0, (DI)
+	ADDQ      $0x00000020, DI
+	ADDQ      $0x00000020, SI
+	ADDQ      $0x00000020, DX
+	SUBQ      $0x00000008, CX
+	JNZ       single
+
+end:
+	VZEROUPPER
+	RET
+
 // func addScaledAVX2(y *float32, a *float32, b *float32, n int, s float32)
 // Requires: AVX, FMA3
 TEXT ·addScaledAVX2(SB), NOSPLIT, $0-36
@@ -3097,6 +3318,96 @@ rest:
 single:
 	VMOVUPS (SI), Y0
 	VMULPS  Y15, Y0, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $0x00000020, DI
+	ADDQ    $0x00000020, SI
+	SUBQ    $0x00000008, CX
+	JNZ     single
+
+end:
+	VZEROUPPER
+	RET
+
+// func atLeastAVX2(y *float32, x *float32, n int, s float32)
+// Requires: AVX
+TEXT ·atLeastAVX2(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Y15
+	SUBQ         $0x00000020, CX
+	JL           rest
+
+loop:
+	VMOVUPS (SI), Y0
+	VMAXPS  Y0, Y15, Y0
+	VMOVUPS Y0, (DI)
+	VMOVUPS 32(SI), Y0
+	VMAXPS  Y0, Y15, Y0
+	VMOVUPS Y0, 32(DI)
+	VMOVUPS 64(SI), Y0
+	VMAXPS  Y0, Y15, Y0
+	VMOVUPS Y0, 64(DI)
+	VMOVUPS 96(SI), Y0
+	VMAXPS  Y0, Y15, Y0
+	VMOVUPS Y0, 96(DI)
+	ADDQ    $0x00000080, DI
+	ADDQ    $0x00000080, SI
+	SUBQ    $0x00000020, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VMOVUPS (SI), Y0
+	VMAXPS  Y0, Y15, Y0
+	VMOVUPS Y0, (DI)
+	ADDQ    $0x00000020, DI
+	ADDQ    $0x00000020, SI
+	SUBQ    $0x00000008, CX
+	JNZ     single
+
+end:
+	VZEROUPPER
+	RET
+
+// func atMostAVX2(y *float32, x *float32, n int, s float32)
+// Requires: AVX
+TEXT ·atMostAVX2(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Y15
+	SUBQ         $0x00000020, CX
+	JL           rest
+
+loop:
+	VMOVUPS (SI), Y0
+	VMINPS  Y0, Y15, Y0
+	VMOVUPS Y0, (DI)
+	VMOVUPS 32(SI), Y0
+	VMINPS  Y0, Y15, Y0
+	VMOVUPS Y0, 32(DI)
+	VMOVUPS 64(SI), Y0
+	VMINPS  Y0, Y15, Y0
+	VMOVUPS Y0, 64(DI)
+	VMOVUPS 96(SI), Y0
+	VMINPS  Y0, Y15, Y0
+	VMOVUPS Y0, 96(DI)
+	ADDQ    $0x00000080, DI
+	ADDQ    $0x00000080, SI
+	SUBQ    $0x00000020, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VMOVUPS (SI), Y0
+	VMINPS  Y0, Y15, Y0
 	VMOVUPS Y0, (DI)
 	ADDQ    $0x00000020, DI
 	ADDQ    $0x00000020, SI

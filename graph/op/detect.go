@@ -1,9 +1,10 @@
 package op
 
 import (
+	"cmp"
 	"fmt"
 	"math"
-	"sort"
+	"slices"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -112,18 +113,83 @@ func (s suppression) choose(boxes []corners, scores []float32, bounded bool) []i
 			order = append(order, i)
 		}
 	}
-	sort.SliceStable(order, func(i, j int) bool { return scores[order[i]] > scores[order[j]] })
-next:
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(scores[j], scores[i]) })
+	taken := newShelves(boxes, s.overlap)
 	for _, i := range order {
 		if len(chosen) >= s.limit {
 			break
 		}
-		for _, j := range chosen {
-			if boxes[i].overlap(boxes[j]) > s.overlap {
-				continue next
-			}
+		if !taken.meets(boxes[i]) {
+			taken.add(boxes[i])
+			chosen = append(chosen, i)
 		}
-		chosen = append(chosen, i)
 	}
 	return chosen
+}
+
+// shelves are boxes by the columns of the picture that they reach into, so that a box is
+// compared with those near it only. Detectors that move the boxes of each class to a
+// place of their own leave few to compare with.
+type shelves struct {
+	overlap   float32 // that two boxes may have
+	first     float32 // where the first column begins
+	perColumn float32 // columns for each unit of length
+	columns   [][]corners
+}
+
+// mostShelves bounds the number of columns.
+const mostShelves = 256
+
+// newShelves chooses columns about as wide as the boxes are on average: a box then lies
+// in two or three.
+func newShelves(boxes []corners, overlap float32) *shelves {
+	s := &shelves{overlap: overlap}
+	last, width := float32(math.Inf(-1)), float32(0)
+	s.first = float32(math.Inf(1))
+	for _, b := range boxes {
+		s.first, last = min(s.first, b.x0), max(last, b.x1)
+		width += b.x1 - b.x0
+	}
+	count := 1
+	if n := (last - s.first) * float32(len(boxes)) / width; overlap >= 0 && n > 1 { // false for what is no number
+		count = int(min(n, mostShelves))
+		s.perColumn = float32(count) / (last - s.first)
+	}
+	s.columns = make([][]corners, count)
+	return s
+}
+
+// span are the columns that a box reaches into.
+func (s *shelves) span(b corners) [][]corners {
+	column := func(x float32) int {
+		if v := (x - s.first) * s.perColumn; v > 0 {
+			return int(min(v, float32(len(s.columns)-1)))
+		}
+		return 0
+	}
+	from := column(b.x0)
+	return s.columns[from:max(column(b.x1), from)+1]
+}
+
+func (s *shelves) add(b corners) {
+	list := s.span(b)
+	for i := range list {
+		list[i] = append(list[i], b)
+	}
+}
+
+// meets reports whether b overlaps one of the boxes by more than it may.
+func (s *shelves) meets(b corners) bool {
+	for _, list := range s.span(b) {
+		for i := range list {
+			o := &list[i]
+			if (o.x0 >= b.x1 || o.x1 <= b.x0 || o.y0 >= b.y1 || o.y1 <= b.y0) && s.overlap >= 0 {
+				continue
+			}
+			if b.overlap(*o) > s.overlap {
+				return true
+			}
+		}
+	}
+	return false
 }

@@ -228,7 +228,10 @@ func binary(op kernel.BinaryOp) func(*graph.Call) (func() error, error) {
 		if run := binaryRows(op, c, n); run != nil {
 			return run, nil
 		}
-		return broadcastRows(op, c, n), nil
+		return mapRows[float32](c, 0, func(y []float32, x [][]float32) error {
+			op.Do(c.Pool, y, x[0], x[1])
+			return nil
+		})
 	}
 }
 
@@ -241,7 +244,7 @@ func binaryRows(op kernel.BinaryOp, c *graph.Call, n *nest) func() error {
 	}
 	if len(n.outer) == 0 || len(n.outer) > 2 || n.repeats[0] || n.repeats[1] || c.In[whole].Len() != c.Out[0].Len() ||
 		c.In[part].Len()*n.outer[len(n.outer)-1] != c.Out[0].Len() || n.strides[part][len(n.outer)-1] != 0 ||
-		whole == 1 && (op == kernel.OpSub || op == kernel.OpDiv) {
+		whole == 1 && op != kernel.OpAdd && op != kernel.OpMul {
 		return nil
 	}
 	k := &kernel.BinaryRows{Op: op, Outer: 1, Inner: n.outer[len(n.outer)-1], Row: n.row}
@@ -253,36 +256,6 @@ func binaryRows(op kernel.BinaryOp, c *graph.Call, n *nest) func() error {
 		k.Run(c.Pool)
 		return nil
 	}
-}
-
-// broadcastRows computes row by row, so that the kernel sees operands of one
-// length; an operand that does not vary along the row is spread first.
-func broadcastRows(op kernel.BinaryOp, c *graph.Call, n *nest) func() error {
-	c.Reserve(2 * n.row * 4)
-	k := &kernel.Binary{Op: op}
-	return func() error {
-		a, b, y := c.In[0].F32(), c.In[1].F32(), c.Out[0].F32()
-		room := c.ScratchF32()
-		for row := range n.rows() {
-			k.A = rowOf(n, 0, row, a, room[:n.row])
-			k.B = rowOf(n, 1, row, b, room[n.row:2*n.row])
-			k.Y = y[row*n.row:][:n.row]
-			k.Run(c.Pool)
-		}
-		return nil
-	}
-}
-
-// rowOf is an operand along a row: its own elements, or one of them repeated into room.
-func rowOf(n *nest, operand, row int, x, room []float32) []float32 {
-	off := n.offset(operand, row)
-	if !n.repeats[operand] {
-		return x[off:][:n.row]
-	}
-	for i := range room {
-		room[i] = x[off]
-	}
-	return room
 }
 
 // sumTo reduces a gradient to the shape of the operand it belongs to.

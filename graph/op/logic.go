@@ -275,18 +275,18 @@ func inferTest(c *graph.Infer) error {
 }
 
 func kernelIsNaN(c *graph.Call) (func() error, error) {
-	return testing(func(x float64) bool { return x != x })(c)
+	return asking(func(x float64) bool { return x != x })(c)
 }
 
 func kernelIsInf(c *graph.Call) (func() error, error) {
 	negative, positive := c.Node.Attrs.Int("detect_negative", 1) != 0, c.Node.Attrs.Int("detect_positive", 1) != 0
-	return testing(func(x float64) bool {
+	return asking(func(x float64) bool {
 		return positive && math.IsInf(x, 1) || negative && math.IsInf(x, -1)
 	})(c)
 }
 
-// testing asks a question of each element.
-func testing(f func(x float64) bool) preparer {
+// asking asks a question of each element.
+func asking(f func(x float64) bool) preparer {
 	return widened(func(c *graph.Call) (func() error, error) {
 		if c.In[0].DType() == tensor.Float64 {
 			return mapElements(c, func(y []bool, x []float64) {

@@ -62,6 +62,9 @@ func calculate(op arithmeticOp) preparer {
 	return widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:
+			if op == opPRelu {
+				return binary(kernel.OpPReLU)(c)
+			}
 			if op <= opDiv {
 				return binary([]kernel.BinaryOp{kernel.OpAdd, kernel.OpSub, kernel.OpMul, kernel.OpDiv}[op])(c)
 			}

@@ -2,8 +2,10 @@ package op
 
 import (
 	"fmt"
+	"math"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -134,7 +136,7 @@ func kernelClip(c *graph.Call) (func() error, error) {
 	return widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:
-			return clip[float32](c)
+			return clipFloats(c)
 		case tensor.Float64:
 			return clip[float64](c)
 		case tensor.Int8:
@@ -156,6 +158,23 @@ func kernelClip(c *graph.Call) (func() error, error) {
 		}
 		return nil, fmt.Errorf("%v does not calculate with %v", c.Node.Op, c.In[0].DType())
 	})(c)
+}
+
+// clipFloats is clip in float32.
+func clipFloats(c *graph.Call) (func() error, error) {
+	none := float32(math.NaN())
+	limit := func(i int, name string) float32 {
+		if c.Has(i) {
+			return c.F32(i)[0]
+		}
+		return c.Node.Attrs.Float(name, none)
+	}
+	k := &kernel.Clip{}
+	return func() error {
+		k.X, k.Y, k.Low, k.High = c.F32(0), c.Out[0].F32(), limit(1, "min"), limit(2, "max")
+		k.Run(c.Pool)
+		return nil
+	}, nil
 }
 
 // clip: min(max(x, low), high), in this order (ONNX, Clip: where low is above

@@ -5,14 +5,15 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
 // normalizeOps bring groups of elements to mean 0 and variance 1, or to length 1.
 func normalizeOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("InstanceNormalization"), Since: 1, Infer: inferChannelNorm, Kernel: floating(kernelGroupNorm[float32], kernelGroupNorm[float64]), Grad: gradGroupNorm},
-		{ID: onnx("GroupNormalization"), Since: 18, Infer: inferChannelNorm, Kernel: floating(kernelGroupNorm[float32], kernelGroupNorm[float64]), Grad: gradGroupNorm},
+		{ID: onnx("InstanceNormalization"), Since: 1, Infer: inferChannelNorm, Kernel: floating(kernelGroupNorm, plainGroupNorm), Grad: gradGroupNorm},
+		{ID: onnx("GroupNormalization"), Since: 18, Infer: inferChannelNorm, Kernel: floating(kernelGroupNorm, plainGroupNorm), Grad: gradGroupNorm},
 		{ID: onnx("LpNormalization"), Since: 1, Infer: inferFloatLike, Kernel: floating(kernelLpNorm[float32], kernelLpNorm[float64]), Expand: expandLpNorm},
 		{ID: onnx("LRN"), Since: 1, Infer: inferLRN, Kernel: floating(kernelLRN[float32], kernelLRN[float64]), Expand: expandLRN},
 		{ID: onnx("MeanVarianceNormalization"), Since: 9, Infer: inferFloatLike, Kernel: floating(kernelMVN[float32], kernelMVN[float64]), Expand: expandMVN},
@@ -66,38 +67,64 @@ func inferChannelNorm(c *graph.Infer) error {
 	return nil
 }
 
-// kernelGroupNorm normalises each group of channels of each example; an instance
-// norm has as many groups as channels.
-func kernelGroupNorm[T wide](c *graph.Call) (func() error, error) {
+// channelGroups are the groups of channels that are normalised together.
+type channelGroups struct {
+	lines
+	groups, width int // for each example; channels in one
+	per           int // channels that share a scale
+}
+
+func channelGroupsOf(c *graph.Call) (*channelGroups, error) {
 	l := linesAlong(c.In[0].Shape(), 1)
 	groups := c.Node.Attrs.Int("num_groups", l.n)
 	if groups == 0 || l.n%groups != 0 {
 		return nil, fmt.Errorf("%d channels cannot be put into %d groups", l.n, groups)
 	}
-	width, per := l.n/groups, l.n/max(c.In[1].Len(), 1)
 	if c.In[1].Len() != l.n && c.In[1].Len() != groups {
 		return nil, fmt.Errorf("scale has %d elements for %d channels", c.In[1].Len(), l.n)
 	}
+	return &channelGroups{l, groups, l.n / groups, l.n / max(c.In[1].Len(), 1)}, nil
+}
+
+// kernelGroupNorm normalises each group of channels of each example; an instance
+// norm has as many groups as channels.
+func kernelGroupNorm(c *graph.Call) (func() error, error) {
+	g, err := channelGroupsOf(c)
+	if err != nil {
+		return nil, err
+	}
+	k := &kernel.GroupNorm{
+		Groups: g.outer * g.groups, Parts: g.width, Part: g.inner, Share: g.per, Epsilon: c.Node.Attrs.Float("epsilon", 1e-5),
+	}
+	return func() error {
+		k.X, k.Scale, k.Bias, k.Y = c.F32(0), c.F32(1), c.F32(2), c.Out[0].F32()
+		k.Run(c.Pool)
+		return nil
+	}, nil
+}
+
+// plainGroupNorm is kernelGroupNorm in float64.
+func plainGroupNorm(c *graph.Call) (func() error, error) {
+	g, err := channelGroupsOf(c)
+	if err != nil {
+		return nil, err
+	}
 	epsilon := float64(c.Node.Attrs.Float("epsilon", 1e-5))
-	var x, y, scale, bias []T
-	body := func(lo, hi, _ int) {
-		for g := lo; g < hi; g++ {
-			at := g * width * l.inner
-			mean, variance := moments(x[at:][:width*l.inner])
-			for ch := range width {
-				i := (g%groups*width + ch) / per
-				factor := float64(scale[i]) / math.Sqrt(variance+epsilon)
-				from, to := x[at+ch*l.inner:][:l.inner], y[at+ch*l.inner:][:l.inner]
+	return func() error {
+		x, y := tensor.Data[float64](c.In[0]), tensor.Data[float64](c.Out[0])
+		scale, bias := tensor.Data[float64](c.In[1]), tensor.Data[float64](c.In[2])
+		for group := range g.outer * g.groups {
+			at := group * g.width * g.inner
+			mean, variance := moments(x[at:][:g.width*g.inner])
+			for ch := range g.width {
+				i := (group%g.groups*g.width + ch) / g.per
+				factor := scale[i] / math.Sqrt(variance+epsilon)
+				from, to := x[at+ch*g.inner:][:g.inner], y[at+ch*g.inner:][:g.inner]
 				for j, v := range from {
-					to[j] = (v-T(mean))*T(factor) + bias[i]
+					to[j] = (v-mean)*factor + bias[i]
 				}
 			}
 		}
-	}
-	return func() error {
-		x, y = tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
-		scale, bias = tensor.Data[T](c.In[1]), tensor.Data[T](c.In[2])
-		c.Pool.For(l.outer*groups, max(1, (1<<14)/max(1, width*l.inner)), body)
 		return nil
 	}, nil
 }

@@ -97,6 +97,8 @@ type tables struct {
 	in, out []int
 	from    [][]int
 	holes   bool
+	block   int    // elements of the last dimensions that stay as they are; 0 is 1
+	only    [1]int // offset 0: of a block that is picked alone
 }
 
 func kernelPad(c *graph.Call) (func() error, error) {
@@ -105,7 +107,6 @@ func kernelPad(c *graph.Call) (func() error, error) {
 		return nil, err
 	}
 	p := &padPlan{c.Node.Attrs.String("mode", "constant"), tables{in: c.In[0].Shape(), out: c.Out[0].Shape()}}
-	p.holes = p.mode == "constant"
 	value, err := padValue(c)
 	if err != nil {
 		return nil, err
@@ -156,6 +157,7 @@ func (p *padPlan) fill(pads, axes []int) error {
 			p.from[d] = make([]int, n)
 		}
 	}
+	p.holes = false
 	for d, table := range p.from {
 		for i := range table {
 			n, err := p.source(i-before[d], p.in[d])
@@ -163,7 +165,12 @@ func (p *padPlan) fill(pads, axes []int) error {
 				return fmt.Errorf("dimension %d: %w", d, err)
 			}
 			table[i] = n
+			p.holes = p.holes || n < 0
 		}
+	}
+	p.block = 1
+	for last := len(p.in) - 1; last > 0 && p.in[last] == p.out[last] && before[last] == 0; last-- {
+		p.block *= p.in[last]
 	}
 	return nil
 }
@@ -192,13 +199,16 @@ func (p *padPlan) source(i, n int) (int, error) {
 	return i, nil
 }
 
-// run fills dst row by row.
+// run fills dst row by row: blocks of elements that lie together in both.
 func (p *tables) run(m mover, dst, src, value *tensor.Tensor) {
 	n := dst.Len()
 	if n == 0 {
 		return
 	}
-	rank := len(p.in)
+	block, rank := max(p.block, 1), len(p.in)
+	for rest := block; rest > 1; rank-- {
+		rest /= p.in[rank-1]
+	}
 	if rank == 0 {
 		m.pick(dst, 0, src, 0, []int{0}, 1)
 		return
@@ -206,7 +216,7 @@ func (p *tables) run(m mover, dst, src, value *tensor.Tensor) {
 	if p.holes {
 		m.fill(dst, 0, n, value, 0)
 	}
-	cols, stride := p.out[rank-1], dense(p.in)
+	cols, stride := p.out[rank-1]*block, dense(p.in)
 	index := make([]int, rank-1)
 	for row := 0; row < n; row += cols {
 		base, outside := 0, false
@@ -216,7 +226,7 @@ func (p *tables) run(m mover, dst, src, value *tensor.Tensor) {
 			base += s * stride[d]
 		}
 		if !outside {
-			m.pick(dst, row, src, base, p.from[rank-1], 1)
+			p.row(m, dst, row, src, base, p.from[rank-1], block)
 		}
 		for d := rank - 2; d >= 0; d-- {
 			if index[d]++; index[d] < p.out[d] {
@@ -224,6 +234,20 @@ func (p *tables) run(m mover, dst, src, value *tensor.Tensor) {
 			}
 			index[d] = 0
 		}
+	}
+}
+
+// row copies the runs of blocks that follow each other in the input, too.
+func (p *tables) row(m mover, dst *tensor.Tensor, at int, src *tensor.Tensor, base int, from []int, block int) {
+	for i := 0; i < len(from); {
+		n := 1
+		for i+n < len(from) && from[i] >= 0 && from[i+n] == from[i]+n {
+			n++
+		}
+		if from[i] >= 0 {
+			m.pick(dst, at+i*block, src, base+from[i]*block, p.only[:], n*block)
+		}
+		i += n
 	}
 }
 

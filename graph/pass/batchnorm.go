@@ -10,34 +10,124 @@ import (
 
 // FoldBatchNorm multiplies the weights of a convolution by the factors of the
 // BatchNormalization that alone reads its result, where all are constants, and moves
-// its summands into the bias.
+// its summands into the bias. Products and sums with a constant for each channel, as
+// exporters that have normalised already write them, are folded too, before or behind a
+// Transpose that moves the channels to the end.
 func FoldBatchNorm() graph.Pass {
 	return graph.Pass{Name: "fold-batch-norm", Run: func(g *graph.Graph, ops *graph.Table) error {
-		uses := g.Uses()
+		f := &affineFolder{g: g, b: graph.Extend(g, ops), uses: g.Uses()}
 		gone := map[*graph.Node]bool{}
-		b := graph.Extend(g, ops)
 		for _, n := range g.Nodes {
-			if n.Op != (graph.OpID{Name: "BatchNormalization"}) || n.Inputs[0].Def == nil {
-				continue
-			}
-			conv := n.Inputs[0].Def
-			if conv.Op != (graph.OpID{Name: "Conv"}) || len(uses[n.Inputs[0]]) != 1 || g.Kept(n.Inputs[0]) {
-				continue
-			}
-			scale, shift, ok, err := affine(n)
+			done, err := f.fold(n)
 			if err != nil {
 				return err
 			}
-			if !ok || !foldInto(b, conv, scale, shift) {
-				continue
-			}
-			conv.Outputs[0] = n.Outputs[0]
-			conv.Outputs[0].Def = conv
-			gone[n] = true
+			gone[n] = done
 		}
 		g.Nodes = slices.DeleteFunc(g.Nodes, func(n *graph.Node) bool { return gone[n] })
 		return nil
 	}}
+}
+
+type affineFolder struct {
+	g    *graph.Graph
+	b    *graph.Builder
+	uses map[*graph.Value][]*graph.Node
+}
+
+// fold makes n a part of the convolution whose result it reads, if it can.
+func (f *affineFolder) fold(n *graph.Node) (bool, error) {
+	x, scale, shift, err := f.read(n)
+	if x == nil || err != nil {
+		return false, err
+	}
+	conv, _ := f.convOf(x)
+	if !foldInto(f.b, conv, scale, shift) {
+		return false, nil
+	}
+	to := x.Def
+	to.Outputs[0] = n.Outputs[0]
+	to.Outputs[0].Def = to
+	delete(f.uses, x)
+	return true, nil
+}
+
+// convOf is the convolution whose result alone v is, and where its channels lie.
+func (f *affineFolder) convOf(v *graph.Value) (conv *graph.Node, axis int) {
+	if v == nil || v.Def == nil || len(f.uses[v]) != 1 || f.g.Kept(v) {
+		return nil, 0
+	}
+	switch n := v.Def; n.Op {
+	case graph.OpID{Name: "Conv"}:
+		return n, 1
+	case graph.OpID{Name: "Transpose"}:
+		if conv, _ := f.convOf(n.Inputs[0]); conv != nil && n.Inputs[0].Def == conv && movesLast(n) {
+			return conv, len(v.Type.Shape) - 1
+		}
+	}
+	return nil, 0
+}
+
+// movesLast reports whether a Transpose moves dimension 1 behind the others.
+func movesLast(n *graph.Node) bool {
+	perm := n.Attrs.Ints("perm")
+	return slices.Equal(perm, []int{0, 2, 3, 1}) || slices.Equal(perm, []int{0, 2, 1})
+}
+
+// read are the operand of n that is the result of a convolution, and what n multiplies
+// it with (nil: nothing) and adds to it; no operand for other nodes.
+func (f *affineFolder) read(n *graph.Node) (x *graph.Value, scale, shift []float32, err error) {
+	switch n.Op {
+	case graph.OpID{Name: "BatchNormalization"}:
+		if conv, axis := f.convOf(n.Inputs[0]); conv == nil || axis != 1 {
+			return nil, nil, nil, nil
+		}
+		scale, shift, ok, err := affine(n)
+		if !ok || err != nil {
+			return nil, nil, nil, err
+		}
+		return n.Inputs[0], scale, shift, nil
+	case graph.OpID{Name: "Mul"}, graph.OpID{Name: "Add"}:
+		for i, v := range n.Inputs {
+			conv, axis := f.convOf(v)
+			if conv == nil || len(n.Inputs) != 2 {
+				continue
+			}
+			list := perChannel(n.Inputs[1-i], len(v.Type.Shape), axis, conv.Inputs[1])
+			switch {
+			case list == nil:
+			case n.Op.Name == "Mul":
+				return v, list, make([]float32, len(list)), nil
+			default:
+				return v, nil, list, nil
+			}
+		}
+	}
+	return nil, nil, nil, nil
+}
+
+// perChannel are the numbers that a constant has for the channels of a value, which lie
+// on an axis; nil if it varies along other dimensions. The weight w tells how many.
+func perChannel(v *graph.Value, rank, axis int, w *graph.Value) []float32 {
+	c := v.Const
+	if c == nil || c.Encoding != graph.Dense || c.DType != tensor.Float32 || len(c.Shape) > rank || w.Const == nil {
+		return nil
+	}
+	channels := w.Const.Shape[0]
+	for i, d := range c.Shape {
+		if d != 1 && (i+rank-len(c.Shape) != axis || d != channels) {
+			return nil
+		}
+	}
+	t, err := c.Tensor()
+	if err != nil {
+		return nil
+	}
+	list := make([]float32, channels)
+	for i := range list {
+		list[i] = t.F32()[i%t.Len()]
+	}
+	return list
 }
 
 // affine are the factor and the summand that a BatchNormalization with constant
@@ -67,33 +157,40 @@ func affine(n *graph.Node) (scale, shift []float32, ok bool, err error) {
 	return scale, shift, true, nil
 }
 
-// foldInto multiplies the weights of conv's output channels and adapts its bias.
+// foldInto multiplies the weights of conv's output channels, unless scale is nil, and
+// adapts its bias.
 func foldInto(b *graph.Builder, conv *graph.Node, scale, shift []float32) bool {
 	w, bias := conv.Inputs[1], conv.Input(2)
 	constant := func(v *graph.Value) bool {
 		return v.Const != nil && v.Const.Encoding == graph.Dense && v.Const.DType == tensor.Float32
 	}
-	if !constant(w) || bias != nil && !constant(bias) || w.Const.Shape[0] != len(scale) {
+	if !constant(w) || bias != nil && !constant(bias) || w.Const.Shape[0] != len(shift) {
 		return false
 	}
-	t, err := w.Const.Tensor()
-	if err != nil {
-		return false
-	}
-	weights, row := slices.Clone(t.F32()), t.Len()/len(scale)
-	sum := slices.Clone(shift)
+	name, sum := w.Name, slices.Clone(shift)
 	if bias != nil {
 		t, err := bias.Const.Tensor()
 		if err != nil {
 			return false
 		}
 		for i, v := range t.F32() {
-			sum[i] += v * scale[i]
+			if scale != nil {
+				v *= scale[i]
+			}
+			sum[i] += v
 		}
 	}
-	for i := range weights {
-		weights[i] *= scale[i/row]
+	if scale != nil {
+		t, err := w.Const.Tensor()
+		if err != nil {
+			return false
+		}
+		weights, row := slices.Clone(t.F32()), t.Len()/len(scale)
+		for i := range weights {
+			weights[i] *= scale[i/row]
+		}
+		w = b.Const(name+".folded", tensor.Of(weights, t.Shape()...))
 	}
-	conv.Inputs = []*graph.Value{conv.Inputs[0], b.Const(w.Name+".folded", tensor.Of(weights, t.Shape()...)), b.Const(w.Name+".bias", tensor.Of(sum, len(sum)))}
+	conv.Inputs = []*graph.Value{conv.Inputs[0], w, b.Const(name+".bias", tensor.Of(sum, len(sum)))}
 	return true
 }

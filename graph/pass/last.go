@@ -152,6 +152,9 @@ func (l *lowering) lower(n *graph.Node) (bool, error) {
 		return false, nil
 	}
 	x := n.Inputs[0]
+	if n.Op.Name == "ReduceMean" && isFloat32(x) && imageLike(x) && overAxes(n, 1, len(x.Type.Shape)-1) {
+		return l.meanAsItIs(n, x), nil
+	}
 	if n.Op.Name == "Transpose" {
 		return l.transpose(n, x), nil
 	}
@@ -171,7 +174,7 @@ func (l *lowering) lower(n *graph.Node) (bool, error) {
 	case name == "MaxPool" && n.Output(1) == nil, name == "AveragePool" && isFloat32(x):
 		l.set(n.Outputs[0], l.b.Private(name+"Last", n.Attrs, l.last[x]))
 		return true, nil
-	case name == "GlobalAveragePool" || name == "ReduceMean" && overPixels(n):
+	case name == "GlobalAveragePool" || name == "ReduceMean" && overAxes(n, 2, len(x.Type.Shape)):
 		return l.mean(n), nil
 	case name == "Concat":
 		return l.concat(n), nil
@@ -321,8 +324,8 @@ func (l *lowering) constLast(v *graph.Value, rank int) *graph.Value {
 	return l.b.Const(v.Name+".last", z)
 }
 
-// overPixels reports whether a ReduceMean is over the spatial dimensions.
-func overPixels(n *graph.Node) bool {
+// overAxes reports whether a ReduceMean is over the axes [from,until).
+func overAxes(n *graph.Node, from, until int) bool {
 	axes := n.Attrs.Ints("axes")
 	if n.Input(1) != nil {
 		if n.Inputs[1].Const == nil {
@@ -336,14 +339,30 @@ func overPixels(n *graph.Node) bool {
 			axes = append(axes, int(a))
 		}
 	}
-	rank := len(n.Inputs[0].Type.Shape)
+	var want []int
+	for a := from; a < until; a++ {
+		want = append(want, a)
+	}
+	axes = slices.Clone(axes)
 	for i, a := range axes {
 		if a < 0 {
-			axes[i] += rank
+			axes[i] += len(n.Inputs[0].Type.Shape)
 		}
 	}
 	slices.Sort(axes)
-	return slices.Equal(axes, []int{2, 3}[:max(rank-2, 0)])
+	return len(want) > 0 && slices.Equal(axes, want)
+}
+
+// meanAsItIs lets the kernel for channels last take a mean over all dimensions but the
+// first and the last, whatever these are.
+func (l *lowering) meanAsItIs(n *graph.Node, x *graph.Value) bool {
+	l.need(x)
+	z := l.b.Private("GlobalAveragePoolLast", nil, x)
+	if n.Attrs.Int("keepdims", 1) == 0 {
+		z = l.b.Op("Flatten", nil, z)
+	}
+	l.emitAs(n.Outputs[0], z)
+	return true
 }
 
 func (l *lowering) mean(n *graph.Node) bool {

@@ -3,7 +3,6 @@ package main
 import (
 	"math"
 
-	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 	"github.com/mmcloughlin/avo/x86"
 )
@@ -52,9 +51,6 @@ func (w *vectorWriter) erfParts() {
 		w.do(x86.VCMPPS(less, w.float(1), v(7), v(3)))
 	}
 }
-
-// Predicate of VCMPPS.
-const less = operand.U8(0x11)
 
 // where leaves vector a in vector dst where |z| < 1 by erfParts, else vector b.
 func (w *vectorWriter) where(a, b, dst int) {

@@ -97,7 +97,10 @@ var (
 )
 
 // Predicates of VCMPPS.
-const greater = operand.U8(0x1e)
+const (
+	less    = operand.U8(0x11)
+	greater = operand.U8(0x1e)
+)
 
 // sScale is the vector that holds the scalar operand.
 const sScale = 15
@@ -125,6 +128,17 @@ var binaryOps = []struct {
 	{"sub", func(w *vectorWriter) { w.do(x86.VSUBPS(w.v(1), w.v(0), w.v(0))) }},
 	{"mul", func(w *vectorWriter) { w.do(x86.VMULPS(w.v(1), w.v(0), w.v(0))) }},
 	{"div", func(w *vectorWriter) { w.do(x86.VDIVPS(w.v(1), w.v(0), w.v(0))) }},
+	{"prelu", func(w *vectorWriter) {
+		w.do(x86.VXORPS(w.x(2), w.x(2), w.x(2)))
+		if w.lanes == 16 {
+			w.do(x86.VCMPPS(less, w.v(2), w.v(0), reg.K1))
+			w.do(x86.VMULPS(w.v(1), w.v(0), reg.K1, w.v(0)))
+			return
+		}
+		w.do(x86.VCMPPS(less, w.v(2), w.v(0), w.v(2)))
+		w.do(x86.VMULPS(w.v(1), w.v(0), w.v(1)))
+		w.do(x86.VBLENDVPS(w.v(2), w.v(1), w.v(0), w.v(0)))
+	}},
 	{"addScaled", func(w *vectorWriter) { w.do(x86.VFMADD231PS(w.v(sScale), w.v(1), w.v(0))) }},
 	{"reluGrad", func(w *vectorWriter) {
 		w.do(x86.VXORPS(w.x(2), w.x(2), w.x(2)))
@@ -176,6 +190,8 @@ var unaryOps = []struct {
 		w.do(x86.VMAXPS(w.v(0), w.v(1), w.v(0))) // returns the second source, x, when it is NaN
 	}},
 	{"scale", 4, func(w *vectorWriter) { w.do(x86.VMULPS(w.v(sScale), w.v(0), w.v(0))) }},
+	{"atLeast", 4, func(w *vectorWriter) { w.do(x86.VMAXPS(w.v(0), w.v(sScale), w.v(0))) }}, // the second source where either is NaN
+	{"atMost", 4, func(w *vectorWriter) { w.do(x86.VMINPS(w.v(0), w.v(sScale), w.v(0))) }},
 	{"expShift", 1, func(w *vectorWriter) {
 		w.do(x86.VSUBPS(w.v(sScale), w.v(0), w.v(0)))
 		w.exp()

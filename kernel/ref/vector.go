@@ -32,6 +32,36 @@ func Div(y, a, b []float32) {
 	}
 }
 
+// PReLU computes y = a, or a·b where a < 0.
+func PReLU(y, a, b []float32) {
+	for i, v := range a[:len(y)] {
+		if v < 0 {
+			v *= b[i]
+		}
+		y[i] = v
+	}
+}
+
+// AtLeast computes y = x, or s where x is less.
+func AtLeast(y, x []float32, s float32) {
+	for i, v := range x[:len(y)] {
+		if v < s {
+			v = s
+		}
+		y[i] = v
+	}
+}
+
+// AtMost computes y = x, or s where x is greater.
+func AtMost(y, x []float32, s float32) {
+	for i, v := range x[:len(y)] {
+		if v > s {
+			v = s
+		}
+		y[i] = v
+	}
+}
+
 // ReLUGrad computes y = a where b > 0, else 0.
 func ReLUGrad(y, a, b []float32) {
 	for i := range y {
