@@ -150,6 +150,7 @@ type Call struct {
 	extraLen   int
 	scratch    []byte
 	bodies     map[string]*Session
+	captures   map[string][]*Value // what the bodies read from outside, once it was asked for
 }
 
 // Context ends when the run is to stop: for kernels that run long by themselves.
@@ -200,8 +201,16 @@ func (c *Call) RunBody(attr string, in []*tensor.Tensor) ([]*tensor.Tensor, erro
 	if len(in) != len(body.Inputs) {
 		return nil, fmt.Errorf("%d inputs for the inner graph %q, which has %d", len(in), attr, len(body.Inputs))
 	}
+	if c.captures == nil {
+		c.captures = map[string][]*Value{}
+	}
+	list, ok := c.captures[attr]
+	if !ok {
+		list = body.Captures()
+		c.captures[attr] = list
+	}
 	all := slices.Clone(in)
-	for _, v := range body.Captures() {
+	for _, v := range list {
 		all = append(all, c.frame.tensors[v])
 	}
 	return c.bodies[attr].Run(c.frame.ctx, all, nil)

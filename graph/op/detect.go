@@ -168,7 +168,7 @@ func (s *shelves) span(b corners) [][]corners {
 		return 0
 	}
 	from := column(b.x0)
-	return s.columns[from:max(column(b.x1), from)+1]
+	return s.columns[from : max(column(b.x1), from)+1]
 }
 
 func (s *shelves) add(b corners) {

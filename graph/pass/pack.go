@@ -10,33 +10,52 @@ import (
 )
 
 // Pack rewrites constant right-hand matrices into the panels that the matrix
-// kernel of this processor reads, once instead of in every run. Which inputs those
-// are, the operators tell.
+// kernel of this processor reads, once instead of in every run, those of inner graphs
+// too. Which inputs they are, the operators tell.
 func Pack(p *kernel.Pool, packing Packing) graph.Pass {
-	packing = packing.orInMemory()
 	return graph.Pass{Name: "pack", Run: func(g *graph.Graph, ops *graph.Table) error {
-		packed := map[panelOf]*graph.Value{}
-		for _, n := range g.Nodes {
-			op, err := ops.Of(g, n)
-			if err != nil || op.Panels == nil {
-				continue // compiling tells what is not known
-			}
-			for _, panel := range op.Panels(n) {
-				w := n.Input(panel.In)
-				if w == nil || w.Const == nil || w.Const.Encoding != graph.Dense {
-					continue
-				}
-				key := panelOf{w, panel.Transposed}
-				if packed[key] == nil {
-					if packed[key], err = packMatrix(p, key, packing); err != nil {
-						return err
-					}
-				}
-				n.Inputs[panel.In] = packed[key]
+		k := &packer{pool: p, packing: packing.orInMemory(), ops: ops, packed: map[panelOf]*graph.Value{}}
+		return k.graph(g, g.Opset)
+	}}
+}
+
+// packer is the work of one Pack.
+type packer struct {
+	pool    *kernel.Pool
+	packing Packing
+	ops     *graph.Table
+	packed  map[panelOf]*graph.Value
+}
+
+func (k *packer) graph(g *graph.Graph, opset map[string]int) error {
+	if g.Opset != nil {
+		opset = g.Opset
+	}
+	for _, n := range g.Nodes {
+		for _, b := range n.Bodies() {
+			if err := k.graph(b.Graph, opset); err != nil {
+				return err
 			}
 		}
-		return nil
-	}}
+		op, err := k.ops.Of(&graph.Graph{Opset: opset}, n)
+		if err != nil || op.Panels == nil {
+			continue // compiling tells what is not known
+		}
+		for _, panel := range op.Panels(n) {
+			w := n.Input(panel.In)
+			if w == nil || w.Const == nil || w.Const.Encoding != graph.Dense {
+				continue
+			}
+			key := panelOf{w, panel.Transposed}
+			if k.packed[key] == nil {
+				if k.packed[key], err = packMatrix(k.pool, key, k.packing); err != nil {
+					return err
+				}
+			}
+			n.Inputs[panel.In] = k.packed[key]
+		}
+	}
+	return nil
 }
 
 // panelOf is a weight and the way in which it is packed.
