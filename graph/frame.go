@@ -25,8 +25,9 @@ type frame struct {
 	content map[*Value][]Dim
 	tensors map[*Value]*tensor.Tensor
 	arenas  []memory
-	bytes   int // of arenas, and of what kernels keep
-	running int // bytes that kernels have allocated in this run
+	spares  *spares // where arenas come from
+	bytes   int     // of arenas, and of what kernels keep
+	running int     // bytes that kernels have allocated in this run
 	// building: what is allocated now stays for as long as the frame.
 	building bool
 	state    []memory
@@ -46,9 +47,10 @@ type step struct {
 	run  func() error
 }
 
-func (p *Program) newFrame(in []*tensor.Tensor, state []memory, bodies map[*Node]map[string]*Session) *frame {
+func (s *Session) newFrame(in []*tensor.Tensor) *frame {
+	p := s.p
 	f := &frame{
-		p: p, pool: p.opt.Pool.Branch(), state: state, bodies: bodies,
+		p: p, pool: p.opt.Pool.Branch(), state: s.state, bodies: s.bodies, spares: &s.spares,
 		types: map[*Value]Type{}, content: map[*Value][]Dim{}, tensors: map[*Value]*tensor.Tensor{},
 	}
 	for i, v := range p.g.Inputs {
@@ -57,10 +59,10 @@ func (p *Program) newFrame(in []*tensor.Tensor, state []memory, bodies map[*Node
 		f.give(v, x)
 		f.inputs = append(f.inputs, []*tensor.Tensor{x})
 	}
-	for i, s := range p.g.State {
+	for i, st := range p.g.State {
 		x := new(tensor.Tensor)
-		x.Set(s.Init.DType, s.Init.Shape, state[i][:s.Init.byteLen()])
-		f.give(s.Current, x)
+		x.Set(st.Init.DType, st.Init.Shape, s.state[i][:st.Init.byteLen()])
+		f.give(st.Current, x)
 	}
 	for _, v := range p.g.Constants() {
 		x := new(tensor.Tensor)
@@ -185,6 +187,12 @@ func (f *frame) free() {
 	for _, m := range f.arenas {
 		m.free()
 	}
+	f.arenas = nil
+}
+
+// leave is free for a frame whose memory another will want.
+func (f *frame) leave() {
+	f.spares.give(f.arenas)
 	f.arenas = nil
 }
 
@@ -379,7 +387,7 @@ func (f *frame) place(l *layout, calls []*Call, lo int, sizes []int) error {
 	if err := f.checkLimit(); err != nil {
 		return err
 	}
-	arena, err := allocate(total)
+	arena, err := f.spares.take(total)
 	if err != nil {
 		return err
 	}

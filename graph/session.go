@@ -21,6 +21,8 @@ type Session struct {
 	bodies map[*Node]map[string]*Session
 	turn   sync.Mutex // held for the whole of a run that has state
 
+	spares spares // memory of frames that served one run
+
 	mu       sync.Mutex
 	bindings []*binding // the most recently used first
 	closed   bool
@@ -174,7 +176,7 @@ func (s *Session) acquire(in []*tensor.Tensor) (*frame, error) {
 	if err := s.p.check(in); err != nil {
 		return nil, err
 	}
-	return s.p.newFrame(in, s.state, s.bodies), nil
+	return s.newFrame(in), nil
 }
 
 // find looks the shapes up and moves what it finds to the front.
@@ -196,7 +198,7 @@ func (s *Session) release(in []*tensor.Tensor, f *frame) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed || f.dynamic {
-		f.free()
+		f.leave()
 		return
 	}
 	if b := s.find(in); b != nil {
@@ -231,6 +233,7 @@ func (s *Session) Close() {
 			f.free()
 		}
 	}
+	s.spares.close()
 	for _, m := range s.state {
 		m.free()
 	}

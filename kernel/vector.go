@@ -20,6 +20,7 @@ const (
 	OpSigmoidGrad                 // a·b·(1 - b): dx from (dy, y)
 	OpGELUGrad                    // a·(Φ(b) + b·φ(b)): dx from (dy, x)
 	opAddScaled                   // a + s·b
+	opAddSquare                   // a + (b - s)²
 )
 
 // Binary computes Y = op(A, B) on len(Y) elements. Y may be A or B.
@@ -203,6 +204,8 @@ func binaryGeneric(op BinaryOp, y, a, b []float32, s float32) {
 		ref.GELUGrad(y, a, b)
 	case opAddScaled:
 		ref.AddScaled(y, a, b, s)
+	case opAddSquare:
+		ref.AddSquare(y, a, b, s)
 	default:
 		panic("kernel: unknown BinaryOp")
 	}

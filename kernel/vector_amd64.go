@@ -36,6 +36,8 @@ func binaryAsm(isa ISA, op BinaryOp, y, a, b *float32, n int, s float32) {
 		geluGradAVX2(y, a, b, n, s)
 	case opAddScaled:
 		addScaledAVX2(y, a, b, n, s)
+	case opAddSquare:
+		addSquareAVX2(y, a, b, n, s)
 	default:
 		panic("kernel: unknown BinaryOp")
 	}
@@ -63,6 +65,8 @@ func binaryAVX512(op BinaryOp, y, a, b *float32, n int, s float32) {
 		geluGradAVX512(y, a, b, n, s)
 	case opAddScaled:
 		addScaledAVX512(y, a, b, n, s)
+	case opAddSquare:
+		addSquareAVX512(y, a, b, n, s)
 	default:
 		panic("kernel: unknown BinaryOp")
 	}

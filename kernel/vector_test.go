@@ -43,7 +43,7 @@ func ulps(got float32, exact float64) float64 {
 
 func TestBinary(t *testing.T) {
 	r := rand.New(rand.NewPCG(11, 12))
-	for op := OpAdd; op <= opAddScaled; op++ {
+	for op := OpAdd; op <= opAddSquare; op++ {
 		for _, p := range testPools(t) {
 			for _, n := range []int{0, 1, 7, 8, 15, 16, 17, 63, 64, 100, 1000, 40000} {
 				a, b, s := mixed(r, n), mixed(r, n), r.Float32()
@@ -51,6 +51,9 @@ func TestBinary(t *testing.T) {
 				binaryGeneric(op, want, a, b, s)
 				if op == opAddScaled {
 					(&AddScaled{Y: y, A: a, B: b, S: s}).Run(p)
+				} else if op == opAddSquare {
+					copy(y, a)
+					AddSquares(p, y, b, s)
 				} else {
 					(&Binary{Op: op, Y: y, A: a, B: b}).Run(p)
 				}

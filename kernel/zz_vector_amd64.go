@@ -34,6 +34,11 @@ func preluAVX512(y *float32, a *float32, b *float32, n int, s float32)
 //go:noescape
 func addScaledAVX512(y *float32, a *float32, b *float32, n int, s float32)
 
+// addSquareAVX512 is an element-wise kernel; see BinaryOp.
+//
+//go:noescape
+func addSquareAVX512(y *float32, a *float32, b *float32, n int, s float32)
+
 // reluGradAVX512 is an element-wise kernel; see BinaryOp.
 //
 //go:noescape
@@ -158,6 +163,11 @@ func preluAVX2(y *float32, a *float32, b *float32, n int, s float32)
 //
 //go:noescape
 func addScaledAVX2(y *float32, a *float32, b *float32, n int, s float32)
+
+// addSquareAVX2 is an element-wise kernel; see BinaryOp.
+//
+//go:noescape
+func addSquareAVX2(y *float32, a *float32, b *float32, n int, s float32)
 
 // reluGradAVX2 is an element-wise kernel; see BinaryOp.
 //

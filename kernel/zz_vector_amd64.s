@@ -332,6 +332,64 @@ end:
 	VZEROUPPER
 	RET
 
+// func addSquareAVX512(y *float32, a *float32, b *float32, n int, s float32)
+// Requires: AVX, AVX512F
+TEXT ·addSquareAVX512(SB), NOSPLIT, $0-36
+	MOVQ         y+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS s+32(FP), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMOVUPS     (SI), Z0
+	VMOVUPS     (DX), Z1
+	VSUBPS      Z15, Z1, Z1
+	VFMADD231PS Z1, Z1, Z0
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     64(SI), Z0
+	VMOVUPS     64(DX), Z1
+	VSUBPS      Z15, Z1, Z1
+	VFMADD231PS Z1, Z1, Z0
+	VMOVUPS     Z0, 64(DI)
+	VMOVUPS     128(SI), Z0
+	VMOVUPS     128(DX), Z1
+	VSUBPS      Z15, Z1, Z1
+	VFMADD231PS Z1, Z1, Z0
+	VMOVUPS     Z0, 128(DI)
+	VMOVUPS     192(SI), Z0
+	VMOVUPS     192(DX), Z1
+	VSUBPS      Z15, Z1, Z1
+	VFMADD231PS Z1, Z1, Z0
+	VMOVUPS     Z0, 192(DI)
+	ADDQ        $0x00000100, DI
+	ADDQ        $0x00000100, SI
+	ADDQ        $0x00000100, DX
+	SUBQ        $0x00000040, CX
+	JGE         loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMOVUPS     (SI), Z0
+	VMOVUPS     (DX), Z1
+	VSUBPS      Z15, Z1, Z1
+	VFMADD231PS Z1, Z1, Z0
+	VMOVUPS     Z0, (DI)
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	JNZ         single
+
+end:
+	VZEROUPPER
+	RET
+
 // func reluGradAVX512(y *float32, a *float32, b *float32, n int, s float32)
 // Requires: AVX, AVX512F
 TEXT ·reluGradAVX512(SB), NOSPLIT, $0-36
@@ -2809,6 +2867,64 @@ single:
 	VMOVUPS     (SI), Y0
 	VMOVUPS     (DX), Y1
 	VFMADD231PS Y15, Y1, Y0
+	VMOVUPS     Y0, (DI)
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000020, SI
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x00000008, CX
+	JNZ         single
+
+end:
+	VZEROUPPER
+	RET
+
+// func addSquareAVX2(y *float32, a *float32, b *float32, n int, s float32)
+// Requires: AVX, FMA3
+TEXT ·addSquareAVX2(SB), NOSPLIT, $0-36
+	MOVQ         y+0(FP), DI
+	MOVQ         a+8(FP), SI
+	MOVQ         b+16(FP), DX
+	MOVQ         n+24(FP), CX
+	VBROADCASTSS s+32(FP), Y15
+	SUBQ         $0x00000020, CX
+	JL           rest
+
+loop:
+	VMOVUPS     (SI), Y0
+	VMOVUPS     (DX), Y1
+	VSUBPS      Y15, Y1, Y1
+	VFMADD231PS Y1, Y1, Y0
+	VMOVUPS     Y0, (DI)
+	VMOVUPS     32(SI), Y0
+	VMOVUPS     32(DX), Y1
+	VSUBPS      Y15, Y1, Y1
+	VFMADD231PS Y1, Y1, Y0
+	VMOVUPS     Y0, 32(DI)
+	VMOVUPS     64(SI), Y0
+	VMOVUPS     64(DX), Y1
+	VSUBPS      Y15, Y1, Y1
+	VFMADD231PS Y1, Y1, Y0
+	VMOVUPS     Y0, 64(DI)
+	VMOVUPS     96(SI), Y0
+	VMOVUPS     96(DX), Y1
+	VSUBPS      Y15, Y1, Y1
+	VFMADD231PS Y1, Y1, Y0
+	VMOVUPS     Y0, 96(DI)
+	ADDQ        $0x00000080, DI
+	ADDQ        $0x00000080, SI
+	ADDQ        $0x00000080, DX
+	SUBQ        $0x00000020, CX
+	JGE         loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VMOVUPS     (SI), Y0
+	VMOVUPS     (DX), Y1
+	VSUBPS      Y15, Y1, Y1
+	VFMADD231PS Y1, Y1, Y0
 	VMOVUPS     Y0, (DI)
 	ADDQ        $0x00000020, DI
 	ADDQ        $0x00000020, SI

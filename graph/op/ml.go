@@ -83,16 +83,18 @@ func mlRows(c *graph.Infer, i int) (rows, features graph.Dim, err error) {
 	}
 }
 
-// features is a float64 copy of a tensor, as rows.
+// features are rows of numbers, read as float64: all of them at once, or one by one.
 type features struct {
 	src   *tensor.Tensor
 	rows  int
 	width int
-	data  []float64
+	data  []float64 // all, once read
+	one   []float64 // the row that was read last
+	at    []int     // where it is not zero
 }
 
 func newFeatures(x *tensor.Tensor) *features {
-	f := &features{src: x, rows: 1, data: make([]float64, x.Len())}
+	f := &features{src: x, rows: 1}
 	if x.Rank() > 0 {
 		f.width = x.Dim(x.Rank() - 1)
 	}
@@ -106,19 +108,49 @@ func newFeatures(x *tensor.Tensor) *features {
 
 // read takes the tensor's elements of this run.
 func (f *features) read() {
+	if f.data == nil {
+		f.data = make([]float64, f.src.Len())
+	}
+	f.take(f.data, 0)
+}
+
+// take reads elements from an offset on.
+func (f *features) take(dst []float64, at int) {
 	switch f.src.DType() {
 	case tensor.Float32:
-		copyNumbers(f.data, f.src.F32())
+		copyNumbers(dst, f.src.F32()[at:][:len(dst)])
 	case tensor.Float64:
-		copy(f.data, tensor.Data[float64](f.src))
+		copy(dst, tensor.Data[float64](f.src)[at:])
 	case tensor.Int32:
-		copyNumbers(f.data, tensor.Data[int32](f.src))
+		copyNumbers(dst, tensor.Data[int32](f.src)[at:][:len(dst)])
 	case tensor.Int64:
-		copyNumbers(f.data, f.src.I64())
+		copyNumbers(dst, f.src.I64()[at:][:len(dst)])
 	}
 }
 
+// row is a row of what read has taken.
 func (f *features) row(i int) []float64 { return f.data[i*f.width:][:f.width] }
+
+// next reads a row by itself; the next call overwrites it.
+func (f *features) next(i int) []float64 {
+	if f.one == nil {
+		f.one = make([]float64, f.width)
+	}
+	f.take(f.one, i*f.width)
+	return f.one
+}
+
+// some are the places where the row that next has read is not zero, in order; counts of
+// words have few.
+func (f *features) some() []int {
+	f.at = f.at[:0]
+	for i, v := range f.one {
+		if v != 0 {
+			f.at = append(f.at, i)
+		}
+	}
+	return f.at
+}
 
 func copyNumbers[D, S float32 | float64 | int32 | int64](dst []D, src []S) {
 	for i, v := range src {

@@ -3,6 +3,7 @@ package op
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -214,49 +215,53 @@ func kernelScaler(c *graph.Call) (func() error, error) {
 }
 
 func kernelNormalizer(c *graph.Call) (func() error, error) {
+	norm, err := normOf(c.Node.Attrs.String("norm", "MAX"))
+	if err != nil {
+		return nil, err
+	}
 	f := newFeatures(c.In[0])
-	var norm func(row []float64) float64
-	switch name := c.Node.Attrs.String("norm", "MAX"); name {
+	return func() error {
+		y := c.Out[0].F32()
+		for i := range f.rows {
+			row, to := f.next(i), y[i*f.width:][:f.width]
+			n := norm(row)
+			if n == 0 {
+				n = 1
+			}
+			clear(to)
+			for _, j := range f.some() {
+				to[j] = float32(row[j] / n)
+			}
+			if n != n {
+				putNumbers(c.Out[0], i*f.width, slices.Repeat([]float64{n}, f.width))
+			}
+		}
+		return nil
+	}, nil
+}
+
+func normOf(name string) (func(row []float64) float64, error) {
+	switch name {
 	case "MAX":
-		norm = func(row []float64) float64 {
+		return func(row []float64) float64 {
 			m := math.Inf(-1)
 			for _, v := range row {
 				m = max(m, v)
 			}
 			return m
-		}
+		}, nil
 	case "L1":
-		norm = func(row []float64) float64 {
+		return func(row []float64) float64 {
 			sum := 0.0
 			for _, v := range row {
 				sum += math.Abs(v)
 			}
 			return sum
-		}
+		}, nil
 	case "L2":
-		norm = func(row []float64) float64 {
-			sum := 0.0
-			for _, v := range row {
-				sum += v * v
-			}
-			return math.Sqrt(sum)
-		}
-	default:
-		return nil, fmt.Errorf("norm %q is not MAX, L1 or L2", name)
+		return func(row []float64) float64 { return math.Sqrt(dot64(row, row)) }, nil
 	}
-	return func() error {
-		f.read()
-		for i := range f.rows {
-			row := f.row(i)
-			if n := norm(row); n != 0 {
-				for j := range row {
-					row[j] /= n
-				}
-			}
-		}
-		putNumbers(c.Out[0], 0, f.data)
-		return nil
-	}, nil
+	return nil, fmt.Errorf("norm %q is not MAX, L1 or L2", name)
 }
 
 func inferOneHotEncoder(c *graph.Infer) error {

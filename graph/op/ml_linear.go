@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"slices"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -24,12 +25,15 @@ type linear struct {
 type linearWeights struct {
 	weights   []float64 // [sums, features]
 	intercept []float64 // of each sum
+	finite    bool      // all weights are
 }
 
 // linearOf reads n sums; none of their intercepts may be left out alone.
 func linearOf(c *graph.Call, n int) (*linear, error) {
 	w, err := graph.Derive(c, func(a graph.Attrs) (linearWeights, error) {
-		return linearWeights{attrFloats(a, "coefficients"), attrFloats(a, "intercepts")}, nil
+		w := linearWeights{weights: attrFloats(a, "coefficients"), intercept: attrFloats(a, "intercepts")}
+		w.finite = !slices.ContainsFunc(w.weights, func(v float64) bool { return v-v != 0 })
+		return w, nil
 	})
 	if err != nil {
 		return nil, err
@@ -44,10 +48,23 @@ func linearOf(c *graph.Call, n int) (*linear, error) {
 	return m, nil
 }
 
-// row computes the sums of a row.
+// row computes the sums of a row. One of counts, mostly zeros, is summed over the others
+// alone: which way a row goes depends on the row.
 func (m *linear) row(i int, sums []float64) {
+	x := m.in.next(i)
+	at := m.in.some()
+	few := m.finite && len(at)*4 < len(x)
 	for j := range sums {
-		sums[j] = dot64(m.in.row(i), m.weights[j*m.in.width:][:m.in.width]) + m.intercept[j]
+		w := m.weights[j*m.in.width:][:m.in.width]
+		if !few {
+			sums[j] = dot64(x, w) + m.intercept[j]
+			continue
+		}
+		total := 0.0
+		for _, k := range at {
+			total += x[k] * w[k]
+		}
+		sums[j] = total + m.intercept[j]
 	}
 }
 
@@ -93,7 +110,6 @@ func kernelLinearRegressor(c *graph.Call) (func() error, error) {
 	}
 	sums := make([]float64, n)
 	return func() error {
-		m.in.read()
 		for i := range m.in.rows {
 			m.row(i, sums)
 			post.apply(sums)
@@ -145,7 +161,6 @@ func kernelLinearClassifier(c *graph.Call) (func() error, error) {
 	k.positive = true
 	sums := make([]float64, n)
 	return func() error {
-		m.in.read()
 		for i := range m.in.rows {
 			m.row(i, sums)
 			label, scores := argmax(sums), sums

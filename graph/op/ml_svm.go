@@ -5,13 +5,18 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
-// svmKernel compares two vectors.
-type svmKernel func(a, b []float64) float64
+// svmKernel compares a vector with others, whose features of one kind lie together.
+type svmKernel struct {
+	distance bool                  // it takes the squares of distances, else products
+	of       func(float64) float64 // what it makes of them; nil for exp
+	factor   float32               // of the square, in exp
+}
 
-func svmKernelOf(a graph.Attrs) (svmKernel, error) {
+func svmKernelOf(a graph.Attrs) (*svmKernel, error) {
 	p := [3]float64{}
 	list := attrFloats(a, "kernel_params")
 	if len(list) != 0 && len(list) != 3 {
@@ -21,46 +26,73 @@ func svmKernelOf(a graph.Attrs) (svmKernel, error) {
 	gamma, coef0, degree := p[0], p[1], p[2]
 	switch name := a.String("kernel_type", "LINEAR"); name {
 	case "LINEAR":
-		return dot64, nil
+		return &svmKernel{of: func(v float64) float64 { return v }}, nil
 	case "POLY":
-		return func(a, b []float64) float64 { return math.Pow(gamma*dot64(a, b)+coef0, degree) }, nil
+		return &svmKernel{of: func(v float64) float64 { return math.Pow(gamma*v+coef0, degree) }}, nil
 	case "RBF":
-		return func(a, b []float64) float64 {
-			return math.Exp(-gamma * distance64(a, b))
-		}, nil
+		return &svmKernel{distance: true, factor: float32(-gamma)}, nil
 	case "SIGMOID":
-		return func(a, b []float64) float64 { return math.Tanh(gamma*dot64(a, b) + coef0) }, nil
+		return &svmKernel{of: func(v float64) float64 { return math.Tanh(gamma*v + coef0) }}, nil
 	default:
 		return nil, fmt.Errorf("kernel_type %q is not known", name)
 	}
 }
 
-// distance64 is the square of the distance of two points, added like dot64.
-func distance64(a, b []float64) float64 {
-	var s0, s1, s2, s3 float64
-	b = b[:len(a)]
-	for len(a) >= 4 {
-		d0, d1, d2, d3 := a[0]-b[0], a[1]-b[1], a[2]-b[2], a[3]-b[3]
-		s0 += d0 * d0
-		s1 += d1 * d1
-		s2 += d2 * d2
-		s3 += d3 * d3
-		a, b = a[4:], b[4:]
+// compare computes out[j] for the vectors from lo to hi of columns [feature][vector], by
+// way of sums.
+func (k *svmKernel) compare(p *kernel.Pool, out []float64, sums, columns, x []float32, lo, hi int) {
+	y, count := sums[lo:hi], len(sums)
+	clear(y)
+	for i, v := range x {
+		if k.distance {
+			kernel.AddSquares(p, y, columns[i*count+lo:][:len(y)], v)
+		} else {
+			kernel.AddProducts(p, y, columns[i*count+lo:][:len(y)], v)
+		}
 	}
-	for i, v := range a {
-		s0 += (v - b[i]) * (v - b[i])
+	if k.distance {
+		kernel.ExpScaled(p, y, k.factor)
+		copyNumbers(out[lo:hi], y)
+		return
 	}
-	return (s0 + s1) + (s2 + s3)
+	for j, v := range y {
+		out[lo+j] = k.of(float64(v))
+	}
 }
 
 // svm is a machine: support vectors with coefficients, or, without support
-// vectors, weighted sums.
+// vectors, weighted sums. Vectors are compared in float32, and their results weighed in
+// float64.
 type svm struct {
 	in      *features
-	kernel  svmKernel
-	vectors [][]float64
+	kernel  *svmKernel
+	columns []float32 // support vectors: [feature][vector]
 	coef    []float64
 	rho     []float64
+
+	pool    *kernel.Pool
+	x, sums []float32 // the row under way; its sums over the features, for each vector
+	kernels []float64 // of the row and each vector
+	body    func(lo, hi, worker int)
+}
+
+// vectorGrain is the number of support vectors that are worth another thread.
+const vectorGrain = 1 << 12
+
+// compare fills kernels with those of a row.
+func (s *svm) compare(row []float64) {
+	copyNumbers(s.x, row)
+	s.pool.For(len(s.kernels), vectorGrain, s.body)
+}
+
+// hold makes the machine compare rows with a number of vectors.
+func (s *svm) hold(p *kernel.Pool, vectors []float64, count int) {
+	s.pool, s.x, s.sums, s.kernels = p, make([]float32, s.in.width), make([]float32, count), make([]float64, count)
+	s.columns = make([]float32, count*s.in.width)
+	for i, v := range vectors[:count*s.in.width] {
+		s.columns[i%s.in.width*count+i/s.in.width] = float32(v)
+	}
+	s.body = func(lo, hi, _ int) { s.kernel.compare(p, s.kernels, s.sums, s.columns, s.x, lo, hi) }
 }
 
 func svmOf(c *graph.Call, count int) (*svm, error) {
@@ -74,9 +106,7 @@ func svmOf(c *graph.Call, count int) (*svm, error) {
 	if count < 0 || count > len(all) || count*s.in.width != len(all) && count > 0 {
 		return nil, fmt.Errorf("%d numbers for %d support vectors of %d features", len(all), count, s.in.width)
 	}
-	for i := range count {
-		s.vectors = append(s.vectors, all[i*s.in.width:][:s.in.width])
-	}
+	s.hold(c.Pool, all, count)
 	if len(s.rho) == 0 {
 		return nil, fmt.Errorf("attribute rho is missing")
 	}
@@ -102,25 +132,23 @@ func kernelSVMRegressor(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	want := len(s.vectors)
+	want := len(s.kernels)
 	if want == 0 {
 		want = s.in.width
 	}
 	if len(s.coef) != want {
 		return nil, fmt.Errorf("%d coefficients, expected %d", len(s.coef), want)
 	}
+	if len(s.kernels) == 0 { // a weighted sum is a comparison with the weights
+		s.hold(c.Pool, s.coef, 1)
+		s.coef = []float64{1}
+	}
 	oneClass := a.Int("one_class", 0) != 0
 	return func() error {
-		s.in.read()
 		out := [1]float64{}
 		for i := range s.in.rows {
-			out[0] = s.rho[0]
-			for j, v := range s.vectors {
-				out[0] += s.coef[j] * s.kernel(s.in.row(i), v)
-			}
-			if len(s.vectors) == 0 {
-				out[0] += s.kernel(s.in.row(i), s.coef)
-			}
+			s.compare(s.in.next(i))
+			out[0] = s.rho[0] + dot64(s.kernels, s.coef)
 			switch {
 			case oneClass && out[0] > 0:
 				out[0] = 1

@@ -5,7 +5,6 @@ import (
 	"math"
 
 	"tandem/graph"
-	"tandem/kernel"
 )
 
 // svmClassifier decides between each pair of classes and counts (SVC), or takes
@@ -17,15 +16,8 @@ type svmClassifier struct {
 	per, start   []int  // support vectors of each class
 	probA, probB []float64
 
-	kernels, scores, votes, pairs, q []float64
-
-	pool    *kernel.Pool
-	x       []float64 // the row under way
-	compare func(lo, hi, worker int)
+	scores, votes, pairs, q []float64
 }
-
-// vectorGrain is the number of support vectors that are worth another thread: 10 µs.
-const vectorGrain = 256
 
 // svmScores is how many scores a row has: for pairs, or for classes; one score of
 // two classes is shown as two.
@@ -74,12 +66,6 @@ func newSVMClassifier(c *graph.Call) (*svmClassifier, error) {
 	if s.svm, err = svmOf(c, count); err != nil {
 		return nil, err
 	}
-	s.pool = c.Pool
-	s.compare = func(lo, hi, _ int) {
-		for j := lo; j < hi; j++ {
-			s.kernels[j] = s.kernel(s.x, s.vectors[j])
-		}
-	}
 	pairs := n * (n - 1) / 2
 	switch {
 	case count == 0 && len(s.coef) != n*s.in.width:
@@ -89,7 +75,7 @@ func newSVMClassifier(c *graph.Call) (*svmClassifier, error) {
 	case len(s.probA) != len(s.probB) || len(s.probA) > 0 && len(s.probA) < pairs:
 		return nil, fmt.Errorf("prob_a has %d numbers, prob_b %d, for %d pairs of classes", len(s.probA), len(s.probB), pairs)
 	}
-	s.kernels, s.votes, s.pairs = make([]float64, count), make([]float64, n), make([]float64, n*n)
+	s.votes, s.pairs = make([]float64, n), make([]float64, n*n)
 	s.scores, s.q = make([]float64, max(n, pairs)), make([]float64, n*n+2*n)
 	return s, nil
 }
@@ -101,9 +87,8 @@ func kernelSVMClassifier(c *graph.Call) (func() error, error) {
 	}
 	_, shown := svmScores(c.Node.Attrs, s.k.labels)
 	return func() error {
-		s.in.read()
 		for i := range s.in.rows {
-			scores, top, weight := s.row(s.in.row(i))
+			scores, top, weight := s.row(s.in.next(i))
 			label, scores := s.decide(scores, top, weight)
 			if label >= 0 {
 				s.k.labels.put(outputOf(c, 0), i, label)
@@ -121,7 +106,7 @@ func kernelSVMClassifier(c *graph.Call) (func() error, error) {
 // row computes the scores of a row, and the class that is ahead by how much.
 func (s *svmClassifier) row(x []float64) (scores []float64, top int, weight float64) {
 	n := s.k.labels.len()
-	if len(s.vectors) == 0 {
+	if len(s.kernels) == 0 {
 		for j := range n {
 			s.scores[j] = s.rho[0] + dot64(x, s.coef[j*s.in.width:][:s.in.width])
 		}
@@ -140,9 +125,8 @@ func (s *svmClassifier) row(x []float64) (scores []float64, top int, weight floa
 
 // decidePairs lets each pair of classes compete.
 func (s *svmClassifier) decidePairs(x []float64) []float64 {
-	n, count := s.k.labels.len(), len(s.vectors)
-	s.x = x
-	s.pool.For(count, vectorGrain, s.compare)
+	n, count := s.k.labels.len(), len(s.kernels)
+	s.compare(x)
 	clear(s.votes)
 	at := 0
 	for i := range n {

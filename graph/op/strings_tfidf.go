@@ -1,10 +1,10 @@
 package op
 
 import (
+	order "encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -16,8 +16,10 @@ const maxPlaces = 1 << 24
 // vocabulary is what TfIdfVectorizer counts: n-grams as keys, with their places
 // in the output.
 type vocabulary struct {
-	place              []map[string]int // by length of the n-gram
-	weight             []float32        // by place; nil: 1
+	item               map[string]uint32  // numbers of the items by their keys, from 1 on
+	place              []map[string]int32 // by length of the n-gram; keys are numbers of items
+	single             []int32            // place of each item alone, by its number; -1: none
+	weight             []float32          // by place; nil: 1
 	least, most, skips int
 	mode               string
 	size               int
@@ -35,7 +37,7 @@ func vocabularyOf(a graph.Attrs) (*vocabulary, error) {
 	numbers, _ := a["pool_int64s"].([]int64)
 	var pool []string
 	for _, w := range words {
-		pool = append(pool, textKey(w))
+		pool = append(pool, w)
 	}
 	if pool == nil {
 		for _, n := range numbers {
@@ -69,7 +71,14 @@ func (v *vocabulary) read(pool []string, starts, places []int, weights any) erro
 	if list != nil && len(list) != len(places) {
 		return fmt.Errorf("%d weights for %d n-grams", len(list), len(places))
 	}
-	v.place = make([]map[string]int, v.most+1)
+	v.item, v.single = map[string]uint32{}, []int32{-1}
+	for _, key := range pool {
+		if v.item[key] == 0 {
+			v.item[key] = uint32(len(v.single))
+			v.single = append(v.single, -1)
+		}
+	}
+	v.place = make([]map[string]int32, v.most+1)
 	v.weight = make([]float32, v.size)
 	next := 0
 	for i, start := range starts {
@@ -89,11 +98,18 @@ func (v *vocabulary) read(pool []string, starts, places []int, weights any) erro
 				w = list[next]
 			}
 			v.weight[places[next]] = w
-			if n < len(v.place) {
+			switch {
+			case n == 1:
+				v.single[v.item[pool[at]]] = int32(places[next])
+			case n < len(v.place):
 				if v.place[n] == nil {
-					v.place[n] = map[string]int{}
+					v.place[n] = map[string]int32{}
 				}
-				v.place[n][joinKeys(pool[at:at+n])] = places[next]
+				var key []byte
+				for _, item := range pool[at : at+n] {
+					key = order.LittleEndian.AppendUint32(key, v.item[item])
+				}
+				v.place[n][string(key)] = int32(places[next])
 			}
 			next++
 		}
@@ -101,10 +117,7 @@ func (v *vocabulary) read(pool []string, starts, places []int, weights any) erro
 	return nil
 }
 
-// Keys are written so that no two sequences of them look alike.
-func textKey(s string) string    { return strconv.Itoa(len(s)) + ":" + s }
-func numberKey(n int64) string   { return strconv.FormatInt(n, 10) + "," }
-func joinKeys(k []string) string { return strings.Join(k, "") }
+func numberKey(n int64) string { return strconv.FormatInt(n, 10) }
 
 func inferTfIdf(c *graph.Infer) error {
 	if err := c.Require(1, 1); err != nil {
@@ -132,22 +145,23 @@ func kernelTfIdf(c *graph.Call) (func() error, error) {
 	}
 	x := c.In[0]
 	cols := x.Dim(x.Rank() - 1)
+	var items []uint32
 	return func() error {
-		keys := make([]string, 0, x.Len())
+		items = items[:0]
 		if x.DType() == tensor.String {
 			for _, s := range x.Strings() {
-				keys = append(keys, textKey(s))
+				items = append(items, v.item[s])
 			}
 		} else {
 			for _, n := range intsIn(x) {
-				keys = append(keys, numberKey(int64(n)))
+				items = append(items, v.item[numberKey(int64(n))])
 			}
 		}
-		y := c.Out[0].F32()
+		y, left := c.Out[0].F32(), items
 		clear(y)
-		for at := 0; len(keys) > 0; at += v.size {
-			v.count(y[at:][:v.size], keys[:cols])
-			keys = keys[cols:]
+		for at := 0; len(left) > 0; at += v.size {
+			v.count(y[at:][:v.size], left[:cols])
+			left = left[cols:]
 		}
 		return nil
 	}, nil
@@ -155,30 +169,48 @@ func kernelTfIdf(c *graph.Call) (func() error, error) {
 
 // count adds up the n-grams of a row. The items of one lie 1 to skips+1 apart;
 // single items are counted once.
-func (v *vocabulary) count(y []float32, row []string) {
-	var gram []byte
+func (v *vocabulary) count(y []float32, row []uint32) {
+	if v.least == 1 {
+		for _, item := range row {
+			if at := v.single[item]; at >= 0 {
+				y[at]++
+			}
+		}
+	}
 	for apart := 1; apart <= v.skips+1; apart++ {
-		for n := v.least; n <= v.most; n++ {
-			if n == 1 && apart > 1 || v.place[n] == nil {
+		for n := max(v.least, 2); n <= v.most; n++ {
+			if v.place[n] == nil {
 				continue
 			}
 			for start := 0; start+(n-1)*apart < len(row); start++ {
-				gram = gram[:0]
-				for i := range n {
-					gram = append(gram, row[start+i*apart]...)
-				}
-				if at, ok := v.place[n][string(gram)]; ok {
-					y[at]++
-				}
+				v.gram(y, row[start:], n, apart)
 			}
 		}
 	}
 	for i, count := range y {
 		switch {
-		case v.mode == "IDF" && count > 0:
+		case count == 0:
+		case v.mode == "IDF":
 			y[i] = v.weight[i]
 		case v.mode == "TFIDF":
 			y[i] *= v.weight[i]
 		}
+	}
+}
+
+// gram counts the n items of a row from its first on that lie so far apart, if the
+// vocabulary has them in this order.
+func (v *vocabulary) gram(y []float32, row []uint32, n, apart int) {
+	var buf [4 * 64]byte
+	key := buf[:0]
+	for i := range n {
+		item := row[i*apart]
+		if item == 0 {
+			return
+		}
+		key = order.LittleEndian.AppendUint32(key, item)
+	}
+	if at, ok := v.place[n][string(key)]; ok {
+		y[at]++
 	}
 }

@@ -3,6 +3,7 @@ package op
 import (
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"unicode/utf8"
 
@@ -21,6 +22,7 @@ const (
 // into characters. Patterns are in the syntax of RE2, as Go's are.
 type tokenizer struct {
 	token      *regexp.Regexp
+	class      *syntax.Regexp // where a token is one or more characters of a class
 	separators []*regexp.Regexp
 	characters bool
 	shortest   int // in characters
@@ -44,6 +46,7 @@ func newTokenizer(a graph.Attrs) (*tokenizer, error) {
 		if err != nil {
 			return nil, fmt.Errorf("tokenexp %q: %w", token, err)
 		}
+		t.class = classOf(token)
 	case len(separators) == 1 && separators[0] == "":
 		t.characters = true
 	case len(separators) == 0:
@@ -65,10 +68,45 @@ func newTokenizer(a graph.Attrs) (*tokenizer, error) {
 	return t, nil
 }
 
+// classOf is the class of characters of which a pattern matches one or more, as many as
+// there are; nil for other patterns.
+func classOf(pattern string) *syntax.Regexp {
+	re, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil || re.Op != syntax.OpPlus || re.Flags&syntax.NonGreedy != 0 || re.Sub[0].Op != syntax.OpCharClass {
+		return nil
+	}
+	return re.Sub[0]
+}
+
+// runs are the longest parts of a text whose characters are all of a class.
+func runs(text string, class *syntax.Regexp) []string {
+	var parts []string
+	start := -1
+	for i, r := range text {
+		in := false
+		for k := 0; k < len(class.Rune) && !in; k += 2 {
+			in = r >= class.Rune[k] && r <= class.Rune[k+1]
+		}
+		switch {
+		case in && start < 0:
+			start = i
+		case !in && start >= 0:
+			parts = append(parts, text[start:i])
+			start = -1
+		}
+	}
+	if start >= 0 {
+		parts = append(parts, text[start:])
+	}
+	return parts
+}
+
 // cut are the tokens of a text that are long enough.
 func (t *tokenizer) cut(text string) []string {
 	var parts []string
 	switch {
+	case t.class != nil:
+		parts = runs(text, t.class)
 	case t.token != nil:
 		parts = t.token.FindAllString(text, -1)
 	case t.characters:
@@ -84,6 +122,9 @@ func (t *tokenizer) cut(text string) []string {
 			}
 			parts = finer
 		}
+	}
+	if t.shortest == 1 { // none is empty but between separators
+		return slices.DeleteFunc(parts, func(s string) bool { return s == "" })
 	}
 	return slices.DeleteFunc(parts, func(s string) bool { return utf8.RuneCountInString(s) < t.shortest })
 }

@@ -140,6 +140,10 @@ var binaryOps = []struct {
 		w.do(x86.VBLENDVPS(w.v(2), w.v(1), w.v(0), w.v(0)))
 	}},
 	{"addScaled", func(w *vectorWriter) { w.do(x86.VFMADD231PS(w.v(sScale), w.v(1), w.v(0))) }},
+	{"addSquare", func(w *vectorWriter) {
+		w.do(x86.VSUBPS(w.v(sScale), w.v(1), w.v(1)))
+		w.do(x86.VFMADD231PS(w.v(1), w.v(1), w.v(0)))
+	}},
 	{"reluGrad", func(w *vectorWriter) {
 		w.do(x86.VXORPS(w.x(2), w.x(2), w.x(2)))
 		if w.lanes == 16 {

@@ -103,6 +103,14 @@ func AddScaled(y, a, b []float32, s float32) {
 	}
 }
 
+// AddSquare computes y = a + (b - s)², the square unrounded.
+func AddSquare(y, a, b []float32, s float32) {
+	for i := range y {
+		d := float64(b[i] - s)
+		y[i] = float32(float64(a[i]) + d*d)
+	}
+}
+
 // Scale computes y = s·x.
 func Scale(y, x []float32, s float32) {
 	for i := range y {

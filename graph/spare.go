@@ -1,0 +1,63 @@
+package graph
+
+import "sync"
+
+// spares are arenas of frames that served one run each, because elements decided a
+// shape: the next run takes them instead of asking the system, which would have to clear
+// every page.
+type spares struct {
+	mu     sync.Mutex
+	list   []memory
+	closed bool
+}
+
+// maxSpares bounds the arenas that are kept; a frame has one for each of its segments.
+const maxSpares = 16
+
+// spareSlack is how many bytes more than twice what is asked for may be given.
+const spareSlack = 64 << 10
+
+// take is memory of at least n bytes, with undefined content.
+func (s *spares) take(n int) (memory, error) {
+	s.mu.Lock()
+	best := -1
+	for i, m := range s.list {
+		if len(m) >= n && len(m) <= 2*n+spareSlack && (best < 0 || len(m) < len(s.list[best])) {
+			best = i
+		}
+	}
+	if n > 0 && best >= 0 {
+		m := s.list[best]
+		s.list[best] = s.list[len(s.list)-1]
+		s.list = s.list[:len(s.list)-1]
+		s.mu.Unlock()
+		return m, nil
+	}
+	s.mu.Unlock()
+	return allocate(n)
+}
+
+// give keeps memory for later, or frees it.
+func (s *spares) give(list []memory) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range list {
+		switch {
+		case len(m) == 0:
+		case s.closed || len(s.list) == maxSpares:
+			m.free()
+		default:
+			s.list = append(s.list, m)
+		}
+	}
+}
+
+// close frees what is kept, and what will be given.
+func (s *spares) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.list {
+		m.free()
+	}
+	s.list, s.closed = nil, true
+}
