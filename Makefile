@@ -18,7 +18,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-text bench-parity models clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-plots bench-text bench-parity models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,9 +80,14 @@ bench-parity: build models ## outputs beside onnxruntime's on those files; QUICK
 	$(GO) build -o bin/outputs ./bench/outputs
 	$(PYTHON) bench/parity.py $(MODELS)
 
-bench-onnx: build $(VENV)/export ## exported models beside onnxruntime (QUICK=1: a few, in five minutes)
+bench-onnx: build $(VENV)/export ## exported models beside onnxruntime (QUICK=1: a few, in five minutes; KEEP=FILE: goes on where it was stopped)
 	$(PYTHON) bench/export.py $(if $(QUICK),$$($(PYTHON) bench/speed.py --list --quick),$(MODELS))
-	$(PYTHON) bench/speed.py
+	$(PYTHON) bench/speed.py $(MODELS) $(if $(KEEP),--keep $(KEEP))
+
+bench-plots: build $(VENV)/export ## samples/s against batch and threads, and a roofline, in docs/plots (some minutes)
+	$(PYTHON) bench/export.py minilm resnet50
+	$(PYTHON) bench/speed_plot.py batches minilm resnet50 $(if $(KEEP),--keep $(KEEP))
+	$(PYTHON) bench/speed_plot.py roofline minilm resnet50
 
 # LLAMA is a folder with llama.cpp: its source, and build/bin/llama-server.
 LLAMA ?= ../llama.cpp

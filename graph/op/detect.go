@@ -113,7 +113,9 @@ func (s suppression) choose(boxes []corners, scores []float32, bounded bool) []i
 			order = append(order, i)
 		}
 	}
-	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(scores[j], scores[i]) })
+	slices.SortFunc(order, func(i, j int) int {
+		return cmp.Or(cmp.Compare(scores[j], scores[i]), i-j) // equal ones in their order
+	})
 	taken := newShelves(boxes, s.overlap)
 	for _, i := range order {
 		if len(chosen) >= s.limit {

@@ -77,6 +77,12 @@ func TestLoopInvariantThatIsAnOutput(t *testing.T) {
 
 func runGraph(t *testing.T, g *graph.Graph, passes []graph.Pass) []*tensor.Tensor {
 	t.Helper()
+	return runOn(t, g, passes, tensor.Of([]float32{1, 2}, 1, 2))
+}
+
+// runOn compiles a graph of one input and runs it.
+func runOn(t *testing.T, g *graph.Graph, passes []graph.Pass, x *tensor.Tensor) []*tensor.Tensor {
+	t.Helper()
 	pool := kernel.NewPool(1, kernel.Detect())
 	defer pool.Close()
 	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: pool, Passes: passes})
@@ -88,7 +94,7 @@ func runGraph(t *testing.T, g *graph.Graph, passes []graph.Pass) []*tensor.Tenso
 		t.Fatal(err)
 	}
 	defer s.Close()
-	out, err := s.Run(context.Background(), []*tensor.Tensor{tensor.Of([]float32{1, 2}, 1, 2)}, nil)
+	out, err := s.Run(context.Background(), []*tensor.Tensor{x}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
