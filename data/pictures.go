@@ -106,6 +106,7 @@ func listPictures(where string) (*pictures, error) {
 	if err := p.find(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	interleave(p.list)
 	return p, nil
 }
 
@@ -133,6 +134,18 @@ func (p *pictures) find() error {
 		p.list = append(p.list, picture{name: name})
 		return nil
 	})
+}
+
+// interleave orders the pictures so that the classes take turns: the first of each, in
+// the order of the names, then the second of each. So the first few are of all classes.
+func interleave(list []picture) {
+	turn, next := map[string]int{}, map[string]int{}
+	for _, x := range list {
+		class := classOfFile(x.name)
+		turn[x.name] = next[class]
+		next[class]++
+	}
+	slices.SortStableFunc(list, func(a, b picture) int { return cmp.Compare(turn[a.name], turn[b.name]) })
 }
 
 // parted holds out what lies in a folder "test" or "val" beside one "train", or else
