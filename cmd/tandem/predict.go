@@ -27,6 +27,7 @@ type predictCmd struct {
 	Input   []string `help:"Pictures (PNG, JPEG, GIF), rows (CSV, or a JSON object a line), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
 	Output  string   `help:"File for the answer; .npz if the input is. Without it: standard output." placeholder:"FILE"`
 	Top     int      `help:"How many labels to show for a picture." placeholder:"N" default:"3"`
+	precisionFlag
 	Threads int      `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
 }
 
@@ -47,8 +48,11 @@ func (c *predictCmd) Run(ctx context.Context, a *app) (err error) {
 	if len(c.Input) == 1 && c.Input[0] == "-" && terminal(a.in) {
 		return usage("there is no input").with("tandem predict " + c.Model + " --input FILE")
 	}
-	if isNPZ(c.Input[0]) {
+	if isNPZ(c.Input[0]) && (isONNX(c.Model) || c.Precision == "") {
 		return c.arrays(ctx, a)
+	}
+	if c.Precision != "" {
+		return usage("%s is for tensors in %s and an %s file", "--precision", npzSuffix, onnxSuffix).with("tandem quantize " + c.Model + " --precision int8 --output DIR")
 	}
 	if isNPZ(c.Output) {
 		return usage("an answer in %s is given to an input in %s", npzSuffix, npzSuffix)
