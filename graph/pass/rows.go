@@ -29,7 +29,7 @@ func fuseRows(g *graph.Graph, ops *graph.Table) error {
 			if made[x] == nil {
 				made[x] = b.Node(graph.OpID{Domain: graph.Private, Name: "QuantizeRows"}, 2, nil, x)
 			}
-			n.Inputs = append(slices.Clone(n.Inputs), nil)
+			n.Inputs = append(slices.Clone(n.Inputs), make([]*graph.Value, max(0, 5-len(n.Inputs)))...)
 			n.Inputs[0], n.Inputs[2], n.Inputs[4] = made[x][0], made[x][1], center
 		}
 		g.Nodes = append(g.Nodes, n)
