@@ -55,14 +55,19 @@ type Model struct {
 // safetensors, tokenizer.json. Errors: Unsupported for another architecture, NoSpace
 // for a model that is larger than the memory allowed, Invalid for damaged files.
 func Open(path string, o Options) (*Model, error) {
+	return open(func(m *Model) (*weights, error) { return m.read(path, o) }, o)
+}
+
+// read reads a GGUF file or a Hugging Face folder.
+func (m *Model) read(path string, o Options) (*weights, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fault.Wrap(err, "llm.open", fault.KindOf(err), "%s", path)
 	}
 	if info.IsDir() {
-		return open(func(m *Model) (*weights, error) { return m.readFolder(folder(path), o) }, o)
+		return m.readFolder(folder(path), o)
 	}
-	return open(func(m *Model) (*weights, error) { return m.readFile(path, o) }, o)
+	return m.readFile(path, o)
 }
 
 func open(read func(*Model) (*weights, error), o Options) (*Model, error) {

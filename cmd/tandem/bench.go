@@ -65,6 +65,11 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	if languageAt(c.Path) {
 		return c.textBench.run(ctx, a, c.Path, threads)
 	}
+	if !isONNX(c.Path) {
+		if _, _, err := localArtifact(c.Path); err != nil {
+			return err
+		}
+	}
 	var profile *graph.Profile
 	if c.Profile {
 		profile = graph.NewProfile()
