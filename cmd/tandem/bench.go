@@ -73,6 +73,11 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
+	if !isONNX(c.Path) {
+		if _, _, err := localArtifact(c.Path); err != nil {
+			return err
+		}
+	}
 	var profile *graph.Profile
 	if c.Profile {
 		profile = graph.NewProfile()

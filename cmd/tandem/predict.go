@@ -97,9 +97,12 @@ func (c *predictCmd) answer(ctx context.Context, a *app, t target, inputs [][]by
 	if err != nil {
 		return err
 	}
-	if takesRows(m) {
+	switch {
+	case takesRows(m):
 		err = c.rows(ctx, a, t, m, inputs)
-	} else {
+	case isJSON(inputs[0]):
+		err = fault.New("tandem.predict", fault.Invalid, "%s is no request: it has no list \"inputs\"", c.Input[0]).Try(listInputs)
+	default:
 		err = c.pictures(ctx, a, t, m, inputs)
 	}
 	if t.local {
@@ -193,9 +196,11 @@ func imageStage(m *model.Manifest) (model.StageSpec, bool) {
 	return m.Stages[i], true
 }
 
+// listInputs is the remedy where a model takes tensors and something else was given.
+const listInputs = "send a request of the Open Inference Protocol in JSON, or tensors in .npz: tandem models show NAME:VERSION and tandem inspect PATH list the inputs"
+
 func noPictures() error {
-	return fault.New("tandem.predict", fault.Unsupported, "the model takes tensors, not pictures").
-		Try("send a request of the Open Inference Protocol in JSON: tandem models show NAME:VERSION lists the inputs")
+	return fault.New("tandem.predict", fault.Unsupported, "the model takes tensors, not pictures").Try(listInputs)
 }
 
 // imageOf reads the parameters of an artifact's image stage.
