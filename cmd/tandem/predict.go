@@ -23,12 +23,12 @@ const maxInputBytes = 1 << 30
 
 // predictCmd is `tandem predict`.
 type predictCmd struct {
-	Model   string   `arg:"" placeholder:"NAME[:VERSION]|PATH" help:"Model that serves, directory of a run or of a model, or an .onnx file."`
-	Input   []string `help:"Pictures (PNG, JPEG, GIF), rows (CSV, or a JSON object a line), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
-	Output  string   `help:"File for the answer; .npz if the input is. Without it: standard output." placeholder:"FILE"`
-	Top     int      `help:"How many labels to show for a picture." placeholder:"N" default:"3"`
+	Model  string   `arg:"" placeholder:"NAME[:VERSION]|PATH" help:"Model that serves, directory of a run or of a model, or an .onnx file."`
+	Input  []string `help:"Pictures (PNG, JPEG, GIF), rows (CSV, or a JSON object a line), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
+	Output string   `help:"File for the answer; .npz if the input is. Without it: standard output." placeholder:"FILE"`
+	Top    int      `help:"How many labels to show for a picture." placeholder:"N" default:"3"`
 	precisionFlag
-	Threads int      `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
+	Threads int `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
 }
 
 // target is a model that can be run, here or on a server.
