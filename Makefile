@@ -121,7 +121,7 @@ $(LLAMA_MODELS): | $(VENV)/bin/python
 TEXTS ?= 46000
 
 bench-text: $(LLAMA_MODELS) $(VENV)/text ## tokenizers and chat templates beside Hugging Face's libraries and llama.cpp's vectors (QUICK=1: fewer texts)
-	$(PYTHON) bench/tokenizer_cases.py bench/.llama/cases --count $(if $(QUICK),1000,$(TEXTS)) --vocabularies $(LLAMA_MODELS) --texts $(TANDEM_DATA)/tinyshakespeare
+	$(PYTHON) bench/tokenizer_cases.py bench/.llama/cases --count $(if $(QUICK),1000,$(TEXTS)) --vocabularies $(LLAMA_MODELS) --texts $(TANDEM_DATA)/tinyshakespeare $(TANDEM_DATA)/ud-zh-gsdsimp llm processor
 	$(PYTHON) bench/chat_cases.py $(LLAMA_MODELS)/templates > bench/.llama/chat.jsonl
 	LLAMA_VOCABULARIES=$(CURDIR)/$(LLAMA_MODELS) TOKENIZER_CASES=$(CURDIR)/bench/.llama/cases $(GO) test -count 1 -v -run 'TestLlamaVectors|TestEqualsHuggingFace' ./processor/tokenizer
 	CHAT_CASES=$(CURDIR)/bench/.llama/chat.jsonl $(GO) test -count 1 -v -run TestEqualsTransformers ./processor/chat
