@@ -31,6 +31,9 @@ type Options struct {
 	// PackedDir is a folder in which packed weights are kept from one start to the
 	// next; "": nowhere.
 	PackedDir string
+	// Progress, if it is not nil, is told how many bytes of the weights are ready, of
+	// how many; the last call need not have all.
+	Progress func(done, all int64)
 }
 
 const defaultContext = 4096
@@ -57,7 +60,7 @@ type Model struct {
 func Open(path string, o Options) (*Model, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.Wrap(err, "llm.open", fault.KindOf(err), "%s", path)
+		return nil, fault.From(err, "llm.open")
 	}
 	if info.IsDir() {
 		return open(func(m *Model) (*weights, error) { return m.readFolder(folder(path), o) }, o)
@@ -201,7 +204,7 @@ func (m *Model) start(w *weights, o Options) error {
 	}
 	m.packed = packed.Open(o.PackedDir, strings.Join(m.sources, "\n"), packed.OfFiles(m.sources...), pool.Tier())
 	m.closers = append(m.closers, region.Close, m.packed.Close)
-	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, m.packed.Packing(region))})
+	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, reported(m.packed.Packing(region), w.bytes(), o.Progress))})
 	if err != nil {
 		return err
 	}
@@ -214,6 +217,20 @@ func (m *Model) start(w *weights, o Options) error {
 	m.room = &samplerRoom{pool: pool}
 	m.engine = newEngine(r, newScheduler(limits, kernel.PageTokens, pages))
 	return nil
+}
+
+// reported tells progress of what packing has done.
+func reported(packing pass.Packing, all int64, progress func(done, all int64)) pass.Packing {
+	if progress == nil {
+		return packing
+	}
+	done := int64(0)
+	return func(name string, size int, fill func([]byte)) ([]byte, error) {
+		data, err := packing(name, size, fill)
+		done = min(done+int64(size), all)
+		progress(done, all)
+		return data, err
+	}
 }
 
 // fits refuses a model that is larger than the memory allowed, before anything of it is

@@ -80,7 +80,7 @@ func examples(verb string) []string {
 		"chat":               {"tandem chat model.gguf", "tandem chat qwen3 --system \"Answer in one sentence.\"", "echo \"Why is the sky blue?\" | tandem chat model.gguf --temperature 0"},
 		"import":             {"tandem import runs/first --name mnist", "tandem import model.onnx --name resnet --batch", "tandem import runs/first --name mnist --deploy"},
 		"export":             {"tandem export mnist:1 mnist.onnx", "tandem export runs/first mnist.onnx"},
-		"inspect":            {"tandem inspect model.onnx", "tandem inspect runs/first --json"},
+		"inspect":            {"tandem inspect model.onnx", "tandem inspect runs/first --json", "tandem inspect model.gguf"},
 		"bench":              {"tandem bench model.onnx --batch 8 --threads 2", "tandem bench model.onnx --shape pixels=1x3x224x224 --seconds 10 --profile", "tandem bench model.onnx --input x.npz --json", "tandem bench model.gguf --pp 512 --tg 128 --threads 2 --json"},
 		"quantize":           {"tandem quantize model-f16.gguf --precision q4_k_m --output model-q4_k_m.gguf", "tandem quantize model-f16.gguf --precision q8_0 --output model-q8_0.gguf --json"},
 		"conformance":        {"tandem conformance onnx onnx/backend/test/data"},

@@ -34,7 +34,6 @@ var zhHelp = [...]entry{
 	{"Write a model as an ONNX file.", "把模型导出为 ONNX 文件。"},
 	{"List, show and delete models on the server.", "列出、查看和删除服务器上的模型。"},
 	{"Show what a model takes, gives and consists of.", "显示模型的输入、输出和组成。"},
-	{"An .onnx file, or the directory of a run or of a model.", ".onnx 文件，或训练、模型的目录。"},
 	{"An .onnx or .gguf file, a Hugging Face folder, or the directory of a run or of a model.", ".onnx 或 .gguf 文件、Hugging Face 目录，或训练、模型的目录。"},
 	{"Run the published test cases of a format.", "运行某种格式的公开测试用例。"},
 	{"Run the cases of the ONNX backend test suite beneath a folder.", "运行文件夹中的 ONNX 后端测试用例。"},
