@@ -97,6 +97,13 @@ func (m *Model) readFile(f *gguf.File, o Options) (_ *weights, err error) {
 	if m.config, err = parseGGUF(f, o.Context); err != nil {
 		return nil, err
 	}
+	need := int64(0)
+	for _, t := range f.Tensors {
+		need += int64(len(t.Data))
+	}
+	if err := m.fits(need, o); err != nil {
+		return nil, err
+	}
 	if err := m.ggufText(f); err != nil {
 		return nil, err
 	}
@@ -124,18 +131,30 @@ func (m *Model) readFolder(find finder, o Options) (*weights, error) {
 	if err != nil {
 		return nil, err
 	}
+	need := int64(0)
 	m.sources = []string{config}
-	w := newWeights()
 	for _, name := range shards {
 		path, err := find(name)
 		if err != nil {
 			return nil, err
 		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, missing(err, path, name)
+		}
+		need += info.Size()
+		m.sources = append(m.sources, path)
+	}
+	if err := m.fits(need, o); err != nil {
+		return nil, err
+	}
+	w := newWeights()
+	for _, path := range m.sources[1:] {
 		s, err := model.ReadSafetensors(path)
 		if err != nil {
 			return nil, err
 		}
-		m.sources, m.closers = append(m.sources, path), append(m.closers, s.Close)
+		m.closers = append(m.closers, s.Close)
 		for _, t := range s.Tensors {
 			if err := w.addHF(m.config.arch, t.Name, t.Tensor); err != nil {
 				return nil, err
@@ -175,19 +194,11 @@ func shardsOf(find finder) ([]string, error) {
 
 // start compiles the graph and begins to take requests.
 func (m *Model) start(w *weights, o Options) error {
-	const opName = "llm.open"
-	if m.context = o.Context; m.context == 0 {
-		m.context = min(m.config.Context, defaultContext)
-	}
-	if m.context < 2 || m.context > m.config.Context {
-		return fault.New(opName, fault.Invalid, "a context of %d tokens is asked for, the model was made for %d", m.context, m.config.Context).
-			Try("ask for a smaller context")
+	if err := m.fits(w.bytes(), o); err != nil {
+		return err
 	}
 	limits := o.Limits.withDefaults(m.context)
 	pages := limits.CacheTokens / kernel.PageTokens
-	if err := m.fits(w, int64(limits.CacheTokens), o.MemoryLimitBytes); err != nil {
-		return err
-	}
 	pool := o.Pool
 	if pool == nil {
 		pool = kernel.NewPool(runtime.GOMAXPROCS(0), kernel.Detect())
@@ -233,15 +244,24 @@ func reported(packing pass.Packing, all int64, progress func(done, all int64)) p
 	}
 }
 
-// fits refuses a model that is larger than the memory allowed, before anything of it is
-// packed.
-func (m *Model) fits(w *weights, cacheTokens, limit int64) error {
-	need, cache := w.bytes(), cacheTokens*m.config.CacheBytes()
-	if limit <= 0 || need+cache <= limit {
+// fits sets the context, and refuses a model whose weights take more than the memory
+// allowed, before any of them is read.
+func (m *Model) fits(weightBytes int64, o Options) error {
+	const op = "llm.open"
+	if m.context = o.Context; m.context == 0 {
+		m.context = min(m.config.Context, defaultContext)
+	}
+	if m.context < 2 || m.context > m.config.Context {
+		return fault.New(op, fault.Invalid, "a context of %d tokens is asked for, the model was made for %d", m.context, m.config.Context).
+			Try("ask for a smaller context")
+	}
+	tokens, limit := int64(o.Limits.withDefaults(m.context).CacheTokens), o.MemoryLimitBytes
+	cache := tokens * m.config.CacheBytes()
+	if limit <= 0 || weightBytes+cache <= limit {
 		return nil
 	}
-	return fault.New("llm.open", fault.NoSpace, "the model takes %d MiB of memory and its cache for %d tokens %d MiB: %d MiB are allowed",
-		need>>20, cacheTokens, cache>>20, limit>>20).Try("use a smaller or quantised model, a smaller context, or allow more memory")
+	return fault.New(op, fault.NoSpace, "the model takes %d MiB of memory and its cache for %d tokens %d MiB: %d MiB are allowed",
+		weightBytes>>20, tokens, cache>>20, limit>>20).Try("use a smaller or quantised model, a smaller context, or allow more memory")
 }
 
 func (l Limits) withDefaults(context int) Limits {
