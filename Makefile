@@ -92,8 +92,9 @@ llm-parity: $(VENV)/parity ## small language models of every architecture beside
 	$(PYTHON) bench/llm_llama.py --build $(LLAMA)/build/bin --source $(LLAMA) gguf $(VENV)/models
 	LLM_MODELS=$(abspath $(VENV)/models) $(GO) test ./llm -count=1 -v -run 'TestTransformers|TestGGUFEqualsLlamaCpp'
 
-llm-divergence: $(VENV)/parity ## how far quantising moves a model that is trained here, beside llama.cpp (some minutes)
-	$(PYTHON) bench/llm_kl.py --build $(LLAMA)/build/bin --source $(LLAMA) --texts $(TANDEM_DATA)/tinyshakespeare $(VENV)/divergence
+STEPS ?= 400
+llm-divergence: $(VENV)/parity ## how far quantising moves a model that is trained here, beside llama.cpp (some minutes; STEPS=60: fewer)
+	$(PYTHON) bench/llm_kl.py --build $(LLAMA)/build/bin --source $(LLAMA) --texts $(TANDEM_DATA)/tinyshakespeare --steps $(STEPS) $(VENV)/divergence
 	LLM_KL=$(abspath $(VENV)/divergence) $(GO) test ./llm -count=1 -v -run TestQuantisedDivergence
 
 llm-folder: build $(VENV)/parity $(VENV)/text ## a Hugging Face folder with Qwen's tokenizer, served, beside transformers
