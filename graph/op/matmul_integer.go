@@ -140,18 +140,15 @@ func scalesOf(c *graph.Call, a, b int) (rows, cols *param, err error) {
 
 // requantize writes round(real/scale) + zero, saturated.
 func (v sums[T]) requantize(y, scale, zero *tensor.Tensor) error {
+	if scale != nil && scale.Len() != 1 || zero != nil && zero.Len() != 1 {
+		return fmt.Errorf("the scale of the result is %v, its zero point %v, expected one number each", scale, zero)
+	}
 	s, z := float64(1), float64(0)
-	for _, p := range []struct {
-		t  *tensor.Tensor
-		to *float64
-	}{{scale, &s}, {zero, &z}} {
-		if p.t == nil {
-			continue
-		}
-		if p.t.Len() != 1 {
-			return fmt.Errorf("scale or zero point of the result has shape %v, expected one number", p.t.Shape())
-		}
-		*p.to = float64(numberOf(p.t))
+	if scale != nil {
+		s = float64(numberOf(scale))
+	}
+	if zero != nil {
+		z = float64(numberOf(zero))
 	}
 	switch y.DType() {
 	case tensor.Int8:
