@@ -37,6 +37,7 @@ type attention[T wide] struct {
 	size, valueSize       int
 	scale, softcap        T    // softcap 0: none
 	causal                bool // bias hides key j from row i if j > i
+	only                  bool // and nothing else, nor does it add anything
 
 	q, k, v, y heads[T]
 	// bias sets what is added to the scores of one row; -Inf hides a key. Nil: 0.
@@ -95,7 +96,7 @@ func (a *attention[T]) runBlocks(pool *kernel.Pool) {
 	k.Scale, k.ZeroHidden, k.Causal = float32(a.scale), true, a.causal
 	k.Q, k.K, k.V, k.Y = any(a.q.data).([]float32), any(a.k.data).([]float32), any(a.v.data).([]float32), any(a.y.data).([]float32)
 	k.QS, k.KS, k.VS, k.YS = strides(a.q), strides(a.k), strides(a.v), strides(a.y)
-	if a.bias != nil {
+	if a.bias != nil && !(a.causal && a.only) {
 		k.Bias = any(a.bias).(func(b, head, row int, bias []float32))
 	}
 	if n := k.ScratchLen(pool); len(a.room) < n {

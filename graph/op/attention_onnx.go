@@ -191,6 +191,7 @@ func kernelAttention[T wide](c *graph.Call) (func() error, error) {
 	if attrs.Int("is_causal", 0) != 0 {
 		right = 0
 		a.causal = past == 0 && !c.Has(6)
+		a.only = left < 0 && !c.Has(3)
 	}
 	var mask *addMask[T]
 	if c.Has(3) {
@@ -243,11 +244,16 @@ func attentionOf[T wide](c *graph.Call) *attention[T] {
 	if c.Has(4) {
 		a.keys += c.In[4].Dim(2)
 	}
-	a.scale = T(1 / math.Sqrt(float64(a.size)))
-	if _, ok := attrs["scale"]; ok {
-		a.scale = T(attrs.Float("scale", 1))
-	}
+	a.scale = T(scaleOf(c.Node, a.size))
 	return a
+}
+
+// scaleOf is what scores are multiplied with.
+func scaleOf(n *graph.Node, size int) float64 {
+	if _, ok := n.Attrs["scale"]; ok {
+		return float64(n.Attrs.Float("scale", 1))
+	}
+	return 1 / math.Sqrt(float64(size))
 }
 
 // bindAttention returns what points a at the operands of a run. Keys and values

@@ -12,6 +12,8 @@ import (
 // integerOps are products of bytes joined with what follows them.
 func integerOps() []graph.Op {
 	return []graph.Op{
+		// x [..., K] -> bytes [..., K], step [..., 1]: each row in steps of its own
+		{ID: private("QuantizeRows"), Infer: inferQuantizeRows, Kernel: kernelQuantizeRows},
 		// (a, b, aScale, bScale, aZero, bZero, bias, add) ->
 		// act(float((a-aZero)·(b-bZero))·(aScale·bScale) + bias) + add, rounded after each
 		// step; b [k,n]; aScale one number or one for each row; attribute activation
@@ -211,6 +213,33 @@ func kernelIntegerLinear(c *graph.Call) (func() error, error) {
 		p.ScaleB = p.begin()
 		columnScales(p.ScaleB, c.In[integerScaleB], 1)
 		p.each()
+		return nil
+	}, nil
+}
+
+func inferQuantizeRows(c *graph.Infer) error {
+	if err := c.Require(1, 1); err != nil {
+		return err
+	}
+	if err := c.Floats(0); err != nil {
+		return err
+	}
+	x := c.In(0).Shape
+	if len(x) == 0 {
+		return fmt.Errorf("input 0 (%s) is a scalar", c.Node.Inputs[0].Name)
+	}
+	c.Out(0, tensor.Uint8, x)
+	c.Out(1, tensor.Float32, append(slices.Clone(x[:len(x)-1]), graph.Const(1)))
+	return nil
+}
+
+func kernelQuantizeRows(c *graph.Call) (func() error, error) {
+	x := c.In[0]
+	k := x.Dim(x.Rank() - 1)
+	v := &kernel.QuantizeRows{M: c.Out[1].Len(), K: k}
+	return func() error {
+		v.X, v.Y, v.Step = x.F32(), c.Out[0].Bytes(), c.Out[1].F32()
+		v.Run(c.Pool)
 		return nil
 	}, nil
 }
