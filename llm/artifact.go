@@ -162,7 +162,13 @@ func OpenArtifact(ctx context.Context, m *model.Manifest, src model.Source, o Op
 			}
 			paths = append(paths, path)
 		}
-		return openGGUF(o, func() (*gguf.File, error) { return gguf.OpenParts(paths...) })
+		return open(func(m *Model) (*weights, error) {
+			f, err := gguf.OpenParts(paths...)
+			if err != nil {
+				return nil, err
+			}
+			return m.readFile(f, o)
+		}, o)
 	}
 	return open(func(x *Model) (*weights, error) { return x.readFolder(find, o) }, o)
 }

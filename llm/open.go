@@ -58,25 +58,23 @@ type Model struct {
 // safetensors, tokenizer.json. Errors: Unsupported for another architecture, NoSpace
 // for a model that is larger than the memory allowed, Invalid for damaged files.
 func Open(path string, o Options) (*Model, error) {
+	return open(func(m *Model) (*weights, error) { return m.read(path, o) }, o)
+}
+
+// read reads a GGUF file or a Hugging Face folder.
+func (m *Model) read(path string, o Options) (*weights, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fault.From(err, "llm.open")
 	}
 	if info.IsDir() {
-		return open(func(m *Model) (*weights, error) { return m.readFolder(folder(path), o) }, o)
+		return m.readFolder(folder(path), o)
 	}
-	return openGGUF(o, func() (*gguf.File, error) { return gguf.Open(path) })
-}
-
-// openGGUF opens the model of a GGUF file, or of several that are one.
-func openGGUF(o Options, file func() (*gguf.File, error)) (*Model, error) {
-	return open(func(m *Model) (*weights, error) {
-		f, err := file()
-		if err != nil {
-			return nil, err
-		}
-		return m.readFile(f, o)
-	}, o)
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return m.readFile(f, o)
 }
 
 func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
@@ -91,7 +89,7 @@ func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
 	return m, nil
 }
 
-// readFile reads an open GGUF file.
+// readFile reads an open GGUF file, which it takes over.
 func (m *Model) readFile(f *gguf.File, o Options) (_ *weights, err error) {
 	m.sources, m.closers = f.Paths, append(m.closers, f.Close)
 	if m.config, err = parseGGUF(f, o.Context); err != nil {

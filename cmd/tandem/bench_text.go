@@ -84,8 +84,8 @@ func (b *textBench) run(ctx context.Context, a *app, path string, threads int) (
 
 // explained names the flags where a model has not the context that they take.
 func (b *textBench) explained(err error, path string, room int) error {
-	if s, failed := llm.Inspect(path); failed == nil && s.Context < room {
-		return usage("--pp, --depth and --tg take a context of %d tokens, and the model was made for %d", room, s.Context)
+	if d, failed := llm.Describe(path); failed == nil && d.Config.Context < room {
+		return usage("--pp, --depth and --tg take a context of %d tokens, and the model was made for %d", room, d.Config.Context)
 	}
 	return err
 }

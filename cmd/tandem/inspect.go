@@ -15,7 +15,6 @@ import (
 	"tandem/graph/op"
 	"tandem/graph/pass"
 	"tandem/kernel"
-	"tandem/llm"
 	"tandem/model"
 	"tandem/tensor"
 )
@@ -54,7 +53,7 @@ type described struct {
 func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 	path := c.Path
 	if languageAt(path) {
-		return inspectLanguage(a, path)
+		return inspectText(a, path)
 	}
 	if !isONNX(path) {
 		m, src, err := localArtifact(path)
@@ -88,34 +87,6 @@ func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 		return a.emit(i)
 	}
 	return i.show(a)
-}
-
-// inspectLanguage shows what the files of a model that generates text say.
-func inspectLanguage(a *app, path string) error {
-	s, err := llm.Inspect(path)
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return a.emit(s)
-	}
-	var encodings []string
-	for _, name := range slices.Sorted(maps.Keys(s.Encodings)) {
-		encodings = append(encodings, fmt.Sprintf("%s × %d", name, s.Encodings[name]))
-	}
-	template := a.msg.Text("no: it goes on with what it is given")
-	if s.Chats {
-		template = a.msg.Text("yes")
-	}
-	return a.table(nil, [][]string{
-		{a.msg.Text("Architecture"), s.Arch},
-		{a.msg.Text("Parameters"), a.msg.Sprintf("%d, %s", int(s.Parameters), size(s.Bytes))},
-		{a.msg.Text("Tensors"), strings.Join(encodings, ", ")},
-		{a.msg.Text("Layers"), a.msg.Sprintf("%d of width %d, with %d heads of queries and %d of keys of size %d", s.Layers, s.Width, s.Heads, s.KVHeads, s.HeadSize)},
-		{a.msg.Text("Vocabulary"), a.msg.Sprintf("%d tokens", s.Vocabulary)},
-		{a.msg.Text("Context"), a.msg.Sprintf("%d tokens, of which each takes %s of cache", s.Context, size(s.CacheBytes))},
-		{a.msg.Text("Chat template"), template},
-	})
 }
 
 func inspect(g *graph.Graph) inspection {
