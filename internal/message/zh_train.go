@@ -8,6 +8,7 @@ var zhTrain = [...]entry{
 	{"--set %q is not KEY=VALUE", "--set %q 不是 键=值 的形式"},
 	{"--set train.epochs=5", "--set train.epochs=5"},
 	{"# Family %s has these tasks: %s", "# 模型家族 %s 支持的任务：%s"},
+	{"%s is %v, it must be at least 0", "%s 为 %v，至少应为 0"},
 	{"How many bytes to write on a text with.", "给文本续写多少个字节。"},
 	{"How freely what follows a text is chosen; 0 is the most probable always.", "续写的随机程度；0 表示总取最可能的。"},
 	{"default", "默认"},
