@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -197,4 +198,40 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// FuzzZip: a zip of pictures is opened and read, or refused with a remedy; what it says
+// to hold is not allocated before it is there.
+func FuzzZip(f *testing.F) {
+	for _, files := range []map[string][]byte{
+		{"a/1.png": picturePNG(f, 2, 2, 1), "b/1.jpg": pictureJPEG(f)},
+		{"train/a/1.png": picturePNG(f, 1, 3, 1), "val/a/2.png": picturePNG(f, 3, 1, 1)},
+		{"1.png": nil, "a/../b/x.png": nil},
+	} {
+		_, zipped := tree(f, files)
+		content, err := os.ReadFile(zipped)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(content)
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		train, test, err := Open(t.Context(), write(t, "x.zip", string(content)), Options{Format: FormatImages})
+		if err == nil {
+			for _, d := range []*Dataset{train, test} {
+				if d != nil {
+					_, err = d.Digest()
+				}
+			}
+			_ = train.Close()
+		}
+		if err != nil && (fault.KindOf(err) == fault.Internal || fault.RemedyOf(err) == "") {
+			t.Errorf("%v (%v), remedy %q", err, fault.KindOf(err), fault.RemedyOf(err))
+		}
+		if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 256<<20 {
+			t.Errorf("%d bytes took %d MiB", len(content), (after.TotalAlloc-before.TotalAlloc)>>20)
+		}
+	})
 }
