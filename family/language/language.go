@@ -116,6 +116,10 @@ func prepare(ctx context.Context, spec train.Spec, m Model, start *tune.Network,
 	if bytes {
 		count = processor.ByteTokens // so that it can be asked to go on with any text
 	}
+	if start != nil && bytes != (start.Text != nil) {
+		return nil, fault.New("language.prepare", fault.Invalid, "the tokens of %s are not those of %s", spec.Data.Path, spec.From.Model).
+			Try("give a text to a model of texts, and a token file to a model of its tokens")
+	}
 	p, err := network(spec, m, start, steps, count, ops)
 	if err != nil {
 		return nil, err

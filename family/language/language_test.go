@@ -113,14 +113,19 @@ func TestFromGoesOn(t *testing.T) {
 	if anew, _ := run(t, s, 2); anew.Metrics["test_loss"] < 2*first.Metrics["test_loss"] {
 		t.Errorf("a new head has the loss %v already", anew.Metrics["test_loss"])
 	}
-	s.Data.Window = 8
+	s.Data.Path = tokenFile(t)
+	if _, err := Prepare(t.Context(), s, op.Default()); err == nil || !strings.Contains(err.Error(), "the tokens of") {
+		t.Error(err)
+	}
+	s.Data.Path, s.Data.Window = path, 8
 	if _, err := Prepare(t.Context(), s, op.Default()); err == nil || !strings.Contains(err.Error(), "takes 16 tokens") {
 		t.Error(err)
 	}
 }
 
-// TestTokenFile: numbers of two bytes have as many classes as they need, and no text.
-func TestTokenFile(t *testing.T) {
+// tokenFile has five tokens, up to 260.
+func tokenFile(t *testing.T) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.u16")
 	raw := make([]byte, 4000)
 	for i := range 2000 {
@@ -129,7 +134,12 @@ func TestTokenFile(t *testing.T) {
 	if err := os.WriteFile(path, raw, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	p, err := Prepare(t.Context(), spec(path, layers.List{nn.Recurrent{Cell: nn.GRU, Units: 8}}), op.Default())
+	return path
+}
+
+// TestTokenFile: numbers of two bytes have as many classes as they need, and no text.
+func TestTokenFile(t *testing.T) {
+	p, err := Prepare(t.Context(), spec(tokenFile(t), layers.List{nn.Recurrent{Cell: nn.GRU, Units: 8}}), op.Default())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,8 @@ var zhTrain = [...]entry{
 	{"%s does not give the probabilities of tokens", "%s 不给出记号的概率"},
 	{"start from a run of family language", "从 language 家族的训练开始"},
 	{"%s knows %d tokens, the data has %d", "%s 认识 %d 种记号，数据有 %d 种"},
+	{"the tokens of %s are not those of %s", "%s 的记号与 %s 的不同"},
+	{"give a text to a model of texts, and a token file to a model of its tokens", "文本模型用文本，记号模型用同样记号的文件"},
 	{"give data of the same tokens, or a new head: model.layers", "给出同样记号的数据，或新的输出头：model.layers"},
 	{"the network cannot be built for windows of %d tokens", "无法为 %d 个记号的窗口构建网络"},
 	{"the layers make %v of two texts of %d tokens, not an answer for every token", "这些层把两段 %[2]d 个记号的文本变成 %[1]v，而不是对每个记号给出答案"},
