@@ -29,7 +29,7 @@ var zhHelp = [...]entry{
 	{"Show the version.", "显示版本。"},
 	{"Train a model.", "训练模型。"},
 	{"List, show and compare training runs.", "列出、查看和比较训练记录。"},
-	{"Run a model on pictures or tensors.", "用模型对图片或张量做推理。"},
+	{"Run a model on pictures, rows, texts or tensors.", "用模型对图片、表格行、文本或张量做推理。"},
 	{"Send a model to the server as a new version.", "把模型作为新版本上传到服务器。"},
 	{"Write a model as an ONNX file.", "把模型导出为 ONNX 文件。"},
 	{"List, show and delete models on the server.", "列出、查看和删除服务器上的模型。"},
