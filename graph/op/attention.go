@@ -50,6 +50,7 @@ type attention[T wide] struct {
 	stage traceStage
 
 	rooms  [][]T // per worker: scores and bias
+	each   func(lo, hi, worker int)
 	blocks kernel.Attention
 	room   []float32
 }
@@ -70,18 +71,21 @@ func (a *attention[T]) run(pool *kernel.Pool) {
 		return
 	}
 	if a.rooms == nil {
-		a.rooms = make([][]T, pool.Threads())
+		a.rooms, a.each = make([][]T, pool.Threads()), a.some
 	}
 	cost := max(1, a.keys*(a.size+a.valueSize))
-	pool.For(a.batch*a.heads*a.rows, max(1, (1<<15)/cost), func(lo, hi, worker int) {
-		if len(a.rooms[worker]) < 2*a.keys {
-			a.rooms[worker] = make([]T, 2*a.keys)
-		}
-		room := a.rooms[worker]
-		for i := lo; i < hi; i++ {
-			a.one(i/(a.rows*a.heads), i/a.rows%a.heads, i%a.rows, room[:a.keys], room[a.keys:][:a.keys])
-		}
-	})
+	pool.For(a.batch*a.heads*a.rows, max(1, (1<<15)/cost), a.each)
+}
+
+// some computes the rows of all heads from lo to hi.
+func (a *attention[T]) some(lo, hi, worker int) {
+	if len(a.rooms[worker]) < 2*a.keys {
+		a.rooms[worker] = make([]T, 2*a.keys)
+	}
+	room := a.rooms[worker]
+	for i := lo; i < hi; i++ {
+		a.one(i/(a.rows*a.heads), i/a.rows%a.heads, i%a.rows, room[:a.keys], room[a.keys:][:a.keys])
+	}
 }
 
 // runBlocks leaves the work to the matrix kernels.

@@ -213,7 +213,10 @@ func kernelAttention[T wide](c *graph.Call) (func() error, error) {
 		}
 		hideOutside(bias, position, left, right)
 	}
-	bind := bindAttention(c, a, 4)
+	bind, err := bindAttention(c, a, 4)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		if bind(); len(c.In) > 6 && c.In[6] != nil {
 			lengths = c.In[6].I64()
@@ -256,7 +259,7 @@ func scaleOf(n *graph.Node, size int) float64 {
 // bindAttention returns what points a at the operands of a run. Keys and values
 // with a past, from input i on, are joined into the outputs 1 and 2, or into
 // memory of its own where the node does not have them.
-func bindAttention[T wide](c *graph.Call, a *attention[T], i int) func() {
+func bindAttention[T wide](c *graph.Call, a *attention[T], i int) (func(), error) {
 	packed := c.In[0].Rank() == 3
 	view := func(data []T, heads_, rows, size int) heads[T] {
 		if packed {
@@ -265,7 +268,7 @@ func bindAttention[T wide](c *graph.Call, a *attention[T], i int) func() {
 		return headsFirst(data, heads_, rows, size)
 	}
 	fresh := c.In[1].Dim(c.In[1].Rank() - 2)
-	joined := newCache(c, a, fresh, i)
+	joined, err := newCache(c, a, fresh, i)
 	return func() {
 		a.q = view(tensor.Data[T](c.In[0]), a.heads, a.rows, a.size)
 		a.y = view(tensor.Data[T](c.Out[0]), a.heads, a.rows, a.valueSize)
@@ -273,5 +276,5 @@ func bindAttention[T wide](c *graph.Call, a *attention[T], i int) func() {
 		if len(c.Out) > 3 && c.Out[3] != nil {
 			a.trace = tensor.Data[T](c.Out[3])
 		}
-	}
+	}, err
 }
