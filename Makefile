@@ -18,7 +18,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-plots bench-text bench-parity models clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-plots bench-text bench-parity models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,22 +56,30 @@ lint: ## vet, staticcheck and formatting
 generate: ## write the assembly again
 	$(GO) generate ./...
 
+# Inputs that reach something new are shortened in few tries: a long one takes a minute else, in which nothing is tried.
 fuzz: ## every fuzz target for FUZZTIME
 	@for dir in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
 	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$dir/*_test.go | sed 's/func //'); do \
-	    echo "$$dir $$f"; $(GO) test ./$$dir -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; \
+	    echo "$$dir $$f"; $(GO) test ./$$dir -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x || exit 1; \
 	  done; done
 
 bin/tandem-train-bench: FORCE
 	$(GO) build -o $@ ./bench/train
 
-bench-train: bin/tandem-train-bench $(VENV)/bench ## training steps beside PyTorch; QUICK=1 for a quick look
-	$(PYTHON) bench/train.py
+bench-train: bin/tandem-train-bench $(VENV)/bench ## training steps beside PyTorch, eager and compiled (QUICK=1: a quick look; INTO=FILE: rounds are kept there, and a run that was cut off goes on)
+	$(PYTHON) bench/train.py $(if $(QUICK),,--compile) $(if $(INTO),--into $(INTO))
 
 bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch and onnxruntime
 	$(PYTHON) bench/mnist.py parity
 	$(PYTHON) bench/mnist.py accuracy
 	$(PYTHON) bench/mnist.py speed
+
+bench-cifar: build $(VENV)/quality ## ResNet-18 on a part of CIFAR-10 beside PyTorch (CIFAR="--width 16 --epochs 3": another size)
+	$(PYTHON) bench/cifar.py $(CIFAR)
+
+$(VENV)/quality: bench/requirements-quality.txt bench/requirements.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 models: $(VENV)/export $(TENSORFLOW)/export $(PADDLE)/export ## ONNX files of real exporters in bench/.models (MODELS="resnet50 minilm": only these)
 	$(PYTHON) bench/export.py $(MODELS)
@@ -96,8 +104,9 @@ llm-parity: $(VENV)/parity ## small language models of every architecture beside
 	$(PYTHON) bench/llm_llama.py --build $(LLAMA)/build/bin --source $(LLAMA) gguf $(VENV)/models
 	LLM_MODELS=$(abspath $(VENV)/models) $(GO) test ./llm -count=1 -v -run 'TestTransformers|TestGGUFEqualsLlamaCpp'
 
-llm-divergence: $(VENV)/parity ## how far quantising moves a model that is trained here, beside llama.cpp (some minutes)
-	$(PYTHON) bench/llm_kl.py --build $(LLAMA)/build/bin --source $(LLAMA) --texts $(TANDEM_DATA)/tinyshakespeare $(VENV)/divergence
+STEPS ?= 400
+llm-divergence: $(VENV)/parity ## how far quantising moves a model that is trained here, beside llama.cpp (some minutes; STEPS=60: fewer)
+	$(PYTHON) bench/llm_kl.py --build $(LLAMA)/build/bin --source $(LLAMA) --texts $(TANDEM_DATA)/tinyshakespeare --steps $(STEPS) $(VENV)/divergence
 	LLM_KL=$(abspath $(VENV)/divergence) $(GO) test ./llm -count=1 -v -run TestQuantisedDivergence
 
 llm-folder: build $(VENV)/parity $(VENV)/text ## a Hugging Face folder with Qwen's tokenizer, served, beside transformers
@@ -119,7 +128,7 @@ $(LLAMA_MODELS): | $(VENV)/bin/python
 TEXTS ?= 46000
 
 bench-text: $(LLAMA_MODELS) $(VENV)/text ## tokenizers and chat templates beside Hugging Face's libraries and llama.cpp's vectors (QUICK=1: fewer texts)
-	$(PYTHON) bench/tokenizer_cases.py bench/.llama/cases --count $(if $(QUICK),1000,$(TEXTS)) --vocabularies $(LLAMA_MODELS) --texts $(TANDEM_DATA)/tinyshakespeare
+	$(PYTHON) bench/tokenizer_cases.py bench/.llama/cases --count $(if $(QUICK),1000,$(TEXTS)) --vocabularies $(LLAMA_MODELS) --texts $(TANDEM_DATA)/tinyshakespeare $(TANDEM_DATA)/ud-zh-gsdsimp llm processor
 	$(PYTHON) bench/chat_cases.py $(LLAMA_MODELS)/templates > bench/.llama/chat.jsonl
 	LLAMA_VOCABULARIES=$(CURDIR)/$(LLAMA_MODELS) TOKENIZER_CASES=$(CURDIR)/bench/.llama/cases $(GO) test -count 1 -v -run 'TestLlamaVectors|TestEqualsHuggingFace' ./processor/tokenizer
 	CHAT_CASES=$(CURDIR)/bench/.llama/chat.jsonl $(GO) test -count 1 -v -run TestEqualsTransformers ./processor/chat

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +26,9 @@ const (
 	configFile = "config.json"
 )
 
+// ggufPart is a part of a model in several files, in an artifact.
+func ggufPart(i, of int) string { return fmt.Sprintf("model-%05d-of-%05d.gguf", i+1, of) }
+
 // folderFiles are what else is taken from a Hugging Face folder, where it is there.
 func folderFiles() []string {
 	return []string{"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -38,8 +43,8 @@ func Artifact(ctx context.Context, path string) (*model.Manifest, model.Source, 
 		return nil, nil, err
 	}
 	main := configFile
-	if paths[ggufFile] != "" {
-		main = ggufFile
+	if _, ok := paths[configFile]; !ok {
+		main = slices.Min(slices.Collect(maps.Keys(paths)))
 	}
 	text := []model.TensorSpec{{Name: "text", DType: tensor.String.String(), Shape: []int{-1}}}
 	m := &model.Manifest{
@@ -66,7 +71,7 @@ func Artifact(ctx context.Context, path string) (*model.Manifest, model.Source, 
 func artifactPaths(path string) (map[string]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.Wrap(err, "llm.artifact", fault.KindOf(err), "%s", path)
+		return nil, fault.From(err, "llm.artifact")
 	}
 	if !info.IsDir() {
 		f, err := gguf.Open(path)
@@ -74,7 +79,14 @@ func artifactPaths(path string) (map[string]string, error) {
 			return nil, err
 		}
 		_, err = parseGGUF(f, 0)
-		return map[string]string{ggufFile: path}, errors.Join(err, f.Close())
+		paths := map[string]string{ggufFile: path}
+		if n := len(f.Paths); n > 1 {
+			clear(paths)
+			for i, p := range f.Paths {
+				paths[ggufPart(i, n)] = p
+			}
+		}
+		return paths, errors.Join(err, f.Close())
 	}
 	find := folder(path)
 	text, err := read(find, configFile)
@@ -141,12 +153,22 @@ func OpenArtifact(ctx context.Context, m *model.Manifest, src model.Source, o Op
 		}
 		return src(f)
 	}
-	if m.Stages[0].File == ggufFile {
-		path, err := find(ggufFile)
-		if err != nil {
-			return nil, err
+	if filepath.Ext(m.Stages[0].File) == filepath.Ext(ggufFile) {
+		var paths []string
+		for _, f := range m.Files { // by name: the parts in order
+			path, err := src(f)
+			if err != nil {
+				return nil, err
+			}
+			paths = append(paths, path)
 		}
-		return Open(path, o)
+		return open(func(m *Model) (*weights, error) {
+			f, err := gguf.OpenParts(paths...)
+			if err != nil {
+				return nil, err
+			}
+			return m.readFile(f, o)
+		}, o)
 	}
 	return open(func(x *Model) (*weights, error) { return x.readFolder(find, o) }, o)
 }
@@ -157,6 +179,18 @@ type finder func(name string) (path string, err error)
 // folder finds files by name.
 func folder(dir string) finder {
 	return func(name string) (string, error) { return filepath.Join(dir, name), nil }
+}
+
+// missing says that a folder lacks a file; where GGUF files lie in it, one is likely meant.
+func missing(err error, path, name string) error {
+	if fault.KindOf(err) != fault.NotFound {
+		return fault.From(err, "llm.open")
+	}
+	e := fault.New("llm.open", fault.NotFound, "%s is no Hugging Face folder: it has no %s", filepath.Dir(path), name)
+	if files, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*.gguf")); len(files) > 0 {
+		return e.Try("give the path of a .gguf file, such as " + files[0])
+	}
+	return e.Try("give a .gguf file, or a folder with config.json, safetensors and tokenizer.json")
 }
 
 // maxTextFile bounds the JSON and templates beside a model.
@@ -170,7 +204,7 @@ func read(find finder, name string) ([]byte, error) {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.Wrap(err, "llm.open", fault.KindOf(err), "%s", name).Try("give a .gguf file, or a folder with config.json, safetensors and tokenizer.json")
+		return nil, missing(err, path, name)
 	}
 	if info.Size() > maxTextFile {
 		return nil, fault.New("llm.open", fault.TooLarge, "%s has %d bytes, at most %d are read", name, info.Size(), maxTextFile)

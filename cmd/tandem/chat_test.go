@@ -97,16 +97,39 @@ func TestChatAndBench(t *testing.T) {
 	if err := json.Unmarshal([]byte(run("", "chat", path, "-p", "One day", "--max-tokens", "7", "--seed", "3", "--json")), &answer); err != nil || answer.Tokens != 7 || answer.Content == "" {
 		t.Errorf("%v %+v", err, answer)
 	}
+	var i textInspection
+	if err := json.Unmarshal([]byte(run("", "inspect", path, "--json")), &i); err != nil || i.Architecture != "llama" || i.Layers != 5 || i.Width != 64 || i.KeyHeads != 4 ||
+		i.Vocabulary != 512 || i.Bytes != 4*i.Parameters || i.BitsPerWeight != 32 || i.CacheBytes != 1600 || len(i.Weights) != 1 {
+		t.Errorf("%v %+v", err, i)
+	}
+	if got := run("", "inspect", path); !strings.Contains(got, "512 tokens; each takes 1.6 KiB of the cache") {
+		t.Errorf("%s", got)
+	}
 	var r textResult
 	err := json.Unmarshal([]byte(run("", "bench", path, "--pp", "40", "--tg", "400", "--depth", "16", "--parallel", "3", "--threads", "2", "--json")), &r)
 	if err != nil || !(r.Prefill > 0 && r.Decode > 0 && r.Open > 0) || r.Parallel != 3 || r.MemoryBytes == 0 {
 		t.Errorf("%v %+v", err, r)
 	}
-	a := newApp(nil, strings.NewReader(""), &strings.Builder{}, &strings.Builder{}, func(string) string { return "" })
-	if code := execute(t.Context(), a, []string{"bench", path, "--pp", "0"}); code != exitUsage {
-		t.Errorf("--pp 0: %d", code)
-	}
-	if code := execute(t.Context(), a, []string{"chat", path, "-p", "a", "--context", "100000"}); code != exitFailed {
-		t.Errorf("a context beyond the model's: %d", code)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, tc := range []struct {
+		ctx  context.Context
+		args []string
+		code int
+		want string
+	}{
+		{t.Context(), []string{"bench", path, "--pp", "0"}, exitUsage, "--pp"},
+		{t.Context(), []string{"bench", path, "--pp", "512"}, exitUsage, "a context of 513 tokens, and the model was made for 512"},
+		{t.Context(), []string{"chat", path, "-p", "a", "--context", "100000"}, exitFailed, "a context of 100000 tokens"},
+		{t.Context(), []string{"chat", "none.gguf", "-p", "a"}, exitFailed, "none.gguf: no such file"},
+		{t.Context(), []string{"chat", filepath.Dir(path), "-p", "a"}, exitFailed, "such as " + path},
+		{t.Context(), []string{"inspect", filepath.Dir(path)}, exitFailed, "such as " + path},
+		{ended, []string{"chat", path}, exitFailed, "canceled"}, // Ctrl-C while the model is opened
+	} {
+		var notes strings.Builder
+		a := newApp(nil, strings.NewReader("a line that is not answered\n"), &strings.Builder{}, &notes, func(string) string { return "" })
+		if code := execute(tc.ctx, a, tc.args); code != tc.code || !strings.Contains(notes.String(), tc.want) {
+			t.Errorf("%v: %d, %q, expected %d and %q", tc.args, code, notes.String(), tc.code, tc.want)
+		}
 	}
 }

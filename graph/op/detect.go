@@ -14,9 +14,12 @@ import (
 func detectOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("NonMaxSuppression"), Since: 10, Late: true, Kernel: kernelNonMaxSuppression},
-		{ID: onnx("RoiAlign"), Since: 10, Infer: inferRoiAlign, Kernel: widened(kernelRoiAlign(false))},
-		{ID: onnx("RoiAlign"), Since: 16, Infer: inferRoiAlign, Kernel: widened(kernelRoiAlign(true))},
-		{ID: onnx("MaxRoiPool"), Since: 1, Infer: inferMaxRoiPool, Kernel: widened(kernelMaxRoiPool)},
+		{ID: onnx("RoiAlign"), Since: 10, Infer: inferRoiAlign, Kernel: widened(kernelRoiAlign(false)), Grad: gradRoiAlign(false)},
+		{ID: onnx("RoiAlign"), Since: 16, Infer: inferRoiAlign, Kernel: widened(kernelRoiAlign(true)), Grad: gradRoiAlign(true)},
+		{ID: onnx("MaxRoiPool"), Since: 1, Infer: inferMaxRoiPool, Kernel: widened(kernelMaxRoiPool), Grad: gradMaxRoiPool},
+		// (dy, x, boxes, images) -> dx, and (dy, x, boxes) -> dx
+		{ID: private("RoiAlignGrad"), Infer: sameAs(1, 4, 4), Kernel: kernelRoiAlignGrad},
+		{ID: private("MaxRoiPoolGrad"), Infer: sameAs(1, 3, 3), Kernel: kernelMaxRoiPoolGrad},
 	}
 }
 
@@ -68,7 +71,7 @@ func kernelNonMaxSuppression(c *graph.Call) (func() error, error) {
 			return nil, err
 		}
 	}
-	s := suppression{limit: int(min(max(limits[0], 0), math.MaxInt32)), overlap: float32(limits[1]), score: float32(math.Inf(-1))}
+	s := suppression{look: lookout{pool: c.Pool}, limit: int(min(max(limits[0], 0), math.MaxInt32)), overlap: float32(limits[1]), score: float32(math.Inf(-1))}
 	if c.Has(4) {
 		s.score = float32(limits[2])
 	}
@@ -85,9 +88,6 @@ func kernelNonMaxSuppression(c *graph.Call) (func() error, error) {
 				for _, i := range s.choose(list, scores.F32()[(b*classes+class)*n:][:n], c.Has(4)) {
 					found = append(found, int64(b), int64(class), int64(i))
 				}
-				if err := c.Context().Err(); err != nil {
-					return err
-				}
 			}
 		}
 		y, err := made(c, tensor.Int64, len(found)/3, 3)
@@ -102,11 +102,12 @@ func kernelNonMaxSuppression(c *graph.Call) (func() error, error) {
 // suppression takes boxes by falling score and leaves out those that overlap one
 // that was taken.
 type suppression struct {
+	look           lookout
 	limit          int
 	overlap, score float32
 }
 
-func (s suppression) choose(boxes []corners, scores []float32, bounded bool) []int {
+func (s *suppression) choose(boxes []corners, scores []float32, bounded bool) []int {
 	var order, chosen []int
 	for i, v := range scores {
 		if !bounded || v > s.score {
@@ -114,9 +115,10 @@ func (s suppression) choose(boxes []corners, scores []float32, bounded bool) []i
 		}
 	}
 	slices.SortFunc(order, func(i, j int) int {
+		s.look.step(1)
 		return cmp.Or(cmp.Compare(scores[j], scores[i]), i-j) // equal ones in their order
 	})
-	taken := newShelves(boxes, s.overlap)
+	taken := newShelves(boxes, s.overlap, &s.look)
 	for _, i := range order {
 		if len(chosen) >= s.limit {
 			break
@@ -133,6 +135,7 @@ func (s suppression) choose(boxes []corners, scores []float32, bounded bool) []i
 // compared with those near it only. Detectors that move the boxes of each class to a
 // place of their own leave few to compare with.
 type shelves struct {
+	look      *lookout
 	overlap   float32 // that two boxes may have
 	first     float32 // where the first column begins
 	perColumn float32 // columns for each unit of length
@@ -144,8 +147,8 @@ const mostShelves = 256
 
 // newShelves chooses columns about as wide as the boxes are on average: a box then lies
 // in two or three.
-func newShelves(boxes []corners, overlap float32) *shelves {
-	s := &shelves{overlap: overlap}
+func newShelves(boxes []corners, overlap float32, look *lookout) *shelves {
+	s := &shelves{overlap: overlap, look: look}
 	last, width := float32(math.Inf(-1)), float32(0)
 	s.first = float32(math.Inf(1))
 	for _, b := range boxes {
@@ -183,6 +186,7 @@ func (s *shelves) add(b corners) {
 // meets reports whether b overlaps one of the boxes by more than it may.
 func (s *shelves) meets(b corners) bool {
 	for _, list := range s.span(b) {
+		s.look.step(len(list))
 		for i := range list {
 			o := &list[i]
 			if (o.x0 >= b.x1 || o.x1 <= b.x0 || o.y0 >= b.y1 || o.y1 <= b.y0) && s.overlap >= 0 {

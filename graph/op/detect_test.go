@@ -6,12 +6,16 @@ import (
 	"slices"
 	"sort"
 	"testing"
+
+	"tandem/kernel"
 )
 
 // TestSuppressionEqualsAllPairs: boxes kept by columns are those that comparing each
 // with all that were taken leaves.
 func TestSuppressionEqualsAllPairs(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
+	pool := kernel.NewPool(1, kernel.Detect())
+	defer pool.Close()
 	for range 300 {
 		n := 1 + r.IntN(200)
 		boxes, scores := make([]corners, n), make([]float32, n)
@@ -29,7 +33,7 @@ func TestSuppressionEqualsAllPairs(t *testing.T) {
 				boxes[i].x1 = boxes[i].x0
 			}
 		}
-		s := suppression{limit: 1 + r.IntN(n), overlap: r.Float32(), score: 3}
+		s := suppression{look: lookout{pool: pool}, limit: 1 + r.IntN(n), overlap: r.Float32(), score: 3}
 		if r.IntN(10) == 0 {
 			s.overlap = -1
 		}

@@ -93,7 +93,24 @@ type features struct {
 	at    []int     // where it is not zero
 }
 
-func newFeatures(x *tensor.Tensor) *features {
+// newFeatures prepares to read all rows at once.
+func newFeatures(c *graph.Call, x *tensor.Tensor) (f *features, err error) {
+	f = rowsIn(x)
+	f.data, err = graph.Room[float64](c, x.Len())
+	return f, err
+}
+
+// newRows prepares to read rows one by one.
+func newRows(c *graph.Call, x *tensor.Tensor) (f *features, err error) {
+	f = rowsIn(x)
+	if f.one, err = graph.Room[float64](c, f.width); err != nil {
+		return nil, err
+	}
+	f.at, err = graph.Room[int](c, f.width)
+	return f, err
+}
+
+func rowsIn(x *tensor.Tensor) *features {
 	f := &features{src: x, rows: 1}
 	if x.Rank() > 0 {
 		f.width = x.Dim(x.Rank() - 1)
@@ -107,12 +124,7 @@ func newFeatures(x *tensor.Tensor) *features {
 }
 
 // read takes the tensor's elements of this run.
-func (f *features) read() {
-	if f.data == nil {
-		f.data = make([]float64, f.src.Len())
-	}
-	f.take(f.data, 0)
-}
+func (f *features) read() { f.take(f.data, 0) }
 
 // take reads elements from an offset on.
 func (f *features) take(dst []float64, at int) {
@@ -133,9 +145,6 @@ func (f *features) row(i int) []float64 { return f.data[i*f.width:][:f.width] }
 
 // next reads a row by itself; the next call overwrites it.
 func (f *features) next(i int) []float64 {
-	if f.one == nil {
-		f.one = make([]float64, f.width)
-	}
 	f.take(f.one, i*f.width)
 	return f.one
 }

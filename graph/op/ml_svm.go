@@ -101,7 +101,11 @@ func svmOf(c *graph.Call, count int) (*svm, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &svm{in: newFeatures(c.In[0]), kernel: kernel, coef: attrFloats(a, "coefficients"), rho: attrFloats(a, "rho")}
+	in, err := newRows(c, c.In[0])
+	if err != nil {
+		return nil, err
+	}
+	s := &svm{in: in, kernel: kernel, coef: attrFloats(a, "coefficients"), rho: attrFloats(a, "rho")}
 	all := attrFloats(a, "support_vectors")
 	if count < 0 || count > len(all) || count*s.in.width != len(all) && count > 0 {
 		return nil, fmt.Errorf("%d numbers for %d support vectors of %d features", len(all), count, s.in.width)
@@ -147,6 +151,7 @@ func kernelSVMRegressor(c *graph.Call) (func() error, error) {
 	return func() error {
 		out := [1]float64{}
 		for i := range s.in.rows {
+			c.Pool.Look()
 			s.compare(s.in.next(i))
 			out[0] = s.rho[0] + dot64(s.kernels, s.coef)
 			switch {

@@ -88,6 +88,7 @@ func kernelSVMClassifier(c *graph.Call) (func() error, error) {
 	_, shown := svmScores(c.Node.Attrs, s.k.labels)
 	return func() error {
 		for i := range s.in.rows {
+			c.Pool.Look()
 			scores, top, weight := s.row(s.in.next(i))
 			label, scores := s.decide(scores, top, weight)
 			if label >= 0 {

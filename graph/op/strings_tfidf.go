@@ -160,6 +160,7 @@ func kernelTfIdf(c *graph.Call) (func() error, error) {
 		y, left := c.Out[0].F32(), items
 		clear(y)
 		for at := 0; len(left) > 0; at += v.size {
+			c.Pool.Look()
 			v.count(y[at:][:v.size], left[:cols])
 			left = left[cols:]
 		}

@@ -56,7 +56,7 @@ func (m *normMatch) match(n *graph.Node) bool {
 			m.x = x
 			return m.factor(s) && m.shift(shift, s)
 		})
-	}) && alongLast(m.gamma, m.x) && alongLast(m.beta, m.x)
+	}) && vectorAlong(m.gamma, m.x) && vectorAlong(m.beta, m.x)
 }
 
 // shift matches beta - mean·s.
@@ -105,8 +105,8 @@ func (m *normMatch) factor(s *graph.Value) bool {
 	})
 }
 
-// alongLast reports whether v is a constant vector along the last dimension of x.
-func alongLast(v, x *graph.Value) bool {
+// vectorAlong reports whether v is a constant vector along the last dimension of x.
+func vectorAlong(v, x *graph.Value) bool {
 	return v.Const != nil && v.Const.Encoding == graph.Dense && v.Const.DType == tensor.Float32 && isBias(v, x)
 }
 

@@ -45,7 +45,9 @@ func TestSplitStacks(t *testing.T) {
 	turn := func(v *graph.Value, perm ...int64) *graph.Value {
 		return b.Op("Transpose", graph.Attrs{"perm": perm}, v)
 	}
-	heads := func() *graph.Value { return reshape(b.Op("MatMul", nil, x, b.Const("w", randomly(r, 8, 8))), -1, 6, 2, 4) }
+	heads := func() *graph.Value {
+		return reshape(b.Op("MatMul", nil, x, b.Const("w", randomly(r, 8, 8))), -1, 6, 2, 4)
+	}
 	q := reshape(turn(heads(), 0, 2, 1, 3), -1, 6, 4)
 	k := turn(reshape(turn(heads(), 0, 2, 1, 3), -1, 6, 4), 0, 2, 1)
 	v := reshape(turn(heads(), 0, 2, 1, 3), -1, 6, 4)

@@ -3,7 +3,7 @@ package message
 // entries is the whole catalogue.
 func entries() []entry {
 	var all []entry
-	for _, part := range [][]entry{zhHelp[:], zhCommand[:], zhParser[:], zhModels[:], zhServer[:], zhLanguage[:], zhFormats[:], zhTrain[:], zhData[:]} {
+	for _, part := range [][]entry{zhHelp[:], zhCommand[:], zhParser[:], zhModels[:], zhServer[:], zhLanguage[:], zhFormats[:], zhPrecision[:], zhTrain[:], zhData[:]} {
 		all = append(all, part...)
 	}
 	return all
@@ -29,12 +29,11 @@ var zhHelp = [...]entry{
 	{"Show the version.", "显示版本。"},
 	{"Train a model.", "训练模型。"},
 	{"List, show and compare training runs.", "列出、查看和比较训练记录。"},
-	{"Run a model on pictures or tensors.", "用模型对图片或张量做推理。"},
+	{"Run a model on pictures, rows, texts or tensors.", "用模型对图片、表格行、文本或张量做推理。"},
 	{"Send a model to the server as a new version.", "把模型作为新版本上传到服务器。"},
 	{"Write a model as an ONNX file.", "把模型导出为 ONNX 文件。"},
 	{"List, show and delete models on the server.", "列出、查看和删除服务器上的模型。"},
 	{"Show what a model takes, gives and consists of.", "显示模型的输入、输出和组成。"},
-	{"An .onnx file, or the directory of a run or of a model.", ".onnx 文件，或训练、模型的目录。"},
 	{"An .onnx or .gguf file, a Hugging Face folder, or the directory of a run or of a model.", ".onnx 或 .gguf 文件、Hugging Face 目录，或训练、模型的目录。"},
 	{"Run the published test cases of a format.", "运行某种格式的公开测试用例。"},
 	{"Run the cases of the ONNX backend test suite beneath a folder.", "运行文件夹中的 ONNX 后端测试用例。"},
@@ -88,7 +87,7 @@ var zhHelp = [...]entry{
 	{"File that describes the run; - is standard input. Flags stand above what it says.", "描述训练的文件；- 表示标准输入。命令行选项优先于文件内容。"},
 	{"Kind of model, such as vision.", "模型家族，如 vision。"},
 	{"What it is to do, such as classify.", "任务，如 classify。"},
-	{"Folder of examples, or the name of a built-in set (mnist).", "样本所在目录，或内置数据集的名称（mnist）。"},
+	{"Folder or file of examples, or the name of a built-in set (mnist).", "样本的目录或文件，或内置数据集的名称（mnist）。"},
 	{"Name of the run.", "训练的名称。"},
 	{"Examples of one step.", "每步的样本数（批大小）。"},
 	{"adam, adamw, sgd, lion, adafactor or muon.", "adam、adamw、sgd、lion、adafactor 或 muon。"},

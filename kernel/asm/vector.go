@@ -96,10 +96,11 @@ var (
 	regN               = reg.RCX
 )
 
-// Predicates of VCMPPS.
+// Predicates of VCMPPS; a NaN is not greater, and not less.
 const (
 	less    = operand.U8(0x11)
 	greater = operand.U8(0x1e)
+	notLess = operand.U8(0x05)
 )
 
 // sScale is the vector that holds the scalar operand.
