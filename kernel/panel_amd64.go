@@ -74,10 +74,15 @@ func panelAVX2(f block.Format, args *byte) {
 	}
 }
 
-func quantizeAsm(isa ISA, dst *byte, x *float32, n int) {
-	if isa == AVX512 {
+func quantizeAsm(isa ISA, super bool, dst *byte, x *float32, n int) {
+	switch {
+	case isa == AVX512 && super:
+		quantizeSuperAVX512(dst, x, n)
+	case isa == AVX512:
 		quantizeAVX512(dst, x, n)
-	} else {
+	case super:
+		quantizeSuperAVX2(dst, x, n)
+	default:
 		quantizeAVX2(dst, x, n)
 	}
 }

@@ -10,7 +10,8 @@ import (
 // first cache. A slab is multiplied with all rows before the next one; what has been
 // summed of their chains waits in memory. Where codes have less than a byte, they are
 // unpacked once for all rows, to a tile with the pairs of a panel of Q8_0: codes of a
-// byte, then scales in float32, of 32 columns or of 16, and offsets.
+// byte, then scales of 32 columns or of 16, and offsets. Scales are float32; where there
+// are super-scales, these stand first, and scales are integers in words.
 
 // panelHeight is how many rows at most are multiplied with panels as they lie in memory.
 const panelHeight = 6
@@ -25,7 +26,7 @@ const (
 	slabRecords = 2 * slabPairs * ref.RecordBytes // of a row, which lie together
 
 	pairTile   = 1024 + 256
-	slabTile   = slabPairs * pairTile
+	slabTile   = 64 + slabPairs*pairTile
 	slabSumRow = 2 * ref.PanelRows * 4
 )
 
@@ -56,7 +57,7 @@ func (l *Linear) multiplySlabs(w, panel, n, lo, hi int, data []byte, to place, r
 			args.w = unsafe.Pointer(&tile[0])
 			args.size = uintptr(n-1) * slabTile
 		}
-		args.a, args.rows = unsafe.Pointer(&l.records[p/slabPairs*l.slab+lo*slabRecords]), hi-lo
+		args.a, args.rows = unsafe.Pointer(&l.records[part.kind][p/slabPairs*l.slab+lo*slabRecords]), hi-lo
 		args.sums = unsafe.Pointer(&sums[0])
 		args.ahead = uintptr(unsafe.Pointer(&from[0])) + uintptr(group*layout.GroupBytes())
 		if p == 0 {

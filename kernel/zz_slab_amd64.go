@@ -24,22 +24,22 @@ func slabMinsAVX512(args *byte)
 //go:noescape
 func slabSplitAVX512(args *byte)
 
-// expandQ40AVX512 unpacks pairs of blocks of a panel: codes of a byte, scales in float32.
+// expandQ40AVX512 unpacks pairs of blocks of a panel: codes of a byte and their scales.
 //
 //go:noescape
 func expandQ40AVX512(tile *byte, panel *byte, pairs int)
 
-// expandQ4KAVX512 unpacks pairs of blocks of a panel: codes of a byte, scales in float32.
+// expandQ4KAVX512 unpacks pairs of blocks of a panel: codes of a byte and their scales.
 //
 //go:noescape
 func expandQ4KAVX512(tile *byte, panel *byte, pairs int)
 
-// expandQ5KAVX512 unpacks pairs of blocks of a panel: codes of a byte, scales in float32.
+// expandQ5KAVX512 unpacks pairs of blocks of a panel: codes of a byte and their scales.
 //
 //go:noescape
 func expandQ5KAVX512(tile *byte, panel *byte, pairs int)
 
-// expandQ6KAVX512 unpacks pairs of blocks of a panel: codes of a byte, scales in float32.
+// expandQ6KAVX512 unpacks pairs of blocks of a panel: codes of a byte and their scales.
 //
 //go:noescape
 func expandQ6KAVX512(tile *byte, panel *byte, pairs int)

@@ -36,9 +36,10 @@ const aheadCalls = 3
 const slabPairs = 4
 
 // slabForm is what the rows are multiplied with: pairs of blocks of codes of a byte,
-// then their scales.
+// then their scales. Before all pairs of a slab may lie scales of 256 columns.
 type slabForm struct {
 	name        string
+	head        int  // bytes of scales of 256 columns, in f32: those of blocks are integers
 	halves      bool // scales in f16, as panels of Q8_0 have them; else in f32
 	mins, split bool // as in panelFormat
 	ahead       int  // cache lines that the next slab has for a pair of blocks, at most
@@ -47,18 +48,18 @@ type slabForm struct {
 var slabForms = []slabForm{
 	{name: "slabQ80", halves: true, ahead: 17},
 	{name: "slabPlain", ahead: 9},
-	{name: "slabMins", mins: true, ahead: 12},
-	{name: "slabSplit", split: true, ahead: 14},
+	{name: "slabMins", head: 64, mins: true, ahead: 12},
+	{name: "slabSplit", head: 64, split: true, ahead: 14},
 }
 
 func writeSlabs(w *writer) {
 	for _, f := range slabForms {
-		p := &panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: panelFormat{wide: true, mins: f.mins, split: f.split}, height: 2 * slabHeight}
+		p := &panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: panelFormat{head: f.head, wide: true, mins: f.mins, split: f.split}, height: 2 * slabHeight}
 		(&slabWriter{p, f}).write()
 	}
 	for _, f := range panelFormats {
 		if !f.wide {
-			(&panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: f, height: 2 * slabHeight}).expand()
+			(&panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: f, height: slabHeight}).expand()
 		}
 	}
 }
@@ -67,11 +68,22 @@ func writeSlabs(w *writer) {
 const slabHeight = 6
 
 // slabWriter uses the registers of a panelWriter: row i of panel h accumulates where
-// that has row 6h+i. While products are added the registers of scales are free.
+// that has row 6h+i. While products are added the registers of scales are free. Where
+// scales are integers, sums wait in memory until the end of a slab, which is 256 columns,
+// and take the place of dot products then.
 type slabWriter struct {
 	*panelWriter
 	form slabForm
 }
+
+func (p *slabWriter) sum(row int) reg.VecPhysical {
+	if p.integer() {
+		return p.dot(row)
+	}
+	return p.panelWriter.sum(row)
+}
+
+func (p *slabWriter) reg(i int) reg.VecPhysical { return p.v(2*p.height + i) }
 
 var (
 	slabPairSize, slabAheadStep = reg.R14, reg.R10
@@ -153,7 +165,16 @@ func (p *slabWriter) variant(rows int) {
 		p.do(x86.LEAQ(operand.Mem{Base: regA[0], Index: pnlAS, Scale: 2}, regA[1]))
 		p.do(x86.ADDQ(pnlAS, regA[1]))
 	}
-	p.sums(rows)
+	if p.integer() {
+		p.do(x86.ADDQ(operand.U8(p.head), pnlW))
+		for h := range 2 {
+			for i := range rows {
+				p.clear(p.all(slabHeight*h + i))
+			}
+		}
+	} else {
+		p.sums(rows, "pair")
+	}
 	p.label(l("pair"))
 	for half := range 2 {
 		p.block(rows, half)
@@ -164,6 +185,11 @@ func (p *slabWriter) variant(rows int) {
 	}
 	p.do(x86.DECQ(pnlPairs))
 	p.do(x86.JNZ(to(l("pair"))))
+	if p.integer() {
+		p.sums(rows, "scale")
+		p.label(l("scale"))
+		p.scaleAll(rows)
+	}
 	p.do(x86.TESTL(operand.U32(stageLast), mem(pnlArgs, slabStage)))
 	p.do(x86.JNZ(to(l("finish"))))
 	for h := range 2 {
@@ -180,8 +206,8 @@ func (p *slabWriter) variant(rows int) {
 	p.next(rows)
 }
 
-// sums begin with nothing, or with what the slabs before gave.
-func (p *slabWriter) sums(rows int) {
+// sums begin with nothing, or with what the slabs before gave; it goes on at then.
+func (p *slabWriter) sums(rows int, then string) {
 	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
 	p.do(x86.TESTL(operand.U32(stageFirst), mem(pnlArgs, slabStage)))
 	p.do(x86.JNZ(to(l("first"))))
@@ -190,7 +216,7 @@ func (p *slabWriter) sums(rows int) {
 			p.do(x86.VMOVUPS(mem(pnlY, 128*i+64*h), p.sum(slabHeight*h+i)))
 		}
 	}
-	p.do(x86.JMP(to(l("pair"))))
+	p.do(x86.JMP(to(l(then))))
 	p.label(l("first"))
 	for h := range 2 {
 		for i := range rows {
@@ -235,11 +261,7 @@ func (p *slabWriter) begin(rows, half, part int) {
 	}
 	for h := range 2 {
 		for i := range rows {
-			if p.mins {
-				p.clear(p.dot(slabHeight*h + i))
-			} else {
-				p.do(x86.VPBROADCASTD(activation(i, half, disp), p.dot(slabHeight*h+i)))
-			}
+			p.do(x86.VPBROADCASTD(activation(i, half, disp), p.dot(slabHeight*h+i)))
 		}
 	}
 }
@@ -257,7 +279,7 @@ func (p *slabWriter) quad(rows, half, q int) {
 	}
 }
 
-// scaled adds the integer sums, times both scales, and takes the offsets off.
+// scaled adds the integer sums, times their scales.
 func (p *slabWriter) scaled(rows, half, part, h int) {
 	switch {
 	case p.form.halves:
@@ -267,18 +289,47 @@ func (p *slabWriter) scaled(rows, half, part, h int) {
 	default:
 		p.do(x86.VMOVUPS(p.at(h, 1024+64*half), p.reg(pvScale)))
 	}
-	if p.mins {
-		p.do(x86.VMOVUPS(p.at(h, 1024+128+64*half), p.reg(pvMin)))
-	}
 	for i := range rows {
-		d, t, sum := p.dot(slabHeight*h+i), p.reg([]int{pvTmp, pvOther}[i%2]), p.sum(slabHeight*h+i)
+		d := p.dot(slabHeight*h + i)
+		if p.integer() {
+			p.do(x86.VPDPWSSD(p.reg(pvScale), d, p.all(slabHeight*h+i)))
+			continue
+		}
+		t := p.reg([]int{pvTmp, pvOther}[i%2])
 		p.do(x86.VCVTDQ2PS(d, d))
 		p.do(x86.VMULPS_BCST(activation(i, half, recScale), p.reg(pvScale), t))
-		p.do(x86.VFMADD231PS(t, d, sum))
-		if p.mins {
-			p.do(x86.VFNMADD231PS_BCST(activation(i, half, recSum), p.reg(pvMin), sum))
+		p.do(x86.VFMADD231PS(t, d, p.sum(slabHeight*h+i)))
+	}
+}
+
+// scaleAll takes the offsets of 256 columns off, and adds what has been summed as
+// integers, times both scales. It comes after the last pair.
+func (p *slabWriter) scaleAll(rows int) {
+	blocks, before := 2*slabPairs, slabPairs*p.pairSize()
+	each := func(do func(h, i int)) {
+		for i := range rows {
+			for h := range 2 {
+				do(h, i)
+			}
 		}
 	}
+	for b := 0; p.mins && b < blocks; b++ {
+		for h := range 2 {
+			p.do(x86.VMOVUPS(p.at(h, b/2*p.pairSize()-before+1024+128+64*(b%2)), p.weight(h)))
+		}
+		each(func(h, i int) {
+			p.do(x86.VFNMADD231PS_BCST(activation(i, b-blocks, recSum), p.weight(h), p.sum(slabHeight*h+i)))
+		})
+	}
+	for h := range 2 {
+		p.do(x86.VMOVUPS(p.at(h, -before-p.head), p.weight(h)))
+	}
+	each(func(h, i int) {
+		all, t := p.all(slabHeight*h+i), p.reg([]int{pvTmp, pvOther}[h])
+		p.do(x86.VCVTDQ2PS(all, all))
+		p.do(x86.VMULPS_BCST(activation(i, -1, recScale), p.weight(h), t))
+		p.do(x86.VFMADD231PS(t, all, p.sum(slabHeight*h+i)))
+	})
 }
 
 // finish adds, multiplies and stores as the kernel of one panel does.
@@ -351,43 +402,44 @@ func (p *slabWriter) next(rows int) {
 }
 
 // expand writes the kernel that unpacks pairs of blocks of a panel to bytes and
-// float32, as the forms of tiles have them.
+// scales, as the forms of tiles have them.
 func (p *panelWriter) expand() {
 	name := "expand" + p.name[:2] + p.name[3:] + p.suffix
-	p.function(name, "func(tile, panel *byte, pairs int)", name+" unpacks pairs of blocks of a panel: codes of a byte, scales in float32.")
+	p.function(name, "func(tile, panel *byte, pairs int)", name+" unpacks pairs of blocks of a panel: codes of a byte and their scales.")
 	p.load("tile", pnlY)
 	p.load("panel", pnlW)
 	p.load("pairs", pnlPairs)
 	p.do(x86.VMOVUPS(p.constant(p.lowMask()), p.reg(pvMask)))
 	if p.head > 0 {
 		p.loadSuper(pnlW)
+		p.do(x86.VMOVUPS(p.reg(pvSuper), mem(pnlY, 0)))
+		p.do(x86.ADDQ(operand.U32(64), pnlY))
 		p.do(x86.ADDQ(operand.U32(p.head), pnlW))
 	}
 	p.label("pair")
 	size := 1024
-	put := func(r int) {
-		p.do(x86.VMOVUPS(p.reg(r), mem(pnlY, size)))
-		size += 64
+	put := func(at, r int) {
+		p.do(x86.VMOVUPS(p.reg(r), mem(pnlY, at)))
+		size = max(size, at+64)
 	}
 	for half := range 2 {
 		for q := range 8 {
-			w := p.dot(half*8 + q)
+			w := p.dot((half*8 + q) % (2 * slabHeight))
 			p.codes(half, q, w)
 			p.do(x86.VMOVUPS(w, mem(pnlY, half*512+q*64)))
 		}
 	}
 	for half := range 2 {
 		p.loadScale(half, 0)
-		put(pvScale)
-		if p.split {
+		if !p.split {
+			put(1024+64*half, pvScale)
+		} else {
+			put(1024+128*half, pvScale)
 			p.loadScale(half, 1)
-			put(pvScale)
+			put(1024+128*half+64, pvScale)
 		}
-	}
-	for half := range 2 {
 		if p.mins {
-			p.loadScale(half, 0)
-			put(pvMin)
+			put(1024+128+64*half, pvMin)
 		}
 	}
 	p.do(x86.ADDQ(operand.U32(p.pairBytes()), pnlW))
