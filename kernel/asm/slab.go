@@ -83,8 +83,8 @@ func (p *slabWriter) sum(row int) reg.VecPhysical {
 func (p *slabWriter) reg(i int) reg.VecPhysical { return p.v(2*p.height + i) }
 
 var (
-	slabPairSize, slabAheadStep   = reg.R14, reg.R10
-	slabTmp, slabCalls, slabAfter = reg.R15, reg.RDX, reg.RBX
+	slabPairSize, slabAheadStep = reg.R14, reg.R10
+	slabTmp, slabCalls          = reg.R15, reg.RDX
 )
 
 // pairSize is the distance from a pair of blocks to the next.
@@ -214,7 +214,6 @@ func (p *slabWriter) variant(rows int) {
 		p.do(x86.LEAQ(operand.Mem{Base: regA[0], Index: pnlAS, Scale: 2}, regA[1]))
 		p.do(x86.ADDQ(pnlAS, regA[1]))
 	}
-	p.after(rows)
 	if p.integer() {
 		p.do(x86.ADDQ(operand.U8(p.head), pnlW))
 		for h := range 2 {
@@ -257,17 +256,6 @@ func (p *slabWriter) variant(rows int) {
 	p.next(rows)
 }
 
-// after finds the records that are needed next: those of the rows that follow, or of the
-// first rows in the next slab.
-func (p *slabWriter) after(rows int) {
-	p.do(x86.IMUL3Q(operand.U8(rows), pnlAS, slabAfter))
-	p.do(x86.ADDQ(regA[0], slabAfter))
-	p.do(x86.MOVQ(mem(pnlArgs, slabA), slabTmp))
-	p.do(x86.ADDQ(mem(pnlArgs, slabStep), slabTmp))
-	p.do(x86.CMPQ(mem(pnlArgs, slabRowLeft), operand.U8(rows)))
-	p.do(x86.CMOVQEQ(slabTmp, slabAfter))
-}
-
 // sums begin with nothing, or with what the slabs before gave; it goes on at then.
 func (p *slabWriter) sums(rows int, then string) {
 	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
@@ -308,14 +296,8 @@ func (p *slabWriter) block(rows, half int) {
 		p.do(x86.PREFETCHT0(mem(pnlAhead, 64*i)))
 		p.do(x86.PREFETCHT0(second))
 	}
-	// Six rows' records of a slab are 39 lines.
-	records := (2*slabHeight*recBytes + 63) / 64
-	for i := half * records / 2; i < (half+1)*records/2; i++ {
-		p.do(x86.PREFETCHT0(mem(slabAfter, 64*i)))
-	}
 	if half == 1 {
 		p.do(x86.ADDQ(operand.U32(64*lines), pnlAhead))
-		p.do(x86.ADDQ(operand.U32(64*records), slabAfter))
 	}
 }
 
@@ -458,7 +440,7 @@ func (p *slabWriter) outputs(rows int) {
 }
 
 // next goes on with the rows that follow: where they lie is kept in the arguments.
-// Once the next slab has been fetched, it fetches what is in the first cache.
+// After some groups of rows the next slab has been fetched, and then the next rows are.
 func (p *slabWriter) next(rows int) {
 	p.do(x86.IMUL3Q(operand.U8(rows), pnlAS, slabTmp))
 	p.do(x86.ADDQ(slabTmp, mem(pnlArgs, slabRowA)))
