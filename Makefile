@@ -18,7 +18,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-text bench-parity models clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-text bench-parity models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,13 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 	$(PYTHON) bench/mnist.py accuracy
 	$(PYTHON) bench/mnist.py speed
 
+bench-cifar: build $(VENV)/quality ## ResNet-18 on a part of CIFAR-10 beside PyTorch (CIFAR="--width 16 --epochs 3": another size)
+	$(PYTHON) bench/cifar.py $(CIFAR)
+
+$(VENV)/quality: bench/requirements-quality.txt bench/requirements.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 models: $(VENV)/export $(TENSORFLOW)/export $(PADDLE)/export ## ONNX files of real exporters in bench/.models (MODELS="resnet50 minilm": only these)
 	$(PYTHON) bench/export.py $(MODELS)
 
@@ -114,7 +121,7 @@ $(LLAMA_MODELS): | $(VENV)/bin/python
 TEXTS ?= 46000
 
 bench-text: $(LLAMA_MODELS) $(VENV)/text ## tokenizers and chat templates beside Hugging Face's libraries and llama.cpp's vectors (QUICK=1: fewer texts)
-	$(PYTHON) bench/tokenizer_cases.py bench/.llama/cases --count $(if $(QUICK),1000,$(TEXTS)) --vocabularies $(LLAMA_MODELS) --texts $(TANDEM_DATA)/tinyshakespeare
+	$(PYTHON) bench/tokenizer_cases.py bench/.llama/cases --count $(if $(QUICK),1000,$(TEXTS)) --vocabularies $(LLAMA_MODELS) --texts $(TANDEM_DATA)/tinyshakespeare $(TANDEM_DATA)/ud-zh-gsdsimp llm processor
 	$(PYTHON) bench/chat_cases.py $(LLAMA_MODELS)/templates > bench/.llama/chat.jsonl
 	LLAMA_VOCABULARIES=$(CURDIR)/$(LLAMA_MODELS) TOKENIZER_CASES=$(CURDIR)/bench/.llama/cases $(GO) test -count 1 -v -run 'TestLlamaVectors|TestEqualsHuggingFace' ./processor/tokenizer
 	CHAT_CASES=$(CURDIR)/bench/.llama/chat.jsonl $(GO) test -count 1 -v -run TestEqualsTransformers ./processor/chat

@@ -15,6 +15,7 @@ import (
 	"tandem/graph/onnx"
 	"tandem/graph/op"
 	"tandem/graph/pass"
+	"tandem/graph/precision"
 	"tandem/kernel"
 	"tandem/model"
 	"tandem/model/packed"
@@ -30,6 +31,9 @@ type Options struct {
 	Ops *graph.Table
 	// MemoryLimitBytes bounds the working memory of one run; 0 is no limit.
 	MemoryLimitBytes int
+	// Precision rounds the model as it is opened; "": it stays as it is. Compare and Keep of
+	// package precision say what that costs.
+	Precision precision.Form
 	// PackedDir is a folder in which weights are kept as the kernels read them, so that
 	// the next start of the same model is short; "": nowhere.
 	PackedDir string
@@ -73,10 +77,10 @@ func (m *Model) openONNX(path string, pool *kernel.Pool, opt Options) error {
 		return err
 	}
 	m.atClose(mapping.Close)
-	store := packed.Open(opt.PackedDir, path, packed.OfFiles(mapping.Paths()...), pool.Tier())
+	store := packed.Open(opt.PackedDir, path+"\n"+string(opt.Precision), packed.OfFiles(mapping.Paths()...), pool.Tier())
 	m.atClose(store.Close)
 	program, err := graph.Compile(g, graph.Options{
-		Ops: opt.Ops, Pool: pool, Passes: pass.Serving(pool, store.Packing(nil)), MemoryLimitBytes: opt.MemoryLimitBytes, Profile: opt.Profile,
+		Ops: opt.Ops, Pool: pool, Passes: passes(pool, store.Packing(nil), opt.Precision), MemoryLimitBytes: opt.MemoryLimitBytes, Profile: opt.Profile,
 	})
 	if err != nil {
 		return fault.Wrap(err, "tandem.open", fault.KindOf(err), "%s", path).Try(fault.RemedyOf(err))
@@ -97,6 +101,15 @@ func (m *Model) openONNX(path string, pool *kernel.Pool, opt Options) error {
 	return nil
 }
 
+// passes are those for serving, after what rounds the graph.
+func passes(pool *kernel.Pool, packing pass.Packing, form precision.Form) []graph.Pass {
+	list := pass.Serving(pool, packing)
+	if form != "" {
+		list = append([]graph.Pass{pass.Fold(pool), precision.Pass(form, precision.Options{Pool: pool, Packing: packing})}, list...)
+	}
+	return list
+}
+
 func portsOf(values []*graph.Value) []Port {
 	list := make([]Port, len(values))
 	for i, v := range values {
@@ -115,7 +128,7 @@ func (m *Model) openArtifact(dir string, pool *kernel.Pool, opt Options) error {
 	}
 	a, err := model.Open(context.Background(), manifest, src, model.Options{
 		Ops: opt.Ops, Pool: pool, PackedDir: opt.PackedDir, MemoryLimitBytes: int64(opt.MemoryLimitBytes), Profile: opt.Profile,
-		Passes: func(p pass.Packing) []graph.Pass { return pass.Serving(pool, p) },
+		Passes: func(p pass.Packing) []graph.Pass { return passes(pool, p, opt.Precision) },
 	})
 	if err != nil {
 		return err

@@ -58,6 +58,10 @@ def architectures():
     plain = lambda theta: dict(rope_type="default", rope_theta=theta)
     long = dict(rope_type="longrope", rope_theta=10000.0, short_factor=[1.0 + 0.1 * i for i in range(8)],
                 long_factor=[1.0 + i for i in range(8)], original_max_position_embeddings=64)
+    # Wide bounds, so that some of eight pairs stay, some are slowed, and some lie between.
+    yarn = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=32, beta_fast=4.0, beta_slow=0.25)
+    temperate = dict(rope_type="yarn", rope_theta=10000.0, factor=2.0, original_max_position_embeddings=64, beta_fast=32.0, beta_slow=1.0,
+                     mscale=1.0, mscale_all_dim=1.0, llama_4_scaling_beta=0.1)
     tied = dict(base, tie_word_embeddings=True)
     gemma3 = dict(tied, num_hidden_layers=7, head_dim=32, sliding_window=8, query_pre_attn_scalar=32,
                   rope_parameters=dict(full_attention=plain(1e6), sliding_attention=plain(1e4)))
@@ -72,8 +76,12 @@ def architectures():
         "llama2": t.LlamaConfig(**base),
         "llama3": t.LlamaConfig(**dict(tied, rope_parameters=llama3)),
         "llama-bias": t.LlamaConfig(**dict(base, attention_bias=True, mlp_bias=True, head_dim=24)),
+        "llama-yarn": t.LlamaConfig(**dict(base, rope_parameters=dict(yarn, attention_factor=1.25))),
+        "ministral3": t.Ministral3Config(**dict(base, head_dim=16, rope_parameters=temperate)),
         "mistral": t.MistralConfig(**dict(base, sliding_window=8)),
         "qwen2": t.Qwen2Config(**dict(tied, rope_parameters=plain(1e6))),
+        "qwen2-yarn": t.Qwen2Config(**dict(base, rope_parameters=dict(yarn, beta_fast=32.0, beta_slow=1.0))),
+        "qwen3-yarn": t.Qwen3Config(**dict(tied, head_dim=32, rope_parameters=dict(yarn, beta_fast=32.0, beta_slow=1.0, truncate=False))),
         "qwen3": t.Qwen3Config(**dict(tied, head_dim=32, rope_parameters=plain(1e6))),
         "smollm3": t.SmolLM3Config(**dict(tied, num_hidden_layers=5, rope_parameters=plain(2e6))),
         "phi3": t.Phi3Config(**dict(base, sliding_window=8)),

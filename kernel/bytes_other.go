@@ -4,6 +4,8 @@ package kernel
 
 func extremesAsm(ISA, *float32, *float32, int)                                     { panic(noAssembly) }
 func quantizeBytesAsm(ISA, *byte, *float32, int, float32, float32, float32, int32) { panic(noAssembly) }
+func magnitudeAsm(ISA, *uint32, *float32, int)                                     { panic(noAssembly) }
+func stepsAsm(ISA, *byte, *float32, int, float32)                                  { panic(noAssembly) }
 func dequantizeBytesAsm(ISA, bool, *float32, *byte, int, float32, float32)         { panic(noAssembly) }
 func scaleSumsAsm(ISA, *float32, *int32, *float32, *float32, int, float32)         { panic(noAssembly) }
 func requantizeAsm(ISA, *byte, *int32, *float32, int, float32, float32, int32)     { panic(noAssembly) }

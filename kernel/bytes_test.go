@@ -240,6 +240,46 @@ func TestBytesAndFloats(t *testing.T) {
 	}
 }
 
+// TestQuantizeRows: the same bytes and steps as the reference on every tier; a row alone
+// and among others; rows of zeros and with NaN.
+func TestQuantizeRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(41, 6))
+	for _, p := range bytePools(t) {
+		for range 60 {
+			m, k := 1+r.IntN(9), 1+r.IntN(300)
+			if r.IntN(10) == 0 {
+				k = asmElements + r.IntN(100)
+			}
+			x := random(r, m*k, r.IntN(4))
+			if r.IntN(2) == 0 {
+				clear(x[:k])
+			}
+			x[(m-1)*k] = 3 * x[(m-1)*k]
+			x[(m-1)*k+k-1] *= -4
+			bad := -1
+			if r.IntN(3) == 0 {
+				bad = r.IntN(m)
+				x[bad*k+r.IntN(k)] = float32(math.NaN())
+			}
+			v := &QuantizeRows{M: m, K: k, X: x, Y: make([]byte, m*k), Step: make([]float32, m)}
+			v.Run(p)
+			for i := range m {
+				want := make([]byte, k)
+				step := ref.RowSteps(want, x[i*k:][:k])
+				if i == bad {
+					if v.Step[i] == v.Step[i] {
+						t.Fatalf("%v: the step of a row with NaN is %v", p.isa, v.Step[i])
+					}
+					continue
+				}
+				if v.Step[i] != step || !slices.Equal(v.Y[i*k:][:k], want) {
+					t.Fatalf("%v: row %d of %d: step %v, want %v; %v of %v, want %v", p.isa, i, k, v.Step[i], step, v.Y[i*k:][:k], x[i*k:][:k], want)
+				}
+			}
+		}
+	}
+}
+
 func BenchmarkByteGemm(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, d := range [][3]int{{1024, 384, 384}, {1024, 1536, 384}, {1024, 384, 1536}, {1024, 768, 3072}} {

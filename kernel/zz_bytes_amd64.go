@@ -14,6 +14,16 @@ func extremesAVX512(lanes *float32, x *float32, n int)
 //go:noescape
 func quantizeBytesAVX512(dst *byte, x *float32, n int, scale float32, lo float32, hi float32, zero int32)
 
+// magnitudeAVX512 raises a vector of lanes to the bits of |x|; those of NaN are the greatest.
+//
+//go:noescape
+func magnitudeAVX512(lanes *uint32, x *float32, n int)
+
+// stepsAVX512 writes round(x·factor) + 128 as bytes.
+//
+//go:noescape
+func stepsAVX512(dst *byte, x *float32, n int, factor float32)
+
 // dequantizeUint8AVX512 writes (x-zero)·scale.
 //
 //go:noescape
@@ -88,6 +98,16 @@ func extremesAVX2(lanes *float32, x *float32, n int)
 //
 //go:noescape
 func quantizeBytesAVX2(dst *byte, x *float32, n int, scale float32, lo float32, hi float32, zero int32)
+
+// magnitudeAVX2 raises a vector of lanes to the bits of |x|; those of NaN are the greatest.
+//
+//go:noescape
+func magnitudeAVX2(lanes *uint32, x *float32, n int)
+
+// stepsAVX2 writes round(x·factor) + 128 as bytes.
+//
+//go:noescape
+func stepsAVX2(dst *byte, x *float32, n int, factor float32)
 
 // dequantizeUint8AVX2 writes (x-zero)·scale.
 //

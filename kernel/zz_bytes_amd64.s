@@ -74,6 +74,139 @@ loop:
 	VZEROUPPER
 	RET
 
+// func magnitudeAVX512(lanes *uint32, x *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·magnitudeAVX512(SB), NOSPLIT, $0-24
+	MOVQ    lanes+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    n+16(FP), CX
+	VMOVUPS (DI), Z0
+	VMOVUPS Z0, Z1
+	VMOVUPS Z0, Z2
+	VMOVUPS Z0, Z3
+	VMOVUPS lanes7fffffff<>+0(SB), Z15
+	SUBQ    $0x00000040, CX
+	JL      rest
+
+loop:
+	VANDPS  (SI), Z15, Z4
+	VPMAXUD Z4, Z0, Z0
+	VANDPS  64(SI), Z15, Z5
+	VPMAXUD Z5, Z1, Z1
+	VANDPS  128(SI), Z15, Z6
+	VPMAXUD Z6, Z2, Z2
+	VANDPS  192(SI), Z15, Z7
+	VPMAXUD Z7, Z3, Z3
+	ADDQ    $0x00000100, SI
+	SUBQ    $0x00000040, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VANDPS  (SI), Z15, Z4
+	VPMAXUD Z4, Z0, Z0
+	ADDQ    $0x00000040, SI
+	SUBQ    $0x00000010, CX
+	JNZ     single
+
+end:
+	VPMAXUD Z1, Z0, Z0
+	VPMAXUD Z3, Z2, Z2
+	VPMAXUD Z2, Z0, Z0
+	VMOVUPS Z0, (DI)
+	VZEROUPPER
+	RET
+
+DATA lanes7fffffff<>+0(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+4(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+8(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+12(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+16(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+20(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+24(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+28(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+32(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+36(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+40(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+44(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+48(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+52(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+56(SB)/4, $0x7fffffff
+DATA lanes7fffffff<>+60(SB)/4, $0x7fffffff
+GLOBL lanes7fffffff<>(SB), RODATA|NOPTR, $64
+
+// func stepsAVX512(dst *byte, x *float32, n int, factor float32)
+// Requires: AVX, AVX512F
+TEXT ·stepsAVX512(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS factor+24(FP), Z15
+	VMOVUPS      lanes00000080<>+0(SB), Z14
+	SUBQ         $0x00000040, CX
+	JL           rest
+
+loop:
+	VMULPS    (SI), Z15, Z0
+	VCVTPS2DQ Z0, Z0
+	VPADDD    Z14, Z0, Z0
+	VPMOVDB   Z0, (DI)
+	VMULPS    64(SI), Z15, Z0
+	VCVTPS2DQ Z0, Z0
+	VPADDD    Z14, Z0, Z0
+	VPMOVDB   Z0, 16(DI)
+	VMULPS    128(SI), Z15, Z0
+	VCVTPS2DQ Z0, Z0
+	VPADDD    Z14, Z0, Z0
+	VPMOVDB   Z0, 32(DI)
+	VMULPS    192(SI), Z15, Z0
+	VCVTPS2DQ Z0, Z0
+	VPADDD    Z14, Z0, Z0
+	VPMOVDB   Z0, 48(DI)
+	ADDQ      $0x00000100, SI
+	ADDQ      $0x00000040, DI
+	SUBQ      $0x00000040, CX
+	JGE       loop
+
+rest:
+	ADDQ $0x00000040, CX
+	JZ   end
+
+single:
+	VMULPS    (SI), Z15, Z0
+	VCVTPS2DQ Z0, Z0
+	VPADDD    Z14, Z0, Z0
+	VPMOVDB   Z0, (DI)
+	ADDQ      $0x00000040, SI
+	ADDQ      $0x00000010, DI
+	SUBQ      $0x00000010, CX
+	JNZ       single
+
+end:
+	VZEROUPPER
+	RET
+
+DATA lanes00000080<>+0(SB)/4, $0x00000080
+DATA lanes00000080<>+4(SB)/4, $0x00000080
+DATA lanes00000080<>+8(SB)/4, $0x00000080
+DATA lanes00000080<>+12(SB)/4, $0x00000080
+DATA lanes00000080<>+16(SB)/4, $0x00000080
+DATA lanes00000080<>+20(SB)/4, $0x00000080
+DATA lanes00000080<>+24(SB)/4, $0x00000080
+DATA lanes00000080<>+28(SB)/4, $0x00000080
+DATA lanes00000080<>+32(SB)/4, $0x00000080
+DATA lanes00000080<>+36(SB)/4, $0x00000080
+DATA lanes00000080<>+40(SB)/4, $0x00000080
+DATA lanes00000080<>+44(SB)/4, $0x00000080
+DATA lanes00000080<>+48(SB)/4, $0x00000080
+DATA lanes00000080<>+52(SB)/4, $0x00000080
+DATA lanes00000080<>+56(SB)/4, $0x00000080
+DATA lanes00000080<>+60(SB)/4, $0x00000080
+GLOBL lanes00000080<>(SB), RODATA|NOPTR, $64
+
 // func dequantizeUint8AVX512(y *float32, x *byte, n int, scale float32, zero float32)
 // Requires: AVX, AVX512F
 TEXT ·dequantizeUint8AVX512(SB), NOSPLIT, $0-32
@@ -585,6 +718,123 @@ DATA lanes000000ff<>+52(SB)/4, $0x000000ff
 DATA lanes000000ff<>+56(SB)/4, $0x000000ff
 DATA lanes000000ff<>+60(SB)/4, $0x000000ff
 GLOBL lanes000000ff<>(SB), RODATA|NOPTR, $64
+
+// func magnitudeAVX2(lanes *uint32, x *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·magnitudeAVX2(SB), NOSPLIT, $0-24
+	MOVQ    lanes+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    n+16(FP), CX
+	VMOVUPS (DI), Y0
+	VMOVUPS Y0, Y1
+	VMOVUPS Y0, Y2
+	VMOVUPS Y0, Y3
+	VMOVUPS lanes7fffffff<>+0(SB), Y15
+	SUBQ    $0x00000020, CX
+	JL      rest
+
+loop:
+	VANDPS  (SI), Y15, Y4
+	VPMAXUD Y4, Y0, Y0
+	VANDPS  32(SI), Y15, Y5
+	VPMAXUD Y5, Y1, Y1
+	VANDPS  64(SI), Y15, Y6
+	VPMAXUD Y6, Y2, Y2
+	VANDPS  96(SI), Y15, Y7
+	VPMAXUD Y7, Y3, Y3
+	ADDQ    $0x00000080, SI
+	SUBQ    $0x00000020, CX
+	JGE     loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VANDPS  (SI), Y15, Y4
+	VPMAXUD Y4, Y0, Y0
+	ADDQ    $0x00000020, SI
+	SUBQ    $0x00000008, CX
+	JNZ     single
+
+end:
+	VPMAXUD Y1, Y0, Y0
+	VPMAXUD Y3, Y2, Y2
+	VPMAXUD Y2, Y0, Y0
+	VMOVUPS Y0, (DI)
+	VZEROUPPER
+	RET
+
+// func stepsAVX2(dst *byte, x *float32, n int, factor float32)
+// Requires: AVX, AVX2
+TEXT ·stepsAVX2(SB), NOSPLIT, $0-28
+	MOVQ         dst+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS factor+24(FP), Y15
+	VMOVUPS      lanes00000080<>+0(SB), Y14
+	SUBQ         $0x00000020, CX
+	JL           rest
+
+loop:
+	VMULPS    (SI), Y15, Y0
+	VCVTPS2DQ Y0, Y0
+	VPADDD    Y14, Y0, Y0
+	VPAND     lanes000000ff<>+0(SB), Y0, Y0
+	VPACKSSDW Y0, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VPACKUSWB X0, X0, X0
+	VMOVQ     X0, (DI)
+	VMULPS    32(SI), Y15, Y0
+	VCVTPS2DQ Y0, Y0
+	VPADDD    Y14, Y0, Y0
+	VPAND     lanes000000ff<>+0(SB), Y0, Y0
+	VPACKSSDW Y0, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VPACKUSWB X0, X0, X0
+	VMOVQ     X0, 8(DI)
+	VMULPS    64(SI), Y15, Y0
+	VCVTPS2DQ Y0, Y0
+	VPADDD    Y14, Y0, Y0
+	VPAND     lanes000000ff<>+0(SB), Y0, Y0
+	VPACKSSDW Y0, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VPACKUSWB X0, X0, X0
+	VMOVQ     X0, 16(DI)
+	VMULPS    96(SI), Y15, Y0
+	VCVTPS2DQ Y0, Y0
+	VPADDD    Y14, Y0, Y0
+	VPAND     lanes000000ff<>+0(SB), Y0, Y0
+	VPACKSSDW Y0, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VPACKUSWB X0, X0, X0
+	VMOVQ     X0, 24(DI)
+	ADDQ      $0x00000080, SI
+	ADDQ      $0x00000020, DI
+	SUBQ      $0x00000020, CX
+	JGE       loop
+
+rest:
+	ADDQ $0x00000020, CX
+	JZ   end
+
+single:
+	VMULPS    (SI), Y15, Y0
+	VCVTPS2DQ Y0, Y0
+	VPADDD    Y14, Y0, Y0
+	VPAND     lanes000000ff<>+0(SB), Y0, Y0
+	VPACKSSDW Y0, Y0, Y0
+	VPERMQ    $0xd8, Y0, Y0
+	VPACKUSWB X0, X0, X0
+	VMOVQ     X0, (DI)
+	ADDQ      $0x00000020, SI
+	ADDQ      $0x00000008, DI
+	SUBQ      $0x00000008, CX
+	JNZ       single
+
+end:
+	VZEROUPPER
+	RET
 
 // func dequantizeUint8AVX2(y *float32, x *byte, n int, scale float32, zero float32)
 // Requires: AVX, AVX2

@@ -60,7 +60,7 @@ func archs() []arch {
 	gemma := gemmaNames()
 	return []arch{
 		{name: "llama", hf: []string{"llama", "mistral"}, permuted: true, names: plain},
-		{name: "mistral3", hf: nil, permuted: true, names: plain},
+		{name: "mistral3", hf: []string{"ministral3", "mistral3"}, permuted: true, names: plain},
 		{name: "qwen2", hf: []string{"qwen2"}, names: plain},
 		{name: "qwen3", hf: []string{"qwen3"}, names: plain},
 		{name: "smollm3", hf: []string{"smollm3"}, permuted: true, unturnedEvery: 4, names: plain},

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +26,9 @@ const (
 	configFile = "config.json"
 )
 
+// ggufPart is a part of a model in several files, in an artifact.
+func ggufPart(i, of int) string { return fmt.Sprintf("model-%05d-of-%05d.gguf", i+1, of) }
+
 // folderFiles are what else is taken from a Hugging Face folder, where it is there.
 func folderFiles() []string {
 	return []string{"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -38,8 +43,8 @@ func Artifact(ctx context.Context, path string) (*model.Manifest, model.Source, 
 		return nil, nil, err
 	}
 	main := configFile
-	if paths[ggufFile] != "" {
-		main = ggufFile
+	if _, ok := paths[configFile]; !ok {
+		main = slices.Min(slices.Collect(maps.Keys(paths)))
 	}
 	text := []model.TensorSpec{{Name: "text", DType: tensor.String.String(), Shape: []int{-1}}}
 	m := &model.Manifest{
@@ -74,7 +79,14 @@ func artifactPaths(path string) (map[string]string, error) {
 			return nil, err
 		}
 		_, err = parseGGUF(f, 0)
-		return map[string]string{ggufFile: path}, errors.Join(err, f.Close())
+		paths := map[string]string{ggufFile: path}
+		if n := len(f.Paths); n > 1 {
+			clear(paths)
+			for i, p := range f.Paths {
+				paths[ggufPart(i, n)] = p
+			}
+		}
+		return paths, errors.Join(err, f.Close())
 	}
 	find := folder(path)
 	text, err := read(find, configFile)
@@ -141,12 +153,22 @@ func OpenArtifact(ctx context.Context, m *model.Manifest, src model.Source, o Op
 		}
 		return src(f)
 	}
-	if m.Stages[0].File == ggufFile {
-		path, err := find(ggufFile)
-		if err != nil {
-			return nil, err
+	if filepath.Ext(m.Stages[0].File) == filepath.Ext(ggufFile) {
+		var paths []string
+		for _, f := range m.Files { // by name: the parts in order
+			path, err := src(f)
+			if err != nil {
+				return nil, err
+			}
+			paths = append(paths, path)
 		}
-		return Open(path, o)
+		return open(func(m *Model) (*weights, error) {
+			f, err := gguf.OpenParts(paths...)
+			if err != nil {
+				return nil, err
+			}
+			return m.readFile(f, o)
+		}, o)
 	}
 	return open(func(x *Model) (*weights, error) { return x.readFolder(find, o) }, o)
 }

@@ -153,6 +153,54 @@ func stretch(f []float64, factor, low, high, original float64) []float64 {
 	return out
 }
 
+// yarn is YaRN's scaling (Peng et al., "YaRN", 2023): pairs that turn more than fast
+// times within the context of the first training stay, those that turn less than slow
+// times are slowed by factor, and those between are interpolated.
+type yarn struct {
+	factor, original float64
+	fast, slow       float64 // turns
+	fractions        bool    // the two bounds are not rounded to whole pairs
+}
+
+// check refuses what gives no frequencies.
+func (y yarn) check(base float64) error {
+	if !(y.factor > 0 && y.factor < 1e6 && y.original >= 1 && y.fast > 0 && y.slow > 0 && base > 1) {
+		return fmt.Errorf("rotary positions are stretched %g times from a context of %g, with bounds at %g and %g turns and base %g", y.factor, y.original, y.fast, y.slow, base)
+	}
+	return nil
+}
+
+// stretch gives the frequencies f = powers(base, 2·len(f), 2·len(f)) of the longer context.
+func (y yarn) stretch(f []float64, base float64) []float64 {
+	size := float64(2 * len(f))
+	// pair is the one that turns so many times, as a fraction.
+	pair := func(turns float64) float64 {
+		return size * math.Log(y.original/(turns*2*math.Pi)) / (2 * math.Log(base))
+	}
+	low, high := pair(y.fast), pair(y.slow)
+	if !y.fractions {
+		low, high = math.Floor(low), math.Ceil(high)
+	}
+	low, high = max(low, 0), min(high, size-1)
+	if low == high {
+		high += 0.001
+	}
+	out := make([]float64, len(f))
+	for i, v := range f {
+		slowed := min(max((float64(i)-low)/(high-low), 0), 1)
+		out[i] = v/y.factor*slowed + v*(1-slowed)
+	}
+	return out
+}
+
+// yarnScale is what YaRN multiplies cosine and sine by, for a weight of 1.
+func yarnScale(factor, weight float64) float64 {
+	if factor <= 1 {
+		return 1
+	}
+	return 0.1*weight*math.Log(factor) + 1
+}
+
 // longScale is what LongRoPE multiplies cosine and sine by when a context is
 // stretched by factor (Ding et al., 2024).
 func longScale(factor, original float64) float64 {

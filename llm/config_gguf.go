@@ -50,10 +50,13 @@ func parseGGUF(f *gguf.File, context int) (*Config, error) {
 	for i := range n {
 		c.Layers = append(c.Layers, g.layer(c, i, n, context))
 	}
+	shareKV(c, n-g.int("attention.shared_kv_layers", 0))
+	if g.float("attention.temperature_scale", 0) != 0 { // queries would grow beyond the original context
+		c.Context = min(c.Context, g.int("rope.scaling.original_context_length", c.Context))
+	}
 	if g.err != nil {
 		return nil, fault.Wrap(g.err, op, foreign(g.err), "")
 	}
-	shareKV(c, n-g.int("attention.shared_kv_layers", 0))
 	return c, c.check()
 }
 
@@ -160,6 +163,18 @@ func (g *ggufConfig) rope(c *Config, turned int, local bool, context int) *Rope 
 		for i := range r.Frequencies {
 			r.Frequencies[i] /= g.float("rope.scaling.factor", 1)
 		}
+	case "yarn":
+		y := yarn{
+			factor: g.float("rope.scaling.factor", 1), original: original,
+			fast: g.float("rope.scaling.yarn_beta_fast", 32), slow: g.float("rope.scaling.yarn_beta_slow", 1),
+		}
+		if err := y.check(base); err != nil {
+			g.fail(err)
+			return r
+		}
+		r.Frequencies = y.stretch(r.Frequencies, base)
+		r.Scale = g.float("rope.scaling.yarn_attn_factor", yarnScale(y.factor, 1)/yarnScale(y.factor, g.float("rope.scaling.yarn_log_multiplier", 0)))
+		r.Scale *= g.float("rope.scaling.attn_factor", 1)
 	default:
 		g.fail(fault.New("llm.config", fault.Unsupported, "rotary positions of the type %.60q are not supported", kind))
 	}

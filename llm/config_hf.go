@@ -87,6 +87,26 @@ type hfRope struct {
 	Short     []float64 `json:"short_factor"`
 	Long      []float64 `json:"long_factor"`
 	Attention float64   `json:"attention_factor"`
+	Fast      float64   `json:"beta_fast"`
+	Slow      float64   `json:"beta_slow"`
+	Weight    float64   `json:"mscale"`
+	WeightAll float64   `json:"mscale_all_dim"`
+	Truncate  *bool     `json:"truncate"`
+	// Temperature is how queries grow beyond the original context, in Ministral 3.
+	Temperature float64 `json:"llama_4_scaling_beta"`
+}
+
+// yarn reads YaRN's parameters; scale is that of cosine and sine.
+func (r *hfRope) yarn(context, original float64) (y yarn, scale float64) {
+	y = yarn{factor: cmp.Or(r.Factor, context/original), original: original, fast: cmp.Or(r.Fast, 32), slow: cmp.Or(r.Slow, 1)}
+	y.fractions = r.Truncate != nil && !*r.Truncate
+	switch {
+	case r.Attention != 0:
+		return y, r.Attention
+	case r.Weight != 0 && r.WeightAll != 0:
+		return y, yarnScale(y.factor, r.Weight) / yarnScale(y.factor, r.WeightAll)
+	}
+	return y, yarnScale(y.factor, 1)
 }
 
 // parseHF reads a config.json. context is how many positions will be used: LongRoPE
@@ -128,7 +148,30 @@ func parseHF(text []byte, context int) (*Config, error) {
 		c.Layers = append(c.Layers, l)
 	}
 	h.share(c)
+	if err := h.bound(c); err != nil {
+		return nil, fault.Wrap(err, op, fault.Invalid, "config.json")
+	}
 	return c, c.check()
+}
+
+// bound sets the context to what rotary positions reach: with YaRN the original one
+// times its factor, which a file may not have in max_position_embeddings; and the
+// original one where queries would grow beyond it.
+func (h *hfConfig) bound(c *Config) error {
+	r, err := h.parameters(false)
+	if err != nil {
+		return err
+	}
+	original := cmp.Or(r.Original, h.Original)
+	if kind := cmp.Or(r.Type, r.OldType); kind == "yarn" && original > 0 {
+		if reach := original * r.Factor; reach > float64(c.Context) && reach <= maxContext {
+			c.Context = int(reach)
+		}
+	}
+	if r.Temperature != 0 && original > 0 && original < float64(c.Context) {
+		c.Context = int(original)
+	}
+	return nil
 }
 
 // foreign is the kind of an error in what a file says: Invalid unless it has one.
@@ -272,6 +315,12 @@ func (h *hfConfig) rope(c *Config, size int, local bool, context int) (*Rope, er
 			return nil, err
 		}
 		out.Scale = cmp.Or(r.Attention, longScale(cmp.Or(r.Factor, float64(c.Context)/original), original))
+	case "yarn":
+		y, scale := r.yarn(float64(c.Context), original)
+		if err := y.check(theta); err != nil {
+			return nil, err
+		}
+		out.Frequencies, out.Scale = y.stretch(out.Frequencies, theta), scale
 	default:
 		return nil, fault.New("llm.config", fault.Unsupported, "rotary positions of the type %.60q are not supported", kind)
 	}

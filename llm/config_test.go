@@ -32,12 +32,39 @@ func TestForeignConfigs(t *testing.T) {
 		{start + `,"num_key_value_heads":3}`, fault.Invalid},
 		{start + `,"vocab_size":-1}`, fault.Invalid},
 		{start + `,"rms_norm_eps":-1}`, fault.Invalid},
-		{start + `,"rope_scaling":{"type":"yarn"}}`, fault.Unsupported},
+		{start + `,"rope_scaling":{"type":"dynamic","factor":2}}`, fault.Unsupported},
+		{start + `,"rope_scaling":{"type":"yarn","factor":-1}}`, fault.Invalid},
+		{start + `,"rope_scaling":{"type":"yarn","factor":2,"beta_fast":-1}}`, fault.Invalid},
+		{start + `,"rope_theta":1,"rope_scaling":{"type":"yarn","factor":2}}`, fault.Invalid},
 		{start + `,"rope_scaling":{"type":"longrope","short_factor":[1]}}`, fault.Invalid},
 	} {
 		_, err := parseHF([]byte(tc.text), 0)
 		if kind := fault.KindOf(err); err == nil || kind != tc.kind {
 			t.Errorf("%s: %v (%v)", tc.text, err, kind)
+		}
+	}
+}
+
+// TestContextOfYaRN: the context reaches as far as positions do, and no farther than
+// queries of Ministral 3 stay as they are.
+func TestContextOfYaRN(t *testing.T) {
+	const start = `{"model_type":"llama","vocab_size":8,"hidden_size":8,"num_hidden_layers":1,"num_attention_heads":2,"intermediate_size":8,"max_position_embeddings":64`
+	for extra, want := range map[string]int{
+		`}`: 64,
+		`,"rope_scaling":{"type":"yarn","factor":4,"original_max_position_embeddings":32}}`:                                   128,
+		`,"rope_scaling":{"type":"yarn","factor":2,"original_max_position_embeddings":16}}`:                                   64,
+		`,"rope_parameters":{"type":"yarn","factor":4,"original_max_position_embeddings":16,"llama_4_scaling_beta":0.1}}`:     16,
+		`,"rope_parameters":{"type":"yarn","factor":1e300,"original_max_position_embeddings":32,"llama_4_scaling_beta":0.1}}`: 0,
+	} {
+		c, err := parseHF([]byte(start+extra), 0)
+		if want == 0 {
+			if fault.KindOf(err) != fault.Invalid {
+				t.Errorf("%s: %v", extra, err)
+			}
+			continue
+		}
+		if err != nil || c.Context != want {
+			t.Errorf("%s: %v, expected a context of %d", extra, err, want)
 		}
 	}
 }

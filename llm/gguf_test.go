@@ -43,10 +43,14 @@ func TestGGUFEqualsLlamaCpp(t *testing.T) {
 			}
 			r := readRecorded(t, path)
 			got := feed(t, compiled(t, g), r.Tokens, len(r.Tokens))
-			switch name := filepath.Base(filepath.Dir(path)); name {
-			case "mistral", "phi3-long": // the file says nothing of the window; the context is another
+			name := filepath.Base(filepath.Dir(path))
+			switch name {
+			case "mistral", "phi3-long", "qwen3-yarn": // the file says nothing of the window, or of bounds that are no whole numbers; the context is another
 			default:
 				compare(t, got, readRecorded(t, filepath.Join(filepath.Dir(path), "expected.json")), 1e-3)
+			}
+			if name == "llama-yarn" { // llama.cpp reads bounds and scale of YaRN for Mistral 3 alone
+				return
 			}
 			room := testRoom(t)
 			for i, row := range got {

@@ -1,7 +1,6 @@
 package llm
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -9,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"tandem/fault"
 	"tandem/graph"
@@ -38,7 +38,7 @@ const defaultContext = 4096
 // Model is an open model. It is safe for concurrent use.
 type Model struct {
 	config    *Config
-	source    string // path of the file with the weights, or the first of them
+	sources   []string // paths of the files with the weights, and of what says how they are used
 	context   int
 	tokenizer *tokenizer.Tokenizer
 	template  template
@@ -55,14 +55,23 @@ type Model struct {
 // safetensors, tokenizer.json. Errors: Unsupported for another architecture, NoSpace
 // for a model that is larger than the memory allowed, Invalid for damaged files.
 func Open(path string, o Options) (*Model, error) {
+	return open(func(m *Model) (*weights, error) { return m.read(path, o) }, o)
+}
+
+// read reads a GGUF file or a Hugging Face folder.
+func (m *Model) read(path string, o Options) (*weights, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fault.Wrap(err, "llm.open", fault.KindOf(err), "%s", path)
 	}
 	if info.IsDir() {
-		return open(func(m *Model) (*weights, error) { return m.readFolder(folder(path), o) }, o)
+		return m.readFolder(folder(path), o)
 	}
-	return open(func(m *Model) (*weights, error) { return m.readFile(path, o) }, o)
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	return m.readFile(f, o)
 }
 
 func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
@@ -77,13 +86,9 @@ func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
 	return m, nil
 }
 
-// readFile reads a GGUF file.
-func (m *Model) readFile(path string, o Options) (*weights, error) {
-	f, err := gguf.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	m.source, m.closers = path, append(m.closers, f.Close)
+// readFile reads an open GGUF file, which it takes over.
+func (m *Model) readFile(f *gguf.File, o Options) (_ *weights, err error) {
+	m.sources, m.closers = f.Paths, append(m.closers, f.Close)
 	if m.config, err = parseGGUF(f, o.Context); err != nil {
 		return nil, err
 	}
@@ -110,6 +115,11 @@ func (m *Model) readFolder(find finder, o Options) (*weights, error) {
 	if err != nil {
 		return nil, err
 	}
+	config, err := find(configFile)
+	if err != nil {
+		return nil, err
+	}
+	m.sources = []string{config}
 	w := newWeights()
 	for _, name := range shards {
 		path, err := find(name)
@@ -120,7 +130,7 @@ func (m *Model) readFolder(find finder, o Options) (*weights, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.source, m.closers = cmp.Or(m.source, path), append(m.closers, s.Close)
+		m.sources, m.closers = append(m.sources, path), append(m.closers, s.Close)
 		for _, t := range s.Tensors {
 			if err := w.addHF(m.config.arch, t.Name, t.Tensor); err != nil {
 				return nil, err
@@ -187,7 +197,7 @@ func (m *Model) start(w *weights, o Options) error {
 	if err != nil {
 		return err
 	}
-	m.packed = packed.Open(o.PackedDir, m.source, packed.OfFiles(m.source), pool.Tier())
+	m.packed = packed.Open(o.PackedDir, strings.Join(m.sources, "\n"), packed.OfFiles(m.sources...), pool.Tier())
 	m.closers = append(m.closers, region.Close, m.packed.Close)
 	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, m.packed.Packing(region))})
 	if err != nil {

@@ -40,6 +40,10 @@ func localArtifact(path string) (*model.Manifest, model.Source, error) {
 		return nil, nil, fault.New("tandem.artifact", fault.NotFound, "the run in %s has no model: it is %s", path, r.Status).
 			Try("finish it with tandem train --out " + path + " --resume")
 	}
+	if !isPath(path) {
+		return nil, nil, fault.New("tandem.artifact", fault.NotFound, "nothing on this machine is called %s", path).
+			Try("of a model on the server: tandem models show " + path + ", or bring it here with tandem export")
+	}
 	return nil, nil, fault.New("tandem.artifact", fault.NotFound, "%s is neither a model nor a run", path).
 		Try("give the directory of a run, or of a model, an .onnx or .gguf file, or a Hugging Face folder")
 }

@@ -23,6 +23,7 @@ type benchCmd struct {
 	Threads int      `help:"Threads that compute. Without it: all processors." placeholder:"N"`
 	Seconds float64  `help:"How long to measure." placeholder:"SECONDS" default:"5"`
 	textBench
+	precisionFlag
 	Profile bool `help:"Show where the time goes, by operator and shapes. Measuring each operator takes time too."`
 }
 
@@ -63,14 +64,26 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	if languageAt(c.Path) {
+		if c.Precision != "" {
+			return usage("%s is for ONNX files and artifacts; language models are written in another precision", "--precision").with("tandem quantize MODEL.gguf --precision q8_0 --output OUT.gguf")
+		}
 		return c.textBench.run(ctx, a, c.Path, threads)
+	}
+	form, err := c.form()
+	if err != nil {
+		return err
+	}
+	if !isONNX(c.Path) {
+		if _, _, err := localArtifact(c.Path); err != nil {
+			return err
+		}
 	}
 	var profile *graph.Profile
 	if c.Profile {
 		profile = graph.NewProfile()
 	}
 	start := time.Now()
-	m, err := tandem.Open(c.Path, tandem.Options{Threads: threads, Profile: profile, PackedDir: packedDir(a.getenv)})
+	m, err := tandem.Open(c.Path, tandem.Options{Threads: threads, Profile: profile, Precision: form, PackedDir: packedDir(a.getenv)})
 	if err != nil {
 		return err
 	}

@@ -97,6 +97,14 @@ func TestChatAndBench(t *testing.T) {
 	if err := json.Unmarshal([]byte(run("", "chat", path, "-p", "One day", "--max-tokens", "7", "--seed", "3", "--json")), &answer); err != nil || answer.Tokens != 7 || answer.Content == "" {
 		t.Errorf("%v %+v", err, answer)
 	}
+	var i textInspection
+	if err := json.Unmarshal([]byte(run("", "inspect", path, "--json")), &i); err != nil || i.Architecture != "llama" || i.Layers != 5 || i.Width != 64 || i.KeyHeads != 4 ||
+		i.Vocabulary != 512 || i.Bytes != 4*i.Parameters || i.BitsPerWeight != 32 || i.CacheBytes != 1600 || len(i.Weights) != 1 {
+		t.Errorf("%v %+v", err, i)
+	}
+	if got := run("", "inspect", path); !strings.Contains(got, "512 tokens; each takes 1.6 KiB of the cache") {
+		t.Errorf("%s", got)
+	}
 	var r textResult
 	err := json.Unmarshal([]byte(run("", "bench", path, "--pp", "40", "--tg", "400", "--depth", "16", "--parallel", "3", "--threads", "2", "--json")), &r)
 	if err != nil || !(r.Prefill > 0 && r.Decode > 0 && r.Open > 0) || r.Parallel != 3 || r.MemoryBytes == 0 {

@@ -21,7 +21,7 @@ import (
 
 // inspectCmd is `tandem inspect`.
 type inspectCmd struct {
-	Path  string   `arg:"" name:"PATH" help:"An .onnx file, or the directory of a run or of a model."`
+	Path  string   `arg:"" name:"PATH" help:"An .onnx or .gguf file, a Hugging Face folder, or the directory of a run or of a model."`
 	Batch int      `help:"Size of the first dimension of inputs where the model leaves it open." placeholder:"N" default:"1"`
 	Shape []string `help:"Shape of an input, such as pixels=1x3x224x224, or size of an open dimension, such as length=128. May be given more than once." placeholder:"NAME=SHAPE" sep:"none"`
 }
@@ -52,6 +52,9 @@ type described struct {
 // Run shows the graph.
 func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 	path := c.Path
+	if languageAt(path) {
+		return inspectText(a, path)
+	}
 	if !isONNX(path) {
 		m, src, err := localArtifact(path)
 		if err != nil {

@@ -23,11 +23,12 @@ const maxInputBytes = 1 << 30
 
 // predictCmd is `tandem predict`.
 type predictCmd struct {
-	Model   string   `arg:"" placeholder:"NAME[:VERSION]|PATH" help:"Model that serves, directory of a run or of a model, or an .onnx file."`
-	Input   []string `help:"Pictures (PNG, JPEG, GIF), rows (CSV, or a JSON object a line), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
-	Output  string   `help:"File for the answer; .npz if the input is. Without it: standard output." placeholder:"FILE"`
-	Top     int      `help:"How many labels to show for a picture." placeholder:"N" default:"3"`
-	Threads int      `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
+	Model  string   `arg:"" placeholder:"NAME[:VERSION]|PATH" help:"Model that serves, directory of a run or of a model, or an .onnx file."`
+	Input  []string `help:"Pictures (PNG, JPEG, GIF), rows (CSV, or a JSON object a line), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
+	Output string   `help:"File for the answer; .npz if the input is. Without it: standard output." placeholder:"FILE"`
+	Top    int      `help:"How many labels to show for a picture." placeholder:"N" default:"3"`
+	precisionFlag
+	Threads int `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
 }
 
 // target is a model that can be run, here or on a server.
@@ -47,8 +48,11 @@ func (c *predictCmd) Run(ctx context.Context, a *app) (err error) {
 	if len(c.Input) == 1 && c.Input[0] == "-" && terminal(a.in) {
 		return usage("there is no input").with("tandem predict " + c.Model + " --input FILE")
 	}
-	if isNPZ(c.Input[0]) {
+	if isNPZ(c.Input[0]) && (isONNX(c.Model) || c.Precision == "") {
 		return c.arrays(ctx, a)
+	}
+	if c.Precision != "" {
+		return usage("%s is for tensors in %s and an %s file", "--precision", npzSuffix, onnxSuffix).with("tandem quantize " + c.Model + " --precision int8 --output DIR")
 	}
 	if isNPZ(c.Output) {
 		return usage("an answer in %s is given to an input in %s", npzSuffix, npzSuffix)
@@ -93,9 +97,12 @@ func (c *predictCmd) answer(ctx context.Context, a *app, t target, inputs [][]by
 	if err != nil {
 		return err
 	}
-	if takesRows(m) {
+	switch {
+	case takesRows(m):
 		err = c.rows(ctx, a, t, m, inputs)
-	} else {
+	case isJSON(inputs[0]):
+		err = fault.New("tandem.predict", fault.Invalid, "%s is no request: it has no list \"inputs\"", c.Input[0]).Try(listInputs)
+	default:
 		err = c.pictures(ctx, a, t, m, inputs)
 	}
 	if t.local {
@@ -189,9 +196,11 @@ func imageStage(m *model.Manifest) (model.StageSpec, bool) {
 	return m.Stages[i], true
 }
 
+// listInputs is the remedy where a model takes tensors and something else was given.
+const listInputs = "send a request of the Open Inference Protocol in JSON, or tensors in .npz: tandem models show NAME:VERSION and tandem inspect PATH list the inputs"
+
 func noPictures() error {
-	return fault.New("tandem.predict", fault.Unsupported, "the model takes tensors, not pictures").
-		Try("send a request of the Open Inference Protocol in JSON: tandem models show NAME:VERSION lists the inputs")
+	return fault.New("tandem.predict", fault.Unsupported, "the model takes tensors, not pictures").Try(listInputs)
 }
 
 // imageOf reads the parameters of an artifact's image stage.

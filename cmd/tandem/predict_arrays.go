@@ -36,7 +36,11 @@ func (c *predictCmd) runArrays(ctx context.Context, a *app, arrays []npz.Array) 
 		if err != nil {
 			return nil, err
 		}
-		m, err := tandem.Open(c.Model, tandem.Options{Threads: threads, PackedDir: packedDir(a.getenv)})
+		form, err := c.form()
+		if err != nil {
+			return nil, err
+		}
+		m, err := tandem.Open(c.Model, tandem.Options{Threads: threads, Precision: form, PackedDir: packedDir(a.getenv)})
 		if err != nil {
 			return nil, err
 		}

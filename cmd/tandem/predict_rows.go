@@ -23,14 +23,18 @@ func isRequest(input []byte) bool {
 	var request struct {
 		Inputs json.RawMessage `json:"inputs"`
 	}
-	text := bytes.TrimLeft(input, " \t\r\n")
-	if !bytes.HasPrefix(text, []byte("{")) {
+	if !isJSON(input) {
 		return false
 	}
-	if err := json.NewDecoder(bytes.NewReader(text)).Decode(&request); err != nil {
+	if err := json.NewDecoder(bytes.NewReader(input)).Decode(&request); err != nil {
 		return true // the server says what is wrong with it
 	}
 	return request.Inputs != nil
+}
+
+// isJSON tells whether an input begins as a JSON object does: no picture does.
+func isJSON(input []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(input, " \t\r\n"), []byte("{"))
 }
 
 // takesRows reports whether a model takes typed columns.

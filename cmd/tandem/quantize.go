@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 
 	"tandem/fault"
@@ -41,21 +42,25 @@ func (c *quantizeCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, src.Close()) }()
-	if same(c.Path, c.Output) {
+	if slices.ContainsFunc(src.Paths, func(path string) bool { return same(path, c.Output) }) {
 		return fault.New(op, fault.Invalid, "%s would replace its own source", c.Output).Try("give another --output")
 	}
 	if err := gguf.Quantize(ctx, src, c.Output, mix, nil); err != nil {
 		return err
 	}
-	from, err := os.Stat(c.Path)
-	if err != nil {
-		return fault.From(err, op)
+	from := int64(0)
+	for _, path := range src.Paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return fault.From(err, op)
+		}
+		from += info.Size()
 	}
 	to, err := os.Stat(c.Output)
 	if err != nil {
 		return fault.From(err, op)
 	}
-	q := quantized{c.Output, mix.Name, len(src.Tensors), from.Size(), to.Size()}
+	q := quantized{c.Output, mix.Name, len(src.Tensors), from, to.Size()}
 	if a.json {
 		return a.emit(q)
 	}

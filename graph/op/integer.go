@@ -12,6 +12,8 @@ import (
 // integerOps are products of bytes joined with what follows them.
 func integerOps() []graph.Op {
 	return []graph.Op{
+		// x [..., K] -> bytes [..., K], step [..., 1]: each row in steps of its own
+		{ID: private("QuantizeRows"), Infer: inferQuantizeRows, Kernel: kernelQuantizeRows},
 		// (a, b, aScale, bScale, aZero, bZero, bias, add) ->
 		// act(float((a-aZero)·(b-bZero))·(aScale·bScale) + bias) + add, rounded after each
 		// step; b [k,n]; aScale one number or one for each row; attribute activation
@@ -63,6 +65,8 @@ type byteProduct struct {
 	columns      int // for what belongs to columns
 	room         int // and for a product
 	workers      []byteProduct
+	result       func(g *kernel.ByteGemm, i int) // sets where the i-th result goes
+	body         func(lo, hi, worker int)        // of a loop over several products
 }
 
 // byteProductOf is the product of inputs a and b, if it is such. A negative number of a
@@ -100,6 +104,7 @@ func (p *byteProduct) reserve() {
 	if len(p.as) > 1 {
 		p.workers = make([]byteProduct, p.call.Pool.Threads())
 		rooms = len(p.workers)
+		p.body = p.some
 	}
 	p.call.Reserve(2*p.columns + rooms*(p.packing+p.room))
 }
@@ -147,31 +152,32 @@ func (p *byteProduct) multiply(i int, room, scratch []byte) {
 		p.Packed = p.w.Bytes()
 	} else {
 		p.Packed = room
-		kernel.PackBytes(p.call.Pool, room, p.w.Bytes()[p.bs[i]:], p.w.DType() == tensor.Int8, p.K, p.N, false)
+		p.PackB(p.call.Pool, room, p.w.Bytes()[p.bs[i]:], p.w.DType() == tensor.Int8)
 	}
 	p.Run(p.call.Pool, scratch)
 }
 
-// each computes all products; result sets that of one. Of several, each is the work of
-// one thread.
-func (p *byteProduct) each(result func(g *kernel.ByteGemm, i int)) {
-	scratch := p.call.Scratch()[2*p.columns:]
+// each computes all products. Of several, each is the work of one thread.
+func (p *byteProduct) each() {
 	if len(p.as) == 1 {
-		result(&p.ByteGemm, 0)
+		scratch := p.call.Scratch()[2*p.columns:]
+		p.result(&p.ByteGemm, 0)
 		p.multiply(0, scratch[:p.packing], scratch[p.packing:])
 		return
 	}
 	for i := range p.workers {
 		p.workers[i] = *p
 	}
+	p.call.Pool.For(len(p.as), max(1, (1<<17)/max(1, p.M*p.N*p.K)), p.body)
+}
+
+func (p *byteProduct) some(lo, hi, worker int) {
 	size := p.packing + p.room
-	p.call.Pool.For(len(p.as), max(1, (1<<17)/max(1, p.M*p.N*p.K)), func(lo, hi, worker int) {
-		w, scratch := &p.workers[worker], scratch[worker*size:][:size]
-		for i := lo; i < hi; i++ {
-			result(&w.ByteGemm, i)
-			w.multiply(i, scratch[:p.packing], scratch[p.packing:])
-		}
-	})
+	w, scratch := &p.workers[worker], p.call.Scratch()[2*p.columns+worker*size:][:size]
+	for i := lo; i < hi; i++ {
+		p.result(&w.ByteGemm, i)
+		w.multiply(i, scratch[:p.packing], scratch[p.packing:])
+	}
 }
 
 // columnScales writes the scales of the columns, times a factor.
@@ -197,15 +203,43 @@ func kernelIntegerLinear(c *graph.Call) (func() error, error) {
 	}
 	p.Act = act.act
 	p.reserve()
+	p.result = func(g *kernel.ByteGemm, _ int) {
+		g.ScaleA, g.Bias, g.Add, g.Y = c.F32(integerScaleA), c.F32(integerBias), c.F32(integerAdd), y.F32()
+	}
 	return func() error {
 		if y.Len() == 0 {
 			return nil
 		}
 		p.ScaleB = p.begin()
 		columnScales(p.ScaleB, c.In[integerScaleB], 1)
-		p.each(func(g *kernel.ByteGemm, _ int) {
-			g.ScaleA, g.Bias, g.Add, g.Y = c.F32(integerScaleA), c.F32(integerBias), c.F32(integerAdd), y.F32()
-		})
+		p.each()
+		return nil
+	}, nil
+}
+
+func inferQuantizeRows(c *graph.Infer) error {
+	if err := c.Require(1, 1); err != nil {
+		return err
+	}
+	if err := c.Floats(0); err != nil {
+		return err
+	}
+	x := c.In(0).Shape
+	if len(x) == 0 {
+		return fmt.Errorf("input 0 (%s) is a scalar", c.Node.Inputs[0].Name)
+	}
+	c.Out(0, tensor.Uint8, x)
+	c.Out(1, tensor.Float32, append(slices.Clone(x[:len(x)-1]), graph.Const(1)))
+	return nil
+}
+
+func kernelQuantizeRows(c *graph.Call) (func() error, error) {
+	x := c.In[0]
+	k := x.Dim(x.Rank() - 1)
+	v := &kernel.QuantizeRows{M: c.Out[1].Len(), K: k}
+	return func() error {
+		v.X, v.Y, v.Step = x.F32(), c.Out[0].Bytes(), c.Out[1].F32()
+		v.Run(c.Pool)
 		return nil
 	}, nil
 }
@@ -214,13 +248,15 @@ func kernelIntegerLinear(c *graph.Call) (func() error, error) {
 func (p *byteProduct) byteSums() func() error {
 	p.Sums = []int32{}
 	p.reserve()
+	p.result = func(g *kernel.ByteGemm, i int) {
+		g.Sums = tensor.Data[int32](p.call.Out[0])[i*g.M*g.N:][:g.M*g.N]
+	}
 	return func() error {
-		y := tensor.Data[int32](p.call.Out[0])
-		if len(y) == 0 {
+		if p.call.Out[0].Len() == 0 {
 			return nil
 		}
 		p.begin()
-		p.each(func(g *kernel.ByteGemm, i int) { g.Sums = y[i*g.M*g.N:][:g.M*g.N] })
+		p.each()
 		return nil
 	}
 }
@@ -231,9 +267,9 @@ func (p *byteProduct) byteSteps(aScale, bScale, yScale, yZero int) func() error 
 	c := p.call
 	p.Bytes, p.ToSigned = []byte{}, c.Out[0].DType() == tensor.Int8
 	p.reserve()
+	p.result = func(g *kernel.ByteGemm, i int) { g.Bytes = c.Out[0].Bytes()[i*g.M*g.N:][:g.M*g.N] }
 	return func() error {
-		y := c.Out[0].Bytes()
-		if len(y) == 0 {
+		if c.Out[0].Len() == 0 {
 			return nil
 		}
 		p.ScaleB, p.To = p.begin(), int32(smallByte(c.In[yZero], 0))
@@ -242,7 +278,7 @@ func (p *byteProduct) byteSteps(aScale, bScale, yScale, yZero int) func() error 
 		for j := range p.ScaleB {
 			p.ScaleB[j] /= s
 		}
-		p.each(func(g *kernel.ByteGemm, i int) { g.Bytes = y[i*g.M*g.N:][:g.M*g.N] })
+		p.each()
 		return nil
 	}
 }

@@ -17,7 +17,7 @@ func Inference(p *kernel.Pool) []graph.Pass { return Serving(p, nil) }
 // Serving is Inference with packed weights that may have been kept from an earlier
 // start.
 func Serving(p *kernel.Pool, packing Packing) []graph.Pass {
-	passes := []graph.Pass{Integers(), Fold(p), Views(), FuseIntegers(), FoldBatchNorm(), ChannelsLast(p, packing), FuseConvLast()}
+	passes := []graph.Pass{Integers(), Fold(p), Views(), FuseIntegers(), FewBits(p, packing), FoldBatchNorm(), ChannelsLast(p, packing), FuseConvLast()}
 	return append(append(passes, Evaluation()...), Pack(p, packing))
 }
 
@@ -29,5 +29,5 @@ func Evaluation() []graph.Pass {
 
 // Training are the passes for a program that updates its weights.
 func Training() []graph.Pass {
-	return []graph.Pass{FuseActivation(), Dead(), UpdateEarly()}
+	return []graph.Pass{FuseActivation(), JoinAttention(), Dead(), UpdateEarly()}
 }

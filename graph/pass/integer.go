@@ -31,7 +31,7 @@ func FuseIntegers() graph.Pass {
 			}
 		}
 		g.Nodes = slices.DeleteFunc(g.Nodes, func(n *graph.Node) bool { return gone[n] })
-		return nil
+		return fuseRows(g, ops)
 	}}
 }
 

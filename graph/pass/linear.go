@@ -22,7 +22,7 @@ func FuseLinear() graph.Pass {
 				continue
 			}
 			for i, v := range n.Inputs {
-				if v == nil || v.Def == nil || (v.Def.Op != linear && v.Def.Op != integerLinear) || len(uses[v]) != 1 || g.Kept(v) {
+				if v == nil || v.Def == nil || !extends(v.Def) || len(uses[v]) != 1 || g.Kept(v) {
 					continue
 				}
 				before := v.Def
@@ -74,14 +74,22 @@ func isBias(v, y *graph.Value) bool {
 	return v.Type.Shape[len(v.Type.Shape)-1].Equal(last) && v.Type.Shape.Len().Equal(last)
 }
 
+// extends reports whether n is a product with one matrix that follows may join to more.
+func extends(n *graph.Node) bool {
+	return n.Op == linear || n.Op == integerLinear || n.Op == projection && len(n.Inputs) == 5 && n.Inputs[1] == nil
+}
+
 // follows rewrites n, which reads the product of the node before as its input i,
 // into that product joined with what n computes, if that can be.
 func follows(before, n *graph.Node, i int) bool {
 	bias, add := 2, 3
-	if before.Op == integerLinear {
+	switch before.Op {
+	case integerLinear:
 		bias, add = 6, 7
+	case projection:
+		bias, add = 4, 2
 	}
-	inputs := append(slices.Clone(before.Inputs), make([]*graph.Value, add+1)...)[:add+1]
+	inputs := append(slices.Clone(before.Inputs), make([]*graph.Value, max(bias, add)+1)...)[:max(bias, add)+1]
 	attrs := maps.Clone(before.Attrs)
 	if attrs == nil {
 		attrs = graph.Attrs{}
@@ -94,7 +102,7 @@ func follows(before, n *graph.Node, i int) bool {
 		switch {
 		case other == y || !isFloat32(other):
 			return false
-		case plain && inputs[bias] == nil && isBias(other, y):
+		case plain && inputs[bias] == nil && isBias(other, y) && (before.Op != projection || other.Const != nil):
 			inputs[bias] = other
 		case inputs[add] == nil && other.Const == nil && sameShape(other, y) && sameShape(n.Outputs[0], y):
 			inputs[add] = other
@@ -117,7 +125,10 @@ func follows(before, n *graph.Node, i int) bool {
 	default:
 		return false
 	}
-	for len(inputs) > 2 && inputs[len(inputs)-1] == nil {
+	if before.Op == projection && attrs["activation"] != nil {
+		return false
+	}
+	for before.Op != projection && len(inputs) > 2 && inputs[len(inputs)-1] == nil {
 		inputs = inputs[:len(inputs)-1]
 	}
 	n.Op, n.Inputs, n.Attrs = before.Op, inputs, attrs

@@ -270,7 +270,7 @@ func TestWholeWay(t *testing.T) {
 	w.do(t, w.owner, "POST", "/v2/models/m/infer", four).want(t, 200, `"model_version":"1"`)
 	w.do(t, w.owner, "POST", "/api/v1/deployments/m/rollback", nil).want(t, 409, `"kind":"conflict"`)
 	w.do(t, w.owner, "GET", "/api/v1/deployments", nil).want(t, 200, `"version":1,`)
-	w.do(t, w.owner, "DELETE", "/api/v1/models/m", nil).want(t, 409, "undeploy the model")
+	w.do(t, w.owner, "DELETE", "/api/v1/models/m", nil).want(t, 409, "end the deployment")
 	w.do(t, w.owner, "GET", "/api/v1/models/m/versions/1/manifest", nil).want(t, 200, `"format"`)
 	w.do(t, w.owner, "GET", "/api/v1/models/m/versions/x", nil).want(t, 404, "is not a version")
 	w.do(t, w.owner, "GET", "/api/v1/blobs/"+string(blob.Sum([]byte("one"))), nil).want(t, 200, "one")

@@ -172,7 +172,7 @@ func (r *Registry) DeleteVersion(ctx context.Context, t tenant.ID, name string, 
 		}
 		if active.Version == number {
 			return fault.New(op, fault.Conflict, "version %d of model %q is deployed", number, name).
-				Try("deploy another version, or undeploy the model, then delete it")
+				Try("deploy another version, or end the deployment with tandem deployments delete, then delete it")
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM versions WHERE tenant_id = ? AND model = ? AND number = ?`, t, name, number)
 		return err
@@ -193,7 +193,7 @@ func (r *Registry) DeleteModel(ctx context.Context, t tenant.ID, name string) er
 		}
 		if active.Version != 0 {
 			return fault.New(op, fault.Conflict, "version %d of model %q is deployed", active.Version, name).
-				Try("undeploy the model, then delete it")
+				Try("end the deployment with tandem deployments delete, then delete it")
 		}
 		_, err = tx.ExecContext(ctx, `DELETE FROM models WHERE tenant_id = ? AND name = ?`, t, name)
 		return err

@@ -14,6 +14,8 @@ func writeBytes(w *writer) {
 	for _, v := range widths(w) {
 		v.extremes()
 		v.quantizeBytes()
+		v.magnitude()
+		v.steps()
 		v.dequantizeBytes(false)
 		v.dequantizeBytes(true)
 		v.scaleSums(false)
@@ -97,15 +99,20 @@ func (w *vectorWriter) storeBytes(dst reg.Register) {
 	w.do(x86.VMINPS(w.v(13), w.v(0), w.v(0)))
 	w.do(x86.VCVTPS2DQ(w.v(0), w.v(0)))
 	w.do(x86.VPADDD(w.v(14), w.v(0), w.v(0)))
+	w.putBytes(dst, 0)
+}
+
+// putBytes writes the low bytes of vector 0.
+func (w *vectorWriter) putBytes(dst reg.Register, disp int) {
 	if w.lanes == 16 {
-		w.do(x86.VPMOVDB(w.v(0), mem(dst, 0)))
+		w.do(x86.VPMOVDB(w.v(0), mem(dst, disp)))
 		return
 	}
 	w.do(x86.VPAND(w.constant(0xff), w.v(0), w.v(0)))
 	w.do(x86.VPACKSSDW(w.v(0), w.v(0), w.v(0)))
 	w.do(x86.VPERMQ(operand.U8(0xd8), w.v(0), w.v(0)))
 	w.do(x86.VPACKUSWB(w.x(0), w.x(0), w.x(0)))
-	w.do(x86.VMOVQ(w.x(0), mem(dst, 0)))
+	w.do(x86.VMOVQ(w.x(0), mem(dst, disp)))
 }
 
 func (w *vectorWriter) quantizeBytes() {
@@ -121,6 +128,74 @@ func (w *vectorWriter) quantizeBytes() {
 		w.do(x86.VDIVPS(w.v(sScale), w.v(0), w.v(0)))
 		w.storeBytes(regY)
 	})
+}
+
+// magnitude takes the greatest of the bits without the sign, as whole numbers: NaN is
+// greater than any number.
+func (w *vectorWriter) magnitude() {
+	w.function("magnitude"+w.suffix, "func(lanes *uint32, x *float32, n int)",
+		"magnitude"+w.suffix+" raises a vector of lanes to the bits of |x|; those of NaN are the greatest.")
+	w.load("lanes", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
+	w.do(x86.VMOVUPS(mem(regY, 0), w.v(0)))
+	for i := 1; i < 4; i++ {
+		w.do(x86.VMOVUPS(w.v(0), w.v(i)))
+	}
+	w.do(x86.VMOVUPS(w.constant(0x7fffffff), w.v(sScale)))
+	i := 0
+	w.loop(regN, []reg.GPPhysical{regX1}, 4, func(disp int) {
+		w.do(x86.VANDPS(mem(regX1, disp), w.v(sScale), w.v(4+i%4)))
+		w.do(x86.VPMAXUD(w.v(4+i%4), w.v(i%4), w.v(i%4)))
+		i++
+	})
+	w.do(x86.VPMAXUD(w.v(1), w.v(0), w.v(0)))
+	w.do(x86.VPMAXUD(w.v(3), w.v(2), w.v(2)))
+	w.do(x86.VPMAXUD(w.v(2), w.v(0), w.v(0)))
+	w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
+	w.done()
+}
+
+// steps is for numbers that factor makes no greater than 127.
+func (w *vectorWriter) steps() {
+	w.function("steps"+w.suffix, "func(dst *byte, x *float32, n int, factor float32)", "steps"+w.suffix+" writes round(x·factor) + 128 as bytes.")
+	w.load("dst", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
+	w.do(x86.VBROADCASTSS(w.param("factor"), w.v(sScale)))
+	w.do(x86.VMOVUPS(w.constant(128), w.v(14)))
+	w.loopBytes(regN, func(at int) {
+		w.do(x86.VMULPS(mem(regX1, 4*at), w.v(sScale), w.v(0)))
+		w.do(x86.VCVTPS2DQ(w.v(0), w.v(0)))
+		w.do(x86.VPADDD(w.v(14), w.v(0), w.v(0)))
+		w.putBytes(regY, at)
+	})
+}
+
+// loopBytes runs body for n elements, four vectors at a time, that are read at regX1 and
+// written as bytes at regY: at is the element's place.
+func (w *vectorWriter) loopBytes(n reg.GPPhysical, body func(at int)) {
+	w.do(x86.SUBQ(operand.U32(4*w.lanes), n))
+	w.do(x86.JL(to("rest")))
+	w.label("loop")
+	for i := range 4 {
+		body(i * w.lanes)
+	}
+	w.do(x86.ADDQ(operand.U32(4*w.bytes()), regX1))
+	w.do(x86.ADDQ(operand.U32(4*w.lanes), regY))
+	w.do(x86.SUBQ(operand.U32(4*w.lanes), n))
+	w.do(x86.JGE(to("loop")))
+	w.label("rest")
+	w.do(x86.ADDQ(operand.U32(4*w.lanes), n))
+	w.do(x86.JZ(to("end")))
+	w.label("single")
+	body(0)
+	w.do(x86.ADDQ(operand.U32(w.bytes()), regX1))
+	w.do(x86.ADDQ(operand.U32(w.lanes), regY))
+	w.do(x86.SUBQ(operand.U32(w.lanes), n))
+	w.do(x86.JNZ(to("single")))
+	w.label("end")
+	w.done()
 }
 
 func (w *vectorWriter) dequantizeBytes(signed bool) {

@@ -43,7 +43,31 @@ func QuantizeBytes(dst []byte, x []float32, scale float32, zero int32, signed bo
 	}
 }
 
-// Requantize is the same for c·scale, a scale for each element.
+// LeastMagnitude is what RowSteps takes for the magnitude of a row that has none: steps
+// and their inverse are then numbers.
+const LeastMagnitude = 1e-30
+
+// RowSteps rounds a row to steps of its own, of which its largest magnitude is 127:
+// bytes are 128 and so many steps. It returns the step, which is NaN if the row has one.
+func RowSteps(dst []byte, x []float32) (step float32) {
+	m := uint32(0)
+	for _, v := range x {
+		m = max(m, math.Float32bits(v)&^(1<<31))
+	}
+	factor, step := StepsOf(m)
+	for i, v := range x {
+		dst[i] = byte(int32(math.RoundToEven(float64(float32(v*factor)))) + 128)
+	}
+	return step
+}
+
+// StepsOf are the inverse of the step, and the step, for the bits of a magnitude.
+func StepsOf(bits uint32) (factor, step float32) {
+	m := math.Float32frombits(max(bits, math.Float32bits(LeastMagnitude)))
+	return 127 / m, float32(m * float32(1.0/127))
+}
+
+// Requantize is QuantizeBytes for c·scale, a scale for each element.
 func Requantize(dst []byte, c []int32, scale []float32, zero int32, signed bool) {
 	for i, v := range c {
 		dst[i] = saturate(float32(v)*scale[i], zero, signed)

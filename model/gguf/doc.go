@@ -3,6 +3,7 @@
 //
 //	metadata.go  Metadata: an ordered map with typed access
 //	file.go      Open: a mapped file, checked whole
+//	parts.go     a model in several files
 //	parse.go     the reader of foreign bytes, with its limits
 //	write.go     Writer
 //	quantize.go  Quantize: a file again with other encodings

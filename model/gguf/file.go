@@ -1,6 +1,8 @@
 package gguf
 
 import (
+	"errors"
+
 	"tandem/fault"
 	"tandem/tensor/block"
 	"tandem/tensor/mapped"
@@ -9,12 +11,12 @@ import (
 // File is an open file. Its tensors share the mapped bytes: they are read only, and
 // gone after Close.
 type File struct {
-	Path     string
+	Paths    []string // one, or those of all parts
 	Version  int
 	Metadata *Metadata
 	Tensors  []Tensor // in the order of the file
 	byName   map[string]int
-	file     *mapped.File
+	files    []*mapped.File
 }
 
 // Tensor is a name for encoded numbers.
@@ -49,9 +51,26 @@ func (t *Tensor) Float32s() ([]float32, error) {
 
 // Open maps the file at path and checks all of it but the tensors' numbers: sizes
 // as types and shapes say, aligned offsets inside the file without overlap, no name
-// or key twice. Errors are of kind Invalid or Unsupported, or that of the file
+// or key twice. Of a model in parts any may be given: the others are found beside it
+// by their names. Errors are of kind Invalid or Unsupported, or that of the file
 // system.
 func Open(path string) (*File, error) {
+	f, err := openPart(path)
+	if err != nil {
+		return nil, err
+	}
+	paths, err := f.parts()
+	if err == nil && len(paths) == 1 {
+		return f, nil
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	return OpenParts(paths...)
+}
+
+// openPart opens a file by itself.
+func openPart(path string) (*File, error) {
 	const op = "gguf.open"
 	m, err := mapped.Open(path)
 	if err != nil {
@@ -66,12 +85,19 @@ func Open(path string) (*File, error) {
 		}
 		return nil, fault.Wrap(err, op, kind, "%s", path).Try("the file is damaged, incomplete or not GGUF: fetch or convert it again")
 	}
-	f.Path, f.file = path, m
+	f.Paths, f.files = []string{path}, []*mapped.File{m}
 	return f, nil
 }
 
 // Close unmaps the file.
-func (f *File) Close() error { return f.file.Close() }
+func (f *File) Close() error {
+	var errs []error
+	for _, m := range f.files {
+		errs = append(errs, m.Close())
+	}
+	f.files = nil
+	return errors.Join(errs...)
+}
 
 // Tensor finds a tensor by name.
 func (f *File) Tensor(name string) (*Tensor, bool) {

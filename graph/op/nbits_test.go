@@ -1,0 +1,67 @@
+package op_test
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"tandem/graph"
+	"tandem/graph/op"
+	"tandem/graph/pass"
+	"tandem/kernel"
+	"tandem/tensor"
+)
+
+// TestFewBitsAreNear: products with packed blocks are as near to those in floats as
+// activations of eight bits let them be, for all widths, blocks and zero points that are
+// packed, on every tier.
+func TestFewBitsAreNear(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 1))
+	const k, n = 192, 37
+	for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
+		p := kernel.NewPool(2, isa)
+		t.Cleanup(p.Close)
+		for _, bits := range []int{4, 8} {
+			for _, block := range []int{32, 64} {
+				for _, zeros := range []bool{false, true} {
+					b := graph.NewBuilder("g", op.Default())
+					x := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Const(k))
+					scales := randomFloats(r, 1, n, k/block)
+					in := []*graph.Value{x, b.Const("w", randomOf(r, tensor.Uint8, n, k/block, block*bits/8)), b.Const("s", scales), nil, nil, b.Const("bias", randomFloats(r, 1, n))}
+					if zeros {
+						in[3] = b.Const("z", randomOf(r, tensor.Uint8, n*((k/block*bits+7)/8)))
+					}
+					attrs := graph.Attrs{"K": int64(k), "N": int64(n), "bits": int64(bits), "block_size": int64(block), "accuracy_level": int64(4)}
+					b.Output(b.Node(graph.OpID{Domain: "com.microsoft", Name: "MatMulNBits"}, 1, attrs, in...)[0])
+					if b.Err() != nil {
+						t.Fatal(b.Err())
+					}
+					name := fmt.Sprint(isa, bits, block, zeros)
+					for _, rows := range []int{1, 9} {
+						x := randomFloats(r, 3, rows, k)
+						want := run(t, session(t, b.G, p, 0), x)
+						var packed *graph.Node
+						program, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: p, Passes: pass.Inference(p)})
+						if err != nil {
+							t.Fatal(err)
+						}
+						packed = program.Graph().Nodes[0]
+						if is := packed.Op.Name == "Projection"; is == (bits == 8 && zeros) {
+							t.Errorf("%s: it runs as %v", name, packed.Op)
+						}
+						got := run(t, session(t, b.G, p, 0, pass.Inference(p)...), x)
+						var d, all float64
+						for i, v := range want {
+							d += math.Pow(float64(v-got[i]), 2)
+							all += math.Pow(float64(v), 2)
+						}
+						if d = math.Sqrt(d / all); d > 0.008 {
+							t.Errorf("%s, %d rows: %.4f away", name, rows, d)
+						}
+					}
+				}
+			}
+		}
+	}
+}
