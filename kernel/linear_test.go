@@ -42,6 +42,13 @@ func TestPanelsHoldTheWeights(t *testing.T) {
 					t.Fatalf("%v: weight %d,%d is %v, want %v", f, i, j, got, want[i*k+j])
 				}
 			}
+			row := make([]float32, k)
+			UnpackRow(f, row, w.Data, i)
+			for j, got := range row {
+				if d := math.Abs(float64(got - want[i*k+j])); d > 1e-6 {
+					t.Fatalf("%v: row %d has %v at %d, want %v", f, i, got, j, want[i*k+j])
+				}
+			}
 		}
 	}
 }
