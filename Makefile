@@ -18,7 +18,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-text bench-parity models clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-text bench-parity models clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,13 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 	$(PYTHON) bench/mnist.py parity
 	$(PYTHON) bench/mnist.py accuracy
 	$(PYTHON) bench/mnist.py speed
+
+bench-cifar: build $(VENV)/quality ## ResNet-18 on a part of CIFAR-10 beside PyTorch (CIFAR="--width 16 --epochs 3": another size)
+	$(PYTHON) bench/cifar.py $(CIFAR)
+
+$(VENV)/quality: bench/requirements-quality.txt bench/requirements.txt | $(VENV)/bin/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 models: $(VENV)/export $(TENSORFLOW)/export $(PADDLE)/export ## ONNX files of real exporters in bench/.models (MODELS="resnet50 minilm": only these)
 	$(PYTHON) bench/export.py $(MODELS)

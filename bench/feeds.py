@@ -44,8 +44,9 @@ def fill(rng, spec, shape):
     kind, dtype = spec["fill"], spec["dtype"]
     if kind == "image":  # about what normalised photographs are: smooth, with noise on top
         return images(rng, shape).astype(dtype)
-    if kind == "image-last":  # channels last
-        return np.moveaxis(images(rng, [shape[0], shape[3], shape[1], shape[2]]), 1, 3).astype(dtype)
+    if kind == "image-last":  # channels last; "pixels": as they are before they are normalised
+        x = np.moveaxis(images(rng, [shape[0], shape[3], shape[1], shape[2]]), 1, 3)
+        return (np.clip(np.rint(255 * (0.45 + 0.226 * x)), 0, 255) if spec.get("pixels") else x).astype(dtype)
     if kind == "audio":
         return waves(rng, shape).astype(dtype)
     if kind == "normal":

@@ -2,7 +2,7 @@
 """The demo's network in Tandem beside its PyTorch twin and onnxruntime.
 
     mnist.py speed    [--rounds 5] [--threads 1 2]   training images/s, interleaved, ratio
-    mnist.py accuracy [--seeds 1 2 3]                test accuracy after 3 epochs of both
+    mnist.py accuracy [--seeds 1 2 3] [--epochs 3]   test accuracy of both after so many epochs
     mnist.py parity                                  exported ONNX in onnxruntime against Tandem over HTTP, 10,000 images
 
 Run by `make bench-mnist`, which builds bin/tandem and bench/.venv first. QUICK=1 does
@@ -69,9 +69,9 @@ def accuracy(a, folder):
     rows = []
     for seed in a.seeds:
         with tempfile.TemporaryDirectory() as tmp:
-            ours = tandem_train(Path(tmp) / "run", 2, seed, 3)
-        theirs = twin(folder, "--seed", seed, "--threads", 2)
-        rows.append({"name": f"mnist accuracy, seed {seed}", "tandem": ours["test_accuracy"], "peer": theirs["test_accuracy"],
+            ours = tandem_train(Path(tmp) / "run", 2, seed, a.epochs)
+        theirs = twin(folder, "--seed", seed, "--threads", 2, "--epochs", a.epochs)
+        rows.append({"name": f"mnist accuracy after {a.epochs} epochs, seed {seed}", "tandem": ours["test_accuracy"], "peer": theirs["test_accuracy"],
                      "ratio": round(ours["test_accuracy"] / theirs["test_accuracy"], 5), "unit": "of 1", "threads": 2})
         print(f"  seed {seed}: tandem {ours['test_accuracy']:.4f}, torch {theirs['test_accuracy']:.4f}", flush=True)
     return rows
@@ -133,6 +133,7 @@ def main():
     p.add_argument("--rounds", type=int, default=2 if QUICK else 5)
     p.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     p.add_argument("--seeds", type=int, nargs="+", default=[1] if QUICK else [1, 2, 3])
+    p.add_argument("--epochs", type=int, default=3)
     a = p.parse_args()
     rows = {"speed": speed, "accuracy": accuracy, "parity": parity}[a.what](a, mnist_folder())
     for r in rows:

@@ -73,7 +73,8 @@ func DefaultMissing() []string {
 //	IDX                  "image" and "label": see OpenIDX
 //	images               a folder or zip with a folder of pictures for each class, or
 //	                     such folders in "train" and "test" or "val": "image", the
-//	                     picture's file; "label"; and "file", its name
+//	                     picture's file; "label"; and "file", its name. The classes take
+//	                     turns
 //	tokens               a file of numbers of 2 bytes, .u16, .bin or .tokens, or of
 //	                     4, .u32; or text, whose bytes are the tokens: "tokens",
 //	                     int64 [n,Window+1]

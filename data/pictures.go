@@ -106,6 +106,7 @@ func listPictures(where string) (*pictures, error) {
 	if err := p.find(); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	interleave(p.list)
 	return p, nil
 }
 
@@ -113,7 +114,7 @@ func (p *pictures) find() error {
 	return fs.WalkDir(p.fsys, ".", func(name string, e fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
-			return fault.Wrap(err, openOp, fault.KindOf(err), "%s cannot be read", p.where).Try("check that it is whole and may be read")
+			return p.unreadable(err)
 		case name == ".":
 			return nil
 		case strings.HasPrefix(e.Name(), ".") || e.Name() == "__MACOSX":
@@ -133,6 +134,27 @@ func (p *pictures) find() error {
 		p.list = append(p.list, picture{name: name})
 		return nil
 	})
+}
+
+// unreadable says that a folder, or what a zip says of its files, cannot be listed.
+func (p *pictures) unreadable(err error) error {
+	kind := fault.KindOf(err)
+	if p.closer != nil && kind == fault.Internal {
+		kind = fault.Invalid // a damaged list of files, names with ".." and the like
+	}
+	return fault.Wrap(err, openOp, kind, "%s cannot be read", filepath.Base(p.where)).Try("check that it is whole and may be read")
+}
+
+// interleave orders the pictures so that the classes take turns: the first of each, in
+// the order of the names, then the second of each. So the first few are of all classes.
+func interleave(list []picture) {
+	turn, next := map[string]int{}, map[string]int{}
+	for _, x := range list {
+		class := classOfFile(x.name)
+		turn[x.name] = next[class]
+		next[class]++
+	}
+	slices.SortStableFunc(list, func(a, b picture) int { return cmp.Compare(turn[a.name], turn[b.name]) })
 }
 
 // parted holds out what lies in a folder "test" or "val" beside one "train", or else

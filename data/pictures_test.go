@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -90,13 +91,13 @@ func TestPictures(t *testing.T) {
 		if !slices.Equal(label.Values, []string{"cat", "dog"}) || label.Classes != 2 {
 			t.Errorf("classes %q", label.Values)
 		}
-		if got := whole(t, d, FileColumn).Strings(); !slices.Equal(got, []string{"cat/a.png", "cat/b.png", "dog/1.jpg"}) {
+		if got := whole(t, d, FileColumn).Strings(); !slices.Equal(got, []string{"cat/a.png", "dog/1.jpg", "cat/b.png"}) {
 			t.Errorf("files %q", got)
 		}
-		if got := whole(t, d, LabelColumn).I64(); !slices.Equal(got, []int64{0, 0, 1}) {
+		if got := whole(t, d, LabelColumn).I64(); !slices.Equal(got, []int64{0, 1, 0}) {
 			t.Errorf("labels %v", got)
 		}
-		if got := whole(t, d, ImageColumn).Strings(); got[0] != string(cat) || got[2] != string(dog) {
+		if got := whole(t, d, ImageColumn).Strings(); got[0] != string(cat) || got[1] != string(dog) {
 			t.Error("another picture's bytes")
 		}
 		digests = append(digests, digestOf(t, d))
@@ -197,4 +198,40 @@ func TestTokens(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// FuzzZip: a zip of pictures is opened and read, or refused with a remedy; what it says
+// to hold is not allocated before it is there.
+func FuzzZip(f *testing.F) {
+	for _, files := range []map[string][]byte{
+		{"a/1.png": picturePNG(f, 2, 2, 1), "b/1.jpg": pictureJPEG(f)},
+		{"train/a/1.png": picturePNG(f, 1, 3, 1), "val/a/2.png": picturePNG(f, 3, 1, 1)},
+		{"1.png": nil, "a/../b/x.png": nil},
+	} {
+		_, zipped := tree(f, files)
+		content, err := os.ReadFile(zipped)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(content)
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		train, test, err := Open(t.Context(), write(t, "x.zip", string(content)), Options{Format: FormatImages})
+		if err == nil {
+			for _, d := range []*Dataset{train, test} {
+				if d != nil {
+					_, err = d.Digest()
+				}
+			}
+			_ = train.Close()
+		}
+		if err != nil && (fault.KindOf(err) == fault.Internal || fault.RemedyOf(err) == "") {
+			t.Errorf("%v (%v), remedy %q", err, fault.KindOf(err), fault.RemedyOf(err))
+		}
+		if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 256<<20 {
+			t.Errorf("%d bytes took %d MiB", len(content), (after.TotalAlloc-before.TotalAlloc)>>20)
+		}
+	})
 }

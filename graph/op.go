@@ -165,6 +165,16 @@ func (c *Call) Make(i int, d tensor.DType, shape ...int) (*tensor.Tensor, error)
 	if i >= len(c.Out) || c.Out[i] == nil {
 		return nil, nil
 	}
+	x, err := c.New(d, shape...)
+	if err != nil {
+		return nil, err
+	}
+	c.Out[i].Become(x)
+	return c.Out[i], nil
+}
+
+// New allocates a tensor that a kernel keeps beside its outputs, by Allocates.
+func (c *Call) New(d tensor.DType, shape ...int) (*tensor.Tensor, error) {
 	size, err := sizeOf(d, shape)
 	if err == nil {
 		err = c.Allocates(size)
@@ -172,8 +182,7 @@ func (c *Call) Make(i int, d tensor.DType, shape ...int) (*tensor.Tensor, error)
 	if err != nil {
 		return nil, err
 	}
-	c.Out[i].Become(tensor.New(d, shape...))
-	return c.Out[i], nil
+	return tensor.New(d, shape...), nil
 }
 
 // Allocates counts memory that a kernel is about to allocate itself towards the limit of

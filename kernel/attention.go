@@ -29,7 +29,7 @@ type Attention struct {
 	// hides a key. It must be safe for concurrent use.
 	Bias func(b, head, row int, bias []float32)
 	// Causal says that Bias hides key j from row i if j > i: what lies beyond the
-	// last row of a block is left out. It changes no bits.
+	// last row of a block is left out. It changes no bits. Without Bias it hides them.
 	Causal bool
 	// ZeroHidden: a row of which every key is hidden gives 0, not NaN.
 	ZeroHidden bool
@@ -176,13 +176,12 @@ func (a *Attention) rows(b, head, first, rows int, room []float32) {
 	scores, bias := room[:rows*pl.width], room[pl.block*pl.width:][:width]
 	panels := a.panels[(b*a.KVHeads+kv)*(pl.panel+pl.panelV):]
 	a.multiplyKeys(b, head, kv, first, rows, width, scores, panels)
-	clear(bias[:keys])
-	for j := keys; j < width; j++ {
-		bias[j] = float32(math.Inf(-1))
-	}
+	beginBias(bias, first, keys, a.Causal && a.Bias == nil)
 	for r := range rows {
 		if a.Bias != nil {
 			a.Bias(b, head, first+r, bias[:keys])
+		} else if first+r < keys {
+			bias[first+r] = 0
 		}
 		s := scores[r*pl.width:][:width]
 		top := scoreRow(a.isa, s, bias, a.Scale)

@@ -41,6 +41,7 @@ type ByteGemm struct {
 	ZeroB   []int32 // for each column, 128 less where B is unsigned; nil: all are 0
 	Rescale
 
+	packing bytePacking
 	byteRun
 }
 

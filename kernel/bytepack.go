@@ -38,31 +38,43 @@ func PackedByteLen(k, n int, p *Pool) int { return byteFormOf(p).sumsAt(k, n) + 
 // zeros, then the sums of the columns. Unsigned bytes are packed less 128, so that
 // their zero points are less by as much too.
 func PackBytes(p *Pool, dst, b []byte, signed bool, k, n int, trans bool) {
-	checkLen("PackBytes", "dst", len(dst), PackedByteLen(k, n, p))
-	checkLen("PackBytes", "b", len(b), k*n)
-	f := byteFormOf(p)
-	pack := bytePacking{byteForm: f, b: b, k: k, n: n, rs: n, cs: 1}
-	if trans {
-		pack.rs, pack.cs = 1, k
-	}
-	if !signed {
-		pack.flip = 128
-	}
-	sums := int32sAt(dst[f.sumsAt(k, n):])
-	size := f.panelBytes(k)
-	p.For(ceilDiv(n, f.cols), ceilDiv(1<<15, max(1, k*f.cols)), func(lo, hi, _ int) {
-		for q := lo; q < hi; q++ {
-			pack.panel(dst[q*size:][:size], q*f.cols, sums)
-		}
-	})
+	new(bytePacking).run(p, dst, b, signed, k, n, trans)
+}
+
+// PackB is PackBytes for a right-hand matrix [K,N] that is not packed once for all: it
+// allocates nothing after the first time.
+func (g *ByteGemm) PackB(p *Pool, dst, b []byte, signed bool) {
+	g.packing.run(p, dst, b, signed, g.K, g.N, false)
 }
 
 // bytePacking is the work of one PackBytes: element (k,j) of b is at k*rs + j*cs.
 type bytePacking struct {
 	byteForm
-	b            []byte
+	b, dst       []byte
+	sums         []int32
 	k, n, rs, cs int
 	flip         byte
+}
+
+func (t *bytePacking) run(p *Pool, dst, b []byte, signed bool, k, n int, trans bool) {
+	checkLen("PackBytes", "dst", len(dst), PackedByteLen(k, n, p))
+	checkLen("PackBytes", "b", len(b), k*n)
+	f := byteFormOf(p)
+	*t = bytePacking{byteForm: f, b: b, dst: dst, sums: int32sAt(dst[f.sumsAt(k, n):]), k: k, n: n, rs: n, cs: 1}
+	if trans {
+		t.rs, t.cs = 1, k
+	}
+	if !signed {
+		t.flip = 128
+	}
+	p.run(ceilDiv(n, f.cols), ceilDiv(1<<15, max(1, k*f.cols)), t)
+}
+
+func (t *bytePacking) chunk(lo, hi, _ int) {
+	size := t.panelBytes(t.k)
+	for q := lo; q < hi; q++ {
+		t.panel(t.dst[q*size:][:size], q*t.cols, t.sums)
+	}
 }
 
 func (t *bytePacking) panel(dst []byte, n0 int, sums []int32) {

@@ -80,8 +80,10 @@ type gemmRun struct {
 	isa           ISA
 	stop          <-chan struct{}
 	phase         gemmPhase
-	shared        []float32 // all of B in panels
+	shared        []float32 // all of B in panels, or a block of it
 	scratch       []float32 // perWorker floats for each worker
+	left          []float32 // a block of A, if byBlock
+	k0, k1        int       // the block of k under way, if byBlock
 }
 
 type gemmPhase uint8
@@ -89,6 +91,7 @@ type gemmPhase uint8
 const (
 	gemmPack gemmPhase = iota
 	gemmMultiply
+	gemmCopy
 )
 
 // Blocking. A block of B (kBlock × nBlock) and one of A stay in the L2 cache
@@ -97,6 +100,12 @@ const (
 	kBlock = 384 // steps of k in one call of the tile kernel
 	nBlock = 256 // columns
 	mBlock = 96  // rows of A packed at a time: whole tiles for 12, 6 and 4 rows
+
+	// leftStride is the row stride of a copied block of a transposed A: an odd number of
+	// lines, so that the rows of a strip use all sets of the L1 cache.
+	leftStride = mBlock + 16
+	// rowsInPlace are so few rows of a transposed A that a block is copied as it is used.
+	rowsInPlace = 48
 
 	// aliasBytes is the row stride at whose multiples the twelve rows of a
 	// strip compete for the same eight ways of the L1 cache.
@@ -119,11 +128,13 @@ type gemmPlan struct {
 	direct    bool // B is read where it is
 	packA     bool // blocks of A are copied first
 	packAll   bool // B is packed whole before the threads start
+	byBlock   bool // blocks of k are the outermost loop: see packRowsOf
 	units     int  // strips of rows or panels of columns
 	grain     int  // units in a chunk
 	aLen      int  // scratch floats for a block of A
 	perWorker int  // scratch floats for a worker
 	sharedLen int
+	leftLen   int // scratch floats for a block of A that all workers share
 }
 
 func (g *Gemm) makePlan(p *Pool) gemmPlan {
@@ -143,11 +154,20 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		pl.perWorker += kBlock * nBlock
 	}
 	pl.packA = g.TransA || (g.M > 8 && or(g.LDA, g.K)*4%aliasBytes == 0)
-	if pl.packA {
+	if g.TransA && !g.TransB && g.Packed == nil && g.K > rowsInPlace {
+		pl.byBlock, pl.perWorker = true, 0
+		pl.leftLen = ceilDiv(g.M, mBlock) * min(g.K, kBlock) * leftStride
+		if pl.sharedLen = 0; !pl.direct {
+			pl.sharedLen = min(g.K, kBlock) * panels * pl.cols
+		}
+	} else if pl.packA {
 		pl.aLen = max(kBlock*(mBlock+16), mBlock*(kBlock+16))
 		pl.perWorker += pl.aLen
 	}
 	perUnit := 2 * g.K
+	if pl.byBlock {
+		perUnit = 2 * min(g.K, kBlock)
+	}
 	if pl.byRow {
 		pl.units = strips
 		perUnit *= pl.rows * g.N
@@ -162,7 +182,7 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 // ScratchLen is the number of floats that Run needs on p for these dimensions.
 func (g *Gemm) ScratchLen(p *Pool) int {
 	pl := g.makePlan(p)
-	return pl.sharedLen + p.threads*pl.perWorker
+	return pl.sharedLen + pl.leftLen + p.threads*pl.perWorker
 }
 
 // Run computes the product. C must not overlap A or B.
@@ -176,7 +196,10 @@ func (g *Gemm) Run(p *Pool, scratch []float32) {
 		g.runEmpty()
 		return
 	}
-	g.shared, g.scratch = scratch[:g.plan.sharedLen], scratch[g.plan.sharedLen:]
+	if g.shared, g.scratch = scratch[:g.plan.sharedLen], scratch[g.plan.sharedLen:]; g.plan.byBlock {
+		g.runBlocks(p)
+		return
+	}
 	if g.Packed != nil {
 		g.shared = g.Packed
 	}
@@ -261,7 +284,88 @@ func (g *Gemm) runEmpty() {
 	}
 }
 
+// runBlocks goes over blocks of k: first all threads copy the block's rows of A and B, in
+// the order in which they lie, then they multiply. Row by row a transposed A is read as
+// fast as memory gives it; a block that each worker copies for itself would take a few
+// lines of every row, each from another page.
+func (g *Gemm) runBlocks(p *Pool) {
+	g.left = g.scratch[:g.plan.leftLen]
+	for k := 0; k < g.K; k += kBlock {
+		g.k0, g.k1 = k, min(k+kBlock, g.K)
+		g.phase = gemmCopy
+		p.run(g.k1-g.k0, max(1, (1<<14)/(g.M+len(g.shared)/kBlock)), g)
+		g.phase = gemmMultiply
+		p.run(g.plan.units, g.plan.grain, g)
+	}
+}
+
+// copyBlock copies rows [lo,hi) of the block under way: of A to [M/mBlock][k][leftStride],
+// of B to panels.
+func (g *Gemm) copyBlock(lo, hi int) {
+	k := g.k1 - g.k0
+	for i := lo; i < hi; i++ {
+		row := g.A[(g.k0+i)*g.lda:][:g.M]
+		for m := 0; m < g.M; m += mBlock {
+			copy(g.left[(m/mBlock*k)*leftStride+i*leftStride:], row[m:min(m+mBlock, g.M)])
+		}
+	}
+	if len(g.shared) > 0 {
+		cols := g.plan.cols
+		packSomeRows(g.shared, g.B[g.k0*g.ldb:], g.ldb, k, g.N, cols, lo, hi)
+	}
+}
+
+// strips computes rows [m0,m1) and columns [n0,n1) of C for the block under way.
+func (g *Gemm) strips(m0, m1, n0, n1 int) {
+	pl, k := &g.plan, g.k1-g.k0
+	t := tileRun{isa: g.isa, tileShape: pl.tileShape, k: k, cs: g.ldc, last: g.k1 == g.K, act: g.Act, rs: 1, ks: leftStride}
+	for n := n0; n < n1; n += nBlock {
+		nEnd := min(n+nBlock, n1)
+		if pl.direct {
+			t.b, t.bs, t.panel, t.bounded = g.B[g.k0*g.ldb+n:], g.ldb, pl.cols, true
+		} else {
+			t.b, t.bs, t.panel = g.shared[n*k:], pl.cols, k*pl.cols
+		}
+		t.start, t.bias = g.startOf(g.k0, n)
+		for m := m0; m < m1; {
+			mEnd := min(m-m%mBlock+mBlock, m1)
+			t.a = g.left[m/mBlock*k*leftStride+m%mBlock:]
+			t.c, t.add = g.C[m*g.ldc+n:], g.addAt(m*g.ldc+n)
+			if t.start == startRowBias {
+				t.bias = g.Bias[m:]
+			}
+			t.run(mEnd-m, nEnd-n)
+			m = mEnd
+		}
+	}
+}
+
+// startOf is what the sums of a block of k begin with, and the bias of columns from n.
+func (g *Gemm) startOf(k, n int) (start uint32, bias []float32) {
+	switch {
+	case k > 0 || g.Accumulate:
+		return startC, nil
+	case g.BiasAxis == BiasColumn:
+		return startColumnBias, g.Bias[n:]
+	case g.BiasAxis == BiasRow:
+		return startRowBias, g.Bias
+	}
+	return startZero, nil
+}
+
 func (g *Gemm) chunk(lo, hi, worker int) {
+	if g.phase == gemmCopy {
+		g.copyBlock(lo, hi)
+		return
+	}
+	if g.plan.byBlock {
+		if g.plan.byRow {
+			g.strips(lo*g.plan.rows, min(hi*g.plan.rows, g.M), 0, g.N)
+		} else {
+			g.strips(0, g.M, lo*g.plan.cols, min(hi*g.plan.cols, g.N))
+		}
+		return
+	}
 	if g.phase == gemmPack {
 		packPanels(g.shared, g.B, g.K, g.N, g.ldb, g.TransB, g.isa, lo, hi)
 		return
@@ -307,15 +411,7 @@ func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 		t.b, t.bs, t.panel = scratch[pl.aLen:], pl.cols, t.k*pl.cols
 		packBlock(t.b, g.B, g.ldb, g.TransB, k0, k1, n0, n1, g.isa)
 	}
-	t.start = startZero
-	switch {
-	case k0 > 0 || g.Accumulate:
-		t.start = startC
-	case g.BiasAxis == BiasColumn:
-		t.start, t.bias = startColumnBias, g.Bias[n0:]
-	case g.BiasAxis == BiasRow:
-		t.start, t.bias = startRowBias, g.Bias
-	}
+	t.start, t.bias = g.startOf(k0, n0)
 	step := m1 - m0
 	if pl.packA {
 		step = mBlock
@@ -326,7 +422,7 @@ func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 		case !pl.packA:
 			t.a, t.rs, t.ks = g.A[m*g.lda+k0:], g.lda, 1
 		case g.TransA:
-			t.a, t.rs, t.ks = scratch, 1, mBlock+16
+			t.a, t.rs, t.ks = scratch, 1, leftStride
 			copyRows(t.a, t.ks, g.A[k0*g.lda+m:], g.lda, k1-k0, mEnd-m)
 		default:
 			t.a, t.rs, t.ks = scratch, kBlock+16, 1

@@ -106,6 +106,13 @@ func TestAttentionGrad(t *testing.T) {
 			if !slices.Equal(again, a.DK) {
 				t.Fatal("a second run gives other bits")
 			}
+			a.Causal, a.Bias = true, causalBias
+			a.Run(p, scratch)
+			again = slices.Concat(a.DQ, a.DK, a.DV)
+			a.Bias = nil
+			if a.Run(p, scratch); !slices.Equal(again, slices.Concat(a.DQ, a.DK, a.DV)) {
+				t.Fatal("a causal mask without Bias gives other bits")
+			}
 		}
 	}
 }
@@ -173,6 +180,13 @@ func TestSoftmaxGradRows(t *testing.T) {
 	}
 }
 
+func causalBias(_, _, row int, bias []float32) {
+	clear(bias)
+	for j := row + 1; j < len(bias); j++ {
+		bias[j] = float32(math.Inf(-1))
+	}
+}
+
 // TestCausalAttentionBits: leaving out what a causal mask hides changes no bits.
 func TestCausalAttentionBits(t *testing.T) {
 	r := rand.New(rand.NewPCG(47, 48))
@@ -182,22 +196,44 @@ func TestCausalAttentionBits(t *testing.T) {
 			a.QS, a.VS = Strides{n * 60, 20, 60}, Strides{n * 72, 24, 72}
 			a.KS, a.YS = a.QS, a.VS
 			a.Q, a.K, a.V = random(r, 2*n*60, 1), random(r, 2*n*60, 2), random(r, 2*n*72, 3)
-			a.Bias = func(_, _, row int, bias []float32) {
-				clear(bias)
-				for j := row + 1; j < len(bias); j++ {
-					bias[j] = float32(math.Inf(-1))
-				}
-			}
-			var got [2][]float32
+			a.Bias = causalBias
+			var got [3][]float32
 			for i := range got {
-				a.Causal, a.Y = i == 1, guarded(2*n*72)
+				if a.Causal, a.Y = i > 0, guarded(2*n*72); i == 2 {
+					a.Bias = nil
+				}
 				a.Run(p, make([]float32, a.ScratchLen(p)))
 				checkGuard(t, a.Y)
 				got[i] = a.Y
 			}
-			if !slices.Equal(got[0], got[1]) {
+			if !slices.Equal(got[0], got[1]) || !slices.Equal(got[0], got[2]) {
 				t.Fatalf("%v: %d rows give other bits", p.ISA(), n)
 			}
+		}
+	}
+}
+
+// TestWeights: exponentials of every size; what lies under the normal range is zero.
+func TestWeights(t *testing.T) {
+	inf, nan := float32(math.Inf(1)), float32(math.NaN())
+	for _, p := range testPools(t) {
+		s := []float32{3, 2.5, 0, -20, -83.9, -84.1, -90, -100, -107, -200, -inf, -1e30, 3, 3, 3, 3}
+		want := slices.Clone(s)
+		for len(s)%(2*max(1, p.isa.lanes())) > 0 {
+			s, want = append(s, -inf), append(want, -inf)
+		}
+		total, sum := weighRow(p.isa, s, 3), ref.Weights(want, 3)
+		for i, v := range s {
+			if d := math.Abs(float64(v) - float64(want[i])); d > 2e-7*float64(want[i]) || (v == 0) != (want[i] == 0) {
+				t.Errorf("%v: weight %d is %v, want %v", p.ISA(), i, v, want[i])
+			}
+		}
+		if want[4] == 0 || want[5] != 0 || math.Abs(float64(total-sum)) > 1e-6*float64(sum) {
+			t.Errorf("%v: sum %v, want %v of %v", p.ISA(), total, sum, want)
+		}
+		s[1] = nan
+		if weighRow(p.isa, s, 3); !math.IsNaN(float64(s[1])) {
+			t.Errorf("%v: a score that is no number became %v", p.ISA(), s[1])
 		}
 	}
 }

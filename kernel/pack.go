@@ -50,7 +50,12 @@ func packBlock(dst, b []float32, ldb int, trans bool, k0, k1, n0, n1 int, isa IS
 // that is read for each panel anew would be fetched, and its address translated, as
 // often.
 func packRows(dst, src []float32, ld, k, width, cols int) {
-	for i := range k {
+	packSomeRows(dst, src, ld, k, width, cols, 0, k)
+}
+
+// packSomeRows is packRows of rows [lo,hi) of the k.
+func packSomeRows(dst, src []float32, ld, k, width, cols, lo, hi int) {
+	for i := lo; i < hi; i++ {
 		row, at := src[i*ld:][:width], i*cols
 		for ; len(row) >= cols; row, at = row[cols:], at+k*cols {
 			copy(dst[at:][:cols], row)

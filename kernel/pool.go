@@ -184,6 +184,12 @@ func (p *Pool) run(n, grain int, r ranger) {
 	}
 	grain = max(grain, 1)
 	p.divide(n, grain, r)
+	p.Look()
+}
+
+// Look panics with Stopped when the loops of the pool are to stop: for long work that is
+// not divided, which calls it now and then.
+func (p *Pool) Look() {
 	if ended(p.stop) {
 		panic(Stopped{})
 	}

@@ -77,6 +77,12 @@ func dropout(isa ISA, s *ref.Stream, y, x []float32, first int, threshold uint32
 	}
 }
 
+// Words are four random words that belong to an element of a step of a stream.
+func Words(seed, stream, step, element uint64) [4]uint32 {
+	s := ref.NewStream(seed, stream, step)
+	return ref.Philox([4]uint32{uint32(element), uint32(element >> 32), s.High[0], s.High[1]}, s.Key)
+}
+
 // Uniform fills dst with numbers in [0,1), multiples of 2⁻²⁴.
 func Uniform(dst []float32, seed, stream uint64) {
 	s := ref.NewStream(seed, stream, 0)

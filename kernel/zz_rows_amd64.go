@@ -19,7 +19,7 @@ func standardizeAVX512(y *float32, x *float32, scale *float32, bias *float32, n 
 //go:noescape
 func scoresAVX512(lanes *float32, s *float32, bias *float32, n int, scale float32)
 
-// weightsAVX512 computes exp(s-top) in place and sums it into lanes; n counts whole vectors.
+// weightsAVX512 computes exp(s-top) in place, 0 below the normal range, and sums it into lanes; n counts whole vectors.
 //
 //go:noescape
 func weightsAVX512(lanes *float32, s *float32, n int, top float32)
@@ -39,7 +39,7 @@ func standardizeAVX2(y *float32, x *float32, scale *float32, bias *float32, n in
 //go:noescape
 func scoresAVX2(lanes *float32, s *float32, bias *float32, n int, scale float32)
 
-// weightsAVX2 computes exp(s-top) in place and sums it into lanes; n counts whole vectors.
+// weightsAVX2 computes exp(s-top) in place, 0 below the normal range, and sums it into lanes; n counts whole vectors.
 //
 //go:noescape
 func weightsAVX2(lanes *float32, s *float32, n int, top float32)

@@ -191,7 +191,8 @@ TEXT ·weightsAVX512(SB), NOSPLIT, $0-28
 loop:
 	VMOVUPS      (DI), Z0
 	VSUBPS       Z15, Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
+	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
 	VMAXPS       Z0, Z1, Z0
 	VMOVUPS      lanes42b20000<>+0(SB), Z1
 	VMINPS       Z0, Z1, Z0
@@ -210,6 +211,7 @@ loop:
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
 	VSCALEFPS    Z4, Z0, Z0
+	VMOVAPS.Z    Z0, K1, Z0
 	VMOVUPS      Z0, (DI)
 	VADDPS       Z0, Z8, Z8
 	ADDQ         $0x00000040, DI
@@ -223,7 +225,8 @@ rest:
 single:
 	VMOVUPS      (DI), Z0
 	VSUBPS       Z15, Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
+	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
 	VMAXPS       Z0, Z1, Z0
 	VMOVUPS      lanes42b20000<>+0(SB), Z1
 	VMINPS       Z0, Z1, Z0
@@ -242,6 +245,7 @@ single:
 	VFMADD213PS  Z0, Z5, Z3
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
 	VSCALEFPS    Z4, Z0, Z0
+	VMOVAPS.Z    Z0, K1, Z0
 	VMOVUPS      Z0, (DI)
 	VADDPS       Z0, Z8, Z8
 	ADDQ         $0x00000040, DI
@@ -253,23 +257,23 @@ end:
 	VZEROUPPER
 	RET
 
-DATA lanesc2d00000<>+0(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+4(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+8(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+12(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+16(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+20(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+24(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+28(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+32(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+36(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+40(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+44(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+48(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+52(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+56(SB)/4, $0xc2d00000
-DATA lanesc2d00000<>+60(SB)/4, $0xc2d00000
-GLOBL lanesc2d00000<>(SB), RODATA|NOPTR, $64
+DATA lanesc2ae0000<>+0(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+4(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+8(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+12(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+16(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+20(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+24(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+28(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+32(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+36(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+40(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+44(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+48(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+52(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+56(SB)/4, $0xc2ae0000
+DATA lanesc2ae0000<>+60(SB)/4, $0xc2ae0000
+GLOBL lanesc2ae0000<>(SB), RODATA|NOPTR, $64
 
 DATA lanes42b20000<>+0(SB)/4, $0x42b20000
 DATA lanes42b20000<>+4(SB)/4, $0x42b20000
@@ -638,7 +642,8 @@ TEXT ·weightsAVX2(SB), NOSPLIT, $0-28
 loop:
 	VMOVUPS      (DI), Y0
 	VSUBPS       Y15, Y0, Y0
-	VMOVUPS      lanesc2d00000<>+0(SB), Y1
+	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Y0, Y7
+	VMOVUPS      lanesc2ae0000<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
 	VMOVUPS      lanes42b20000<>+0(SB), Y1
 	VMINPS       Y0, Y1, Y0
@@ -664,6 +669,7 @@ loop:
 	VPSLLD       $0x17, Y2, Y2
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
+	VANDPS       Y7, Y0, Y0
 	VMOVUPS      Y0, (DI)
 	VADDPS       Y0, Y8, Y8
 	ADDQ         $0x00000020, DI
@@ -677,7 +683,8 @@ rest:
 single:
 	VMOVUPS      (DI), Y0
 	VSUBPS       Y15, Y0, Y0
-	VMOVUPS      lanesc2d00000<>+0(SB), Y1
+	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Y0, Y7
+	VMOVUPS      lanesc2ae0000<>+0(SB), Y1
 	VMAXPS       Y0, Y1, Y0
 	VMOVUPS      lanes42b20000<>+0(SB), Y1
 	VMINPS       Y0, Y1, Y0
@@ -703,6 +710,7 @@ single:
 	VPSLLD       $0x17, Y2, Y2
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
+	VANDPS       Y7, Y0, Y0
 	VMOVUPS      Y0, (DI)
 	VADDPS       Y0, Y8, Y8
 	ADDQ         $0x00000020, DI

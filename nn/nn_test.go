@@ -150,3 +150,52 @@ func TestCrossEntropyNeedsSoftmax(t *testing.T) {
 		t.Error(b.Err())
 	}
 }
+
+// TestStacks: networks that are one layer have the sizes that are known of them, and the
+// shapes of their results.
+func TestStacks(t *testing.T) {
+	image := func(size int) graph.Shape {
+		return graph.Shape{graph.Sym("batch"), graph.Const(3), graph.Const(size), graph.Const(size)}
+	}
+	steps := graph.Shape{graph.Sym("batch"), graph.Const(5), graph.Const(12)}
+	for _, tc := range []struct {
+		name   string
+		input  graph.Shape
+		layers nn.Sequential
+		count  int
+		want   string
+	}{
+		// Of torchvision's models, and of the form for CIFAR that is in common use.
+		{"resnet18", image(224), nn.Sequential{nn.ResNet{Depth: 18, Large: true}, nn.Dense{Units: 1000}}, 11689512, "[batch, 1000]"},
+		{"resnet34", image(224), nn.Sequential{nn.ResNet{Depth: 34, Large: true}, nn.Dense{Units: 1000}}, 21797672, "[batch, 1000]"},
+		{"resnet50", image(224), nn.Sequential{nn.ResNet{Depth: 50, Large: true}, nn.Dense{Units: 1000}}, 25557032, "[batch, 1000]"},
+		{"resnet18 of CIFAR", image(32), nn.Sequential{nn.ResNet{Depth: 18}, nn.Dense{Units: 10}}, 11173962, "[batch, 10]"},
+		{"a narrow one", image(32), nn.Sequential{nn.ResNet{Depth: 18, Width: 4}}, 44292, "[batch, 32]"},
+		// Two norms of 2·12, 12·36+36, 12·12+12, 12·48+48, 48·12+12 a block, and one norm.
+		{"transformer", steps, nn.Sequential{nn.Transformer{Blocks: 3, Heads: 2, Causal: true, Dropout: 0.1}}, 3*(48+468+156+624+588) + 24, "[batch, 5, 12]"},
+		{"positions", steps, nn.Sequential{nn.Positions{}}, 60, "[batch, 5, 12]"},
+	} {
+		b := nn.NewBuilder("net", op.Default(), 1)
+		y := tc.layers.Build(b, b.Input("x", tensor.Float32, tc.input...))
+		count := 0
+		for _, p := range b.Params() {
+			count += p.Const.Shape.Len()
+		}
+		if b.Err() != nil || count != tc.count || y.Type.Shape.String() != tc.want {
+			t.Errorf("%s: %d parameters, want %d; %v, want %s; %v", tc.name, count, tc.count, y.Type.Shape, tc.want, b.Err())
+		}
+	}
+	for name, layer := range map[string]nn.Layer{
+		"depth 20": nn.ResNet{Depth: 20}, "blocks 0": nn.Transformer{Heads: 2}, "dropout 1": nn.Transformer{Blocks: 1, Heads: 2, Dropout: 1},
+		"heads that do not divide": nn.Transformer{Blocks: 1, Heads: 5},
+	} {
+		b := nn.NewBuilder("net", op.Default(), 1)
+		shape := steps
+		if _, ok := layer.(nn.ResNet); ok {
+			shape = image(32)
+		}
+		if layer.Build(b, b.Input("x", tensor.Float32, shape...)); b.Err() == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+}

@@ -67,26 +67,38 @@ func (p *Image) Decode(r io.Reader, limits Limits) (*tensor.Tensor, error) {
 	return tensor.Of(px.data, 1, p.Height, p.Width, p.Channels), nil
 }
 
+// Size is what a picture says of its height and width, in pixels; nothing is decoded.
+func Size(encoded []byte, limits Limits) (height, width int, err error) {
+	_, config, err := begin(encoded, limits)
+	return config.Height, config.Width, err
+}
+
+// begin reads what a picture says of itself, and checks it.
+func begin(encoded []byte, limits Limits) (codec, image.Config, error) {
+	if int64(len(encoded)) > limits.Bytes {
+		return codec{}, image.Config{}, fault.New(imageOp, fault.TooLarge, "the picture is larger than %d bytes", limits.Bytes).
+			Try("send a smaller one, or raise the limit")
+	}
+	c, ok := codecOf(encoded)
+	if !ok {
+		return codec{}, image.Config{}, invalid("the picture begins with % x, which is neither PNG nor JPEG nor GIF", encoded[:min(len(encoded), 8)]).
+			Try("convert it to one of these")
+	}
+	config, err := c.config(bytes.NewReader(encoded))
+	if err != nil {
+		return c, config, damaged(c, err)
+	}
+	return c, config, checkSize(config.Width, config.Height, limits)
+}
+
 // decode reads a picture whose size is checked before it's decoded.
 func decode(r io.Reader, limits Limits) (onCanvas, error) {
 	encoded, err := io.ReadAll(io.LimitReader(r, limits.Bytes+1))
 	if err != nil {
 		return onCanvas{}, fault.From(err, imageOp)
 	}
-	if int64(len(encoded)) > limits.Bytes {
-		return onCanvas{}, fault.New(imageOp, fault.TooLarge, "the picture is larger than %d bytes", limits.Bytes).
-			Try("send a smaller one, or raise the limit")
-	}
-	c, ok := codecOf(encoded)
-	if !ok {
-		return onCanvas{}, invalid("the picture begins with % x, which is neither PNG nor JPEG nor GIF", encoded[:min(len(encoded), 8)]).
-			Try("convert it to one of these")
-	}
-	config, err := c.config(bytes.NewReader(encoded))
+	c, config, err := begin(encoded, limits)
 	if err != nil {
-		return onCanvas{}, damaged(c, err)
-	}
-	if err := checkSize(config.Width, config.Height, limits); err != nil {
 		return onCanvas{}, err
 	}
 	if c.name == "JPEG" && bytes.Count(encoded, []byte{0xff, 0xda}) > maxScans {

@@ -20,6 +20,7 @@ type feeder struct {
 
 	slots  []*fedBatch
 	reader *data.Reader
+	pass   data.Pass
 	taken  int // by steps
 	done   chan struct{}
 	wait   sync.WaitGroup
@@ -32,6 +33,7 @@ type feeder struct {
 // fedBatch is a batch and what Feed makes of it.
 type fedBatch struct {
 	data.Batch
+	first int              // number of its first example in the pass
 	room  []*tensor.Tensor // the network's inputs, then the target, of as many rows as a batch has
 	fed   []*tensor.Tensor // the rows of them that are filled
 	ready chan error
@@ -67,10 +69,11 @@ func newRows(typ graph.Type, rows int) *tensor.Tensor {
 	return tensor.New(typ.DType, shape...)
 }
 
-// start begins a pass over d, whose Rows are the feeder's.
+// start begins a pass over d, whose Rows are the feeder's. One that is shuffled is to
+// train on.
 func (f *feeder) start(d *data.Dataset, pass data.Pass) {
 	pass.Rows = f.rows
-	f.reader, f.done = d.Read(pass), make(chan struct{})
+	f.reader, f.pass, f.done = d.Read(pass), pass, make(chan struct{})
 	f.taken, f.begun, f.ended = 0, 0, false
 	for _, b := range f.slots {
 		b.ready, b.free = make(chan error, 1), make(chan struct{}, 1)
@@ -112,6 +115,9 @@ func (f *feeder) work() {
 				b.fed[i] = x.Rows(0, b.Len())
 			}
 			err = f.p.Feed(b.Dataset, b.inputs(), b.target())
+			if err == nil && f.p.Vary != nil && f.pass.Shuffle {
+				f.p.Vary(Visit{f.pass.Seed, f.pass.Epoch, b.first}, b.inputs())
+			}
 		}
 		b.ready <- err
 	}
@@ -131,6 +137,7 @@ func (f *feeder) begin() (*fedBatch, error) {
 	case <-f.done:
 		return nil, nil
 	}
+	b.first = (f.pass.Skip + f.begun) * f.rows
 	f.begun++
 	err := f.reader.Next(&b.Batch)
 	f.ended = err != nil

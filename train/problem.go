@@ -30,10 +30,23 @@ type Problem struct {
 	// be safe for that, and a function of the examples alone.
 	Feed func(examples *data.Dataset, inputs []*tensor.Tensor, target *tensor.Tensor) error
 
+	// Vary, if given, changes the inputs of examples to train on after Feed has written
+	// them, so that no two epochs show the same. It must be as safe as Feed; what becomes of
+	// an example may depend on where it is visited too.
+	Vary func(at Visit, inputs []*tensor.Tensor)
+
 	// Finish, if given, rewrites the trained network into the form in which it will be
 	// used.
 	Finish func(g *graph.Graph) error
 
 	// Artifact describes the model; its graph is filled in when training ends.
 	Artifact model.Artifact
+}
+
+// Visit is a place in training at which a batch of examples is seen: the same one whether
+// the run was resumed or not.
+type Visit struct {
+	Seed  uint64
+	Epoch int // from 0
+	First int // number of the batch's first example in its epoch
 }

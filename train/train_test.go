@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tandem/fault"
+	"tandem/kernel"
 	"tandem/train"
 )
 
@@ -55,19 +56,35 @@ func TestSeedGivesTheSameBits(t *testing.T) {
 	}
 }
 
-// TestStopAndResume stops after every few steps until the run is done.
+// varied adds noise to the inputs that depends on the place of an example.
+func varied(p *train.Problem) *train.Problem {
+	p.Vary = func(at train.Visit, inputs []tensorPtr) {
+		x := inputs[0].F32()
+		for i := range x {
+			words := kernel.Words(at.Seed, 1, uint64(at.Epoch), uint64(at.First+i/2))
+			x[i] += float32(words[i%2]) / (1 << 34)
+		}
+	}
+	return p
+}
+
+// TestStopAndResume stops after every few steps until the run is done. Examples that are
+// varied are varied in the same way.
 func TestStopAndResume(t *testing.T) {
 	spec := twoLayersSpec(3)
 	whole := filepath.Join(t.TempDir(), "run")
-	want, err := train.Run(t.Context(), twoLayers(t, 5), spec, whole, options(t, 2))
+	want, err := train.Run(t.Context(), varied(twoLayers(t, 5)), spec, whole, options(t, 2))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if plain, err := train.Run(t.Context(), twoLayers(t, 5), spec, filepath.Join(t.TempDir(), "run"), options(t, 2)); err != nil || plain.Artifact == want.Artifact {
+		t.Errorf("examples that are varied give the same weights: %v", err)
 	}
 	dir := filepath.Join(t.TempDir(), "run")
 	opt := options(t, 1)
 	for stops := 0; ; stops++ {
 		ctx, cancel := context.WithCancel(t.Context())
-		p := twoLayers(t, 5)
+		p := varied(twoLayers(t, 5))
 		feed := p.Feed
 		var left atomic.Int64
 		left.Store(int64(11 + stops))

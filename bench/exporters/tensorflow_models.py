@@ -22,10 +22,11 @@ def about(exporter, **more):
     return {"exporter": exporter, "versions": writing.versions("tensorflow-cpu", "keras", "tf2onnx"), **more}
 
 
-def sensible(net, size):
-    """Batch norms take the statistics of pictures, one after another, and vary in scale."""
+def sensible(net, spec):
+    """Batch norms take the statistics of pictures such as the network is given, one norm
+    after another, and vary in scale."""
     rng = np.random.default_rng(3)
-    pictures = np.moveaxis(feeds.images(rng, [8, 3, size, size]), 1, 3).astype(np.float32)
+    pictures = feeds.fill(rng, spec, [8, *spec["shape"][1:]])
     norms = [x for x in net.layers if isinstance(x, layers.BatchNormalization)]
     for x in norms:
         x.momentum = 0.0
@@ -35,7 +36,8 @@ def sensible(net, size):
     return net
 
 
-IMAGE = {"image": {"dtype": "float32", "shape": ["batch", 224, 224, 3], "fill": "image-last"}}
+IMAGE = {"dtype": "float32", "shape": ["batch", 224, 224, 3], "fill": "image-last"}
+PIXELS = {**IMAGE, "pixels": True}  # for networks that normalise by themselves
 
 
 def keras_export(net, path):
@@ -63,16 +65,16 @@ def renamed(path, names):
     onnx.save(m, str(path))
 
 
-def picture_net(make, exporter):
+def picture_net(make, exporter, image=IMAGE):
     def maker(path):
         keras.utils.set_random_seed(1)
-        net = sensible(make(weights=None), 224)
+        net = sensible(make(weights=None), image)
         if exporter == "tf2onnx":
             tf2onnx_export(net, path, [tf.TensorSpec([None, 224, 224, 3], tf.float32, name="image")])
         else:
             keras_export(net, path)
         renamed(path, ["image"])
-        return about(exporter, inputs=IMAGE)
+        return about(exporter, inputs={"image": image})
     return maker
 
 
@@ -127,7 +129,7 @@ def encoder(exporter):
 apps = keras.applications
 TABLE = {
     "resnet50-tf2onnx": picture_net(apps.ResNet50, "tf2onnx"),
-    "mobilenetv3-keras": picture_net(apps.MobileNetV3Large, "Keras export"),
+    "mobilenetv3-keras": picture_net(apps.MobileNetV3Large, "Keras export", PIXELS),
     "tagger-tf2onnx": tagger("tf2onnx"),
     "tagger-keras": tagger("Keras export"),
     "encoder-tf2onnx": encoder("tf2onnx"),

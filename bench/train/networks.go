@@ -48,28 +48,7 @@ func cnn() nn.Sequential {
 
 // resnet18 is He et al.'s network with a 3×3 stem, for images of 32×32.
 func resnet18() nn.Sequential {
-	conv := func(filters, kernel, stride int) nn.Layer {
-		return nn.Conv2D{Filters: filters, Kernel: kernel, Stride: stride, Same: kernel > 1, NoBias: true}
-	}
-	layers := nn.Sequential{conv(64, 3, 1), nn.BatchNorm{}, nn.ReLU}
-	width := 64
-	for _, stage := range [][2]int{{64, 1}, {128, 2}, {256, 2}, {512, 2}} {
-		for block := range 2 {
-			filters, stride := stage[0], stage[1]
-			if block > 0 {
-				stride = 1
-			}
-			r := nn.Residual{Layers: nn.Sequential{
-				conv(filters, 3, stride), nn.BatchNorm{}, nn.ReLU, conv(filters, 3, 1), nn.BatchNorm{},
-			}, Activation: nn.ReLU}
-			if stride != 1 || filters != width {
-				r.Skip = nn.Sequential{conv(filters, 1, stride), nn.BatchNorm{}}
-			}
-			layers = append(layers, r)
-			width = filters
-		}
-	}
-	return append(layers, nn.GlobalAveragePool{}, nn.Dense{Units: 10}, nn.Softmax)
+	return nn.Sequential{nn.ResNet{Depth: 18}, nn.Dense{Units: 10}, nn.Softmax}
 }
 
 func characters(cell nn.Cell) nn.Sequential {
@@ -78,11 +57,7 @@ func characters(cell nn.Cell) nn.Sequential {
 
 // transformer: pre-norm causal blocks of width 256, four heads, feed-forward 1024.
 func transformer() nn.Sequential {
-	layers := nn.Sequential{nn.Embedding{Count: 1000, Size: 256}}
-	for range 4 {
-		layers = append(layers,
-			nn.Residual{Layers: nn.Sequential{nn.LayerNorm{}, nn.Attention{Heads: 4, Causal: true}}},
-			nn.Residual{Layers: nn.Sequential{nn.LayerNorm{}, nn.Dense{Units: 1024, Activation: nn.GELU}, nn.Dense{Units: 256}}})
+	return nn.Sequential{
+		nn.Embedding{Count: 1000, Size: 256}, nn.Transformer{Blocks: 4, Heads: 4, Causal: true}, nn.Dense{Units: 1000}, nn.Softmax,
 	}
-	return append(layers, nn.LayerNorm{}, nn.Dense{Units: 1000}, nn.Softmax)
 }

@@ -34,13 +34,9 @@ func textNetwork(name string, characters int) (nn.Sequential, error) {
 	case "lstm":
 		return nn.Sequential{nn.Embedding{Count: characters, Size: 64}, nn.Recurrent{Cell: nn.LSTM, Units: 128}, nn.Dense{Units: characters}, nn.Softmax}, nil
 	case "transformer":
-		layers := nn.Sequential{nn.Embedding{Count: characters, Size: 96}}
-		for range 2 {
-			layers = append(layers,
-				nn.Residual{Layers: nn.Sequential{nn.LayerNorm{}, nn.Attention{Heads: 4, Causal: true}}},
-				nn.Residual{Layers: nn.Sequential{nn.LayerNorm{}, nn.Dense{Units: 384, Activation: nn.GELU}, nn.Dense{Units: 96}}})
-		}
-		return append(layers, nn.LayerNorm{}, nn.Dense{Units: characters}, nn.Softmax), nil
+		return nn.Sequential{
+			nn.Embedding{Count: characters, Size: 96}, nn.Transformer{Blocks: 2, Heads: 4, Causal: true}, nn.Dense{Units: characters}, nn.Softmax,
+		}, nil
 	}
 	return nil, fmt.Errorf("there is no network %q of texts", name)
 }

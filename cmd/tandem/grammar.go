@@ -70,6 +70,7 @@ func examples(verb string) []string {
 			"tandem serve --insecure --max-batch-rows 128"},
 		"version": {"tandem version --json"},
 		"train": {"tandem train --family vision --data mnist --epochs 3", "tandem train spec.yaml --out runs/first",
+			"tandem train --family vision --data photos.zip --set 'model.layers=[resnet: 18]' --set 'model.augment={flip: true, shift: 4}'",
 			"tandem train --out runs/first --resume", "tandem train --family vision --explain"},
 		"runs":               {"tandem runs list", "tandem runs compare first second"},
 		"runs list":          {"tandem runs list", "tandem runs list --runs experiments --json"},

@@ -73,7 +73,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": s.start, "end": s.end, "mode": mode, "field": field, "digit": digit, "taken": taken, "unwritable": unwritable,
-			"http": status, "nokey": noKey, "empty": empty, "await": await, "npz": arrays, "digitset": digitSet,
+			"http": status, "nokey": noKey, "empty": empty, "await": await, "npz": arrays, "digitset": digitSet, "colours": colours,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -186,6 +186,27 @@ func digit(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer f.Close()
 	ts.Check(png.Encode(f, picture))
+}
+
+// colours is "colours DIR N": N pictures each of two classes, red and blue, in several
+// sizes.
+func colours(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	for class, c := range map[string]color.RGBA{"red": {R: 200, G: 30, A: 255}, "blue": {B: 200, G: 30, A: 255}} {
+		dir := filepath.Join(ts.MkAbs(args[0]), class)
+		ts.Check(os.MkdirAll(dir, 0o755))
+		for i := range n {
+			picture := image.NewRGBA(image.Rect(0, 0, 12+i%5, 12+i%3))
+			for p := range picture.Pix {
+				picture.Pix[p] = [4]uint8{c.R, c.G, c.B, c.A}[p%4] - uint8(p%4/3+i%20)
+			}
+			f, err := os.Create(filepath.Join(dir, strconv.Itoa(i)+".png"))
+			ts.Check(err)
+			ts.Check(png.Encode(f, picture))
+			ts.Check(f.Close())
+		}
+	}
 }
 
 // arrays is "npz FILE NAME 2x3": an array of float32 between 0 and 1.

@@ -28,7 +28,7 @@ type trainCmd struct {
 
 	Family       *string  `setting:"family" help:"Kind of model, such as vision." placeholder:"NAME"`
 	Task         *string  `setting:"task" help:"What it is to do, such as classify." placeholder:"NAME"`
-	Data         *string  `setting:"data.path" help:"Folder of examples, or the name of a built-in set (mnist)." placeholder:"PATH"`
+	Data         *string  `setting:"data.path" help:"Folder or file of examples, or the name of a built-in set (mnist)." placeholder:"PATH"`
 	Name         *string  `setting:"name" help:"Name of the run." placeholder:"NAME"`
 	From         *string  `setting:"from.model" help:"Model to start from: an .onnx file, the directory of a run or of a model, or a model on the server." placeholder:"PATH|NAME[:VERSION]"`
 	Epochs       *int     `setting:"train.epochs" help:"Passes over the training set." placeholder:"N"`

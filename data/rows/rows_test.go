@@ -5,7 +5,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -64,8 +66,21 @@ func TestParquet(t *testing.T) {
 	}
 }
 
-// read reads all rows of whatever it is: an error or rows, never a panic.
+// fuzzedBytes bounds what reading a small file may allocate: a few buffers, and what the
+// Parquet library takes for a text that says to be long, 256 MiB.
+const fuzzedBytes = 600 << 20
+
+// read reads all rows of whatever it is: an error or rows, never a panic, and never
+// much memory for what a few bytes claim.
 func read(t *testing.T, name string, text []byte) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	defer func() {
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; n > fuzzedBytes+100*uint64(len(text)) {
+			t.Errorf("%d bytes of %s took %d MiB", len(text), name, n>>20)
+		}
+	}()
 	path := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(path, text, 0o644); err != nil {
 		t.Fatal(err)
@@ -81,6 +96,47 @@ func read(t *testing.T, name string, text []byte) {
 	if err != io.EOF && (fault.KindOf(err) == fault.Internal || fault.RemedyOf(err) == "") {
 		t.Errorf("%v (%v), remedy %q", err, fault.KindOf(err), fault.RemedyOf(err))
 	}
+}
+
+// parquetSeeds are small files of several encodings and compressions.
+func parquetSeeds(f *testing.F) [][]byte {
+	type flat struct {
+		ID   int64     `parquet:"id,delta"`
+		X    *float64  `parquet:"x,optional"`
+		Word string    `parquet:"word,dict"`
+		Yes  bool      `parquet:"yes"`
+		Day  time.Time `parquet:"day,timestamp(microsecond)"`
+		Few  uint32    `parquet:"few"`
+	}
+	type nested struct {
+		ID   int32   `parquet:"id"`
+		List []int32 `parquet:"list"`
+	}
+	x := 0.25
+	rows := []flat{{1, &x, "a", true, time.Unix(1, 0), 7}, {2, nil, "b", false, time.Unix(2, 0), 8}, {3, &x, "a", true, time.Unix(3, 0), 9}}
+	var seeds [][]byte
+	for _, opt := range []parquet.WriterOption{
+		parquet.Compression(&parquet.Uncompressed), parquet.Compression(&parquet.Snappy), parquet.Compression(&parquet.Zstd),
+		parquet.Compression(&parquet.Gzip), parquet.Compression(&parquet.Lz4Raw), parquet.DataPageVersion(1), parquet.MaxRowsPerRowGroup(1),
+	} {
+		var b bytes.Buffer
+		if err := parquet.Write(&b, rows, opt); err != nil {
+			f.Fatal(err)
+		}
+		seeds = append(seeds, b.Bytes())
+	}
+	var b bytes.Buffer
+	if err := parquet.Write(&b, []nested{{1, []int32{1, 2}}, {2, nil}}); err != nil {
+		f.Fatal(err)
+	}
+	return append(seeds, b.Bytes())
+}
+
+func FuzzParquet(f *testing.F) {
+	for _, seed := range parquetSeeds(f) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) { read(t, "x.parquet", text) })
 }
 
 func FuzzCSV(f *testing.F) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tandem"
+	"tandem/data"
 	"tandem/data/npz"
 	"tandem/graph/op"
 	"tandem/kernel"
@@ -55,7 +56,7 @@ func TestExportDescribesItsProcessor(t *testing.T) {
 	if _, err := model.Export(t.Context(), manifest, src, filepath.Join(dir, "model.onnx")); err != nil {
 		t.Fatal(err)
 	}
-	column, _ := p.Test.Column(imageColumn)
+	column, _ := p.Test.Column(data.ImageColumn)
 	pixels := tensor.New(tensor.Uint8, 50, 28, 28, 1)
 	copy(pixels.Bytes(), column.Rows(0, 50).Bytes())
 	var in bytes.Buffer

@@ -14,25 +14,37 @@ import (
 )
 
 // moments are the mean and the standard deviation of pixels scaled to [0,1].
-func moments(pixels []uint8) (mean, std float32) {
-	var sum, squares uint64
-	for _, p := range pixels {
-		sum += uint64(p)
-		squares += uint64(p) * uint64(p)
-	}
-	n := float64(len(pixels))
-	m := float64(sum) / n
-	variance := float64(squares)/n - m*m
-	if variance == 0 {
+func (s sums) moments() (mean, std float32) {
+	n := float64(s.n)
+	m := float64(s.sum) / n
+	variance := float64(s.squares)/n - m*m
+	if variance <= 0 {
 		variance = 255 * 255 // images of one colour: nothing to spread
 	}
 	return float32(m / 255), float32(math.Sqrt(variance) / 255)
 }
 
+// network is the part of the problem that is a graph: one of its own, or upon the one
+// that training starts from.
+func network(m Model, start *tune.Network, image *processor.Image, classes int, spec train.Spec, ops *graph.Table) (*train.Problem, error) {
+	if start == nil {
+		b, err := build(m, image, classes, spec.Train.Seed, ops)
+		if err != nil {
+			return nil, err
+		}
+		return &train.Problem{Graph: b.G, Params: b.Params()}, nil
+	}
+	t, err := buildOn(start, m, image, classes, spec, ops)
+	if err != nil {
+		return nil, err
+	}
+	return &train.Problem{Graph: t.G, Params: t.Params(), Finish: func(g *graph.Graph) error { return t.Merge(g, ops) }}, nil
+}
+
 // build writes the network from normalised pixels to probabilities.
 func build(m Model, image *processor.Image, classes int, seed uint64, ops *graph.Table) (*nn.Builder, error) {
 	b := nn.NewBuilder("vision", ops, seed)
-	x := b.Input(imageColumn, tensor.Float32, graph.Sym("batch"), graph.Const(image.Channels), graph.Const(image.Height), graph.Const(image.Width))
+	x := b.Input(data.ImageColumn, tensor.Float32, graph.Sym("batch"), graph.Const(image.Channels), graph.Const(image.Height), graph.Const(image.Width))
 	scores := m.network(classes).Build(b, x)
 	probabilities := b.Op("Softmax", nil, scores)
 	probabilities.Name = "probabilities"
@@ -63,11 +75,14 @@ func buildOn(n *tune.Network, m Model, image *processor.Image, classes int, spec
 // applies.
 func newFeed(image *processor.Image) func(*data.Dataset, []*tensor.Tensor, *tensor.Tensor) error {
 	return func(examples *data.Dataset, inputs []*tensor.Tensor, target *tensor.Tensor) error {
-		pixels, _ := examples.Column(imageColumn)
-		labels, _ := examples.Column(labelColumn)
-		if err := image.Pixels(inputs[0], pixels); err != nil {
+		labels, _ := examples.Column(data.LabelColumn)
+		if err := target.CopyFrom(labels); err != nil {
 			return err
 		}
-		return target.CopyFrom(labels)
+		if isPictures(examples) {
+			return feedPictures(image, examples, inputs[0])
+		}
+		pixels, _ := examples.Column(data.ImageColumn)
+		return image.Pixels(inputs[0], pixels)
 	}
 }

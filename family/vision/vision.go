@@ -2,7 +2,6 @@ package vision
 
 import (
 	"context"
-	"os"
 	"strconv"
 
 	"tandem/data"
@@ -21,83 +20,83 @@ import (
 // builtIn is the data path that names the MNIST set.
 const builtIn = "mnist"
 
-// Columns of the datasets.
-const (
-	imageColumn = "image" // uint8 [n,h,w] or [n,h,w,c]
-	labelColumn = "label" // int64 [n]
-)
-
 // Prepare makes the problem of classifying images.
 func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Problem, error) {
 	m, err := section(&spec)
 	if err != nil {
 		return nil, err
 	}
-	trainSet, testSet, err := open(ctx, spec.Data)
+	var start *tune.Network
+	if spec.From.Model != "" {
+		if start, err = tune.Open(spec.From.Model, ops); err != nil {
+			return nil, err
+		}
+		m = m.seeing(start)
+	}
+	trainSet, testSet, err := open(ctx, spec)
 	if err != nil {
 		return nil, err
 	}
-	image, classes, err := describe(trainSet, testSet)
+	p, err := prepare(ctx, spec, m, start, trainSet, testSet, ops)
+	if err != nil {
+		_ = trainSet.Close() // the error that stopped it counts
+	}
+	return p, err
+}
+
+// seeing is the section with the size that an imported network demands, if it does and
+// nothing else is said.
+func (m Model) seeing(n *tune.Network) Model {
+	if n.Image != nil || len(m.Size) > 0 || len(n.Graph.Inputs) != 1 || len(n.Graph.Inputs[0].Type.Shape) != 4 {
+		return m
+	}
+	shape := n.Graph.Inputs[0].Type.Shape
+	height, a := shape[2].Value()
+	width, b := shape[3].Value()
+	if channels, c := shape[1].Value(); a && b && c {
+		m.Size, m.Colour = []int{height, width}, "rgb"
+		if channels == 1 {
+			m.Colour = "gray"
+		}
+	}
+	return m
+}
+
+func prepare(ctx context.Context, spec train.Spec, m Model, start *tune.Network, trainSet, testSet *data.Dataset, ops *graph.Table) (*train.Problem, error) {
+	image, labels, err := describe(ctx, m, start, trainSet, testSet)
 	if err != nil {
 		return nil, err
 	}
-	// What describes the whole set does not change with the limit.
-	trainSet, testSet = first(trainSet, spec.Data.LimitRows), first(testSet, spec.Data.LimitRows)
-	p, err := network(m, image, classes, spec, ops)
+	if !isPictures(trainSet) { // what describes the whole set does not change with the limit
+		trainSet, testSet = first(trainSet, spec.Data.LimitRows), first(testSet, spec.Data.LimitRows)
+	}
+	p, err := network(m, start, image, len(labels), spec, ops)
 	if err != nil {
 		return nil, err
-	}
-	labels := make([]string, classes)
-	for i := range labels {
-		labels[i] = strconv.Itoa(i)
 	}
 	p.Loss, p.Metrics = nn.CrossEntropy, metric.Labels
 	p.Target = graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}}
 	p.Train, p.Test, p.Feed = trainSet, testSet, newFeed(image)
+	if !m.Augment.none() {
+		p.Vary = m.Augment.vary
+	}
 	p.Artifact = model.Artifact{Image: image, Labels: labels, Batch: true}
 	return p, nil
 }
 
-// network is the part of the problem that is a graph: one of its own, or upon the model
-// that spec starts from, whose way to see pixels image then takes over.
-func network(m Model, image *processor.Image, classes int, spec train.Spec, ops *graph.Table) (*train.Problem, error) {
-	if spec.From.Model == "" {
-		b, err := build(m, image, classes, spec.Train.Seed, ops)
-		if err != nil {
-			return nil, err
-		}
-		return &train.Problem{Graph: b.G, Params: b.Params()}, nil
-	}
-	n, err := tune.Open(spec.From.Model, ops)
-	if err != nil {
-		return nil, err
-	}
-	if n.Image != nil {
-		if n.Image.Height != image.Height || n.Image.Width != image.Width || n.Image.Channels != image.Channels {
-			return nil, fault.New("vision.build", fault.Invalid, "%s takes images of %dx%d, the set has %dx%d", spec.From.Model, n.Image.Height, n.Image.Width, image.Height, image.Width)
-		}
-		*image = *n.Image
-	}
-	t, err := buildOn(n, m, image, classes, spec, ops)
-	if err != nil {
-		return nil, err
-	}
-	return &train.Problem{Graph: t.G, Params: t.Params(), Finish: func(g *graph.Graph) error { return t.Merge(g, ops) }}, nil
-}
-
-// open reads the built-in set or a folder of IDX files.
-func open(ctx context.Context, d train.DataSpec) (trainSet, testSet *data.Dataset, err error) {
-	if d.Path == builtIn {
+// open reads the built-in set, or what is at a path.
+func open(ctx context.Context, spec train.Spec) (trainSet, testSet *data.Dataset, err error) {
+	if spec.Data.Path == builtIn {
 		trainSet, testSet, _, err = mnist.Open(ctx, mnist.Options{})
-	} else {
-		if _, statErr := os.Stat(d.Path); statErr != nil {
-			return nil, nil, fault.Wrap(statErr, "vision.open", fault.KindOf(statErr), "the data cannot be read").
-				Try("give a folder of IDX files, or mnist for the built-in set")
-		}
-		trainSet, testSet, err = data.OpenIDX(os.DirFS(d.Path))
+		return trainSet, testSet, err
 	}
-	if err != nil {
+	limit := spec.Data.LimitRows
+	spec.Data.LimitRows = 0
+	if trainSet, testSet, err = spec.Data.Open(ctx, spec.Train.Seed); err != nil {
 		return nil, nil, err
+	}
+	if isPictures(trainSet) { // they need not all be decoded to be described
+		return first(trainSet, limit), first(testSet, limit), nil
 	}
 	return trainSet, testSet, nil
 }
@@ -110,25 +109,59 @@ func first(set *data.Dataset, n int) *data.Dataset {
 	return set.Slice(0, n)
 }
 
-// describe finds size, classes and the mean and deviation of the pixels, which the
-// processor takes out.
-func describe(trainSet, testSet *data.Dataset) (*processor.Image, int, error) {
+// describe finds how images become the network's input, and the names of the classes.
+func describe(ctx context.Context, m Model, start *tune.Network, trainSet, testSet *data.Dataset) (image *processor.Image, labels []string, err error) {
 	const op = "vision.describe"
-	pixels, ok := trainSet.Column(imageColumn)
+	var given *processor.Image
+	if start != nil {
+		given = start.Image
+	}
+	label, _ := trainSet.Field(data.LabelColumn)
+	if isPictures(trainSet) {
+		labels = label.Values
+		image, err = describePictures(ctx, m, given, trainSet, testSet)
+	} else {
+		for i := range max(label.Classes, testSet.Classes(data.LabelColumn)) {
+			labels = append(labels, strconv.Itoa(i))
+		}
+		image, err = describePixels(m, given, trainSet, testSet)
+	}
+	if err == nil && len(labels) < 2 {
+		err = fault.New(op, fault.Invalid, "the set has %d class, at least 2 are needed", len(labels))
+	}
+	return image, labels, err
+}
+
+// describePixels finds size and the mean and deviation of pixels that lie in memory,
+// which the processor takes out.
+func describePixels(m Model, given *processor.Image, trainSet, testSet *data.Dataset) (*processor.Image, error) {
+	const op = "vision.describe"
+	pixels, ok := trainSet.Column(data.ImageColumn)
 	if !ok || pixels.DType() != tensor.Uint8 || pixels.Rank() != 3 || pixels.Len() == 0 {
-		return nil, 0, fault.New(op, fault.Invalid, "the set has no images of bytes with one channel")
+		return nil, fault.New(op, fault.Invalid, "the set has no images of bytes with one channel").
+			Try("give a folder or zip with a folder of pictures for each class, or a folder of IDX files")
 	}
-	test, _ := testSet.Column(imageColumn)
+	test, _ := testSet.Column(data.ImageColumn)
 	if !test.Shape()[1:].Equal(pixels.Shape()[1:]) {
-		return nil, 0, fault.New(op, fault.Invalid, "training images are %v, test images %v", pixels.Shape()[1:], test.Shape()[1:])
+		return nil, fault.New(op, fault.Invalid, "training images are %v, test images %v", pixels.Shape()[1:], test.Shape()[1:])
 	}
-	classes := max(trainSet.Classes(labelColumn), testSet.Classes(labelColumn))
-	if classes < 2 {
-		return nil, 0, fault.New(op, fault.Invalid, "the set has %d class, at least 2 are needed", classes)
+	image := &processor.Image{Height: pixels.Dim(1), Width: pixels.Dim(2), Channels: 1, Scale: 1.0 / 255, Resize: processor.Resize(m.Resize)}
+	if h, w := m.size(); h != 0 && (h != image.Height || w != image.Width) || m.Colour == "rgb" {
+		return nil, fault.New(op, fault.Unsupported, "IDX images are %dx%d and gray, and are used as they are", image.Height, image.Width).
+			Try("leave out model.size and model.colour")
 	}
-	mean, std := moments(tensor.Data[uint8](pixels))
-	return &processor.Image{
-		Height: pixels.Dim(1), Width: pixels.Dim(2), Channels: 1, Scale: 1.0 / 255,
-		Mean: []float32{mean}, Std: []float32{std}, Resize: processor.ResizeStretch,
-	}, classes, nil
+	if given != nil {
+		if given.Height != image.Height || given.Width != image.Width || given.Channels != 1 {
+			return nil, fault.New(op, fault.Invalid, "the model to start from takes images of %dx%d and %d channels, the set has gray ones of %dx%d",
+				given.Height, given.Width, given.Channels, image.Height, image.Width)
+		}
+		return given, nil
+	}
+	var s sums
+	for _, v := range tensor.Data[uint8](pixels) {
+		s.add(v)
+	}
+	mean, std := s.moments()
+	image.Mean, image.Std = []float32{mean}, []float32{std}
+	return image, nil
 }

@@ -59,7 +59,7 @@ func TestPrepareRefuses(t *testing.T) {
 		want   string
 	}{
 		{"no such folder", func(s *train.Spec) { s.Data.Path = filepath.Join(t.TempDir(), "none") }, "the data cannot be read"},
-		{"an empty folder", func(s *train.Spec) { s.Data.Path = t.TempDir() }, "train-images-idx3-ubyte"},
+		{"an empty folder", func(s *train.Spec) { s.Data.Path = t.TempDir() }, "is an empty folder"},
 		{"a section of another family", func(s *train.Spec) { s.Model.Value = struct{}{} }, "the section model is a struct {}"},
 		{"a window larger than the image", func(s *train.Spec) {
 			s.Model.Value = Model{Layers: layers.List{nn.Conv2D{Filters: 2, Kernel: 40}}}

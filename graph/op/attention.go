@@ -37,6 +37,7 @@ type attention[T wide] struct {
 	size, valueSize       int
 	scale, softcap        T    // softcap 0: none
 	causal                bool // bias hides key j from row i if j > i
+	only                  bool // and nothing else, nor does it add anything
 
 	q, k, v, y heads[T]
 	// bias sets what is added to the scores of one row; -Inf hides a key. Nil: 0.
@@ -49,6 +50,7 @@ type attention[T wide] struct {
 	stage traceStage
 
 	rooms  [][]T // per worker: scores and bias
+	each   func(lo, hi, worker int)
 	blocks kernel.Attention
 	room   []float32
 }
@@ -69,18 +71,21 @@ func (a *attention[T]) run(pool *kernel.Pool) {
 		return
 	}
 	if a.rooms == nil {
-		a.rooms = make([][]T, pool.Threads())
+		a.rooms, a.each = make([][]T, pool.Threads()), a.some
 	}
 	cost := max(1, a.keys*(a.size+a.valueSize))
-	pool.For(a.batch*a.heads*a.rows, max(1, (1<<15)/cost), func(lo, hi, worker int) {
-		if len(a.rooms[worker]) < 2*a.keys {
-			a.rooms[worker] = make([]T, 2*a.keys)
-		}
-		room := a.rooms[worker]
-		for i := lo; i < hi; i++ {
-			a.one(i/(a.rows*a.heads), i/a.rows%a.heads, i%a.rows, room[:a.keys], room[a.keys:][:a.keys])
-		}
-	})
+	pool.For(a.batch*a.heads*a.rows, max(1, (1<<15)/cost), a.each)
+}
+
+// some computes the rows of all heads from lo to hi.
+func (a *attention[T]) some(lo, hi, worker int) {
+	if len(a.rooms[worker]) < 2*a.keys {
+		a.rooms[worker] = make([]T, 2*a.keys)
+	}
+	room := a.rooms[worker]
+	for i := lo; i < hi; i++ {
+		a.one(i/(a.rows*a.heads), i/a.rows%a.heads, i%a.rows, room[:a.keys], room[a.keys:][:a.keys])
+	}
 }
 
 // runBlocks leaves the work to the matrix kernels.
@@ -91,7 +96,7 @@ func (a *attention[T]) runBlocks(pool *kernel.Pool) {
 	k.Scale, k.ZeroHidden, k.Causal = float32(a.scale), true, a.causal
 	k.Q, k.K, k.V, k.Y = any(a.q.data).([]float32), any(a.k.data).([]float32), any(a.v.data).([]float32), any(a.y.data).([]float32)
 	k.QS, k.KS, k.VS, k.YS = strides(a.q), strides(a.k), strides(a.v), strides(a.y)
-	if a.bias != nil {
+	if a.bias != nil && !(a.causal && a.only) {
 		k.Bias = any(a.bias).(func(b, head, row int, bias []float32))
 	}
 	if n := k.ScratchLen(pool); len(a.room) < n {

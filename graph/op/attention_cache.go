@@ -15,9 +15,18 @@ type cache[T wide] struct {
 	own   [2][]T
 }
 
-func newCache[T wide](c *graph.Call, a *attention[T], fresh, past int) *cache[T] {
-	return &cache[T]{c: c, a: a, fresh: fresh, past: past}
+func newCache[T wide](c *graph.Call, a *attention[T], fresh, past int) (m *cache[T], err error) {
+	m = &cache[T]{c: c, a: a, fresh: fresh, past: past}
+	for j, size := range []int{a.size, a.valueSize} {
+		if c.Has(past) && !m.asked(j) && err == nil {
+			m.own[j], err = graph.Room[T](c, a.batch*a.kvHeads*a.keys*size)
+		}
+	}
+	return m, err
 }
+
+// asked reports whether the node has the j-th of the joined outputs.
+func (m *cache[T]) asked(j int) bool { return 1+j < len(m.c.Out) && m.c.Out[1+j] != nil }
 
 func (m *cache[T]) put(k, v heads[T]) (heads[T], heads[T]) {
 	return m.joined(0, k, m.a.size), m.joined(1, v, m.a.valueSize)
@@ -25,14 +34,11 @@ func (m *cache[T]) put(k, v heads[T]) (heads[T], heads[T]) {
 
 func (m *cache[T]) joined(j int, from heads[T], size int) heads[T] {
 	c, a := m.c, m.a
-	asked := 1+j < len(c.Out) && c.Out[1+j] != nil
-	if !asked && !c.Has(m.past) {
+	if !m.asked(j) && !c.Has(m.past) {
 		return from
 	}
-	if asked {
+	if m.asked(j) {
 		m.own[j] = tensor.Data[T](c.Out[1+j])
-	} else if m.own[j] == nil {
-		m.own[j] = make([]T, a.batch*a.kvHeads*a.keys*size)
 	}
 	to := headsFirst(m.own[j], a.kvHeads, a.keys, size)
 	var past []T

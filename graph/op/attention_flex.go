@@ -41,14 +41,23 @@ func flexPrecision(n *graph.Node, d tensor.DType) tensor.DType {
 
 func kernelFlexAttention[T wide](c *graph.Call) (func() error, error) {
 	a := attentionOf[T](c)
-	scores := tensor.New(c.In[0].DType(), a.batch, a.heads, a.rows, a.keys)
+	scores, err := c.New(c.In[0].DType(), a.batch, a.heads, a.rows, a.keys)
+	if err != nil {
+		return nil, err
+	}
 	precision := flexPrecision(c.Node, c.In[0].DType())
-	bind := bindAttention(c, a, len(c.In))
+	bind, err := bindAttention(c, a, len(c.In))
+	if err != nil {
+		return nil, err
+	}
 	change := func(attr string) error {
 		if _, ok := c.Node.Attrs[attr]; !ok {
 			return nil
 		}
-		in := tensor.New(precision, scores.Shape()...)
+		in, err := c.New(precision, scores.Shape()...)
+		if err != nil {
+			return err
+		}
 		if err := tensor.Convert(in, scores, false); err != nil {
 			return err
 		}

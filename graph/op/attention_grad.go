@@ -39,11 +39,10 @@ func inferAttentionGrad(c *graph.Infer) error {
 }
 
 func kernelAttentionGrad(c *graph.Call) (func() error, error) {
-	a, attrs := attentionOf[float32](&graph.Call{Node: c.Node, In: c.In[:3]}), c.Node.Attrs
-	k := &kernel.AttentionGrad{
-		Batch: a.batch, Heads: a.heads, KVHeads: a.kvHeads, Rows: a.rows, Keys: a.keys, Size: a.size, ValueSize: a.valueSize,
-		Scale: a.scale, Causal: attrs.Int("is_causal", 0) != 0,
-	}
+	a := attentionOf[float32](&graph.Call{Node: c.Node, In: c.In[:3]})
+	sizes := attentionSizes{batch: a.batch, heads: a.heads, kvHeads: a.kvHeads, rows: a.rows, size: a.size, valueSize: a.valueSize, scale: a.scale}
+	sizes.readWindows(c.Node)
+	k := sizes.grad(a.keys, operandOrNil(c, 3))
 	packed := c.In[0].Rank() == 3
 	for _, o := range []struct {
 		to                *kernel.Strides
@@ -53,20 +52,6 @@ func kernelAttentionGrad(c *graph.Call) (func() error, error) {
 		if packed {
 			o.to.Head, o.to.Row = o.size, o.heads*o.size
 		}
-	}
-	left, right := attrs.Int("left_window_size", -1), attrs.Int("right_window_size", -1)
-	if k.Causal {
-		right = 0
-	}
-	var mask *addMask[float32]
-	if c.Has(3) {
-		mask = newAddMask[float32](c.In[3])
-	}
-	k.Bias = func(b, head, row int, bias []float32) {
-		if clear(bias); mask != nil {
-			mask.fill(b, head, row, bias)
-		}
-		hideOutside(bias, row, left, right)
 	}
 	c.Reserve(4 * k.ScratchLen(c.Pool))
 	return func() error {

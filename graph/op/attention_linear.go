@@ -174,35 +174,40 @@ func kernelLinearAttention[T wide](c *graph.Call) (func() error, error) {
 		w := c.In[i].Dim(2) / of
 		return tensor.Data[T](c.In[i])[(b*tokens+t)*c.In[i].Dim(2)+head*w:][:w]
 	}
-	states := make([]T, batch*kvHeads*size*valueSize)
+	states, err := graph.Room[T](c, batch*kvHeads*size*valueSize)
+	if err != nil {
+		return nil, err
+	}
+	rooms := make([]T, c.Pool.Threads()*valueSize)
+	group := heads / kvHeads
+	each := func(lo, hi, worker int) {
+		y := tensor.Data[T](c.Out[0])
+		for i := lo; i < hi; i++ {
+			b, kv := i/kvHeads, i%kvHeads
+			h := linearHead[T]{states[i*size*valueSize:][:size*valueSize], size, valueSize, gated, delta, rooms[worker*valueSize:][:valueSize]}
+			for t := range tokens {
+				var decay []T
+				if gated {
+					decay = part(4, b, t, kv, kvHeads)
+				}
+				beta := T(1)
+				if delta {
+					n := c.In[5].Dim(2)
+					beta = part(5, b, t, kv%n, n)[0]
+				}
+				h.step(part(1, b, t, kv, kvHeads), part(2, b, t, kv, kvHeads), decay, beta)
+				for g := kv * group; g < (kv+1)*group; g++ {
+					h.read(y[((b*tokens+t)*heads+g)*valueSize:][:valueSize], part(0, b, t, g, heads), scale)
+				}
+			}
+		}
+	}
 	return func() error {
 		if clear(states); c.Has(3) {
 			copy(states, tensor.Data[T](c.In[3]))
 		}
-		y := tensor.Data[T](c.Out[0])
-		clear(y)
-		group := heads / kvHeads
-		c.Pool.For(batch*kvHeads, 1, func(lo, hi, _ int) {
-			for i := lo; i < hi; i++ {
-				b, kv := i/kvHeads, i%kvHeads
-				h := &linearHead[T]{states[i*size*valueSize:][:size*valueSize], size, valueSize, gated, delta, make([]T, valueSize)}
-				for t := range tokens {
-					var decay []T
-					if gated {
-						decay = part(4, b, t, kv, kvHeads)
-					}
-					beta := T(1)
-					if delta {
-						n := c.In[5].Dim(2)
-						beta = part(5, b, t, kv%n, n)[0]
-					}
-					h.step(part(1, b, t, kv, kvHeads), part(2, b, t, kv, kvHeads), decay, beta)
-					for g := kv * group; g < (kv+1)*group; g++ {
-						h.read(y[((b*tokens+t)*heads+g)*valueSize:][:valueSize], part(0, b, t, g, heads), scale)
-					}
-				}
-			}
-		})
+		clear(tensor.Data[T](c.Out[0]))
+		c.Pool.For(batch*kvHeads, 1, each)
 		if len(c.Out) > 1 && c.Out[1] != nil {
 			copy(tensor.Data[T](c.Out[1]), states)
 		}
@@ -265,10 +270,14 @@ func inferCausalConv(c *graph.Infer) error {
 func kernelCausalConv[T wide](c *graph.Call) (func() error, error) {
 	l, k := linesAlong(c.In[0].Shape(), 1), c.In[1].Dim(2)
 	silu := c.Node.Attrs.String("activation", "none") != "none"
-	line := make([]T, k-1+l.inner)
+	line, err := graph.Room[T](c, k-1+l.inner)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		x, w, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.In[1]), tensor.Data[T](c.Out[0])
 		for i := range l.outer * l.n {
+			c.Pool.Look()
 			clear(line)
 			if c.Has(3) {
 				copy(line[:k-1], tensor.Data[T](c.In[3])[i*(k-1):])

@@ -191,6 +191,7 @@ func kernelAttention[T wide](c *graph.Call) (func() error, error) {
 	if attrs.Int("is_causal", 0) != 0 {
 		right = 0
 		a.causal = past == 0 && !c.Has(6)
+		a.only = left < 0 && !c.Has(3)
 	}
 	var mask *addMask[T]
 	if c.Has(3) {
@@ -212,7 +213,10 @@ func kernelAttention[T wide](c *graph.Call) (func() error, error) {
 		}
 		hideOutside(bias, position, left, right)
 	}
-	bind := bindAttention(c, a, 4)
+	bind, err := bindAttention(c, a, 4)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		if bind(); len(c.In) > 6 && c.In[6] != nil {
 			lengths = c.In[6].I64()
@@ -240,17 +244,22 @@ func attentionOf[T wide](c *graph.Call) *attention[T] {
 	if c.Has(4) {
 		a.keys += c.In[4].Dim(2)
 	}
-	a.scale = T(1 / math.Sqrt(float64(a.size)))
-	if _, ok := attrs["scale"]; ok {
-		a.scale = T(attrs.Float("scale", 1))
-	}
+	a.scale = T(scaleOf(c.Node, a.size))
 	return a
+}
+
+// scaleOf is what scores are multiplied with.
+func scaleOf(n *graph.Node, size int) float64 {
+	if _, ok := n.Attrs["scale"]; ok {
+		return float64(n.Attrs.Float("scale", 1))
+	}
+	return 1 / math.Sqrt(float64(size))
 }
 
 // bindAttention returns what points a at the operands of a run. Keys and values
 // with a past, from input i on, are joined into the outputs 1 and 2, or into
 // memory of its own where the node does not have them.
-func bindAttention[T wide](c *graph.Call, a *attention[T], i int) func() {
+func bindAttention[T wide](c *graph.Call, a *attention[T], i int) (func(), error) {
 	packed := c.In[0].Rank() == 3
 	view := func(data []T, heads_, rows, size int) heads[T] {
 		if packed {
@@ -259,7 +268,7 @@ func bindAttention[T wide](c *graph.Call, a *attention[T], i int) func() {
 		return headsFirst(data, heads_, rows, size)
 	}
 	fresh := c.In[1].Dim(c.In[1].Rank() - 2)
-	joined := newCache(c, a, fresh, i)
+	joined, err := newCache(c, a, fresh, i)
 	return func() {
 		a.q = view(tensor.Data[T](c.In[0]), a.heads, a.rows, a.size)
 		a.y = view(tensor.Data[T](c.Out[0]), a.heads, a.rows, a.valueSize)
@@ -267,5 +276,5 @@ func bindAttention[T wide](c *graph.Call, a *attention[T], i int) func() {
 		if len(c.Out) > 3 && c.Out[3] != nil {
 			a.trace = tensor.Data[T](c.Out[3])
 		}
-	}
+	}, err
 }

@@ -66,15 +66,19 @@ type quantizedConv struct {
 
 func newQuantizedConv(c *graph.Call, x, weight, xZero, weightZero int) (*quantizedConv, error) {
 	xt, wt := c.In[x], c.In[weight]
-	q := &quantizedConv{
-		x:      centred[int32]{x: xt, values: make([]int32, xt.Len())},
-		weight: centred[int32]{x: wt, values: make([]int32, wt.Len())},
-	}
-	var err error
-	if q.x.zero, err = newChannelParam(optional(c, xZero), xt.Shape(), 1); err != nil {
+	xParam, err := newChannelParam(optional(c, xZero), xt.Shape(), 1)
+	if err != nil {
 		return nil, err
 	}
-	if q.weight.zero, err = newChannelParam(optional(c, weightZero), wt.Shape(), 0); err != nil {
+	wParam, err := newChannelParam(optional(c, weightZero), wt.Shape(), 0)
+	if err != nil {
+		return nil, err
+	}
+	q := &quantizedConv{}
+	if q.x, err = newCentred[int32](c, xt, xParam); err != nil {
+		return nil, err
+	}
+	if q.weight, err = newCentred[int32](c, wt, wParam); err != nil {
 		return nil, err
 	}
 	q.conv, err = newConvND[int32](c, xt, wt, c.Out[0])
@@ -99,25 +103,27 @@ func kernelQLinearConv(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	y := c.Out[0]
-	scale, err := newChannelParam(c.In[4], y.Shape(), 1)
+	scale, err := newChannelParam(c.In[4], c.Out[0].Shape(), 1)
 	if err != nil {
 		return nil, err
 	}
 	if c.In[1].Len() != 1 {
 		return nil, fmt.Errorf("the scale of the input has shape %v, expected one number", c.In[1].Shape())
 	}
-	acc, real := make([]int32, y.Len()), make([]float64, y.Len())
+	s, err := newSums[int32](c)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
-		q.run(acc)
+		q.run(s.exact)
 		if c.Has(8) {
-			addChannels(acc, tensor.Data[int32](c.In[8]), q.conv.positions)
+			addChannels(s.exact, tensor.Data[int32](c.In[8]), q.conv.positions)
 		}
-		s := float64(smallFloats(c.In[1])[0])
-		for i, v := range acc {
-			real[i] = float64(v) * s
+		of := float64(numberOf(c.In[1]))
+		for i, v := range s.exact {
+			s.real[i] = float64(v) * of
 		}
-		scale.multiply(real)
-		return requantize(y, real, c.In[6], c.In[7])
+		scale.multiply(s.real)
+		return s.requantize(c.Out[0], c.In[6], c.In[7])
 	}, nil
 }

@@ -16,16 +16,18 @@ type unfold struct {
 }
 
 // unfold is for planes of size in, with a window at each position of out.
-func (w window) unfold(in, out, before []int) *unfold {
-	u := &unfold{plane: tensor.Shape(in).Len(), positions: tensor.Shape(out).Len(), taps: tensor.Shape(w.kernel).Len()}
-	u.at = make([]int32, u.taps*u.positions)
+func (w window) unfold(c *graph.Call, in, out, before []int) (u *unfold, err error) {
+	u = &unfold{plane: tensor.Shape(in).Len(), positions: tensor.Shape(out).Len(), taps: tensor.Shape(w.kernel).Len()}
+	if u.at, err = graph.Room[int32](c, u.taps*u.positions); err != nil {
+		return nil, err
+	}
 	for tap := range u.taps {
 		row := u.at[tap*u.positions:][:u.positions]
 		for o := range row {
 			row[o] = int32(w.offset(tap, o, in, out, before))
 		}
 	}
-	return u
+	return u, nil
 }
 
 func (w window) offset(tap, o int, in, out, before []int) int {
@@ -103,19 +105,24 @@ func newConvND[T arith](c *graph.Call, x, weight, y *tensor.Tensor) (*convND[T],
 		before[axis], _ = w.pads(axis, in[axis], out[axis])
 	}
 	groups := c.Node.Attrs.Int("group", 1)
-	k := &convND[T]{unfold: w.unfold(in, out, before), n: x.Dim(0), groups: groups, ic: weight.Dim(1), oc: weight.Dim(0) / groups}
+	k := &convND[T]{n: x.Dim(0), groups: groups, ic: weight.Dim(1), oc: weight.Dim(0) / groups}
 	if x.Dim(1) != k.ic*groups || weight.Dim(0)%groups != 0 {
 		return nil, fmt.Errorf("input %v does not fit weight %v", x.Shape(), weight.Shape())
 	}
+	if k.unfold, err = w.unfold(c, in, out, before); err != nil {
+		return nil, err
+	}
 	depth := k.ic * k.taps
 	k.block = min(k.positions, max(1, unfoldedElements/max(1, depth)))
-	k.cols = make([]T, depth*k.block)
+	if k.cols, err = graph.Room[T](c, depth*k.block); err != nil {
+		return nil, err
+	}
 	newProduct := func(n int) *product[T] {
 		return (&product[T]{m: k.oc, n: n, k: depth, ldc: k.positions}).prepared(c.Pool)
 	}
 	k.whole, k.rest = newProduct(k.block), newProduct(k.positions%max(k.block, 1))
-	k.scratch = make([]float32, max(k.whole.scratchLen(), k.rest.scratchLen()))
-	return k, nil
+	k.scratch, err = graph.Room[float32](c, max(k.whole.scratchLen(), k.rest.scratchLen()))
+	return k, err
 }
 
 func (k *convND[T]) run(x, weight, y []T) {
@@ -172,7 +179,10 @@ func kernelConvGradInputND(c *graph.Call) (func() error, error) {
 	}
 	depth := k.ic * k.taps
 	back := (&product[float32]{m: depth, n: k.positions, k: k.oc, transA: true}).prepared(c.Pool)
-	cols := make([]float32, depth*k.positions)
+	cols, err := graph.Room[float32](c, depth*k.positions)
+	if err != nil {
+		return nil, err
+	}
 	c.Reserve(4 * back.scratchLen())
 	return func() error {
 		dy, weight, dx := c.F32(0), c.F32(1), c.Out[0].F32()
@@ -194,7 +204,14 @@ func kernelConvGradWeightND(c *graph.Call) (func() error, error) {
 	}
 	depth := k.ic * k.taps
 	grad := (&product[float32]{m: k.oc, n: depth, k: k.positions, transB: true}).prepared(c.Pool)
-	cols, one := make([]float32, depth*k.positions), make([]float32, k.oc*depth)
+	cols, err := graph.Room[float32](c, depth*k.positions)
+	if err != nil {
+		return nil, err
+	}
+	one, err := graph.Room[float32](c, k.oc*depth)
+	if err != nil {
+		return nil, err
+	}
 	c.Reserve(4 * grad.scratchLen())
 	return func() error {
 		x, dy, dw := c.F32(0), c.F32(1), c.Out[0].F32()

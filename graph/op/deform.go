@@ -81,7 +81,9 @@ func kernelDeformConv[T float32 | float64](c *graph.Call) (func() error, error) 
 	groups, taps, positions := c.Node.Attrs.Int("group", 1), w.kernel[0]*w.kernel[1], d.oh*d.ow
 	oc, depth := weight.Dim(0)/groups, weight.Dim(1)*taps
 	p := (&product[T]{m: oc, n: positions, k: depth}).prepared(c.Pool)
-	d.cols = make([]T, d.c*taps*positions)
+	if d.cols, err = graph.Room[T](c, d.c*taps*positions); err != nil {
+		return nil, err
+	}
 	c.Reserve(4 * p.scratchLen())
 	return func() error {
 		xs, ws, ys, offset := tensor.Data[T](x), tensor.Data[T](weight), tensor.Data[T](y), tensor.Data[T](c.In[2])
@@ -91,6 +93,7 @@ func kernelDeformConv[T float32 | float64](c *graph.Call) (func() error, error) 
 			if c.Has(4) {
 				d.mask = tensor.Data[T](c.In[4])[n*d.groups*taps*positions:]
 			}
+			c.Pool.Look()
 			d.gather()
 			for g := range groups {
 				to := ys[(n*groups+g)*oc*positions:][:oc*positions]

@@ -67,7 +67,7 @@ func kernelNonMaxSuppression(c *graph.Call) (func() error, error) {
 			return nil, err
 		}
 	}
-	s := suppression{limit: int(min(max(limits[0], 0), math.MaxInt32)), overlap: float32(limits[1]), score: float32(math.Inf(-1))}
+	s := suppression{look: lookout{pool: c.Pool}, limit: int(min(max(limits[0], 0), math.MaxInt32)), overlap: float32(limits[1]), score: float32(math.Inf(-1))}
 	if c.Has(4) {
 		s.score = float32(limits[2])
 	}
@@ -84,9 +84,6 @@ func kernelNonMaxSuppression(c *graph.Call) (func() error, error) {
 				for _, i := range s.choose(list, scores.F32()[(b*classes+class)*n:][:n], c.Has(4)) {
 					found = append(found, int64(b), int64(class), int64(i))
 				}
-				if err := c.Context().Err(); err != nil {
-					return err
-				}
 			}
 		}
 		y, err := made(c, tensor.Int64, len(found)/3, 3)
@@ -101,23 +98,28 @@ func kernelNonMaxSuppression(c *graph.Call) (func() error, error) {
 // suppression takes boxes by falling score and leaves out those that overlap one
 // that was taken.
 type suppression struct {
+	look           lookout
 	limit          int
 	overlap, score float32
 }
 
-func (s suppression) choose(boxes []corners, scores []float32, bounded bool) []int {
+func (s *suppression) choose(boxes []corners, scores []float32, bounded bool) []int {
 	var order, chosen []int
 	for i, v := range scores {
 		if !bounded || v > s.score {
 			order = append(order, i)
 		}
 	}
-	sort.SliceStable(order, func(i, j int) bool { return scores[order[i]] > scores[order[j]] })
+	sort.SliceStable(order, func(i, j int) bool {
+		s.look.step(1)
+		return scores[order[i]] > scores[order[j]]
+	})
 next:
 	for _, i := range order {
 		if len(chosen) >= s.limit {
 			break
 		}
+		s.look.step(len(chosen))
 		for _, j := range chosen {
 			if boxes[i].overlap(boxes[j]) > s.overlap {
 				continue next

@@ -101,6 +101,7 @@ func roiAlign[T float32 | float64](c *graph.Call, half bool) func() error {
 		}
 		bins := out[2] * out[3]
 		for n := range out[0] {
+			c.Pool.Look()
 			r, err := regionOf(rois[n*4:][:4], scale, half, ratio, out[3], out[2])
 			if err != nil {
 				return fmt.Errorf("box %d: %w", n, err)

@@ -93,7 +93,7 @@ func kernelDropout(c *graph.Call) (func() error, error) {
 			copy(y, x)
 		}
 		if len(c.Out) > 1 && c.Out[1] != nil {
-			return fillNumbers(c.Out[1], func(int) float64 { return 1 })
+			return fillNumbers(c, 1, func(int) float64 { return 1 })
 		}
 		return nil
 	}, nil
@@ -105,11 +105,18 @@ func drop(c *graph.Call, ratio float32) error {
 		return fmt.Errorf("ratio %v is not in [0,1)", ratio)
 	}
 	m := generatorOf(c.Node.Attrs)
-	x := tensor.New(tensor.Float64, c.In[0].Shape()...)
+	numbers, err := graph.Room[float64](c, c.In[0].Len())
+	if err != nil {
+		return err
+	}
+	x := tensor.Of(numbers, c.In[0].Shape()...)
 	if err := tensor.Convert(x, c.In[0], false); err != nil {
 		return err
 	}
-	kept := make([]float64, x.Len())
+	kept, err := graph.Room[float64](c, x.Len())
+	if err != nil {
+		return err
+	}
 	for i, v := range tensor.Data[float64](x) {
 		if m.uniform() >= float64(ratio) {
 			kept[i] = 1
@@ -117,7 +124,7 @@ func drop(c *graph.Call, ratio float32) error {
 		tensor.Data[float64](x)[i] = kept[i] * v / (1 - float64(ratio))
 	}
 	if len(c.Out) > 1 && c.Out[1] != nil {
-		if err := fillNumbers(c.Out[1], func(i int) float64 { return kept[i] }); err != nil {
+		if err := fillNumbers(c, 1, func(i int) float64 { return kept[i] }); err != nil {
 			return err
 		}
 	}

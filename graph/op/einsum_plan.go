@@ -5,14 +5,13 @@ import (
 	"slices"
 
 	"tandem/graph"
-	"tandem/kernel"
 	"tandem/tensor"
 )
 
 // einsum is the sum as products of two operands at a time, from the left. Before a
 // product, each operand is brought into the form [batch, own, summed].
 type einsum[T arith] struct {
-	pool  *kernel.Pool
+	call  *graph.Call
 	sizes map[int]int // by label
 	steps []func()
 	err   error // the first
@@ -37,7 +36,7 @@ func kernelEinsumOf[T arith](c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &einsum[T]{pool: c.Pool, sizes: map[int]int{}}
+	e := &einsum[T]{call: c, sizes: map[int]int{}}
 	for i, t := range eq.terms {
 		for axis, l := range t {
 			if n, seen := e.sizes[l]; !seen || n == 1 {
@@ -102,11 +101,16 @@ func (e *einsum[T]) room(labels []int) func() []T {
 	if err != nil && e.err == nil {
 		e.err = fmt.Errorf("a result on the way: %w", err)
 	}
-	if e.err != nil {
-		n = 0
-	}
-	data := make([]T, n)
+	data := roomFor[T](e, n)
 	return func() []T { return data }
+}
+
+// roomFor allocates elements, none once there is an error.
+func roomFor[S, T arith](e *einsum[T], n int) (data []S) {
+	if e.err == nil {
+		data, e.err = graph.Room[S](e.call, n)
+	}
+	return data
 }
 
 func (e *einsum[T]) count(labels []int) int {
@@ -211,8 +215,8 @@ func (e *einsum[T]) times(a, b factor[T], needed []int) factor[T] {
 	x, y := e.arranged(a, slices.Concat(batch, rows, inner)), e.arranged(b, slices.Concat(batch, inner, cols))
 	labels := slices.Concat(batch, rows, cols)
 	to := e.room(labels)
-	p := (&product[T]{m: e.count(rows), n: e.count(cols), k: e.count(inner)}).prepared(e.pool)
-	scratch, count := make([]float32, p.scratchLen()), e.count(batch)
+	p := (&product[T]{m: e.count(rows), n: e.count(cols), k: e.count(inner)}).prepared(e.call.Pool)
+	scratch, count := roomFor[float32](e, p.scratchLen()), e.count(batch)
 	e.steps = append(e.steps, func() {
 		a, b, c := x(), y(), to()
 		for i := range count {

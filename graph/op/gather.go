@@ -372,7 +372,10 @@ func kernelReverseSequence(c *graph.Call) (func() error, error) {
 	batch := c.Node.Attrs.Int("batch_axis", 1)
 	time := shape[1-batch]
 	block := shape[2:].Len()
-	from := make([]int, shape[0]*shape[1])
+	from, err := graph.Room[int](c, shape[0]*shape[1])
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		for b, n := range c.In[1].I64() {
 			if n < 0 || int(n) > time {

@@ -14,7 +14,7 @@ import (
 
 // Two pixels, red and (0, 128, 255), in formats without loss. BMP and TIFF are
 // written out byte by byte as their specifications say.
-func pictures(t *testing.T) map[string][]byte {
+func pictures(t testing.TB) map[string][]byte {
 	img := image.NewNRGBA(image.Rect(0, 0, 2, 1))
 	img.Set(0, 0, color.NRGBA{R: 255, A: 255})
 	img.Set(1, 0, color.NRGBA{G: 128, B: 255, A: 255})
@@ -101,4 +101,22 @@ func TestJPEGColours(t *testing.T) {
 			t.Errorf("byte %d is %d, want about %d", i, v, want)
 		}
 	}
+}
+
+// FuzzImageDecoder: any bytes are a picture or an error, and what a header claims is
+// not allocated beyond the limit.
+func FuzzImageDecoder(f *testing.F) {
+	for _, data := range pictures(f) {
+		f.Add(data)
+	}
+	for _, quality := range []int{20, 95} {
+		var b bytes.Buffer
+		if err := jpeg.Encode(&b, image.NewNRGBA(image.Rect(0, 0, 17, 9)), &jpeg.Options{Quality: quality}); err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_, _ = runNode(t, "ImageDecoder", 20, 1, nil, tensor.Of(data, len(data)))
+	})
 }

@@ -65,6 +65,8 @@ type byteProduct struct {
 	columns      int // for what belongs to columns
 	room         int // and for a product
 	workers      []byteProduct
+	result       func(g *kernel.ByteGemm, i int) // sets where the i-th result goes
+	body         func(lo, hi, worker int)        // of a loop over several products
 }
 
 // byteProductOf is the product of inputs a and b, if it is such. A negative number of a
@@ -102,6 +104,7 @@ func (p *byteProduct) reserve() {
 	if len(p.as) > 1 {
 		p.workers = make([]byteProduct, p.call.Pool.Threads())
 		rooms = len(p.workers)
+		p.body = p.some
 	}
 	p.call.Reserve(2*p.columns + rooms*(p.packing+p.room))
 }
@@ -149,31 +152,32 @@ func (p *byteProduct) multiply(i int, room, scratch []byte) {
 		p.Packed = p.w.Bytes()
 	} else {
 		p.Packed = room
-		kernel.PackBytes(p.call.Pool, room, p.w.Bytes()[p.bs[i]:], p.w.DType() == tensor.Int8, p.K, p.N, false)
+		p.PackB(p.call.Pool, room, p.w.Bytes()[p.bs[i]:], p.w.DType() == tensor.Int8)
 	}
 	p.Run(p.call.Pool, scratch)
 }
 
-// each computes all products; result sets that of one. Of several, each is the work of
-// one thread.
-func (p *byteProduct) each(result func(g *kernel.ByteGemm, i int)) {
-	scratch := p.call.Scratch()[2*p.columns:]
+// each computes all products. Of several, each is the work of one thread.
+func (p *byteProduct) each() {
 	if len(p.as) == 1 {
-		result(&p.ByteGemm, 0)
+		scratch := p.call.Scratch()[2*p.columns:]
+		p.result(&p.ByteGemm, 0)
 		p.multiply(0, scratch[:p.packing], scratch[p.packing:])
 		return
 	}
 	for i := range p.workers {
 		p.workers[i] = *p
 	}
+	p.call.Pool.For(len(p.as), max(1, (1<<17)/max(1, p.M*p.N*p.K)), p.body)
+}
+
+func (p *byteProduct) some(lo, hi, worker int) {
 	size := p.packing + p.room
-	p.call.Pool.For(len(p.as), max(1, (1<<17)/max(1, p.M*p.N*p.K)), func(lo, hi, worker int) {
-		w, scratch := &p.workers[worker], scratch[worker*size:][:size]
-		for i := lo; i < hi; i++ {
-			result(&w.ByteGemm, i)
-			w.multiply(i, scratch[:p.packing], scratch[p.packing:])
-		}
-	})
+	w, scratch := &p.workers[worker], p.call.Scratch()[2*p.columns+worker*size:][:size]
+	for i := lo; i < hi; i++ {
+		p.result(&w.ByteGemm, i)
+		w.multiply(i, scratch[:p.packing], scratch[p.packing:])
+	}
 }
 
 // columnScales writes the scales of the columns, times a factor.
@@ -199,15 +203,16 @@ func kernelIntegerLinear(c *graph.Call) (func() error, error) {
 	}
 	p.Act = act.act
 	p.reserve()
+	p.result = func(g *kernel.ByteGemm, _ int) {
+		g.ScaleA, g.Bias, g.Add, g.Y = c.F32(integerScaleA), c.F32(integerBias), c.F32(integerAdd), y.F32()
+	}
 	return func() error {
 		if y.Len() == 0 {
 			return nil
 		}
 		p.ScaleB = p.begin()
 		columnScales(p.ScaleB, c.In[integerScaleB], 1)
-		p.each(func(g *kernel.ByteGemm, _ int) {
-			g.ScaleA, g.Bias, g.Add, g.Y = c.F32(integerScaleA), c.F32(integerBias), c.F32(integerAdd), y.F32()
-		})
+		p.each()
 		return nil
 	}, nil
 }
@@ -243,13 +248,15 @@ func kernelQuantizeRows(c *graph.Call) (func() error, error) {
 func (p *byteProduct) byteSums() func() error {
 	p.Sums = []int32{}
 	p.reserve()
+	p.result = func(g *kernel.ByteGemm, i int) {
+		g.Sums = tensor.Data[int32](p.call.Out[0])[i*g.M*g.N:][:g.M*g.N]
+	}
 	return func() error {
-		y := tensor.Data[int32](p.call.Out[0])
-		if len(y) == 0 {
+		if p.call.Out[0].Len() == 0 {
 			return nil
 		}
 		p.begin()
-		p.each(func(g *kernel.ByteGemm, i int) { g.Sums = y[i*g.M*g.N:][:g.M*g.N] })
+		p.each()
 		return nil
 	}
 }
@@ -260,9 +267,9 @@ func (p *byteProduct) byteSteps(aScale, bScale, yScale, yZero int) func() error 
 	c := p.call
 	p.Bytes, p.ToSigned = []byte{}, c.Out[0].DType() == tensor.Int8
 	p.reserve()
+	p.result = func(g *kernel.ByteGemm, i int) { g.Bytes = c.Out[0].Bytes()[i*g.M*g.N:][:g.M*g.N] }
 	return func() error {
-		y := c.Out[0].Bytes()
-		if len(y) == 0 {
+		if c.Out[0].Len() == 0 {
 			return nil
 		}
 		p.ScaleB, p.To = p.begin(), int32(smallByte(c.In[yZero], 0))
@@ -271,7 +278,7 @@ func (p *byteProduct) byteSteps(aScale, bScale, yScale, yZero int) func() error 
 		for j := range p.ScaleB {
 			p.ScaleB[j] /= s
 		}
-		p.each(func(g *kernel.ByteGemm, i int) { g.Bytes = y[i*g.M*g.N:][:g.M*g.N] })
+		p.each()
 		return nil
 	}
 }

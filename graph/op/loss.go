@@ -115,17 +115,23 @@ func kernelCountCorrect(c *graph.Call) (func() error, error) {
 	return func() error {
 		n := int64(0)
 		for r, label := range c.In[1].I64() {
-			best, row := 0, c.F32(0)[r*cols:][:cols]
-			for i, v := range row {
-				if v > row[best] {
-					best = i
-				}
-			}
-			if int64(best) == label {
+			if firstGreatest(c.F32(0)[r*cols:][:cols], int(label)) {
 				n++
 			}
 		}
 		c.Out[0].I64()[0] = n
 		return nil
 	}, nil
+}
+
+// firstGreatest reports whether no element is greater than the i-th, and none before it
+// as great. It ends at the first that is.
+func firstGreatest(row []float32, i int) bool {
+	best := row[i]
+	for j, v := range row {
+		if v > best || v == best && j < i {
+			return false
+		}
+	}
+	return true
 }

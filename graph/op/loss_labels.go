@@ -70,7 +70,10 @@ func kernelLabelLoss[T wide](softmax bool) preparer {
 		keep := len(c.Out) > 1 && c.Out[1] != nil
 		var logs []T
 		if softmax && !keep {
-			logs = make([]T, c.In[0].Len())
+			var err error
+			if logs, err = graph.Room[T](c, c.In[0].Len()); err != nil {
+				return nil, err
+			}
 		}
 		return func() error {
 			scores := tensor.Data[T](c.In[0])

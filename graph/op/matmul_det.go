@@ -32,10 +32,14 @@ func kernelDet[T float32 | float64](c *graph.Call) (func() error, error) {
 	if n != c.In[0].Dim(c.In[0].Rank()-2) {
 		return nil, fmt.Errorf("the matrices of %v are not square", c.In[0].Shape())
 	}
-	m := make([]float64, n*n)
+	m, err := graph.Room[float64](c, n*n)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		x, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
 		for i := range y {
+			c.Pool.Look()
 			convert(m, x[i*n*n:][:n*n])
 			y[i] = T(determinant(m, n))
 		}

@@ -93,21 +93,40 @@ func qLinearMatMul[T int32 | float32](c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	y := c.Out[0]
 	a, b, err := scalesOf(c, 1, 4)
 	if err != nil {
 		return nil, err
 	}
-	acc, real := make([]T, y.Len()), make([]float64, y.Len())
+	s, err := newSums[T](c)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
-		q.run(acc)
-		for i, v := range acc {
-			real[i] = float64(v)
-		}
-		a.multiply(real)
-		b.multiply(real)
-		return requantize(y, real, c.In[6], c.In[7])
+		q.run(s.exact)
+		convert(s.real, s.exact)
+		a.multiply(s.real)
+		b.multiply(s.real)
+		return s.requantize(c.Out[0], c.In[6], c.In[7])
 	}, nil
+}
+
+// sums are those of products of quantized numbers, and what scales make of them.
+type sums[T int32 | float32] struct {
+	exact []T
+	real  []float64
+	wide  []float32 // for results that are no bytes
+}
+
+// newSums is for the result of a call.
+func newSums[T int32 | float32](c *graph.Call) (s sums[T], err error) {
+	y := c.Out[0]
+	if s.exact, err = graph.Room[T](c, y.Len()); err != nil {
+		return s, err
+	}
+	if s.real, err = graph.Room[float64](c, y.Len()); err == nil && !isByte(y.DType()) {
+		s.wide, err = graph.Room[float32](c, y.Len())
+	}
+	return s, err
 }
 
 // scalesOf are the scales of a product's two operands: of rows and of columns.
@@ -119,34 +138,37 @@ func scalesOf(c *graph.Call, a, b int) (rows, cols *param, err error) {
 	return rows, cols, err
 }
 
-// requantize writes round(v/scale) + zero, saturated.
-func requantize(y *tensor.Tensor, v []float64, scale, zero *tensor.Tensor) error {
+// requantize writes round(real/scale) + zero, saturated.
+func (v sums[T]) requantize(y, scale, zero *tensor.Tensor) error {
+	if scale != nil && scale.Len() != 1 || zero != nil && zero.Len() != 1 {
+		return fmt.Errorf("the scale of the result is %v, its zero point %v, expected one number each", scale, zero)
+	}
 	s, z := float64(1), float64(0)
-	for _, p := range []struct {
-		t  *tensor.Tensor
-		to *float64
-	}{{scale, &s}, {zero, &z}} {
-		if p.t == nil {
-			continue
-		}
-		if p.t.Len() != 1 {
-			return fmt.Errorf("scale or zero point of the result has shape %v, expected one number", p.t.Shape())
-		}
-		*p.to = float64(smallFloats(p.t)[0])
+	if scale != nil {
+		s = float64(numberOf(scale))
+	}
+	if zero != nil {
+		z = float64(numberOf(zero))
 	}
 	switch y.DType() {
 	case tensor.Int8:
-		saturate(tensor.Data[int8](y), v, s, z, math.MinInt8, math.MaxInt8)
+		saturate(tensor.Data[int8](y), v.real, s, z, math.MinInt8, math.MaxInt8)
 	case tensor.Uint8:
-		saturate(tensor.Data[uint8](y), v, s, z, 0, math.MaxUint8)
+		saturate(tensor.Data[uint8](y), v.real, s, z, 0, math.MaxUint8)
 	default:
-		f := make([]float32, len(v))
-		for i, x := range v {
-			f[i] = float32(x/s + z)
+		for i, x := range v.real {
+			v.wide[i] = float32(x/s + z)
 		}
-		tensor.SetFloat32s(y, f)
+		tensor.SetFloat32s(y, v.wide)
 	}
 	return nil
+}
+
+// numberOf is the one element of a tensor of any numeric type.
+func numberOf(t *tensor.Tensor) float32 {
+	var one [1]float32
+	tensor.Float32s(one[:], t)
+	return one[0]
 }
 
 func saturate[T int8 | uint8](y []T, v []float64, scale, zero, least, most float64) {
@@ -173,8 +195,9 @@ func optional(c *graph.Call, i int) *tensor.Tensor {
 // param is a scale or a zero point that broadcasts to a larger tensor. A nil one
 // changes nothing.
 type param struct {
-	t *tensor.Tensor
-	w *walk
+	t      *tensor.Tensor
+	w      *walk
+	values []float32 // the elements of t in this run
 }
 
 // newParam fits t to a tensor of shape to. A vector runs along the columns, or
@@ -194,7 +217,7 @@ func newParam(t *tensor.Tensor, to tensor.Shape, byRow bool) (*param, error) {
 	if err != nil {
 		return nil, fmt.Errorf("scale or zero point: %w", err)
 	}
-	return &param{t, w}, nil
+	return &param{t, w, make([]float32, t.Len())}, nil
 }
 
 // newChannelParam fits t, a number or a vector, to a dimension of a tensor.
@@ -210,7 +233,7 @@ func newChannelParam(t *tensor.Tensor, to tensor.Shape, axis int) (*param, error
 	if err != nil {
 		return nil, fmt.Errorf("scale or zero point: %w", err)
 	}
-	return &param{t, w}, nil
+	return &param{t, w, make([]float32, t.Len())}, nil
 }
 
 // each calls f for every element of the tensor with the parameter that belongs to it.
@@ -218,14 +241,15 @@ func (p *param) each(f func(i int, v float32)) {
 	if p == nil {
 		return
 	}
-	values, cols, step := smallFloats(p.t), p.w.last(), 0
+	cols, step := p.w.last(), 0
+	tensor.Float32s(p.values, p.t)
 	if len(p.w.out) > 0 {
 		step = p.w.strides[len(p.w.out)-1]
 	}
 	for row := range p.w.rows() {
 		off := p.w.offset(row)
 		for i := range cols {
-			f(row*cols+i, values[off+i*step])
+			f(row*cols+i, p.values[off+i*step])
 		}
 	}
 }
@@ -239,6 +263,15 @@ type centred[T int32 | float32] struct {
 	x      *tensor.Tensor
 	zero   *param
 	values []T
+	wide   []float32 // of numbers that are no bytes
+}
+
+func newCentred[T int32 | float32](c *graph.Call, x *tensor.Tensor, zero *param) (q centred[T], err error) {
+	q = centred[T]{x: x, zero: zero}
+	if q.values, err = graph.Room[T](c, x.Len()); err == nil && !isByte(x.DType()) {
+		q.wide, err = graph.Room[float32](c, x.Len())
+	}
+	return q, err
 }
 
 func (q *centred[T]) load() []T {
@@ -248,7 +281,8 @@ func (q *centred[T]) load() []T {
 	case tensor.Uint8:
 		convert(q.values, tensor.Data[uint8](q.x))
 	default:
-		convert(q.values, smallFloats(q.x))
+		tensor.Float32s(q.wide, q.x)
+		convert(q.values, q.wide)
 	}
 	q.zero.each(func(i int, z float32) { q.values[i] -= T(z) })
 	return q.values
@@ -275,22 +309,26 @@ func newQuantizedProduct[T int32 | float32](c *graph.Call, a, b, aZero, bZero in
 
 func newProductOf[T int32 | float32](c *graph.Call, attrs matMulAttrs, a, b, aZero, bZero int) (*quantizedProduct[T], error) {
 	x, y := c.In[a], c.In[b]
-	q := &quantizedProduct[T]{
-		a: centred[T]{x: x, values: make([]T, x.Len())},
-		b: centred[T]{x: y, values: make([]T, y.Len())},
-	}
-	var err error
-	if q.a.zero, err = newParam(optional(c, aZero), x.Shape(), x.Rank() > 1 && !attrs.trans[0]); err != nil {
+	aParam, err := newParam(optional(c, aZero), x.Shape(), x.Rank() > 1 && !attrs.trans[0])
+	if err != nil {
 		return nil, err
 	}
-	if q.b.zero, err = newParam(optional(c, bZero), y.Shape(), attrs.trans[1]); err != nil {
+	bParam, err := newParam(optional(c, bZero), y.Shape(), attrs.trans[1])
+	if err != nil {
+		return nil, err
+	}
+	q := &quantizedProduct[T]{}
+	if q.a, err = newCentred[T](c, x, aParam); err != nil {
+		return nil, err
+	}
+	if q.b, err = newCentred[T](c, y, bParam); err != nil {
 		return nil, err
 	}
 	if q.stack, err = newStack[T](c, attrs, x.Shape(), y.Shape()); err != nil {
 		return nil, err
 	}
-	q.scratch = make([]float32, q.stack.scratchLen())
-	return q, nil
+	q.scratch, err = graph.Room[float32](c, q.stack.scratchLen())
+	return q, err
 }
 
 func (q *quantizedProduct[T]) run(y []T) { q.stack.run(q.a.load(), q.b.load(), y, q.scratch) }

@@ -43,14 +43,17 @@ func kernelMatMulToFloat(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	acc, real := make([]int32, c.Out[0].Len()), make([]float64, c.Out[0].Len())
+	s, err := newSums[int32](c)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
-		q.run(acc)
-		convert(real, acc)
-		aScale.multiply(real)
-		bScale.multiply(real)
-		bias.each(func(i int, v float32) { real[i] += float64(v) })
-		convert(c.Out[0].F32(), real)
+		q.run(s.exact)
+		convert(s.real, s.exact)
+		aScale.multiply(s.real)
+		bScale.multiply(s.real)
+		bias.each(func(i int, v float32) { s.real[i] += float64(v) })
+		convert(c.Out[0].F32(), s.real)
 		return nil
 	}, nil
 }
@@ -84,16 +87,19 @@ func kernelDynamicMatMul(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	acc, real := make([]int32, y.Len()), make([]float64, y.Len())
+	s, err := newSums[int32](c)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		scale := quantizeByRange(q.a.values, a.F32())
-		q.stack.run(q.a.values, q.b.load(), acc, q.scratch)
-		for i, v := range acc {
-			real[i] = float64(v) * float64(scale)
+		q.stack.run(q.a.values, q.b.load(), s.exact, q.scratch)
+		for i, v := range s.exact {
+			s.real[i] = float64(v) * float64(scale)
 		}
-		bScale.multiply(real)
-		bias.each(func(i int, v float32) { real[i] += float64(v) })
-		convert(y.F32(), real)
+		bScale.multiply(s.real)
+		bias.each(func(i int, v float32) { s.real[i] += float64(v) })
+		convert(y.F32(), s.real)
 		return nil
 	}, nil
 }

@@ -156,16 +156,28 @@ func kernelMultiHead[T wide](c *graph.Call) (func() error, error) {
 	added := addedScores[T](c, mhaScores)
 	causal := c.Node.Attrs.Int("unidirectional", 0) != 0
 	a.bias = microsoftBias(pad, added, causal, past)
-	cache := newCache(c, a, fresh, mhaPastKey)
+	cache, err := newCache(c, a, fresh, mhaPastKey)
+	if err != nil {
+		return nil, err
+	}
+	var withBias [3]biased[T]
+	if c.Has(mhaBias) {
+		width, all := a.heads*a.size, !c.Has(mhaKey) || c.In[mhaKey].Rank() != 4
+		for i, b := range []biased[T]{{a.rows, a.size, 0, nil}, {fresh, a.size, width, nil}, {fresh, a.valueSize, 2 * width, nil}} {
+			if i > 0 && !all {
+				continue
+			}
+			if b.room, err = graph.Room[T](c, a.batch*a.heads*b.rows*b.size); err != nil {
+				return nil, err
+			}
+			withBias[i] = b
+		}
+	}
 	return func() error {
 		q, k, v := bind()
-		if c.Has(mhaBias) {
-			bias := tensor.Data[T](c.In[mhaBias])
-			width := a.heads * a.size
-			q = biased(q, bias[:width], a.batch, a.heads, a.rows, a.size)
-			if !c.Has(mhaKey) || c.In[mhaKey].Rank() != 4 {
-				k = biased(k, bias[width:2*width], a.batch, a.heads, fresh, a.size)
-				v = biased(v, bias[2*width:], a.batch, a.heads, fresh, a.valueSize)
+		for i, h := range []*heads[T]{&q, &k, &v} {
+			if b := withBias[i]; b.room != nil {
+				*h = b.add(*h, tensor.Data[T](c.In[mhaBias]), a.batch, a.heads)
 			}
 		}
 		a.q, a.y = q, rowsFirst(tensor.Data[T](c.Out[0]), a.heads, a.rows, a.valueSize)
@@ -210,15 +222,22 @@ func multiHeadViews[T wide](c *graph.Call, a *attention[T]) (fresh int, bind fun
 	}
 }
 
-// biased copies h with a vector [heads, size] added to every row.
-func biased[T wide](h heads[T], bias []T, batch, heads_, rows, size int) heads[T] {
-	to := headsFirst(make([]T, batch*heads_*rows*size), heads_, rows, size)
+// biased is room for rows with a vector [heads, size], from an element of the bias on,
+// added to each.
+type biased[T wide] struct {
+	rows, size, from int
+	room             []T
+}
+
+func (k biased[T]) add(h heads[T], bias []T, batch, heads_ int) heads[T] {
+	to := headsFirst(k.room, heads_, k.rows, k.size)
 	for b := range batch {
 		for n := range heads_ {
-			for r := range rows {
-				row := to.at(b, n, r, size)
-				for i, v := range h.at(b, n, r, size) {
-					row[i] = v + bias[n*size+i]
+			add := bias[k.from+n*k.size:][:k.size]
+			for r := range k.rows {
+				row := to.at(b, n, r, k.size)
+				for i, v := range h.at(b, n, r, k.size) {
+					row[i] = v + add[i]
 				}
 			}
 		}

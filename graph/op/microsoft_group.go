@@ -155,8 +155,13 @@ func kernelGroupQuery[T wide](c *graph.Call) (func() error, error) {
 		}
 	}
 	g.before = make([]int, a.batch)
-	g.turned = make([]T, a.batch*a.heads*a.rows*a.size)
-	g.fresh = make([]T, a.batch*a.kvHeads*a.rows*a.size)
+	var err error
+	if g.turned, err = graph.Room[T](c, a.batch*a.heads*a.rows*a.size); err != nil {
+		return nil, err
+	}
+	if g.fresh, err = graph.Room[T](c, a.batch*a.kvHeads*a.rows*a.size); err != nil {
+		return nil, err
+	}
 	g.setBias()
 	return g.run, nil
 }
@@ -211,8 +216,8 @@ func (g *groupQuery[T]) run() error {
 		}
 	}
 	q, k, v := g.views()
+	var err error
 	if g.rotary {
-		var err error
 		if q, err = g.rotated(g.turned, q, a.heads); err != nil {
 			return err
 		}
@@ -221,7 +226,12 @@ func (g *groupQuery[T]) run() error {
 		}
 	}
 	a.q, a.y = q, rowsFirst(tensor.Data[T](c.Out[0]), a.heads, a.rows, a.size)
-	a.k, a.v = g.cached(0, k), g.cached(1, v)
+	if a.k, err = g.cached(0, k); err != nil {
+		return err
+	}
+	if a.v, err = g.cached(1, v); err != nil {
+		return err
+	}
 	a.run(c.Pool)
 	return nil
 }
@@ -268,15 +278,17 @@ func (g *groupQuery[T]) rotated(room []T, from heads[T], heads_ int) (heads[T], 
 }
 
 // cached copies the past and puts the fresh rows behind each example's own tokens.
-func (g *groupQuery[T]) cached(j int, from heads[T]) heads[T] {
+func (g *groupQuery[T]) cached(j int, from heads[T]) (to heads[T], err error) {
 	a, c := g.a, g.c
 	n := a.batch * a.kvHeads * a.keys * a.size
 	if i := 1 + j; i < len(c.Out) && c.Out[i] != nil {
 		g.keys[j] = tensor.Data[T](c.Out[i])
 	} else if len(g.keys[j]) != n {
-		g.keys[j] = make([]T, n)
+		if g.keys[j], err = graph.Room[T](c, n); err != nil {
+			return to, err
+		}
 	}
-	to := headsFirst(g.keys[j], a.kvHeads, a.keys, a.size)
+	to = headsFirst(g.keys[j], a.kvHeads, a.keys, a.size)
 	for b := range a.batch {
 		for h := range a.kvHeads {
 			rest := to.at(b, h, 0, a.keys*a.size)
@@ -290,5 +302,5 @@ func (g *groupQuery[T]) cached(j int, from heads[T]) heads[T] {
 			}
 		}
 	}
-	return to
+	return to, nil
 }

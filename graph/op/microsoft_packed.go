@@ -137,8 +137,17 @@ func packedAttention[T wide](c *graph.Call, projected func(all []T)) (func() err
 		return nil, err
 	}
 	a.bias = microsoftBias(pad, addedScores[T](c, packedScores), c.Node.Attrs.Int("unidirectional", 0) != 0, past)
-	all := make([]T, x[0]*x[1]*columns)
+	all, err := graph.Room[T](c, x[0]*x[1]*columns)
+	if err != nil {
+		return nil, err
+	}
 	var own []T
+	asked := len(c.Out) > 1 && c.Out[1] != nil
+	if past > 0 && !asked {
+		if own, err = graph.Room[T](c, 2*a.batch*a.heads*a.keys*a.size); err != nil {
+			return nil, err
+		}
+	}
 	part := func(first, size int) heads[T] {
 		return heads[T]{all[min(len(all), first):], x[1] * columns, size, columns}
 	}
@@ -146,11 +155,8 @@ func packedAttention[T wide](c *graph.Call, projected func(all []T)) (func() err
 		projected(all)
 		a.q, a.k, a.v = part(0, a.size), part(width, a.size), part(2*width, a.valueSize)
 		a.y = rowsFirst(tensor.Data[T](c.Out[0]), a.heads, a.rows, a.valueSize)
-		asked := len(c.Out) > 1 && c.Out[1] != nil
 		if asked {
 			own = tensor.Data[T](c.Out[1])
-		} else if past > 0 && own == nil {
-			own = make([]T, 2*a.batch*a.heads*a.keys*a.size)
 		}
 		if asked || past > 0 {
 			var before []T

@@ -80,30 +80,26 @@ func kernelQGemm(c *graph.Call) (func() error, error) {
 			return nil, err
 		}
 	}
-	acc, err := graph.Room[int32](c, y.Len())
-	if err != nil {
-		return nil, err
-	}
-	real, err := graph.Room[float64](c, y.Len())
+	s, err := newSums[int32](c)
 	if err != nil {
 		return nil, err
 	}
 	return func() error {
-		q.run(acc)
+		q.run(s.exact)
 		if add != nil {
-			addWhole(acc, tensor.Data[int32](c.In[qgC]), add)
+			addWhole(s.exact, tensor.Data[int32](c.In[qgC]), add)
 		}
-		convert(real, acc)
-		a.multiply(real)
-		b.multiply(real)
-		for i := range real {
-			real[i] *= float64(attrs.alpha)
+		convert(s.real, s.exact)
+		a.multiply(s.real)
+		b.multiply(s.real)
+		for i := range s.real {
+			s.real[i] *= float64(attrs.alpha)
 		}
 		if !c.Has(qgScale) {
-			convert(y.F32(), real)
+			convert(y.F32(), s.real)
 			return nil
 		}
-		return requantize(y, real, c.In[qgScale], c.In[qgZero])
+		return s.requantize(y, c.In[qgScale], c.In[qgZero])
 	}, nil
 }
 

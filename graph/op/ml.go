@@ -91,8 +91,11 @@ type features struct {
 	data  []float64
 }
 
-func newFeatures(x *tensor.Tensor) *features {
-	f := &features{src: x, rows: 1, data: make([]float64, x.Len())}
+func newFeatures(c *graph.Call, x *tensor.Tensor) (f *features, err error) {
+	f = &features{src: x, rows: 1}
+	if f.data, err = graph.Room[float64](c, x.Len()); err != nil {
+		return nil, err
+	}
 	if x.Rank() > 0 {
 		f.width = x.Dim(x.Rank() - 1)
 	}
@@ -101,7 +104,7 @@ func newFeatures(x *tensor.Tensor) *features {
 	} else if x.Rank() > 1 {
 		f.rows = x.Dim(0)
 	}
-	return f
+	return f, nil
 }
 
 // read takes the tensor's elements of this run.

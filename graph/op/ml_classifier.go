@@ -58,7 +58,7 @@ func inferTreeClassifier(c *graph.Infer) error {
 
 func kernelTreeClassifier(c *graph.Call) (func() error, error) {
 	a := c.Node.Attrs
-	f, err := treesOf1(a, "class")
+	f, err := graph.Derive(c, treesOf1("class"))
 	if err != nil {
 		return nil, err
 	}

@@ -92,7 +92,10 @@ func kernelFeatureVectorizer(c *graph.Call) (func() error, error) {
 	widths := c.Node.Attrs.Ints("inputdimensions")
 	in := make([]*features, len(c.In))
 	for i, x := range c.In {
-		in[i] = newFeatures(x)
+		var err error
+		if in[i], err = newFeatures(c, x); err != nil {
+			return nil, err
+		}
 		if in[i].rows != c.Out[0].Dim(0) {
 			return nil, fmt.Errorf("input %d is %v, input 0 is %v: they have not the same rows", i, x, c.In[0])
 		}
@@ -118,7 +121,11 @@ func kernelFeatureVectorizer(c *graph.Call) (func() error, error) {
 }
 
 func kernelBinarizer(c *graph.Call) (func() error, error) {
-	f, limit := newFeatures(c.In[0]), float64(c.Node.Attrs.Float("threshold", 0))
+	f, err := newFeatures(c, c.In[0])
+	if err != nil {
+		return nil, err
+	}
+	limit := float64(c.Node.Attrs.Float("threshold", 0))
 	return func() error {
 		f.read()
 		for i, v := range f.data {
@@ -196,7 +203,10 @@ func imputer[T float32 | float64 | int32 | int64](c *graph.Call) (func() error, 
 }
 
 func kernelScaler(c *graph.Call) (func() error, error) {
-	f := newFeatures(c.In[0])
+	f, err := newFeatures(c, c.In[0])
+	if err != nil {
+		return nil, err
+	}
 	scale, offset := attrFloats(c.Node.Attrs, "scale"), attrFloats(c.Node.Attrs, "offset")
 	for name, list := range map[string][]float64{"scale": scale, "offset": offset} {
 		if n := len(list); n == 0 || n != 1 && n != f.width {
@@ -214,7 +224,10 @@ func kernelScaler(c *graph.Call) (func() error, error) {
 }
 
 func kernelNormalizer(c *graph.Call) (func() error, error) {
-	f := newFeatures(c.In[0])
+	f, err := newFeatures(c, c.In[0])
+	if err != nil {
+		return nil, err
+	}
 	var norm func(row []float64) float64
 	switch name := c.Node.Attrs.String("norm", "MAX"); name {
 	case "MAX":
@@ -280,7 +293,10 @@ func kernelOneHotEncoder(c *graph.Call) (func() error, error) {
 	x, f := c.In[0], (*features)(nil)
 	names, numbers := positionsOf(stringsOf(c.Node.Attrs, "cats_strings")), positionsOf(c.Node.Attrs.Ints("cats_int64s"))
 	if x.DType() != tensor.String {
-		f = newFeatures(x)
+		var err error
+		if f, err = newFeatures(c, x); err != nil {
+			return nil, err
+		}
 	}
 	strict, width := c.Node.Attrs.Int("zeros", 1) == 0, c.Out[0].Dim(x.Rank())
 	return func() error {

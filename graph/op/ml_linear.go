@@ -34,7 +34,11 @@ func linearOf(c *graph.Call, n int) (*linear, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &linear{in: newFeatures(c.In[0]), linearWeights: w}
+	in, err := newFeatures(c, c.In[0])
+	if err != nil {
+		return nil, err
+	}
+	m := &linear{in: in, linearWeights: w}
 	if len(m.intercept) == 0 {
 		m.intercept = make([]float64, n)
 	}

@@ -69,7 +69,11 @@ func svmOf(c *graph.Call, count int) (*svm, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &svm{in: newFeatures(c.In[0]), kernel: kernel, coef: attrFloats(a, "coefficients"), rho: attrFloats(a, "rho")}
+	in, err := newFeatures(c, c.In[0])
+	if err != nil {
+		return nil, err
+	}
+	s := &svm{in: in, kernel: kernel, coef: attrFloats(a, "coefficients"), rho: attrFloats(a, "rho")}
 	all := attrFloats(a, "support_vectors")
 	if count < 0 || count > len(all) || count*s.in.width != len(all) && count > 0 {
 		return nil, fmt.Errorf("%d numbers for %d support vectors of %d features", len(all), count, s.in.width)
@@ -114,6 +118,7 @@ func kernelSVMRegressor(c *graph.Call) (func() error, error) {
 		s.in.read()
 		out := [1]float64{}
 		for i := range s.in.rows {
+			c.Pool.Look()
 			out[0] = s.rho[0]
 			for j, v := range s.vectors {
 				out[0] += s.coef[j] * s.kernel(s.in.row(i), v)

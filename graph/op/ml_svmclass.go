@@ -103,6 +103,7 @@ func kernelSVMClassifier(c *graph.Call) (func() error, error) {
 	return func() error {
 		s.in.read()
 		for i := range s.in.rows {
+			c.Pool.Look()
 			scores, top, weight := s.row(s.in.row(i))
 			label, scores := s.decide(scores, top, weight)
 			if label >= 0 {

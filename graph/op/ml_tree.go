@@ -68,6 +68,9 @@ type forest struct {
 	nodes  []treeNode
 	leaves [][]vote
 	roots  []int
+
+	features, targets int // one more than the greatest that it names
+	packed            *packedForest
 }
 
 // leaf walks a tree down. The number of steps is bounded: a damaged tree may have
@@ -84,29 +87,46 @@ func (f *forest) leaf(root int, row []float64) ([]vote, error) {
 	return nil, fmt.Errorf("the tree at node %d has a cycle", root)
 }
 
-// check makes sure that a walk stays inside: features below width, targets below
-// targets, places that exist.
-func (f *forest) check(width, targets int) error {
+// finish makes sure that a walk stays inside, finds what the forest asks of its
+// features and targets, and packs it where that can be.
+func (f *forest) finish() error {
 	inside := func(at int) bool { return at < len(f.nodes) && ^at < len(f.leaves) }
+	if len(f.roots) == 0 {
+		return fmt.Errorf("it has no trees")
+	}
 	for i, n := range f.nodes {
-		if n.feature < 0 || n.feature >= width {
-			return fmt.Errorf("tree node %d compares feature %d of %d", i, n.feature, width)
+		if n.feature < 0 {
+			return fmt.Errorf("tree node %d compares feature %d", i, n.feature)
 		}
 		if !inside(n.yes) || !inside(n.no) {
 			return fmt.Errorf("tree node %d leads nowhere", i)
 		}
+		f.features = max(f.features, n.feature+1)
 	}
 	for _, votes := range f.leaves {
 		for _, v := range votes {
-			if v.target < 0 || v.target >= targets {
-				return fmt.Errorf("a leaf gives to target %d of %d", v.target, targets)
+			if v.target < 0 {
+				return fmt.Errorf("a leaf gives to target %d", v.target)
 			}
+			f.targets = max(f.targets, v.target+1)
 		}
 	}
 	for _, r := range f.roots {
 		if !inside(r) {
 			return fmt.Errorf("the root %d is no tree node", r)
 		}
+	}
+	f.packed = packForest(f)
+	return nil
+}
+
+// fits makes sure that rows have the features, and results the targets.
+func (f *forest) fits(width, targets int) error {
+	if f.features > width {
+		return fmt.Errorf("a tree compares feature %d of %d", f.features-1, width)
+	}
+	if f.targets > targets {
+		return fmt.Errorf("a leaf gives to target %d of %d", f.targets-1, targets)
 	}
 	return nil
 }
@@ -198,16 +218,16 @@ func (p *packedForest) score(row []float32, b *ballot) {
 
 // treeRun computes the scores of each row and hands them on, by several threads.
 func treeRun(c *graph.Call, f *forest, targets int, how aggregate, each func(row int, scores []float64, given []bool)) (func() error, error) {
-	in := newFeatures(c.In[0])
-	if err := f.check(in.width, targets); err != nil {
+	in, err := newFeatures(c, c.In[0])
+	if err != nil {
 		return nil, err
 	}
-	if len(f.roots) == 0 {
-		return nil, fmt.Errorf("it has no trees")
+	if err := f.fits(in.width, targets); err != nil {
+		return nil, err
 	}
 	var packed *packedForest
 	if c.In[0].DType() == tensor.Float32 && in.width > 0 {
-		packed = packForest(f)
+		packed = f.packed
 	}
 	ballots := make([]ballot, c.Pool.Threads())
 	for i := range ballots {
@@ -265,7 +285,7 @@ func inferTreeEnsemble(c *graph.Infer) error {
 const maxTargets = 1 << 24
 
 func kernelTreeEnsemble(c *graph.Call) (func() error, error) {
-	f, err := treesOf5(c.Node.Attrs)
+	f, err := graph.Derive(c, treesOf5)
 	if err != nil {
 		return nil, err
 	}
@@ -308,7 +328,7 @@ func inferTreeRegressor(c *graph.Infer) error {
 }
 
 func kernelTreeRegressor(c *graph.Call) (func() error, error) {
-	f, err := treesOf1(c.Node.Attrs, "target")
+	f, err := graph.Derive(c, treesOf1("target"))
 	if err != nil {
 		return nil, err
 	}

@@ -59,7 +59,7 @@ func treesOf5(a graph.Attrs) (*forest, error) {
 	for i, t := range targets {
 		f.leaves = append(f.leaves, []vote{{t, weights[i]}})
 	}
-	return f, nil
+	return f, f.finish()
 }
 
 // treeKey names a node in the older form.
@@ -99,12 +99,23 @@ func readOldTrees(a graph.Attrs, kind string) (*oldTrees, error) {
 	return t, nil
 }
 
-// treesOf1 reads the attributes of TreeEnsembleRegressor and TreeEnsembleClassifier.
-func treesOf1(a graph.Attrs, kind string) (*forest, error) {
-	t, err := readOldTrees(a, kind)
-	if err != nil {
-		return nil, err
+// treesOf1 reads the attributes of TreeEnsembleRegressor (kind target) and
+// TreeEnsembleClassifier (kind class).
+func treesOf1(kind string) func(graph.Attrs) (*forest, error) {
+	return func(a graph.Attrs) (*forest, error) {
+		t, err := readOldTrees(a, kind)
+		if err != nil {
+			return nil, err
+		}
+		f, err := t.forest()
+		if err != nil {
+			return nil, err
+		}
+		return f, f.finish()
 	}
+}
+
+func (t *oldTrees) forest() (*forest, error) {
 	f, place := &forest{}, map[treeKey]int{}
 	for i, id := range t.ids {
 		key := treeKey{t.trees[i], id}
@@ -149,7 +160,7 @@ func treesOf1(a graph.Attrs, kind string) (*forest, error) {
 	for i, w := range t.weights {
 		at, ok := place[treeKey{t.toTree[i], t.toNode[i]}]
 		if !ok {
-			return nil, fmt.Errorf("%s_nodeids names node %d of tree %d, which is not there", kind, t.toNode[i], t.toTree[i])
+			return nil, fmt.Errorf("%s_nodeids names node %d of tree %d, which is not there", t.kind, t.toNode[i], t.toTree[i])
 		}
 		if at < 0 { // ONNX Runtime passes over weights of inner nodes, too
 			f.leaves[^at] = append(f.leaves[^at], vote{t.target[i], w})

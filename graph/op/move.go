@@ -262,14 +262,20 @@ func unpacked(kernel preparer) preparer {
 		var before, after []func()
 		for i, x := range c.In {
 			if x != nil && isPacked(x.DType()) {
-				wide := tensor.New(tensor.Uint8, x.Shape()...)
+				wide, err := c.New(tensor.Uint8, x.Shape()...)
+				if err != nil {
+					return nil, err
+				}
 				c.In[i] = wide
 				before = append(before, func() { unpackBits(wide.Bytes(), x) })
 			}
 		}
 		for i, y := range c.Out {
 			if y != nil && isPacked(y.DType()) {
-				wide := tensor.New(tensor.Uint8, y.Shape()...)
+				wide, err := c.New(tensor.Uint8, y.Shape()...)
+				if err != nil {
+					return nil, err
+				}
 				c.Out[i] = wide
 				after = append(after, func() { packBits(y, wide.Bytes()) })
 			}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -74,7 +75,9 @@ func kernelArg[T number](greatest bool) preparer {
 		return func() error {
 			from, to := tensor.Data[T](x), c.Out[0].I64()
 			at := 0
+			look := lookout{pool: c.Pool}
 			l.each(func(first int) {
+				look.step(l.n)
 				best, where := from[first], 0
 				for i := 1; i < l.n; i++ {
 					v := from[first+i*l.inner]
@@ -145,6 +148,24 @@ func contentScalar(c *graph.Infer, i int) (graph.Dim, error) {
 	return graph.Const(v[0]), nil
 }
 
+// lookout looks now and then whether the run is to stop, in kernels that do not divide
+// their work over the pool.
+type lookout struct {
+	pool *kernel.Pool
+	left int
+}
+
+// lookEvery is how many cheap steps come between two looks: about a tenth of a
+// millisecond.
+const lookEvery = 1 << 14
+
+func (l *lookout) step(n int) {
+	if l.left -= n; l.left < 0 {
+		l.left = lookEvery
+		l.pool.Look()
+	}
+}
+
 // kernelTopK sorts each line. What is asked for unsorted comes sorted too.
 func kernelTopK[T number](c *graph.Call) (func() error, error) {
 	x := c.In[0]
@@ -167,14 +188,19 @@ func kernelTopK[T number](c *graph.Call) (func() error, error) {
 		sign = 1
 	}
 	// cmp.Compare puts NaN below all numbers; here it is above them.
+	look := lookout{pool: c.Pool}
 	order := func(a, b element) int {
+		look.step(1)
 		byValue := cmp.Compare(a.v, b.v)
 		if a.v != a.v || b.v != b.v {
 			byValue = -byValue
 		}
 		return cmp.Or(sign*byValue, a.at-b.at)
 	}
-	line := make([]element, l.n)
+	line, err := graph.Room[element](c, l.n)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		from := tensor.Data[T](x)
 		at := 0

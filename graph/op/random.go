@@ -81,14 +81,18 @@ func kernelRandom(draw func(graph.Attrs) func(*mersenne) float64) preparer {
 		next := draw(c.Node.Attrs)
 		return func() error {
 			m := generatorOf(c.Node.Attrs)
-			return fillNumbers(c.Out[0], func(int) float64 { return next(m) })
+			return fillNumbers(c, 0, func(int) float64 { return next(m) })
 		}, nil
 	}
 }
 
-// fillNumbers sets every element of t, of any type that holds numbers.
-func fillNumbers(t *tensor.Tensor, next func(i int) float64) error {
-	wide := make([]float64, t.Len())
+// fillNumbers sets every element of an output, of any type that holds numbers.
+func fillNumbers(c *graph.Call, out int, next func(i int) float64) error {
+	t := c.Out[out]
+	wide, err := graph.Room[float64](c, t.Len())
+	if err != nil {
+		return err
+	}
 	for i := range wide {
 		wide[i] = next(i)
 	}
@@ -113,7 +117,10 @@ func inferBernoulli(c *graph.Infer) error {
 // kernelBernoulli gives 1 with the probability that the input holds. One number is
 // drawn for each element; like numpy's, it counts from the rarer side.
 func kernelBernoulli(c *graph.Call) (func() error, error) {
-	p := make([]float32, c.In[0].Len())
+	p, err := graph.Room[float32](c, c.In[0].Len())
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		m := generatorOf(c.Node.Attrs)
 		tensor.Float32s(p, c.In[0])
@@ -122,7 +129,7 @@ func kernelBernoulli(c *graph.Call) (func() error, error) {
 				return fmt.Errorf("element %d is %v, not a probability", i, v)
 			}
 		}
-		return fillNumbers(c.Out[0], func(i int) float64 {
+		return fillNumbers(c, 0, func(i int) float64 {
 			v, u := float64(p[i]), m.uniform()
 			if v > 0.5 && u <= v || v <= 0.5 && u > 1-v {
 				return 1
@@ -159,13 +166,20 @@ func kernelMultinomial(c *graph.Call) (func() error, error) {
 	if classes == 0 && rows > 0 {
 		return nil, fmt.Errorf("there are no classes to draw from")
 	}
-	logs, sums := make([]float32, rows*classes), make([]float64, classes)
+	logs, err := graph.Room[float32](c, rows*classes)
+	if err != nil {
+		return nil, err
+	}
+	sums, err := graph.Room[float64](c, classes)
+	if err != nil {
+		return nil, err
+	}
 	samples := c.Out[0].Dim(1)
 	return func() error {
 		m := generatorOf(c.Node.Attrs)
 		tensor.Float32s(logs, c.In[0])
 		row := -1
-		return fillNumbers(c.Out[0], func(i int) float64 {
+		return fillNumbers(c, 0, func(i int) float64 {
 			if i/samples != row {
 				row = i / samples
 				cumulate(sums, logs[row*classes:][:classes])

@@ -2,7 +2,6 @@ package op
 
 import (
 	"fmt"
-	"slices"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -107,9 +106,9 @@ func (p *layerProduct) load(d int) {
 	if p.zero == nil {
 		return
 	}
-	zeros := part(smallFloats(p.zero), d, p.weight.Dim(0))
+	n := p.zero.Len() / p.weight.Dim(0)
 	for i := range p.cols {
-		p.cols[i] -= int32(zeros[i%p.n%len(zeros)])
+		p.cols[i] -= int32(smallByte(p.zero, d*n+i%p.n%n))
 	}
 }
 
@@ -151,7 +150,10 @@ func kernelQuantizedLSTM(c *graph.Call) (func() error, error) {
 	r.fromInput = func(d int) {
 		input.load(d)
 		states.load(d)
-		steps := slices.Max(append(r.lengths, 0)) // what lies behind the longest sequence has no part in the range
+		steps := 0 // what lies behind the longest sequence has no part in the range
+		for _, n := range r.lengths {
+			steps = max(steps, n)
+		}
 		input.multiply(r.xw, c.F32(inX)[:steps*r.batch*r.in])
 	}
 	r.fromStates = func(step int) {

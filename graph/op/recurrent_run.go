@@ -72,7 +72,9 @@ func newRecurrent[T float32 | float64](c *graph.Call, kind recurrentKind, hidden
 	default:
 		r.cell = (*recurrent[T]).stepLSTM
 	}
-	r.allocate()
+	if err := r.allocate(); err != nil {
+		return nil, err
+	}
 	r.fromInput = func(d int) {
 		r.weight = r.ofDirection(inRecurrence, d, r.gates*r.hidden*r.hidden)
 		r.input.run(tensor.Data[T](c.In[inX]), r.ofDirection(inWeight, d, r.gates*r.hidden*r.in), r.xw, r.scratch)
@@ -90,19 +92,28 @@ func (r *recurrent[T]) ofDirection(input, d, size int) []T {
 	return tensor.Data[T](r.c.In[input])[d*size:][:size]
 }
 
-func (r *recurrent[T]) allocate() {
+func (r *recurrent[T]) allocate() (err error) {
 	gh, pool := r.gates*r.hidden, r.c.Pool
 	r.input = (&product[T]{m: r.seq * r.batch, n: gh, k: r.in, transB: true}).prepared(pool)
 	r.recurrence = (&product[T]{m: r.batch, n: gh, k: r.hidden, transB: true}).prepared(pool)
 	// GRU: the first two gates, and the candidate.
 	r.gated = (&product[T]{m: r.batch, n: 2 * r.hidden, k: r.hidden, ldc: gh, transB: true}).prepared(pool)
 	r.proposed = (&product[T]{m: r.batch, n: r.hidden, k: r.hidden, transB: true}).prepared(pool)
-	r.scratch = make([]float32, max(r.input.scratchLen(), r.recurrence.scratchLen(), r.gated.scratchLen(), r.proposed.scratchLen()))
-	r.xw, r.hr = make([]T, r.seq*r.batch*gh), make([]T, r.batch*max(gh, 2*r.hidden))
-	r.h, r.state = make([]T, r.batch*r.hidden), make([]T, r.batch*r.hidden)
-	r.reset, r.propose = make([]T, r.batch*r.hidden), make([]T, r.batch*r.hidden)
-	r.bias, r.rbias = make([]T, gh), make([]T, r.hidden)
 	r.active, r.lengths = make([]int, r.batch), make([]int, r.batch)
+	r.scratch, err = graph.Room[float32](r.c, max(r.input.scratchLen(), r.recurrence.scratchLen(), r.gated.scratchLen(), r.proposed.scratchLen()))
+	states := r.batch * r.hidden
+	for _, part := range []struct {
+		to *[]T
+		n  int
+	}{
+		{&r.xw, r.seq * r.batch * gh}, {&r.hr, r.batch * max(gh, 2*r.hidden)}, {&r.h, states}, {&r.state, states},
+		{&r.reset, states}, {&r.propose, states}, {&r.bias, gh}, {&r.rbias, r.hidden},
+	} {
+		if err == nil {
+			*part.to, err = graph.Room[T](r.c, part.n)
+		}
+	}
+	return err
 }
 
 func (r *recurrent[T]) run() error {

@@ -290,7 +290,9 @@ func (s resizing) kernel(c *graph.Call) (func() error, error) {
 			if err != nil {
 				return err
 			}
-			run = prepare(plan)
+			if run, err = prepare(plan); err != nil {
+				return err
+			}
 		}
 		run()
 		return nil
@@ -298,7 +300,7 @@ func (s resizing) kernel(c *graph.Call) (func() error, error) {
 }
 
 // resizeKernel prepares what applies the taps of all axes.
-func resizeKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) func(), error) {
+func resizeKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) (func(), error), error) {
 	if m.mode == "nearest" {
 		return nearestKernel(c, m)
 	}
@@ -320,7 +322,13 @@ func wholeNumbers(kernel preparer) preparer {
 			return kernel(c)
 		}
 		lo, hi := limitsOf(x.DType())
-		c.In[0], c.Out[0] = tensor.New(tensor.Float64, x.Shape()...), tensor.New(tensor.Float64, y.Shape()...)
+		var err error
+		if c.In[0], err = c.New(tensor.Float64, x.Shape()...); err != nil {
+			return nil, err
+		}
+		if c.Out[0], err = c.New(tensor.Float64, y.Shape()...); err != nil {
+			return nil, err
+		}
 		run, err := kernel(c)
 		if err != nil {
 			return nil, err

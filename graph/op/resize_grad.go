@@ -48,7 +48,7 @@ func kernelResizeGrad(c *graph.Call) (func() error, error) {
 		if err != nil {
 			return err
 		}
-		if passes, err = backwards(plan, c.In[0].Shape(), dy.Shape(), passes[:0]); err != nil {
+		if passes, err = backwards(c, plan, c.In[0].Shape(), dy.Shape(), passes[:0]); err != nil {
 			return err
 		}
 		src := c.In[4].F32()
@@ -75,7 +75,7 @@ type resizeBack struct {
 }
 
 // backwards are the axes in the order opposite to interpolation's.
-func backwards(plan []*axisTaps, in, out []int, passes []resizeBack) ([]resizeBack, error) {
+func backwards(c *graph.Call, plan []*axisTaps, in, out []int, passes []resizeBack) ([]resizeBack, error) {
 	shape := append([]int{}, out...)
 	for d, taps := range plan {
 		if taps == nil {
@@ -87,7 +87,10 @@ func backwards(plan []*axisTaps, in, out []int, passes []resizeBack) ([]resizeBa
 		p := resizeBack{taps: taps, from: in[d]}
 		p.outer, p.to, p.inner = around(shape, d)
 		shape[d] = in[d]
-		p.room = make([]float32, p.outer*p.from*p.inner)
+		var err error
+		if p.room, err = graph.Room[float32](c, p.outer*p.from*p.inner); err != nil {
+			return nil, err
+		}
 		passes = append(passes, p)
 	}
 	return passes, nil

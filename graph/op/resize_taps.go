@@ -147,7 +147,7 @@ func cubicKernel(a, x float64) float64 {
 }
 
 // nearestKernel moves elements, of whatever type.
-func nearestKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) func(), error) {
+func nearestKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) (func(), error), error) {
 	move, err := moverOf(c.In[0].DType())
 	if err != nil {
 		return nil, err
@@ -160,7 +160,7 @@ func nearestKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) func(), error
 		}
 	}
 	in, out := c.In[0].Shape(), c.Out[0].Shape()
-	return func(plan []*axisTaps) func() {
+	return func(plan []*axisTaps) (func(), error) {
 		t := &tables{in: in, out: out, from: make([][]int, len(in)), holes: m.coordinate == "tf_crop_and_resize"}
 		for d, p := range plan {
 			t.from[d] = count(in[d])
@@ -174,14 +174,14 @@ func nearestKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) func(), error
 				}
 			}
 		}
-		return func() { t.run(move, c.Out[0], c.In[0], value) }
+		return func() { t.run(move, c.Out[0], c.In[0], value) }, nil
 	}, nil
 }
 
 // interpolation resizes one axis after the other, the last first.
-func interpolation[T float32 | float64](c *graph.Call, m resizeMode) func([]*axisTaps) func() {
+func interpolation[T float32 | float64](c *graph.Call, m resizeMode) func([]*axisTaps) (func(), error) {
 	in, out := c.In[0].Shape(), c.Out[0].Shape()
-	return func(plan []*axisTaps) func() {
+	return func(plan []*axisTaps) (_ func(), err error) {
 		var passes []resizePass[T]
 		shape := append([]int{}, in...)
 		for d := len(plan) - 1; d >= 0; d-- {
@@ -191,11 +191,13 @@ func interpolation[T float32 | float64](c *graph.Call, m resizeMode) func([]*axi
 			p := resizePass[T]{taps: plan[d], to: out[d], extrapolation: T(m.extrapolation)}
 			p.outer, p.from, p.inner = around(shape, d)
 			shape[d] = out[d]
-			p.room = make([]T, p.outer*p.to*p.inner)
 			passes = append(passes, p)
 		}
-		if len(passes) > 0 {
-			passes[len(passes)-1].room = nil // the output, which is known when it runs
+		for i := range len(passes) - 1 { // the last writes the output, which is known when it runs
+			p := &passes[i]
+			if p.room, err = graph.Room[T](c, p.outer*p.to*p.inner); err != nil {
+				return nil, err
+			}
 		}
 		return func() {
 			src, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
@@ -210,7 +212,7 @@ func interpolation[T float32 | float64](c *graph.Call, m resizeMode) func([]*axi
 			if len(passes) == 0 {
 				copy(y, src)
 			}
-		}
+		}, nil
 	}
 }
 

@@ -70,14 +70,20 @@ func kernelGridSample(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	x, grid, y := c.In[0], c.In[1], c.Out[0]
+	x, grid, y, look := c.In[0], c.In[1], c.Out[0], lookout{pool: c.Pool}
 	if d := x.DType(); d == tensor.Float32 && grid.DType() == d {
-		run := sampler[float32](m, x.Shape(), grid.Shape())
+		run := sampler[float32](look, m, x.Shape(), grid.Shape())
 		return func() error { run(y.F32(), x.F32(), grid.F32()); return nil }, nil
 	}
 	// All other types are sampled in float64; integers are truncated.
-	run := sampler[float64](m, x.Shape(), grid.Shape())
-	in, at, out := tensor.New(tensor.Float64, x.Shape()...), tensor.New(tensor.Float64, grid.Shape()...), tensor.New(tensor.Float64, y.Shape()...)
+	run := sampler[float64](look, m, x.Shape(), grid.Shape())
+	var wide [3]*tensor.Tensor
+	for i, t := range []*tensor.Tensor{x, grid, y} {
+		if wide[i], err = c.New(tensor.Float64, t.Shape()...); err != nil {
+			return nil, err
+		}
+	}
+	in, at, out := wide[0], wide[1], wide[2]
 	return func() error {
 		if err := tensor.Convert(in, x, false); err != nil {
 			return err
@@ -102,13 +108,14 @@ type samples[T float32 | float64] struct {
 	of     []T
 }
 
-func sampler[T float32 | float64](m gridMode, x, grid []int) func(y, x, grid []T) {
+func sampler[T float32 | float64](look lookout, m gridMode, x, grid []int) func(y, x, grid []T) {
 	rank := len(x) - 2
 	s := &samples[T]{m: m, dims: x[2:], stride: dense(x[2:])}
 	points, image, channels := tensor.Shape(grid[1:len(grid)-1]).Len(), tensor.Shape(x[2:]).Len(), x[1]
 	return func(out, in, at []T) {
 		for n := range x[0] {
 			for p := range points {
+				look.step(channels)
 				s.find(at[(n*points+p)*rank:][:rank])
 				for ch := range channels {
 					from, sum := in[(n*channels+ch)*image:][:image], T(0)

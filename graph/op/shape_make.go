@@ -292,7 +292,10 @@ func kernelOneHot(c *graph.Call) (func() error, error) {
 		return nil, err
 	}
 	outer, depth, inner := around(y.Shape(), axis)
-	at := tensor.New(tensor.Int64, c.In[0].Shape()...)
+	at, err := c.New(tensor.Int64, c.In[0].Shape()...)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		if err := tensor.Convert(at, c.In[0], false); err != nil {
 			return err

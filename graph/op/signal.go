@@ -150,11 +150,17 @@ func kernelDFT[T float32 | float64](axis int) preparer {
 				n = y.Dim(at)
 			}
 			if d.fourier == nil || d.n != n {
-				d.fourier, d.line = newFourier(n), make([]complex128, n)
+				if d.fourier, err = newFourier(c, n); err != nil {
+					return err
+				}
+				if d.line, err = graph.Room[complex128](c, n); err != nil {
+					return err
+				}
 			}
 			d.x, d.y = tensor.Data[T](x), tensor.Data[T](y)
 			d.in, d.out, d.inner = x.Dim(at), y.Dim(at), x.Shape()[at+1:x.Rank()-1].Len()
 			for i := range x.Shape()[:at].Len() * d.inner {
+				c.Pool.Look()
 				d.one(i/d.inner, i%d.inner)
 			}
 			return nil
@@ -279,12 +285,19 @@ func kernelSTFT[T float32 | float64](c *graph.Call) (func() error, error) {
 			length = intAt(c.In[3])
 		}
 		if f == nil || f.n != length {
-			f, line = newFourier(length), make([]complex128, length)
+			var err error
+			if f, err = newFourier(c, length); err != nil {
+				return err
+			}
+			if line, err = graph.Room[complex128](c, length); err != nil {
+				return err
+			}
 		}
 		from, to := tensor.Data[T](x), tensor.Data[T](y)
 		frames, bins := y.Dim(1), y.Dim(2)
 		for i := range y.Dim(0) * frames {
 			signal := from[i/frames*x.Dim(1)*parts:][:x.Dim(1)*parts]
+			c.Pool.Look()
 			frame(line, signal[i%frames*step*parts:], window, parts)
 			f.transform(line)
 			for k := range bins {

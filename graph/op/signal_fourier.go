@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/bits"
 	"math/cmplx"
+
+	"tandem/graph"
 )
 
 // fourier is the discrete Fourier transform of n numbers: by halving where n is a
@@ -17,19 +19,25 @@ type fourier struct {
 	room   []complex128
 }
 
-func newFourier(n int) *fourier {
-	f := &fourier{n: n, size: n}
+func newFourier(c *graph.Call, n int) (f *fourier, err error) {
+	f = &fourier{n: n, size: n}
 	if n&(n-1) != 0 {
 		f.size = 1 << bits.Len(uint(2*n-2))
 	}
-	f.roots = make([]complex128, f.size/2)
+	if f.roots, err = graph.Room[complex128](c, f.size/2); err != nil {
+		return nil, err
+	}
 	for k := range f.roots {
 		f.roots[k] = cmplx.Rect(1, -2*math.Pi*float64(k)/float64(f.size))
 	}
 	if f.size == n {
-		return f
+		return f, nil
 	}
-	f.chirp, f.filter, f.room = make([]complex128, n), make([]complex128, f.size), make([]complex128, f.size)
+	all, err := graph.Room[complex128](c, n+2*f.size)
+	if err != nil {
+		return nil, err
+	}
+	f.chirp, f.filter, f.room = all[:n], all[n:][:f.size], all[n+f.size:]
 	for k := range f.chirp {
 		// k² modulo 2n keeps the angle small, and so exact.
 		f.chirp[k] = cmplx.Rect(1, -math.Pi*float64(k*k%(2*n))/float64(n))
@@ -37,7 +45,7 @@ func newFourier(n int) *fourier {
 		f.filter[(f.size-k)%f.size] = f.filter[k]
 	}
 	f.halving(f.filter)
-	return f
+	return f, nil
 }
 
 // transform replaces x by X[k] = Σ x[j]·e^(-2πijk/n).

@@ -52,7 +52,10 @@ func kernelSignalWindow(a0, a1, a2 float64) preparer {
 		if c.Node.Attrs.Int("periodic", 1) == 0 {
 			n--
 		}
-		w := make([]float64, y.Len())
+		w, err := graph.Room[float64](c, y.Len())
+		if err != nil {
+			return nil, err
+		}
 		for i := range w {
 			t := 2 * math.Pi * float64(i) / float64(max(n, 1))
 			w[i] = a0 - a1*math.Cos(t) + a2*math.Cos(2*t)
@@ -96,7 +99,10 @@ func inferMelWeights(c *graph.Infer) error {
 
 func kernelMelWeights(c *graph.Call) (func() error, error) {
 	y := c.Out[0]
-	w := make([]float64, y.Len())
+	w, err := graph.Room[float64](c, y.Len())
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		length, rate := intAt(c.In[1]), float64(intAt(c.In[2]))
 		lower, upper := float64(smallFloats(c.In[3])[0]), float64(smallFloats(c.In[4])[0])

@@ -57,7 +57,10 @@ func kernelStringConcat(c *graph.Call) (func() error, error) {
 			return nil, err
 		}
 	}
-	second := tensor.New(tensor.String, y.Shape()...)
+	second, err := c.New(tensor.String, y.Shape()...)
+	if err != nil {
+		return nil, err
+	}
 	return func() error {
 		m.strided(y, c.In[0], plans[0])
 		m.strided(second, c.In[1], plans[1])
@@ -88,6 +91,7 @@ func kernelStringSplit(c *graph.Call) (func() error, error) {
 	return func() error {
 		parts, width := make([][]string, x.Len()), 0
 		for i, s := range x.Strings() {
+			c.Pool.Look()
 			parts[i] = splitText(s, delimiter, most)
 			width = max(width, len(parts[i]))
 		}
@@ -175,6 +179,7 @@ func kernelStringNormalizer(c *graph.Call) (func() error, error) {
 	return func() error {
 		var kept []string
 		for _, s := range x.Strings() {
+			c.Pool.Look()
 			if !stop[key(s)] {
 				kept = append(kept, change(s))
 			}
@@ -225,6 +230,7 @@ func kernelRegexFullMatch(c *graph.Call) (func() error, error) {
 	return func() error {
 		y := tensor.Data[bool](c.Out[0])
 		for i, s := range c.In[0].Strings() {
+			c.Pool.Look()
 			y[i] = re.MatchString(s)
 		}
 		return nil

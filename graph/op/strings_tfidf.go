@@ -146,6 +146,7 @@ func kernelTfIdf(c *graph.Call) (func() error, error) {
 		y := c.Out[0].F32()
 		clear(y)
 		for at := 0; len(keys) > 0; at += v.size {
+			c.Pool.Look()
 			v.count(y[at:][:v.size], keys[:cols])
 			keys = keys[cols:]
 		}

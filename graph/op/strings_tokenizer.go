@@ -109,6 +109,7 @@ func kernelTokenizer(c *graph.Call) (func() error, error) {
 		}
 		tokens, width := make([][]string, x.Len()), 0
 		for i, s := range x.Strings() {
+			c.Pool.Look()
 			tokens[i] = t.cut(s)
 			width = max(width, len(tokens[i]))
 		}

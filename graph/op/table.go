@@ -32,7 +32,7 @@ func Lists() [][]graph.Op {
 		normalizeOps(), groupGradOps(),
 		batchNormOps(), batchNormTrainOps(),
 		layerNormOps(),
-		attentionOps(), stridedAttentionOps(),
+		attentionOps(), stridedAttentionOps(), jointAttentionOps(),
 		rotaryOps(),
 		recurrentOps(),
 		microsoftNormOps(),

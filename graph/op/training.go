@@ -68,6 +68,17 @@ type update[T wide] func(a graph.Attrs, rate T, step int64, x, g []T, states [][
 func kernelTraining[T wide](states int, f update[T]) preparer {
 	return func(c *graph.Call) (func() error, error) {
 		n := (len(c.In) - 2) / (2 + states)
+		unread := make([][]T, n*(1+states)) // room for outputs that the node does not have
+		for i := range unread {
+			if i < len(c.Out) && c.Out[i] != nil {
+				continue
+			}
+			var err error
+			if unread[i], err = graph.Room[T](c, c.In[2+i%n].Len()); err != nil {
+				return nil, err
+			}
+		}
+		now, next := make([][]T, states), make([][]T, states)
 		return func() error {
 			rate, step := tensor.Data[T](c.In[0])[0], c.In[1].I64()[0]
 			for p := range n {
@@ -76,11 +87,10 @@ func kernelTraining[T wide](states int, f update[T]) preparer {
 					if i := kind*n + p; i < len(c.Out) && c.Out[i] != nil {
 						return tensor.Data[T](c.Out[i])
 					}
-					return make([]T, c.In[2+p].Len())
+					return unread[kind*n+p]
 				}
-				var now, next [][]T
 				for s := range states {
-					now, next = append(now, in(2+s)), append(next, out(1+s))
+					now[s], next[s] = in(2+s), out(1+s)
 				}
 				f(c.Node.Attrs, rate, step, in(0), in(1), now, out(0), next)
 			}

@@ -175,12 +175,18 @@ func kernelConvTransposeND[T float32 | float64](c *graph.Call) (func() error, er
 	for axis := range cut {
 		cut[axis] = t.cut(axis, in[axis], out[axis])
 	}
-	u := t.unfold(out, in, cut)
+	u, err := t.unfold(c, out, in, cut)
+	if err != nil {
+		return nil, err
+	}
 	groups := c.Node.Attrs.Int("group", 1)
 	ic, oc := x.Dim(1)/groups, weight.Dim(1)
 	depth := oc * u.taps
 	p := (&product[T]{m: depth, n: u.positions, k: ic, transA: true}).prepared(c.Pool)
-	cols := make([]T, depth*u.positions)
+	cols, err := graph.Room[T](c, depth*u.positions)
+	if err != nil {
+		return nil, err
+	}
 	c.Reserve(4 * p.scratchLen())
 	return func() error {
 		from, weight, to := tensor.Data[T](c.In[0]), tensor.Data[T](c.In[1]), tensor.Data[T](c.Out[0])

@@ -116,11 +116,13 @@ func kernelUnique(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	compare, err := comparison(x)
+	compare, err := comparison(c, x)
 	if err != nil {
 		return nil, err
 	}
+	look := lookout{pool: c.Pool}
 	bySlice := func(a, b int) int {
+		look.step(1)
 		for o := range outer {
 			for i := range inner {
 				if n := compare((o*dim+a)*inner+i, (o*dim+b)*inner+i); n != 0 {
@@ -131,6 +133,9 @@ func kernelUnique(c *graph.Call) (func() error, error) {
 		return 0
 	}
 	return func() error {
+		if err := c.Allocates(distinctBytes * dim); err != nil {
+			return err
+		}
 		u := distinct(dim, bySlice, c.Node.Attrs.Int("sorted", 1) != 0)
 		shape := []int{len(u.first)}
 		if axis >= 0 {
@@ -172,6 +177,9 @@ type classes struct {
 	inverse []int // the class of each thing
 }
 
+// distinctBytes is what distinct takes for each thing, at most.
+const distinctBytes = 8 * 8
+
 // distinct finds the classes, in the order of compare or of their first members.
 func distinct(n int, compare func(a, b int) int, sorted bool) classes {
 	order := count(n)
@@ -203,7 +211,7 @@ func distinct(n int, compare func(a, b int) int, sorted bool) classes {
 }
 
 // comparison orders the elements of a tensor by their indices; NaN comes last.
-func comparison(x *tensor.Tensor) (func(i, j int) int, error) {
+func comparison(c *graph.Call, x *tensor.Tensor) (func(i, j int) int, error) {
 	switch d := x.DType(); {
 	case d == tensor.String:
 		s := x.Strings()
@@ -213,7 +221,10 @@ func comparison(x *tensor.Tensor) (func(i, j int) int, error) {
 	case d == tensor.Uint64:
 		return compareAs[uint64](x), nil
 	case d.Numeric():
-		wide := tensor.New(tensor.Float64, x.Shape()...)
+		wide, err := c.New(tensor.Float64, x.Shape()...)
+		if err != nil {
+			return nil, err
+		}
 		if err := tensor.Convert(wide, x, false); err != nil {
 			return nil, err
 		}

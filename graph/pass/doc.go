@@ -29,5 +29,5 @@ func Evaluation() []graph.Pass {
 
 // Training are the passes for a program that updates its weights.
 func Training() []graph.Pass {
-	return []graph.Pass{FuseActivation(), Dead(), UpdateEarly()}
+	return []graph.Pass{FuseActivation(), JoinAttention(), Dead(), UpdateEarly()}
 }

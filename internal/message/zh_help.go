@@ -88,7 +88,7 @@ var zhHelp = [...]entry{
 	{"File that describes the run; - is standard input. Flags stand above what it says.", "描述训练的文件；- 表示标准输入。命令行选项优先于文件内容。"},
 	{"Kind of model, such as vision.", "模型家族，如 vision。"},
 	{"What it is to do, such as classify.", "任务，如 classify。"},
-	{"Folder of examples, or the name of a built-in set (mnist).", "样本所在目录，或内置数据集的名称（mnist）。"},
+	{"Folder or file of examples, or the name of a built-in set (mnist).", "样本的目录或文件，或内置数据集的名称（mnist）。"},
 	{"Name of the run.", "训练的名称。"},
 	{"Examples of one step.", "每步的样本数（批大小）。"},
 	{"adam, adamw, sgd, lion, adafactor or muon.", "adam、adamw、sgd、lion、adafactor 或 muon。"},

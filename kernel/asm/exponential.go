@@ -42,8 +42,11 @@ func (w *vectorWriter) powerOfTwo(i int) {
 // exp replaces vector 0 by its exponential. Without an instruction for it, 2ⁿ is
 // multiplied in two halves, so that results below the normal range come out rounded,
 // and large ones as Inf.
-func (w *vectorWriter) exp() {
-	w.reduce(-104, 89)
+func (w *vectorWriter) exp() { w.expFrom(-104) }
+
+// expFrom is exp of numbers that are raised to lowest first.
+func (w *vectorWriter) expFrom(lowest float64) {
+	w.reduce(lowest, 89)
 	v := w.v
 	w.do(x86.VADDPS(w.float(1), v(3), v(0)))
 	if w.lanes == 16 {

@@ -90,10 +90,15 @@ func (w *vectorWriter) scores() {
 	w.done()
 }
 
+// flushBelow is the exponent below which exp has a result under float32's normal range.
+// Weights there are zero: such numbers take the processor a hundred times as long, and
+// hidden keys, whose score is -Inf, are half of a causal block.
+const flushBelow = -87
+
 // weights writes s = exp(s - top) and leaves the lanes of the sum.
 func (w *vectorWriter) weights() {
 	w.function("weights"+w.suffix, "func(lanes, s *float32, n int, top float32)",
-		"weights"+w.suffix+" computes exp(s-top) in place and sums it into lanes; n counts whole vectors.")
+		"weights"+w.suffix+" computes exp(s-top) in place, 0 below the normal range, and sums it into lanes; n counts whole vectors.")
 	w.load("lanes", regX2)
 	w.load("s", regY)
 	w.load("n", regN)
@@ -102,7 +107,17 @@ func (w *vectorWriter) weights() {
 	w.loop(regN, []reg.GPPhysical{regY}, 1, func(disp int) {
 		w.do(x86.VMOVUPS(mem(regY, disp), w.v(0)))
 		w.do(x86.VSUBPS(w.v(sScale), w.v(0), w.v(0)))
-		w.exp()
+		if w.lanes == 16 {
+			w.do(x86.VCMPPS(notLess, w.float(flushBelow), w.v(0), reg.K1))
+		} else {
+			w.do(x86.VCMPPS(notLess, w.float(flushBelow), w.v(0), w.v(7)))
+		}
+		w.expFrom(flushBelow)
+		if w.lanes == 16 {
+			w.do(x86.VMOVAPS_Z(w.v(0), reg.K1, w.v(0)))
+		} else {
+			w.do(x86.VANDPS(w.v(7), w.v(0), w.v(0)))
+		}
 		w.do(x86.VMOVUPS(w.v(0), mem(regY, disp)))
 		w.do(x86.VADDPS(w.v(0), w.v(8), w.v(8)))
 	})

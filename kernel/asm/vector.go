@@ -96,8 +96,11 @@ var (
 	regN               = reg.RCX
 )
 
-// Predicates of VCMPPS.
-const greater = operand.U8(0x1e)
+// Predicates of VCMPPS; a NaN is not greater, and not less.
+const (
+	greater = operand.U8(0x1e)
+	notLess = operand.U8(0x05)
+)
 
 // sScale is the vector that holds the scalar operand.
 const sScale = 15

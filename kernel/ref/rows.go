@@ -28,9 +28,14 @@ func Scores(s, bias []float32, scale float32) float32 {
 	return Max(s)
 }
 
-// Weights computes s = exp(s - top) in place and returns the sum, in order.
+// Weights computes s = exp(s - top) in place, 0 where that is below the normal range,
+// and returns the sum, in order.
 func Weights(s []float32, top float32) float32 {
-	ExpShift(s, s, top)
+	for i, v := range s {
+		if s[i] = 0; !(v-top < -87) {
+			s[i] = float32(math.Exp(float64(v - top)))
+		}
+	}
 	return Sum(s)
 }
 

@@ -33,8 +33,11 @@ func kinds() []kind {
 		{"gru", nn.Recurrent{Cell: nn.GRU}}, {"lstm", nn.Recurrent{Cell: nn.LSTM}}, {"rnn", nn.Recurrent{Cell: nn.SimpleRNN}},
 		{"layer_norm", nn.LayerNorm{}},
 		{"max_pool1d", nn.MaxPool1D{}}, {"max_pool2d", nn.MaxPool2D{}}, {"max_pool3d", nn.MaxPool3D{}},
+		{"positions", nn.Positions{}},
 		{"residual", nn.Residual{}},
+		{"resnet", nn.ResNet{}},
 		{"rms_norm", nn.RMSNorm{}},
+		{"transformer", nn.Transformer{}},
 	}
 }
 
