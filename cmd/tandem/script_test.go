@@ -73,7 +73,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": s.start, "end": s.end, "mode": mode, "field": field, "digit": digit, "taken": taken, "unwritable": unwritable,
-			"http": status, "nokey": noKey, "empty": empty, "await": await, "npz": arrays, "digitset": digitSet, "colours": colours,
+			"http": status, "nokey": noKey, "empty": empty, "await": await, "npz": arrays, "colours": colours, "table": table, "verse": verse,
+			"digitset": digitSet,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -207,6 +208,35 @@ func colours(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Check(f.Close())
 		}
 	}
+}
+
+// table is "table FILE N": rows whose risk is high from the age of 40 on, or where a note
+// is wild.
+func table(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	var b strings.Builder
+	b.WriteString("age,city,note,risk\n")
+	for i := range n {
+		age, word, risk := 18+i*37%50, []string{"calm", "wild", "dull"}[i%3], "low"
+		if age >= 40 || word == "wild" {
+			risk = "high"
+		}
+		fmt.Fprintf(&b, "%d,%s,a %s %s,%s\n", age, []string{"here", "there"}[i%2], word, []string{"day", "one"}[i/3%2], risk)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
+}
+
+// verse is "verse FILE N [TEXT]": a text of N lines, of four kinds, and another one.
+func verse(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	var b strings.Builder
+	for i := range n {
+		b.WriteString([]string{"one for sorrow\n", "two for mirth\n", "three for a funeral\n", "four for birth\n"}[i*i*7919/5%4])
+	}
+	b.WriteString(strings.Join(args[2:], " "))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
 }
 
 // arrays is "npz FILE NAME 2x3": an array of float32 between 0 and 1.
