@@ -36,9 +36,7 @@ func vocabularyOf(a graph.Attrs) (*vocabulary, error) {
 	words, _ := a["pool_strings"].([]string)
 	numbers, _ := a["pool_int64s"].([]int64)
 	var pool []string
-	for _, w := range words {
-		pool = append(pool, w)
-	}
+	pool = append(pool, words...)
 	if pool == nil {
 		for _, n := range numbers {
 			pool = append(pool, numberKey(n))
