@@ -56,17 +56,18 @@ lint: ## vet, staticcheck and formatting
 generate: ## write the assembly again
 	$(GO) generate ./...
 
+# Inputs that reach something new are shortened in few tries: a long one takes a minute else, in which nothing is tried.
 fuzz: ## every fuzz target for FUZZTIME
 	@for dir in $$(git grep -l '^func Fuzz' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
 	  for f in $$(grep -ho '^func Fuzz[A-Za-z0-9]*' $$dir/*_test.go | sed 's/func //'); do \
-	    echo "$$dir $$f"; $(GO) test ./$$dir -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; \
+	    echo "$$dir $$f"; $(GO) test ./$$dir -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 100x || exit 1; \
 	  done; done
 
 bin/tandem-train-bench: FORCE
 	$(GO) build -o $@ ./bench/train
 
-bench-train: bin/tandem-train-bench $(VENV)/bench ## training steps beside PyTorch; QUICK=1 for a quick look
-	$(PYTHON) bench/train.py
+bench-train: bin/tandem-train-bench $(VENV)/bench ## training steps beside PyTorch, eager and compiled (QUICK=1: a quick look; INTO=FILE: rounds are kept there, and a run that was cut off goes on)
+	$(PYTHON) bench/train.py $(if $(QUICK),,--compile) $(if $(INTO),--into $(INTO))
 
 bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch and onnxruntime
 	$(PYTHON) bench/mnist.py parity
@@ -98,8 +99,9 @@ llm-parity: $(VENV)/parity ## small language models of every architecture beside
 	$(PYTHON) bench/llm_llama.py --build $(LLAMA)/build/bin --source $(LLAMA) gguf $(VENV)/models
 	LLM_MODELS=$(abspath $(VENV)/models) $(GO) test ./llm -count=1 -v -run 'TestTransformers|TestGGUFEqualsLlamaCpp'
 
-llm-divergence: $(VENV)/parity ## how far quantising moves a model that is trained here, beside llama.cpp (some minutes)
-	$(PYTHON) bench/llm_kl.py --build $(LLAMA)/build/bin --source $(LLAMA) --texts $(TANDEM_DATA)/tinyshakespeare $(VENV)/divergence
+STEPS ?= 400
+llm-divergence: $(VENV)/parity ## how far quantising moves a model that is trained here, beside llama.cpp (some minutes; STEPS=60: fewer)
+	$(PYTHON) bench/llm_kl.py --build $(LLAMA)/build/bin --source $(LLAMA) --texts $(TANDEM_DATA)/tinyshakespeare --steps $(STEPS) $(VENV)/divergence
 	LLM_KL=$(abspath $(VENV)/divergence) $(GO) test ./llm -count=1 -v -run TestQuantisedDivergence
 
 llm-folder: build $(VENV)/parity $(VENV)/text ## a Hugging Face folder with Qwen's tokenizer, served, beside transformers

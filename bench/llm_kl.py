@@ -85,7 +85,7 @@ def main():
     p.add_argument("--build", type=pathlib.Path, required=True)
     p.add_argument("--source", type=pathlib.Path, required=True)
     p.add_argument("--texts", type=pathlib.Path, required=True)
-    p.add_argument("--steps", type=int, default=300)
+    p.add_argument("--steps", type=int, default=400)
     p.add_argument("out", type=pathlib.Path)
     args = p.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)

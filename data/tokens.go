@@ -31,8 +31,9 @@ type tokens struct {
 	rows   int // windows of a block
 }
 
-// tokenWidth is how many bytes a token has in a file of such a name.
-func tokenWidth(path string) int {
+// TokenBytes is how many bytes a token has in a file of such a name: 1 where the bytes of
+// a text are the tokens.
+func TokenBytes(path string) int {
 	switch strings.ToLower(filepath.Ext(path)) {
 	case ".bin", ".u16", ".tokens":
 		return 2
@@ -78,7 +79,7 @@ func openStream(ctx context.Context, path string, window int) (t *tokens, n, cla
 	if err != nil {
 		return nil, 0, 0, fault.Wrap(err, openOp, fault.KindOf(err), "the data cannot be read").Try("give the path of a file or a folder of data")
 	}
-	t = &tokens{path: path, file: f, width: tokenWidth(path), window: window}
+	t = &tokens{path: path, file: f, width: TokenBytes(path), window: window}
 	t.rows = max(1, blockBytes/(8*window))
 	count, most, err := t.count(ctx)
 	if err == nil && count < window+1 {

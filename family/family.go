@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"tandem/family/language"
 	"tandem/family/tabular"
 	"tandem/family/vision"
 	"tandem/fault"
@@ -28,7 +29,8 @@ type Family struct {
 func List() []Family {
 	return []Family{
 		{Name: "vision", Tasks: []string{"classify"}, Starts: true, Complete: vision.Complete, Prepare: vision.Prepare},
-		{Name: "tabular", Tasks: []string{tabular.Classify, tabular.Regress}, Complete: tabular.Complete, Prepare: tabular.Prepare},
+		{Name: "language", Tasks: []string{language.Generate}, Starts: true, Complete: language.Complete, Prepare: language.Prepare},
+		{Name: "tabular", Tasks: []string{tabular.Classify, tabular.Regress}, Starts: true, Complete: tabular.Complete, Prepare: tabular.Prepare},
 	}
 }
 

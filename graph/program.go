@@ -64,7 +64,7 @@ func Compile(g *Graph, opt Options) (*Program, error) {
 	}
 	for _, p := range opt.Passes {
 		if err := p.Run(g, opt.Ops); err != nil {
-			return nil, fault.Wrap(err, "graph.compile", fault.Internal, "pass %s", p.Name)
+			return nil, fault.Wrap(err, "graph.compile", fault.KindOf(err), "pass %s", p.Name).Try(fault.RemedyOf(err))
 		}
 	}
 	p := &Program{g: g, opt: opt, ops: make([]*Op, len(g.Nodes)), lastRead: lastReads(g), bodies: map[*Node]map[string]*Program{}}

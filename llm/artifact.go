@@ -71,7 +71,7 @@ func Artifact(ctx context.Context, path string) (*model.Manifest, model.Source, 
 func artifactPaths(path string) (map[string]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.Wrap(err, "llm.artifact", fault.KindOf(err), "%s", path)
+		return nil, fault.From(err, "llm.artifact")
 	}
 	if !info.IsDir() {
 		f, err := gguf.Open(path)
@@ -181,6 +181,18 @@ func folder(dir string) finder {
 	return func(name string) (string, error) { return filepath.Join(dir, name), nil }
 }
 
+// missing says that a folder lacks a file; where GGUF files lie in it, one is likely meant.
+func missing(err error, path, name string) error {
+	if fault.KindOf(err) != fault.NotFound {
+		return fault.From(err, "llm.open")
+	}
+	e := fault.New("llm.open", fault.NotFound, "%s is no Hugging Face folder: it has no %s", filepath.Dir(path), name)
+	if files, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*.gguf")); len(files) > 0 {
+		return e.Try("give the path of a .gguf file, such as " + files[0])
+	}
+	return e.Try("give a .gguf file, or a folder with config.json, safetensors and tokenizer.json")
+}
+
 // maxTextFile bounds the JSON and templates beside a model.
 const maxTextFile = 256 << 20 // bytes
 
@@ -192,7 +204,7 @@ func read(find finder, name string) ([]byte, error) {
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.Wrap(err, "llm.open", fault.KindOf(err), "%s", name).Try("give a .gguf file, or a folder with config.json, safetensors and tokenizer.json")
+		return nil, missing(err, path, name)
 	}
 	if info.Size() > maxTextFile {
 		return nil, fault.New("llm.open", fault.TooLarge, "%s has %d bytes, at most %d are read", name, info.Size(), maxTextFile)

@@ -57,6 +57,9 @@ func parseGGUF(f *gguf.File, context int) (*Config, error) {
 	if g.err != nil {
 		return nil, fault.Wrap(g.err, op, foreign(g.err), "")
 	}
+	if len(f.Tensors) == 0 {
+		return nil, fault.New(op, fault.Invalid, "the file has a vocabulary and no weights").Try("use the file of the model itself")
+	}
 	return c, c.check()
 }
 

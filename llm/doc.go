@@ -3,6 +3,7 @@
 // From a file to an answer, in the order of the files:
 //
 //	open.go artifact.go        Open: a GGUF file, a Hugging Face folder, an artifact
+//	describe.go                Describe: what the files say of a model
 //	arch.go                    the table of architectures
 //	config.go                  Config: what the graph of one model depends on
 //	config_hf.go config_gguf.go … where it is read

@@ -1,9 +1,13 @@
 package llm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -12,7 +16,9 @@ import (
 
 	"tandem/fault"
 	"tandem/kernel"
+	"tandem/model/gguf"
 	"tandem/processor/tokenizer"
+	"tandem/tensor/block"
 )
 
 // letters is a tokenizer of 96 tokens that spell themselves.
@@ -223,6 +229,36 @@ func TestClosedModel(t *testing.T) {
 	<-done // the answer ends, whole or with an error
 	if _, _, _, err := ask(m, Request{Prompt: []int{5}}); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("a closed model answers %v", err)
+	}
+}
+
+// TestLargerThanTheMachine: a file of 64 GiB, none of which was ever written, is refused
+// with the figure before anything of its weights is read.
+func TestLargerThanTheMachine(t *testing.T) {
+	stories, err := gguf.Open(storiesFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stories.Close()
+	const gib = 1 << 30
+	tensors := append(slices.Clone(stories.Tensors), gguf.Tensor{Name: "blk.5.ffn_up.weight", Format: block.F32, Shape: []int{1 << 18, 1 << 16}})
+	var head bytes.Buffer
+	if _, err := gguf.NewWriter(&head, stories.Metadata, tensors); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "huge.gguf")
+	if err := errors.Join(os.WriteFile(path, head.Bytes(), 0o600), os.Truncate(path, int64(head.Len())+65*gib)); err != nil {
+		t.Skip("NOT TESTED: ", err) // a file system without sparse files
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = Open(path, Options{MemoryLimitBytes: 20 * gib})
+	runtime.ReadMemStats(&after)
+	if fault.KindOf(err) != fault.NoSpace || !strings.Contains(err.Error(), "the model takes 65536 MiB") || fault.RemedyOf(err) == "" {
+		t.Error(err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 16<<20 {
+		t.Errorf("refusing took %d MiB of memory", took>>20)
 	}
 }
 

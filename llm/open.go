@@ -31,6 +31,9 @@ type Options struct {
 	// PackedDir is a folder in which packed weights are kept from one start to the
 	// next; "": nowhere.
 	PackedDir string
+	// Progress, if it is not nil, is told how many bytes of the weights are ready, of
+	// how many; the last call need not have all.
+	Progress func(done, all int64)
 }
 
 const defaultContext = 4096
@@ -62,7 +65,7 @@ func Open(path string, o Options) (*Model, error) {
 func (m *Model) read(path string, o Options) (*weights, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fault.Wrap(err, "llm.open", fault.KindOf(err), "%s", path)
+		return nil, fault.From(err, "llm.open")
 	}
 	if info.IsDir() {
 		return m.readFolder(folder(path), o)
@@ -92,6 +95,13 @@ func (m *Model) readFile(f *gguf.File, o Options) (_ *weights, err error) {
 	if m.config, err = parseGGUF(f, o.Context); err != nil {
 		return nil, err
 	}
+	need := int64(0)
+	for _, t := range f.Tensors {
+		need += int64(len(t.Data))
+	}
+	if err := m.fits(need, o); err != nil {
+		return nil, err
+	}
 	if err := m.ggufText(f); err != nil {
 		return nil, err
 	}
@@ -119,18 +129,30 @@ func (m *Model) readFolder(find finder, o Options) (*weights, error) {
 	if err != nil {
 		return nil, err
 	}
+	need := int64(0)
 	m.sources = []string{config}
-	w := newWeights()
 	for _, name := range shards {
 		path, err := find(name)
 		if err != nil {
 			return nil, err
 		}
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, missing(err, path, name)
+		}
+		need += info.Size()
+		m.sources = append(m.sources, path)
+	}
+	if err := m.fits(need, o); err != nil {
+		return nil, err
+	}
+	w := newWeights()
+	for _, path := range m.sources[1:] {
 		s, err := model.ReadSafetensors(path)
 		if err != nil {
 			return nil, err
 		}
-		m.sources, m.closers = append(m.sources, path), append(m.closers, s.Close)
+		m.closers = append(m.closers, s.Close)
 		for _, t := range s.Tensors {
 			if err := w.addHF(m.config.arch, t.Name, t.Tensor); err != nil {
 				return nil, err
@@ -170,19 +192,11 @@ func shardsOf(find finder) ([]string, error) {
 
 // start compiles the graph and begins to take requests.
 func (m *Model) start(w *weights, o Options) error {
-	const opName = "llm.open"
-	if m.context = o.Context; m.context == 0 {
-		m.context = min(m.config.Context, defaultContext)
-	}
-	if m.context < 2 || m.context > m.config.Context {
-		return fault.New(opName, fault.Invalid, "a context of %d tokens is asked for, the model was made for %d", m.context, m.config.Context).
-			Try("ask for a smaller context")
+	if err := m.fits(w.bytes(), o); err != nil {
+		return err
 	}
 	limits := o.Limits.withDefaults(m.context)
 	pages := limits.CacheTokens / kernel.PageTokens
-	if err := m.fits(w, int64(limits.CacheTokens), o.MemoryLimitBytes); err != nil {
-		return err
-	}
 	pool := o.Pool
 	if pool == nil {
 		pool = kernel.NewPool(runtime.GOMAXPROCS(0), kernel.Detect())
@@ -199,7 +213,7 @@ func (m *Model) start(w *weights, o Options) error {
 	}
 	m.packed = packed.Open(o.PackedDir, strings.Join(m.sources, "\n"), packed.OfFiles(m.sources...), pool.Tier())
 	m.closers = append(m.closers, region.Close, m.packed.Close)
-	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, m.packed.Packing(region))})
+	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, reported(m.packed.Packing(region), w.bytes(), o.Progress))})
 	if err != nil {
 		return err
 	}
@@ -214,15 +228,38 @@ func (m *Model) start(w *weights, o Options) error {
 	return nil
 }
 
-// fits refuses a model that is larger than the memory allowed, before anything of it is
-// packed.
-func (m *Model) fits(w *weights, cacheTokens, limit int64) error {
-	need, cache := w.bytes(), cacheTokens*m.config.CacheBytes()
-	if limit <= 0 || need+cache <= limit {
+// reported tells progress of what packing has done.
+func reported(packing pass.Packing, all int64, progress func(done, all int64)) pass.Packing {
+	if progress == nil {
+		return packing
+	}
+	done := int64(0)
+	return func(name string, size int, fill func([]byte)) ([]byte, error) {
+		data, err := packing(name, size, fill)
+		done = min(done+int64(size), all)
+		progress(done, all)
+		return data, err
+	}
+}
+
+// fits sets the context, and refuses a model whose weights take more than the memory
+// allowed, before any of them is read.
+func (m *Model) fits(weightBytes int64, o Options) error {
+	const op = "llm.open"
+	if m.context = o.Context; m.context == 0 {
+		m.context = min(m.config.Context, defaultContext)
+	}
+	if m.context < 2 || m.context > m.config.Context {
+		return fault.New(op, fault.Invalid, "a context of %d tokens is asked for, the model was made for %d", m.context, m.config.Context).
+			Try("ask for a smaller context")
+	}
+	tokens, limit := int64(o.Limits.withDefaults(m.context).CacheTokens), o.MemoryLimitBytes
+	cache := tokens * m.config.CacheBytes()
+	if limit <= 0 || weightBytes+cache <= limit {
 		return nil
 	}
-	return fault.New("llm.open", fault.NoSpace, "the model takes %d MiB of memory and its cache for %d tokens %d MiB: %d MiB are allowed",
-		need>>20, cacheTokens, cache>>20, limit>>20).Try("use a smaller or quantised model, a smaller context, or allow more memory")
+	return fault.New(op, fault.NoSpace, "the model takes %d MiB of memory and its cache for %d tokens %d MiB: %d MiB are allowed",
+		weightBytes>>20, tokens, cache>>20, limit>>20).Try("use a smaller or quantised model, a smaller context, or allow more memory")
 }
 
 func (l Limits) withDefaults(context int) Limits {

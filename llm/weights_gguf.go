@@ -21,11 +21,23 @@ func (w *weights) addGGUF(f *gguf.File) error {
 			w.byName[t.Name] = &graph.Constant{DType: tensor.Float32, Shape: t.Shape, Encoding: graph.Rows(t.Format), Data: t.Data}
 			continue
 		}
-		x, err := t.Float32s()
+		x, err := dense(t)
 		if err != nil {
 			return fault.Wrap(err, "llm.weights", fault.KindOf(err), "tensor %q", t.Name)
 		}
-		w.byName[t.Name] = graph.ConstantOf(tensor.Of(x, t.Shape...))
+		w.byName[t.Name] = graph.ConstantOf(x)
 	}
 	return nil
+}
+
+// dense is a tensor as float32: where it lies, if it is such.
+func dense(t *gguf.Tensor) (*tensor.Tensor, error) {
+	if t.Format == block.F32 {
+		return tensor.FromBytes(tensor.Float32, t.Data, t.Shape...)
+	}
+	x, err := t.Float32s()
+	if err != nil {
+		return nil, err
+	}
+	return tensor.Of(x, t.Shape...), nil
 }

@@ -50,9 +50,24 @@ func ReadDir(dir string) (*Manifest, Source, error) {
 
 // ImageOf reads the parameters of an artifact's image stage; nil: it has none.
 func ImageOf(m *Manifest, src Source) (*processor.Image, error) {
-	const op = "model.image"
+	return processorOf[processor.Image](m, src, KindImage)
+}
+
+// RowsOf reads the parameters of an artifact's rows stage; nil: it has none.
+func RowsOf(m *Manifest, src Source) (*processor.Rows, error) {
+	return processorOf[processor.Rows](m, src, KindRows)
+}
+
+// TextOf reads the parameters of an artifact's text stage; nil: it has none.
+func TextOf(m *Manifest, src Source) (*processor.Bytes, error) {
+	return processorOf[processor.Bytes](m, src, KindText)
+}
+
+// processorOf reads the file of a kind of stage. Parameters are checked as they are read.
+func processorOf[T any](m *Manifest, src Source, kind string) (*T, error) {
+	const op = "model.processor"
 	for _, stage := range m.Stages {
-		if stage.Kind != KindImage {
+		if stage.Kind != kind {
 			continue
 		}
 		f, _ := m.File(stage.File) // a manifest that was parsed has it
@@ -64,11 +79,11 @@ func ImageOf(m *Manifest, src Source) (*processor.Image, error) {
 		if err != nil {
 			return nil, fault.From(err, op)
 		}
-		image := new(processor.Image)
-		if err := json.Unmarshal(text, image); err != nil {
+		p := new(T)
+		if err := json.Unmarshal(text, p); err != nil {
 			return nil, fault.Wrap(err, op, fault.Corrupt, "%s cannot be read", path)
 		}
-		return image, image.Validate()
+		return p, nil
 	}
 	return nil, nil
 }

@@ -46,7 +46,8 @@ type StageFiles struct {
 // The kinds of stages that Stages knows.
 const (
 	KindImage = "image" // processor.Image: pixels to floats
-	KindRows  = "rows"  // processor.Rows: typed columns to floats
+	KindRows  = "rows"  // processor.Rows: typed columns to floats and codes
+	KindText  = "text"  // processor.Bytes: texts to tokens
 	KindGraph = "graph" // an ONNX graph
 	// KindLanguage is a model that generates text, a stage on its own: its file is a
 	// GGUF file or a config.json. Package llm opens it; Open does not.
@@ -58,14 +59,19 @@ const (
 const (
 	ImageInput  = "image"
 	ImageOutput = "pixels"
-	// RowsOutput is the name of the floats that a rows stage gives. What it takes is
-	// named for the columns.
+	// RowsOutput is the name of the floats that a rows stage gives, if it gives any, and
+	// RowsCodes that of the codes. What it takes is named for the columns.
 	RowsOutput = "features"
+	RowsCodes  = "codes"
+	// TextInput is the name of the texts that a text stage takes, and TextOutput that of
+	// the tokens it gives.
+	TextInput  = "text"
+	TextOutput = "tokens"
 )
 
 // Stages lists the kinds of stages that Tandem knows. A caller may add its own.
 func Stages() []StageKind {
-	return []StageKind{{KindImage, openImage}, {KindRows, openRows}, {KindGraph, openGraph}}
+	return []StageKind{{KindImage, openImage}, {KindRows, openRows}, {KindText, openText}, {KindGraph, openGraph}}
 }
 
 func openImage(f StageFiles) (*Stage, error) {
@@ -99,23 +105,56 @@ func openRows(f StageFiles) (*Stage, error) {
 	}
 	s := rowsStage(p)
 	s.Run = func(_ context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
-		out := tensor.New(tensor.Float32, in[0].Len(), p.Features())
-		if err := p.Encode(out, in); err != nil {
-			return nil, err
+		var features, codes *tensor.Tensor
+		var out []*tensor.Tensor
+		if n := p.Features(); n > 0 {
+			features = tensor.New(tensor.Float32, in[0].Len(), n)
+			out = append(out, features)
 		}
-		return []*tensor.Tensor{out}, nil
+		if n := p.Codes(); n > 0 {
+			codes = tensor.New(tensor.Int64, in[0].Len(), n)
+			out = append(out, codes)
+		}
+		return out, p.Encode(features, codes, in)
 	}
 	return s, nil
 }
 
 // rowsStage has the specs of p's stage, and no Run.
 func rowsStage(p *processor.Rows) *Stage {
-	s := &Stage{Outputs: []TensorSpec{{RowsOutput, tensor.Float32.String(), []int{-1, p.Features()}}}}
+	s := &Stage{}
+	if n := p.Features(); n > 0 {
+		s.Outputs = append(s.Outputs, TensorSpec{RowsOutput, tensor.Float32.String(), []int{-1, n}})
+	}
+	if n := p.Codes(); n > 0 {
+		s.Outputs = append(s.Outputs, TensorSpec{RowsCodes, tensor.Int64.String(), []int{-1, n}})
+	}
 	for i := range p.Columns {
 		c := &p.Columns[i]
 		s.Inputs = append(s.Inputs, TensorSpec{c.Name, c.DType().String(), []int{-1}})
 	}
 	return s
+}
+
+func openText(f StageFiles) (*Stage, error) {
+	p := new(processor.Bytes)
+	if err := json.Unmarshal(f.Data, p); err != nil {
+		return nil, fault.Wrap(err, "model.open", fault.Invalid, "%s", f.Spec.File)
+	}
+	s := textStage(p)
+	s.Run = func(_ context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, error) {
+		out := tensor.New(tensor.Int64, in[0].Len(), p.Steps)
+		return []*tensor.Tensor{out}, p.Encode(out, in[0])
+	}
+	return s, nil
+}
+
+// textStage has the specs of p's stage, and no Run.
+func textStage(p *processor.Bytes) *Stage {
+	return &Stage{
+		Inputs:  []TensorSpec{{TextInput, tensor.String.String(), []int{-1}}},
+		Outputs: []TensorSpec{{TextOutput, tensor.Int64.String(), []int{-1, p.Steps}}},
+	}
 }
 
 func openGraph(f StageFiles) (*Stage, error) {

@@ -20,6 +20,7 @@ import (
 const (
 	ImageFile   = "image.json"
 	RowsFile    = "rows.json"
+	TextFile    = "text.json"
 	GraphFile   = "model.onnx"
 	WeightsFile = "weights.bin"
 )
@@ -38,6 +39,7 @@ type Artifact struct {
 	// caller's tensors.
 	Image *processor.Image
 	Rows  *processor.Rows
+	Text  *processor.Bytes
 
 	Graph *graph.Graph // with the types of inputs and outputs known
 }
@@ -53,6 +55,9 @@ func (a Artifact) stages() ([]*Stage, []StageSpec) {
 	}
 	if a.Rows != nil {
 		stages, specs = append(stages, rowsStage(a.Rows)), append(specs, StageSpec{KindRows, RowsFile})
+	}
+	if a.Text != nil {
+		stages, specs = append(stages, textStage(a.Text)), append(specs, StageSpec{KindText, TextFile})
 	}
 	return append(stages, graphStage(a.Graph)), append(specs, StageSpec{KindGraph, GraphFile})
 }
@@ -105,6 +110,11 @@ func (a Artifact) fill(tmp string, m *Manifest) error {
 	}
 	if a.Rows != nil {
 		if err := writeProcessor(filepath.Join(tmp, RowsFile), a.Rows); err != nil {
+			return err
+		}
+	}
+	if a.Text != nil {
+		if err := writeProcessor(filepath.Join(tmp, TextFile), a.Text); err != nil {
 			return err
 		}
 	}

@@ -18,17 +18,23 @@ const (
 	maxRowFeatures = 1 << 20
 )
 
-// Rows turns rows of typed columns into the tensor that a network takes: float32
-// [N,Features]. The features lie in the order of the columns:
+// Rows turns rows of typed columns into the tensors that a network takes: float32
+// [N,Features] and int64 [N,Codes]. The features lie in the order of the columns:
 //
 //	number, date  (v - Mean) / Std in float64, rounded once; of one that is missing 0
 //	category      a 1 at the value's place and 0 elsewhere; of one that is missing,
 //	              or that training has not seen, all are 0
 //	boolean       as a category of false and true
 //
-// With Missing another feature follows, which is 1 where the value is missing. A
-// row's features depend on that row alone, so that training and serving give the
-// same bits.
+// With Missing another feature follows, which is 1 where the value is missing. So do the
+// codes, for the network to look vectors up by:
+//
+//	category with Embed  2 + the value's place; 1 if it is missing, 0 if it is unseen
+//	text                 Words hashes of its first words, from 1 to Buckets; 0 after the
+//	                     last
+//
+// What becomes of a row depends on that row alone, so that training and serving give
+// the same bits.
 type Rows struct {
 	Columns []RowColumn `json:"columns"`
 }
@@ -36,11 +42,14 @@ type Rows struct {
 // RowColumn is a column that the network takes.
 type RowColumn struct {
 	Name    string    `json:"name"`
-	Kind    data.Kind `json:"kind"` // all but text
+	Kind    data.Kind `json:"kind"`
 	Mean    float64   `json:"mean,omitempty"`
 	Std     float64   `json:"std,omitempty"`
 	Values  []string  `json:"values,omitempty"` // of a category
 	Missing bool      `json:"missing,omitempty"`
+	Embed   int       `json:"embed,omitempty"`   // length of the vectors that the network looks up; texts always have some
+	Words   int       `json:"words,omitempty"`   // of a text
+	Buckets int       `json:"buckets,omitempty"` // that words of a text fall into
 
 	codes map[string]int // of values
 }
@@ -50,10 +59,37 @@ func (c *RowColumn) number() bool {
 	return c.Kind == data.Integer || c.Kind == data.Float || c.Kind == data.Date
 }
 
+// Vocabulary is how many different codes the column has; 0 if it becomes features.
+func (c *RowColumn) Vocabulary() int {
+	switch {
+	case c.Kind == data.Text:
+		return 1 + c.Buckets
+	case c.Kind == data.Category && c.Embed > 0:
+		return firstCode + len(c.Values)
+	}
+	return 0
+}
+
+// firstCode is the code of a category's first value; before it come unseen and missing.
+const firstCode = 2
+
+// Codes is how many codes the column becomes.
+func (c *RowColumn) Codes() int {
+	switch {
+	case c.Kind == data.Text:
+		return c.Words
+	case c.Vocabulary() > 0:
+		return 1
+	}
+	return 0
+}
+
 // Features is how many numbers the column becomes.
 func (c *RowColumn) Features() int {
 	n := 1
 	switch {
+	case c.Vocabulary() > 0:
+		return 0
 	case c.Kind == data.Boolean:
 		n = 2
 	case c.Kind == data.Category:
@@ -83,6 +119,15 @@ func (r *Rows) Features() int {
 	return n
 }
 
+// Codes is how many codes a row becomes.
+func (r *Rows) Codes() int {
+	n := 0
+	for i := range r.Columns {
+		n += r.Columns[i].Codes()
+	}
+	return n
+}
+
 // Validate says what's wrong with the parameters, and prepares them for use.
 func (r *Rows) Validate() error {
 	bad := func(format string, args ...any) *fault.Error {
@@ -101,7 +146,9 @@ func (r *Rows) Validate() error {
 			return bad("column %q has the mean %v and the standard deviation %v", c.Name, c.Mean, c.Std)
 		case c.Kind == data.Category && len(c.Values) == 0:
 			return bad("category %q has no values", c.Name)
-		case !c.number() && c.Kind != data.Category && c.Kind != data.Boolean:
+		case c.Kind == data.Text && (c.Embed < 1 || c.Words < 1 || c.Buckets < 1 || c.Words > maxRowFeatures || c.Buckets > maxRowFeatures):
+			return bad("text %q has %d words of %d, in vectors of %d", c.Name, c.Words, c.Buckets, c.Embed)
+		case !c.number() && c.Kind != data.Category && c.Kind != data.Boolean && c.Kind != data.Text:
 			return bad("column %q is of the kind %.40q", c.Name, string(c.Kind))
 		}
 		names[c.Name] = true
@@ -113,45 +160,72 @@ func (r *Rows) Validate() error {
 			c.codes[v] = k
 		}
 	}
-	if n := r.Features(); n > maxRowFeatures {
+	if n := r.Features() + r.Codes(); n > maxRowFeatures {
 		return fault.New(rowsOp, fault.TooLarge, "rows become %d numbers, at most %d", n, maxRowFeatures).
 			Try("leave out categories of many values")
 	}
 	return nil
 }
 
-// Encode fills dst, float32 [N,Features], with rows whose columns, [N] each, stand in
-// the order of Columns. Numbers come as float64 or int64; categories as texts, or as
-// the int64 codes of a dataset. Values that a dataset has for missing ones are missing.
-func (r *Rows) Encode(dst *tensor.Tensor, columns []*tensor.Tensor) error {
+// Encode fills features, float32 [N,Features], and codes, int64 [N,Codes], with rows whose
+// columns, [N] each, stand in the order of Columns; one that would be empty is nil. Numbers
+// come as float64 or int64; categories as texts, or as the int64 codes of a dataset. Values
+// that a dataset has for missing ones are missing.
+func (r *Rows) Encode(features, codes *tensor.Tensor, columns []*tensor.Tensor) error {
 	if len(columns) != len(r.Columns) {
 		return fault.New(rowsOp, fault.Invalid, "%d columns, not %d", len(columns), len(r.Columns))
 	}
-	n, width := columns[0].Len(), r.Features()
-	if dst.DType() != tensor.Float32 || dst.Rank() != 2 || dst.Dim(0) != n || dst.Dim(1) != width {
-		return fault.New(rowsOp, fault.Invalid, "destination %v, not float32[%dx%d]", dst, n, width)
+	n := columns[0].Len()
+	if !fits(features, tensor.Float32, n, r.Features()) || !fits(codes, tensor.Int64, n, r.Codes()) {
+		return fault.New(rowsOp, fault.Invalid, "destinations %v and %v, not float32[%dx%d] and int64[%dx%d]", features, codes, n, r.Features(), n, r.Codes())
 	}
-	out, at := dst.F32(), 0
-	clear(out)
+	var out []float32
+	var ids []int64
+	if features != nil {
+		out = features.F32()
+		clear(out)
+	}
+	if codes != nil {
+		ids = codes.I64()
+		clear(ids)
+	}
 	for i := range r.Columns {
 		c := &r.Columns[i]
 		if columns[i].Rank() != 1 || columns[i].Dim(0) != n {
 			return fault.New(rowsOp, fault.Invalid, "column %q is %v, the first has %d rows", c.Name, columns[i], n).
 				Try("send one value of every column for each row")
 		}
-		if err := c.encode(out[at:], width, columns[i]); err != nil {
+		if err := c.encode(out, r.Features(), ids, r.Codes(), columns[i]); err != nil {
 			return err
 		}
-		at += c.Features()
+		if n > 0 && c.Vocabulary() > 0 {
+			ids = ids[c.Codes():]
+		} else if n > 0 {
+			out = out[c.Features():]
+		}
 	}
 	return nil
 }
 
-// encode fills the column's features, which lie width apart from row to row.
-func (c *RowColumn) encode(out []float32, width int, values *tensor.Tensor) error {
+// fits tells whether a destination has the type and shape that it must have.
+func fits(t *tensor.Tensor, d tensor.DType, rows, width int) bool {
+	if width == 0 || t == nil {
+		return width == 0 && t == nil
+	}
+	return t.DType() == d && t.Rank() == 2 && t.Dim(0) == rows && t.Dim(1) == width
+}
+
+// encode fills the column's features, which lie width apart from row to row, or its codes,
+// which lie stride apart.
+func (c *RowColumn) encode(out []float32, width int, ids []int64, stride int, values *tensor.Tensor) error {
+	if c.Kind == data.Text {
+		return c.encodeText(ids, stride, values)
+	}
 	last := c.Features() - 1
 	put := func(row int, v float64, code int) {
 		switch at := row * width; {
+		case c.Vocabulary() > 0:
+			ids[row*stride] = int64(max(code+firstCode, 0))
 		case c.number() && !math.IsNaN(v):
 			out[at] = float32((v - c.Mean) / c.Std)
 		case !c.number() && code >= 0:
@@ -186,7 +260,19 @@ func (c *RowColumn) encode(out []float32, width int, values *tensor.Tensor) erro
 		}
 	default:
 		return fault.New(rowsOp, fault.Invalid, "column %q is %v, it is of the kind %s", c.Name, values, string(c.Kind)).
-			Try("send numbers as FP64, and categories as BYTES")
+			Try("send numbers as FP64, and categories and texts as BYTES")
+	}
+	return nil
+}
+
+// encodeText fills the column's codes.
+func (c *RowColumn) encodeText(ids []int64, stride int, texts *tensor.Tensor) error {
+	if texts.DType() != tensor.String {
+		return fault.New(rowsOp, fault.Invalid, "column %q is %v, it is of the kind %s", c.Name, texts, string(c.Kind)).
+			Try("send numbers as FP64, and categories and texts as BYTES")
+	}
+	for i, text := range texts.Strings() {
+		hashWords(ids[i*stride:i*stride+c.Words], text, c.Buckets)
 	}
 	return nil
 }

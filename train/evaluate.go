@@ -76,6 +76,17 @@ func (p *Problem) width() int {
 	return max(n, 1)
 }
 
+// labels is how many labels an example has: one, or one for each step.
+func (p *Problem) labels() int {
+	n := 1
+	for _, d := range p.Target.Shape[min(1, len(p.Target.Shape)):] {
+		if size, ok := d.Value(); ok {
+			n *= size
+		}
+	}
+	return n
+}
+
 func (p *Problem) newScorer(topK int) *scorer {
 	s := &scorer{kind: p.Metrics}
 	switch p.Metrics {
@@ -192,7 +203,7 @@ func (t *trainer) evaluate(ctx context.Context, epoch int, score *scorer) (Metri
 		feed.release(b)
 		t.show(Progress{Phase: Evaluating, Epoch: epoch + 1, Step: i + 1, Steps: steps, Loss: sum.Loss / float64(sum.Rows)}, &sum)
 	}
-	m := sum.metric("test", epoch+1, t.done)
+	m := sum.metric("test", epoch+1, t.done, t.p.labels())
 	m.Values = score.result(m.Loss)
 	if t.p.Metrics == metric.Numbers {
 		m.Accuracy = 0

@@ -113,11 +113,12 @@ func (t *tally) add(loss float64, correct, rows int) {
 	t.Rows += rows
 }
 
-func (t *tally) metric(kind string, epoch, step int) Metric {
+// metric is the tally of rows with so many labels each.
+func (t *tally) metric(kind string, epoch, step, labels int) Metric {
 	now, rows := time.Now(), float64(max(t.Rows, 1))
 	return Metric{
 		Kind: kind, Epoch: epoch, Step: step, Time: now.UTC().Truncate(time.Millisecond),
-		Loss: t.Loss / rows, Accuracy: float64(t.Correct) / rows, RowsPerSecond: t.rate(now),
+		Loss: t.Loss / rows, Accuracy: float64(t.Correct) / rows / float64(labels), RowsPerSecond: t.rate(now),
 	}
 }
 
@@ -338,7 +339,7 @@ func (t *trainer) resumeCommand() string {
 
 // log writes the window's line of metrics and starts the next window.
 func (t *trainer) log(kind string, epoch int, rate float32) error {
-	m := t.window.metric(kind, epoch+1, t.done)
+	m := t.window.metric(kind, epoch+1, t.done, t.p.labels())
 	m.LearningRate = rate
 	t.window = tally{since: time.Now()}
 	return t.append(m)
@@ -362,7 +363,7 @@ func (t *trainer) show(p Progress, sum *tally) {
 	}
 	t.shown = now
 	p.Epochs = t.spec.Train.Epochs
-	p.Accuracy, p.Labelled = float64(sum.Correct)/float64(max(sum.Rows, 1)), t.p.Metrics != metric.Numbers
+	p.Accuracy, p.Labelled = float64(sum.Correct)/float64(max(sum.Rows, 1)*t.p.labels()), t.p.Metrics != metric.Numbers
 	p.RowsPerSecond = sum.rate(now)
 	if steps := t.done - t.from; steps > 0 {
 		p.Remaining = now.Sub(t.started) / time.Duration(steps) * time.Duration(t.total-t.done)

@@ -48,10 +48,14 @@ func localArtifact(path string) (*model.Manifest, model.Source, error) {
 		Try("give the directory of a run, or of a model, an .onnx or .gguf file, or a Hugging Face folder")
 }
 
-// languageAt tells whether a path is that of a model that generates text: a GGUF file or
-// a Hugging Face folder.
+// languageAt tells whether a path is that of a model that generates text: a GGUF file, a
+// Hugging Face folder, or a folder of GGUF files, of which one is to be named.
 func languageAt(path string) bool {
-	return strings.HasSuffix(strings.ToLower(path), ".gguf") || artifactAt(path) == "" && exists(filepath.Join(path, "config.json"))
+	if strings.HasSuffix(strings.ToLower(path), ".gguf") {
+		return true
+	}
+	files, _ := filepath.Glob(filepath.Join(path, "*.gguf")) // the pattern is right
+	return artifactAt(path) == "" && (exists(filepath.Join(path, "config.json")) || len(files) > 0)
 }
 
 // isPath tells a path from the name of a model on the server: names have no separators,

@@ -49,12 +49,14 @@ func (b *textBench) run(ctx context.Context, a *app, path string, threads int) (
 	defer pool.Close()
 	start := time.Now()
 	room := max(b.PP+1, b.Depth+b.TG+2)
+	progress, opened := a.opening(path)
 	m, err := llm.Open(path, llm.Options{
 		Pool: pool, Context: room, Limits: llm.Limits{MaxSequences: b.Parallel, CacheTokens: b.Parallel * room},
-		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes())), PackedDir: packedDir(a.getenv),
+		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes())), PackedDir: packedDir(a.getenv), Progress: progress,
 	})
+	opened()
 	if err != nil {
-		return err
+		return b.explained(err, path, room)
 	}
 	defer func() { err = errors.Join(err, m.Close()) }()
 	r := textResult{Model: path, PP: b.PP, TG: b.TG, Depth: b.Depth, Parallel: b.Parallel, Threads: threads, Open: ms(time.Since(start)), MemoryBytes: m.MemoryBytes()}
@@ -78,6 +80,14 @@ func (b *textBench) run(ctx context.Context, a *app, path string, threads int) (
 		return a.emit(r)
 	}
 	return r.show(a)
+}
+
+// explained names the flags where a model has not the context that they take.
+func (b *textBench) explained(err error, path string, room int) error {
+	if d, failed := llm.Describe(path); failed == nil && d.Config.Context < room {
+		return usage("--pp, --depth and --tg take a context of %d tokens, and the model was made for %d", room, d.Config.Context)
+	}
+	return err
 }
 
 func median(x []float64) float64 {

@@ -45,11 +45,14 @@ func (c *chatCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	start := time.Now()
-	speak, chats, closeModel, err := c.open(a, arguments)
+	speak, chats, closeModel, err := c.open(ctx, a, arguments)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeModel()) }()
+	if err := ctx.Err(); err != nil { // Ctrl-C while the model was being opened
+		return fault.From(err, "tandem.chat")
+	}
 	s := &chatSession{app: a, speak: speak, system: c.System, opened: time.Since(start)}
 	if !chats && !a.json {
 		s.note("The model was not trained to chat: it goes on with what you write.")
@@ -80,9 +83,12 @@ func (c *chatCmd) arguments() (map[string]any, error) {
 
 // open finds the model: on this machine if the argument is a path, else on the server.
 // chats tells whether it has a template for conversations.
-func (c *chatCmd) open(a *app, arguments map[string]any) (speak speaker, chats bool, closeModel func() error, err error) {
-	if !isPath(c.Model) {
+func (c *chatCmd) open(ctx context.Context, a *app, arguments map[string]any) (speak speaker, chats bool, closeModel func() error, err error) {
+	if !isPath(c.Model) && !languageAt(c.Model) {
 		server, err := a.client()
+		if err == nil {
+			err = server.Language(ctx, c.Model)
+		}
 		if err != nil {
 			return nil, false, nil, err
 		}
@@ -94,8 +100,10 @@ func (c *chatCmd) open(a *app, arguments map[string]any) (speak speaker, chats b
 	}
 	leaveProcessorForNetwork(threads)
 	pool := kernel.NewPool(threads, kernel.Detect())
+	progress, opened := a.opening(c.Model)
 	m, err := llm.Open(c.Model, llm.Options{Pool: pool, Context: c.Context, PackedDir: packedDir(a.getenv),
-		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes()))})
+		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes())), Progress: progress})
+	opened()
 	if err != nil {
 		pool.Close()
 		return nil, false, nil, err

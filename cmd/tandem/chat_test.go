@@ -110,11 +110,26 @@ func TestChatAndBench(t *testing.T) {
 	if err != nil || !(r.Prefill > 0 && r.Decode > 0 && r.Open > 0) || r.Parallel != 3 || r.MemoryBytes == 0 {
 		t.Errorf("%v %+v", err, r)
 	}
-	a := newApp(nil, strings.NewReader(""), &strings.Builder{}, &strings.Builder{}, func(string) string { return "" })
-	if code := execute(t.Context(), a, []string{"bench", path, "--pp", "0"}); code != exitUsage {
-		t.Errorf("--pp 0: %d", code)
-	}
-	if code := execute(t.Context(), a, []string{"chat", path, "-p", "a", "--context", "100000"}); code != exitFailed {
-		t.Errorf("a context beyond the model's: %d", code)
+	ended, end := context.WithCancel(t.Context())
+	end()
+	for _, tc := range []struct {
+		ctx  context.Context
+		args []string
+		code int
+		want string
+	}{
+		{t.Context(), []string{"bench", path, "--pp", "0"}, exitUsage, "--pp"},
+		{t.Context(), []string{"bench", path, "--pp", "512"}, exitUsage, "a context of 513 tokens, and the model was made for 512"},
+		{t.Context(), []string{"chat", path, "-p", "a", "--context", "100000"}, exitFailed, "a context of 100000 tokens"},
+		{t.Context(), []string{"chat", "none.gguf", "-p", "a"}, exitFailed, "none.gguf: no such file"},
+		{t.Context(), []string{"chat", filepath.Dir(path), "-p", "a"}, exitFailed, "such as " + path},
+		{t.Context(), []string{"inspect", filepath.Dir(path)}, exitFailed, "such as " + path},
+		{ended, []string{"chat", path}, exitFailed, "canceled"}, // Ctrl-C while the model is opened
+	} {
+		var notes strings.Builder
+		a := newApp(nil, strings.NewReader("a line that is not answered\n"), &strings.Builder{}, &notes, func(string) string { return "" })
+		if code := execute(tc.ctx, a, tc.args); code != tc.code || !strings.Contains(notes.String(), tc.want) {
+			t.Errorf("%v: %d, %q, expected %d and %q", tc.args, code, notes.String(), tc.code, tc.want)
+		}
 	}
 }

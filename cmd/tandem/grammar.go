@@ -19,7 +19,7 @@ type grammar struct {
 
 	Train   trainCmd   `cmd:"" group:"models" help:"Train a model."`
 	Runs    runsCmd    `cmd:"" group:"models" help:"List, show and compare training runs."`
-	Predict predictCmd `cmd:"" group:"models" help:"Run a model on pictures or tensors."`
+	Predict predictCmd `cmd:"" group:"models" help:"Run a model on pictures, rows, texts or tensors."`
 	Chat    chatCmd    `cmd:"" group:"models" help:"Talk with a model."`
 	Import  importCmd  `cmd:"" group:"models" help:"Send a model to the server as a new version."`
 	Export  exportCmd  `cmd:"" group:"models" help:"Write a model as an ONNX file."`
@@ -71,17 +71,18 @@ func examples(verb string) []string {
 		"version": {"tandem version --json"},
 		"train": {"tandem train --family vision --data mnist --epochs 3", "tandem train spec.yaml --out runs/first",
 			"tandem train --family vision --data photos.zip --set 'model.layers=[resnet: 18]' --set 'model.augment={flip: true, shift: 4}'",
+			"tandem train --family tabular --data people.csv --set model.target=income", "tandem train --family language --data shakespeare.txt --set data.window=64",
 			"tandem train --out runs/first --resume", "tandem train --family vision --explain"},
 		"runs":               {"tandem runs list", "tandem runs compare first second"},
 		"runs list":          {"tandem runs list", "tandem runs list --runs experiments --json"},
 		"runs show":          {"tandem runs show first", "tandem runs show runs/first --json"},
 		"runs report":        {"tandem runs report first", "tandem runs report runs/first --lang zh"},
 		"runs compare":       {"tandem runs compare first second"},
-		"predict":            {"tandem predict runs/first --input seven.png", "tandem predict mnist:2 --input request.json --output answer.json", "tandem predict model.onnx --input x.npz --output y.npz", "cat seven.png | tandem predict mnist --input -"},
+		"predict":            {"tandem predict runs/first --input seven.png", "tandem predict mnist:2 --input request.json --output answer.json", "tandem predict model.onnx --input x.npz --output y.npz", "echo \"To be\" | tandem predict runs/shakespeare --tokens 300 --temperature 0.8", "cat seven.png | tandem predict mnist --input -"},
 		"chat":               {"tandem chat model.gguf", "tandem chat qwen3 --system \"Answer in one sentence.\"", "echo \"Why is the sky blue?\" | tandem chat model.gguf --temperature 0"},
 		"import":             {"tandem import runs/first --name mnist", "tandem import model.onnx --name resnet --batch", "tandem import runs/first --name mnist --deploy"},
 		"export":             {"tandem export mnist:1 mnist.onnx", "tandem export runs/first mnist.onnx"},
-		"inspect":            {"tandem inspect model.onnx", "tandem inspect runs/first --json"},
+		"inspect":            {"tandem inspect model.onnx", "tandem inspect runs/first --json", "tandem inspect model.gguf"},
 		"bench":              {"tandem bench model.onnx --batch 8 --threads 2", "tandem bench model.onnx --shape pixels=1x3x224x224 --seconds 10 --profile", "tandem bench model.onnx --input x.npz --json", "tandem bench model.gguf --pp 512 --tg 128 --threads 2 --json"},
 		"quantize":           {"tandem quantize model-f16.gguf --precision q4_k_m --output model-q4_k_m.gguf", "tandem quantize model-f16.gguf --precision q8_0 --output model-q8_0.gguf --json"},
 		"conformance":        {"tandem conformance onnx onnx/backend/test/data"},

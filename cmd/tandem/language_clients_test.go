@@ -90,6 +90,14 @@ func TestOpenAIClients(t *testing.T) {
 	if out, err := tandem("deploy", "stories").Output(); err != nil || !strings.Contains(string(out), said.URL+"/v1/chat/completions") {
 		t.Fatalf("deploy: %v\n%s", err, out)
 	}
+	if out, err := tandem("chat", "stories", "-p", "One day", "--max-tokens", "3").Output(); err != nil || len(out) == 0 {
+		t.Errorf("chat: %v %q", err, out)
+	}
+	none := tandem("chat", "nothing")
+	none.Stderr = nil
+	if _, err := none.Output(); err == nil || !strings.Contains(string(err.(*exec.ExitError).Stderr), `"nothing"`) {
+		t.Errorf("a conversation with a model that is not there begins: %v", err)
+	}
 	limit, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	t.Run("openai-python", func(t *testing.T) {

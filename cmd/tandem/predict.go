@@ -24,11 +24,15 @@ const maxInputBytes = 1 << 30
 // predictCmd is `tandem predict`.
 type predictCmd struct {
 	Model  string   `arg:"" placeholder:"NAME[:VERSION]|PATH" help:"Model that serves, directory of a run or of a model, or an .onnx file."`
-	Input  []string `help:"Pictures (PNG, JPEG, GIF), rows (CSV, or a JSON object a line), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
+	Input  []string `help:"Pictures (PNG, JPEG, GIF), rows (CSV, or a JSON object a line), texts to go on with, tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
 	Output string   `help:"File for the answer; .npz if the input is. Without it: standard output." placeholder:"FILE"`
 	Top    int      `help:"How many labels to show for a picture." placeholder:"N" default:"3"`
 	precisionFlag
 	Threads int `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
+
+	Tokens      int     `help:"How many bytes to write on a text with." placeholder:"N" default:"200"`
+	Temperature float64 `help:"How freely what follows a text is chosen; 0 is the most probable always." placeholder:"T" default:"1"`
+	Seed        uint64  `help:"Repeat what was drawn with this seed." placeholder:"N" default:"1"`
 }
 
 // target is a model that can be run, here or on a server.
@@ -44,6 +48,9 @@ type target struct {
 func (c *predictCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Top < 1 {
 		return usage("%s is %d, it must be at least 1", "--top", c.Top)
+	}
+	if err := c.checkText(); err != nil {
+		return err
 	}
 	if len(c.Input) == 1 && c.Input[0] == "-" && terminal(a.in) {
 		return usage("there is no input").with("tandem predict " + c.Model + " --input FILE")
@@ -100,6 +107,8 @@ func (c *predictCmd) answer(ctx context.Context, a *app, t target, inputs [][]by
 	switch {
 	case takesRows(m):
 		err = c.rows(ctx, a, t, m, inputs)
+	case takesText(m):
+		err = c.goOn(ctx, a, t, m, inputs)
 	case isJSON(inputs[0]):
 		err = fault.New("tandem.predict", fault.Invalid, "%s is no request: it has no list \"inputs\"", c.Input[0]).Try(listInputs)
 	default:

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -205,5 +206,26 @@ func (c *counter) close() {
 			c.bar.Abort(false)
 		}
 		c.bars.Wait()
+	}
+}
+
+// opening shows on a terminal how far a model is that takes its time to open; done takes
+// the line away.
+func (a *app) opening(path string) (progress func(done, all int64), done func()) {
+	const patience = 300 * time.Millisecond
+	if a.json || !terminal(a.err) {
+		return nil, func() {}
+	}
+	begin, shown := time.Now(), int64(-1)
+	progress = func(done, all int64) {
+		if percent := 100 * done / max(all, 1); percent != shown && time.Since(begin) > patience {
+			shown = percent
+			fmt.Fprintf(a.err, "\r%s", a.msg.Sprintf("Opening %s: %d %%", filepath.Base(path), percent))
+		}
+	}
+	return progress, func() {
+		if shown >= 0 {
+			fmt.Fprint(a.err, "\r\x1b[K")
+		}
 	}
 }

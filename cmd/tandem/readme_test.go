@@ -1,4 +1,4 @@
-package main_test
+package main
 
 import (
 	"context"
@@ -34,7 +34,7 @@ func documents(t *testing.T) []string {
 var block = regexp.MustCompile("(?ms)^(?:<!-- (run|not run here: [^\n]+) -->\n)?```(sh|python)\n(.*?)^```$")
 
 // TestDocumentedCommands runs every block marked "run", those of a document one
-// after the other in one folder. A block without a mark is an error, so that none
+// after the other in one folder, where model.gguf is a small model. A block without a mark is an error, so that none
 // is left out silently.
 func TestDocumentedCommands(t *testing.T) {
 	if testing.Short() {
@@ -59,13 +59,19 @@ func TestDocumentedCommands(t *testing.T) {
 			}
 		}
 		if script.Len() > 0 {
-			t.Run(filepath.Base(path), func(t *testing.T) { runCommands(t, bin, script.String()) })
+			t.Run(filepath.Base(path), func(t *testing.T) {
+				dir := t.TempDir()
+				if strings.Contains(script.String(), "model.gguf") {
+					storyTeller(t, filepath.Join(dir, "model.gguf"))
+				}
+				runCommands(t, bin, dir, script.String())
+			})
 		}
 	}
 }
 
 // runCommands runs a script as a user who has nothing yet, on a port that is free.
-func runCommands(t *testing.T, bin, script string) {
+func runCommands(t *testing.T, bin, dir, script string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +85,7 @@ func runCommands(t *testing.T, bin, script string) {
 	defer cancel()
 	home := t.TempDir()
 	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", "trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n"+script)
-	cmd.Dir = t.TempDir()
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "HOME="+home, "LANG=C",
 		"XDG_CONFIG_HOME="+filepath.Join(home, "config"), "XDG_DATA_HOME="+filepath.Join(home, "data"), "XDG_CACHE_HOME="+filepath.Join(home, "cache"),
 		"TANDEM_SERVER=", "TANDEM_KEY=", "TANDEM_HOME=")

@@ -73,7 +73,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": s.start, "end": s.end, "mode": mode, "field": field, "digit": digit, "taken": taken, "unwritable": unwritable,
-			"http": status, "nokey": noKey, "empty": empty, "await": await, "npz": arrays, "colours": colours,
+			"http": status, "nokey": noKey, "empty": empty, "await": await, "npz": arrays, "colours": colours, "table": table, "verse": verse,
+			"digitset": digitSet,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -209,6 +210,35 @@ func colours(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
+// table is "table FILE N": rows whose risk is high from the age of 40 on, or where a note
+// is wild.
+func table(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	var b strings.Builder
+	b.WriteString("age,city,note,risk\n")
+	for i := range n {
+		age, word, risk := 18+i*37%50, []string{"calm", "wild", "dull"}[i%3], "low"
+		if age >= 40 || word == "wild" {
+			risk = "high"
+		}
+		fmt.Fprintf(&b, "%d,%s,a %s %s,%s\n", age, []string{"here", "there"}[i%2], word, []string{"day", "one"}[i/3%2], risk)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
+}
+
+// verse is "verse FILE N [TEXT]": a text of N lines, of four kinds, and another one.
+func verse(ts *testscript.TestScript, neg bool, args []string) {
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	var b strings.Builder
+	for i := range n {
+		b.WriteString([]string{"one for sorrow\n", "two for mirth\n", "three for a funeral\n", "four for birth\n"}[i*i*7919/5%4])
+	}
+	b.WriteString(strings.Join(args[2:], " "))
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
+}
+
 // arrays is "npz FILE NAME 2x3": an array of float32 between 0 and 1.
 func arrays(ts *testscript.TestScript, neg bool, args []string) {
 	var shape []int
@@ -225,6 +255,20 @@ func arrays(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer f.Close()
 	ts.Check(npz.Write(f, []npz.Array{{Name: args[1], Tensor: x}}))
+}
+
+// digitSet is "digitset N FILE.npz": the first test images of MNIST and their labels.
+func digitSet(ts *testscript.TestScript, neg bool, args []string) {
+	_, test, _, err := mnist.Open(context.Background(), mnist.Options{})
+	ts.Check(err)
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	pixels, _ := test.Column("image")
+	labels, _ := test.Column("label")
+	f, err := os.Create(ts.MkAbs(args[1]))
+	ts.Check(err)
+	defer f.Close()
+	ts.Check(npz.Write(f, []npz.Array{{Name: "image", Tensor: pixels.Rows(0, n)}, {Name: "labels", Tensor: labels.Rows(0, n)}}))
 }
 
 // taken is "taken URL VARIABLE": host and port of a URL.

@@ -162,7 +162,8 @@ func (a *app) trained(r *train.Record, out string) error {
 	a.say("Model: %s", filepath.Join(out, train.ModelDir))
 	a.say("Report: %s", page)
 	a.say("Digest: %s", r.Artifact)
-	a.say("Next: tandem predict %s --input PICTURE, or tandem import %s --name %s --deploy", out, out, modelName(r.Name))
+	example := map[string]string{"vision": "PICTURE", "tabular": "ROWS.csv", "language": "TEXT"}[r.Family]
+	a.say("Next: tandem predict %s --input %s, or tandem import %s --name %s --deploy", out, cmp.Or(example, "FILE"), out, modelName(r.Name))
 	return nil
 }
 
@@ -194,7 +195,8 @@ func (c *trainCmd) spec(a *app) (train.Spec, error) {
 // named gives a run that has none the name of its data.
 func named(s train.Spec, err error) (train.Spec, error) {
 	if err == nil && s.Name == "" && s.Data.Path != "" {
-		s.Name = modelName(filepath.Base(s.Data.Path))
+		base := filepath.Base(s.Data.Path)
+		s.Name = modelName(strings.TrimSuffix(base, filepath.Ext(base)))
 	}
 	return s, err
 }

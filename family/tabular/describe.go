@@ -68,15 +68,18 @@ func describe(m Model, trainSet, testSet *data.Dataset) (*processor.Rows, target
 			continue
 		case !m.seen(f.Name):
 			continue
-		case f.Kind == data.Text:
-			return nil, t, fault.New(op, fault.Unsupported, "column %q is text, which the network cannot see", f.Name).
-				Try("list it under model.ignore, or make it a category under data.columns")
 		case f.Kind == data.Category && len(f.Values) == 0:
 			return nil, t, fault.New(op, fault.Invalid, "column %q has no values", f.Name).Try("list it under model.ignore")
 		}
 		c := processor.RowColumn{Name: f.Name, Kind: f.Kind, Values: f.Values, Missing: s.missing > 0}
 		if f.DType == tensor.Float64 || f.Kind == data.Integer || f.Kind == data.Date {
 			c.Mean, c.Std = s.mean, s.deviation()
+		}
+		switch {
+		case f.Kind == data.Text:
+			c.Missing, c.Words, c.Buckets, c.Embed = false, m.Text.Words, m.Text.Buckets, m.Text.Size
+		case f.Kind == data.Category && m.EmbedAbove > 0 && len(f.Values) > m.EmbedAbove:
+			c.Missing, c.Embed = false, m.EmbedSize // a missing value has a vector of its own
 		}
 		rows.Columns = append(rows.Columns, c)
 	}

@@ -11,10 +11,10 @@ import (
 	"tandem/model"
 	"tandem/nn"
 	"tandem/nn/layers"
-	"tandem/processor"
 	"tandem/tensor"
 	"tandem/train"
 	"tandem/train/metric"
+	"tandem/train/tune"
 )
 
 // Tasks of the family.
@@ -25,47 +25,84 @@ const (
 
 // Model is the section model of a spec.
 type Model struct {
-	Target string      `yaml:"target" help:"the column to predict"`
-	Ignore []string    `yaml:"ignore" help:"columns that the network does not see"`
-	Layers layers.List `yaml:"layers" help:"layers between the features of a row and the answer, which a dense layer of its own gives"`
+	Target     string      `yaml:"target" help:"the column to predict"`
+	Ignore     []string    `yaml:"ignore" help:"columns that the network does not see"`
+	EmbedAbove int         `yaml:"embed_above" limit:"[0,)" help:"categories of more values than this become a learned vector instead of a number for each value; 0: none"`
+	EmbedSize  int         `yaml:"embed_size" limit:"[1,4096]" help:"length of that vector"`
+	Text       Text        `yaml:"text"`
+	Layers     layers.List `yaml:"layers" help:"layers between the features of a row and the answer, which a dense layer of its own gives"`
+}
+
+// Text says how columns of text are seen.
+type Text struct {
+	Words   int `yaml:"words" limit:"[1,65536]" help:"words of a text that count, from its beginning"`
+	Buckets int `yaml:"buckets" limit:"[1,1048576]" help:"kinds of words that are told apart: each is hashed to one of so many"`
+	Size    int `yaml:"size" limit:"[1,4096]" help:"length of the learned vector of a word, whose mean stands for the text"`
 }
 
 func defaultModel() Model {
-	return Model{Layers: layers.List{
+	m := plainModel()
+	m.Layers = layers.List{
 		nn.Dense{Units: 128, Activation: nn.ReLU},
 		nn.Dropout{Ratio: 0.1},
 		nn.Dense{Units: 64, Activation: nn.ReLU},
-	}}
+	}
+	return m
+}
+
+// plainModel has no layers.
+func plainModel() Model {
+	return Model{EmbedAbove: 32, EmbedSize: 16, Text: Text{Words: 64, Buckets: 4096, Size: 32}}
 }
 
 // Complete fills in the section model.
 func Complete(s *train.Spec) error {
-	_, err := train.ReadSection(s, defaultModel())
+	_, err := section(s)
 	return err
+}
+
+// section is the section model: the default network, or no layers upon one that is there
+// already.
+func section(s *train.Spec) (Model, error) {
+	if s.From.Model != "" {
+		return train.ReadSection(s, plainModel())
+	}
+	return train.ReadSection(s, defaultModel())
 }
 
 // Prepare makes the problem of predicting a column from the others.
 func Prepare(ctx context.Context, spec train.Spec, ops *graph.Table) (*train.Problem, error) {
-	m, err := train.ReadSection(&spec, defaultModel())
+	m, err := section(&spec)
 	if err != nil {
 		return nil, err
 	}
 	if m.Target == "" {
 		return nil, fault.New("tabular.prepare", fault.Invalid, "model.target is missing").Try("name the column to predict: --set model.target=NAME")
 	}
-	trainSet, testSet, err := open(ctx, spec, m)
+	var start *tune.Network
+	if spec.From.Model != "" {
+		if start, err = tune.Open(spec.From.Model, ops); err != nil {
+			return nil, err
+		}
+		if start.Rows == nil {
+			return nil, fault.New("tabular.prepare", fault.Unsupported, "%s does not say which columns it takes", spec.From.Model).
+				Try("start from a run of family tabular")
+		}
+	}
+	trainSet, testSet, err := open(ctx, spec, m, start)
 	if err != nil {
 		return nil, err
 	}
-	p, err := prepare(spec, m, trainSet, testSet, ops)
+	p, err := prepare(spec, m, start, trainSet, testSet, ops)
 	if err != nil {
 		_ = trainSet.Close() // the error that stopped it counts
 	}
 	return p, err
 }
 
-// open reads the data, with the target of the kind that the task takes.
-func open(ctx context.Context, spec train.Spec, m Model) (trainSet, testSet *data.Dataset, err error) {
+// open reads the data, with the target of the kind that the task takes, and the columns of
+// those that the network to start from does.
+func open(ctx context.Context, spec train.Spec, m Model, start *tune.Network) (trainSet, testSet *data.Dataset, err error) {
 	d := spec.Data
 	kind := data.Category
 	if spec.Task == Regress {
@@ -80,39 +117,46 @@ func open(ctx context.Context, spec train.Spec, m Model) (trainSet, testSet *dat
 		d.Columns = map[string]data.Kind{}
 	}
 	d.Columns[m.Target] = kind
+	if start != nil {
+		for _, c := range start.Rows.Columns {
+			if c.Name == m.Target {
+				return nil, nil, fault.New("tabular.open", fault.Invalid, "%s takes the target %q itself", spec.From.Model, m.Target).
+					Try("choose another model.target, or train without from.model")
+			}
+			if said, ok := d.Columns[c.Name]; ok && said != c.Kind {
+				return nil, nil, fault.New("tabular.open", fault.Invalid, "column %q is of the kind %s, %s takes it as %s", c.Name, string(said), spec.From.Model, string(c.Kind)).
+					Try("leave it out of data.columns")
+			}
+			d.Columns[c.Name] = c.Kind
+		}
+	}
 	return d.Open(ctx, spec.Train.Seed)
 }
 
-func prepare(spec train.Spec, m Model, trainSet, testSet *data.Dataset, ops *graph.Table) (*train.Problem, error) {
+func prepare(spec train.Spec, m Model, start *tune.Network, trainSet, testSet *data.Dataset, ops *graph.Table) (*train.Problem, error) {
 	rows, target, err := describe(m, trainSet, testSet)
 	if err != nil {
 		return nil, err
 	}
+	if start != nil {
+		rows = start.Rows // how it sees them
+	}
+	b, params, finish, err := network(spec, m, start, rows, target, ops)
+	if err != nil {
+		return nil, err
+	}
 	p := &train.Problem{
-		Train: trainSet, Test: testSet, Feed: newFeed(rows, m.Target),
+		Graph: b.G, Params: params, Finish: finish, Train: trainSet, Test: testSet,
 		Artifact: model.Artifact{Rows: rows, Labels: target.field.Values, Batch: true},
 	}
-	b := nn.NewBuilder("tabular", ops, spec.Train.Seed)
-	x := append(nn.Sequential{}, m.Layers...).Build(b, b.Input(model.RowsOutput, tensor.Float32, graph.Sym("batch"), graph.Const(rows.Features())))
 	if spec.Task == Regress {
-		b.Output(target.number(b, x))
 		p.Loss, p.Metrics = target.loss, metric.Numbers
 		p.Target = graph.Type{DType: tensor.Float32, Shape: graph.Shape{graph.Sym("batch"), graph.Const(1)}}
 	} else {
-		if target.field.Classes < 2 {
-			return nil, fault.New("tabular.prepare", fault.Invalid, "column %q has %d value, at least 2 are needed", m.Target, target.field.Classes).
-				Try("choose another model.target")
-		}
-		probabilities := b.Op("Softmax", nil, nn.Dense{Units: target.field.Classes}.Build(b, x))
-		probabilities.Name = "probabilities"
-		b.Output(probabilities)
 		p.Loss, p.Metrics = nn.CrossEntropy, metric.Labels
 		p.Target = graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}}
 	}
-	if b.Err() != nil {
-		return nil, fault.Wrap(b.Err(), "tabular.build", fault.Invalid, "the network cannot be built for rows of %d features", rows.Features())
-	}
-	p.Graph, p.Params = b.G, b.Params()
+	p.Feed = newFeed(rows, trainSet, m.Target, b.G.Inputs)
 	return p, nil
 }
 
@@ -121,7 +165,7 @@ func (t target) number(b *nn.Builder, x *graph.Value) *graph.Value {
 	y := nn.Dense{Units: 1}.Build(b, x)
 	y = b.Op("Mul", nil, y, b.Const("deviation", tensor.Scalar(float32(t.std))))
 	y = b.Op("Add", nil, y, b.Const("mean", tensor.Scalar(float32(t.mean))))
-	y.Name = "value"
+	y.Name = b.Name("value")
 	return y
 }
 
@@ -129,32 +173,6 @@ func (t target) number(b *nn.Builder, x *graph.Value) *graph.Value {
 func (t target) loss(b *graph.Builder, output, want *graph.Value) (loss, correct *graph.Value) {
 	unit := b.Const("unit", tensor.Scalar(float32(1/t.std)))
 	return nn.MSE(b, b.Op("Mul", nil, output, unit), b.Op("Mul", nil, want, unit)), nil
-}
-
-// newFeed makes the function that fills batches by the processor that serving
-// applies.
-func newFeed(rows *processor.Rows, targetName string) func(*data.Dataset, []*tensor.Tensor, *tensor.Tensor) error {
-	names := make([]string, len(rows.Columns))
-	for i, c := range rows.Columns {
-		names[i] = c.Name
-	}
-	return func(examples *data.Dataset, inputs []*tensor.Tensor, want *tensor.Tensor) error {
-		columns := make([]*tensor.Tensor, len(names))
-		for i, name := range names {
-			columns[i], _ = examples.Column(name)
-		}
-		if err := rows.Encode(inputs[0], columns); err != nil {
-			return err
-		}
-		values, _ := examples.Column(targetName)
-		if want.DType() == tensor.Int64 {
-			return want.CopyFrom(values)
-		}
-		for i, v := range tensor.Data[float64](values) {
-			want.F32()[i] = float32(v)
-		}
-		return nil
-	}
 }
 
 // seen reports whether the network sees a column.

@@ -7,9 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"tandem/data"
 	"tandem/fault"
 	"tandem/graph/op"
 	"tandem/kernel"
+	"tandem/nn"
+	"tandem/nn/layers"
 	"tandem/train"
 )
 
@@ -39,6 +42,9 @@ func run(t *testing.T, threads int, path string, m Model, task string) (*train.R
 	s := train.Spec{Name: "x", Family: "tabular", Task: task, Data: train.DataSpec{Path: path}}
 	s.Model.Value = m
 	s.Train.Epochs, s.Train.Seed = 15, 1
+	if m.Text.Buckets < 4096 { // a small network
+		s.Train.Epochs, s.Train.Optimizer.LearningRate = 8, 0.01
+	}
 	s.FillDefaults()
 	p, err := Prepare(t.Context(), s, op.Default())
 	if err != nil {
@@ -73,8 +79,124 @@ func TestLearns(t *testing.T) {
 	if got := r.Metrics["test_rmse"]; !(got < 12) { // the numbers lie between -99 and 99
 		t.Errorf("rmse %v, %v", got, r.Metrics)
 	}
-	m.Ignore = nil
-	if _, err := run(t, 1, path, m, Regress); fault.KindOf(err) != fault.Unsupported || !strings.Contains(err.Error(), `"note" is text`) {
-		t.Errorf("a column of text: %v", err)
+}
+
+// reviews are rows of which words and a category of many values, some missing, decide.
+func reviews(t *testing.T) string {
+	var b strings.Builder
+	b.WriteString("text,city,stars,good\n")
+	words := [2][]string{{"awful", "broken", "无聊"}, {"lovely", "solid", "精彩"}}
+	for i := range 1500 {
+		k := i * 7919 % 83
+		good := (i + k) % 2
+		word, city := words[good][i%3], fmt.Sprintf("city %d", k)
+		if i%4 == 0 { // of these the city decides
+			word, good = "plain", k%2
+		} else if i%9 == 0 {
+			city = ""
+		}
+		fmt.Fprintf(&b, "\"The %s one, number %d of its shelf\",%s,%d,%s\n", word, i, city, i%7, []string{"no", "yes"}[good])
+	}
+	path := filepath.Join(t.TempDir(), "reviews.csv")
+	if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// small is a network for reviews.
+func small() Model {
+	m := defaultModel()
+	m.Target, m.Text = "good", Text{Words: 12, Buckets: 500, Size: 8}
+	m.Layers = layers.List{nn.Dense{Units: 16, Activation: nn.ReLU}}
+	return m
+}
+
+// TestWordsAndCategories: vectors of words and of values of a category decide, to the same
+// bits with one thread and two, with features and without; the artifact says what was
+// measured in training.
+func TestWordsAndCategories(t *testing.T) {
+	path := reviews(t)
+	m := small()
+	one, err := run(t, 1, path, m, Classify)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := one.Metrics["test_accuracy"]; got < 0.95 {
+		t.Errorf("accuracy %v", got)
+	}
+	if two, err := run(t, 2, path, m, Classify); err != nil || two.Artifact != one.Artifact {
+		t.Errorf("with two threads other weights: %v", err)
+	}
+	m.Ignore = []string{"stars"} // nothing but codes
+	if r, err := run(t, 1, path, m, Classify); err != nil || r.Metrics["test_accuracy"] < 0.95 {
+		t.Errorf("%v, %v", r, err)
+	}
+	m.Ignore = []string{"text"} // of three quarters of the rows the city says nothing
+	if r, err := run(t, 1, path, m, Classify); err != nil || r.Metrics["test_accuracy"] > 0.9 {
+		t.Errorf("without the words: %v, %v", r, err)
+	}
+}
+
+// TestFrom: a new head on a run, whose columns are seen as it saw them though the data
+// have other values in another order.
+func TestFrom(t *testing.T) {
+	path := reviews(t)
+	m := small()
+	s := train.Spec{Name: "x", Family: "tabular", Task: Classify, Data: train.DataSpec{Path: path}}
+	s.Model.Value = m
+	s.Train.Epochs, s.Train.Seed, s.Train.Optimizer.LearningRate = 8, 1, 0.01
+	s.FillDefaults()
+	dir := filepath.Join(t.TempDir(), "first")
+	prepared := func(s train.Spec, dir string) (*train.Record, error) {
+		p, err := Prepare(t.Context(), s, op.Default())
+		if err != nil {
+			return nil, err
+		}
+		defer p.Train.Close()
+		pool := kernel.NewPool(2, kernel.Detect())
+		defer pool.Close()
+		return train.Run(t.Context(), p, s, dir, train.Options{Ops: op.Default(), Pool: pool})
+	}
+	first, err := prepared(s, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	other := filepath.Join(t.TempDir(), "other.csv")
+	few := lines[0] + "\"The plain one\",a new city,1,yes\n" + strings.Join(lines[200:500], "")
+	if err := os.WriteFile(other, []byte(few), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.Data.Path, s.From.Model = other, dir
+	s.Train.Freeze = []string{"embedding*", "dense1*"}
+	m = plainModel()
+	m.Target = "good"
+	s.Model.Value = m
+	tuned, err := prepared(s, filepath.Join(t.TempDir(), "tuned"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := first.Metrics["test_accuracy"], tuned.Metrics["test_accuracy"]; b < 0.9 {
+		t.Errorf("accuracy %v, with a new head on frozen layers %v", a, b)
+	}
+	for _, tc := range []struct {
+		change func(*train.Spec, *Model)
+		want   string
+	}{
+		{func(s *train.Spec, m *Model) { m.Target = "city" }, `takes the target "city" itself`},
+		{func(s *train.Spec, m *Model) { s.Data.Columns = map[string]data.Kind{"stars": data.Category} }, `column "stars" is of the kind category`},
+		{func(s *train.Spec, m *Model) { s.Data.Path = table(t); m.Target = "y" }, `the data has no column "`},
+	} {
+		bad, m := s, m
+		tc.change(&bad, &m)
+		bad.Model.Value = m
+		if _, err := Prepare(t.Context(), bad, op.Default()); fault.KindOf(err) == fault.Internal || err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%v, want %q", err, tc.want)
+		}
 	}
 }

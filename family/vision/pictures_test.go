@@ -3,11 +3,13 @@ package vision
 import (
 	"archive/zip"
 	"bytes"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -207,6 +209,40 @@ func TestPictureSizes(t *testing.T) {
 		}
 		if err := p.Train.Close(); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// TestMoments: the mean and the deviation of each channel, over the set to train on.
+func TestMoments(t *testing.T) {
+	folder := t.TempDir()
+	for class, c := range map[string]color.RGBA{"dark": {A: 255}, "light": {R: 255, G: 102, B: 51, A: 255}} {
+		m := image.NewRGBA(image.Rect(0, 0, 4, 4))
+		for i := range 16 {
+			m.Set(i%4, i/4, c)
+		}
+		var b bytes.Buffer
+		if err := errors.Join(png.Encode(&b, m), os.Mkdir(filepath.Join(folder, class), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, class, "1.png"), b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := pictureSpec(folder)
+	s.Data.TestPath, s.Data.Split.Test = folder, 0
+	m := s.Model.Value.(Model)
+	m.Size = nil
+	m.Layers = layers.List{nn.Flatten{}}
+	s.Model.Value = m
+	p, err := Prepare(t.Context(), s, op.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Train.Close()
+	for k, want := range []float32{0.5, 0.2, 0.1} {
+		if i := p.Artifact.Image; math.Abs(float64(i.Mean[k]-want)) > 1e-6 || math.Abs(float64(i.Std[k]-want)) > 1e-6 {
+			t.Errorf("channel %d has the mean %v and the deviation %v, want %v", k, i.Mean[k], i.Std[k], want)
 		}
 	}
 }

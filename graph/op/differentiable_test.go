@@ -24,10 +24,9 @@ var withoutGradient = map[string]string{
 		com.microsoft.MatMulBnb4 com.microsoft.GatherBlockQuantized com.microsoft.QMoE com.microsoft.NhwcMaxPool`,
 	"lists, texts and images in files": `Optional OptionalGetElement SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceMap SplitToSequence ConcatFromSequence
 		StringConcat StringNormalizer StringSplit TfIdfVectorizer com.microsoft.Tokenizer ImageDecoder Unique`,
-	"classical models, trained elsewhere": `ai.onnx.ml.…`,
-	"steps of optimizers":                 `ai.onnx.preview.training.…`,
-	"differentiable, but not done: refused by name": `CastLike Det DeformConv RoiAlign MaxRoiPool DFT STFT LinearAttention CausalConvWithState
-		ai.onnx.preview.FlexAttention com.microsoft.MoE com.microsoft.TransposeMatMul com.microsoft.Trilu com.microsoft.GridSample`,
+	"classical models, trained elsewhere":                       `ai.onnx.ml.…`,
+	"steps of optimizers":                                       `ai.onnx.preview.training.…`,
+	"differentiable, but not done: refused by name":            `com.microsoft.MoE com.microsoft.TransposeMatMul com.microsoft.Trilu com.microsoft.GridSample`,
 	"written by passes and by gradients, after differentiation": `tandem.…`,
 	"before version 7, where broadcasting was another":          `Add Sub Mul Div Pow PRelu`,
 }

@@ -19,7 +19,9 @@ func matmulOps() []graph.Op {
 		{ID: onnx("QLinearMatMul"), Since: 10, Infer: inferQLinearMatMul, Kernel: kernelQLinearMatMul, Work: workProduct, Encoded: true, Panels: panelsOfBytes(3, []int{1, 2, 6, 7}, []int{4, 5})},
 		{ID: microsoft("MatMulIntegerToFloat"), Since: 1, Infer: inferMatMulToFloat, Kernel: kernelMatMulToFloat},
 		{ID: microsoft("DynamicQuantizeMatMul"), Since: 1, Infer: inferDynamicMatMul, Kernel: kernelDynamicMatMul},
-		{ID: onnx("Det"), Since: 11, Infer: inferDet, Kernel: floating(kernelDet[float32], kernelDet[float64])},
+		{ID: onnx("Det"), Since: 11, Infer: inferDet, Kernel: floating(kernelDet[float32], kernelDet[float64]), Grad: gradDet},
+		// (matrices, ddet) -> dmatrices
+		{ID: private("DetGrad"), Infer: sameAs(0, 2, 2), Kernel: kernelDetGrad},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"iter"
 	"net/http"
+	"net/url"
 
 	"tandem/fault"
 )
@@ -42,6 +43,11 @@ type ChatPiece struct {
 
 // maxEventBytes bounds one server-sent event.
 const maxEventBytes = 4 << 20
+
+// Language checks that a model of the server generates text: NotFound if it does not.
+func (c *Client) Language(ctx context.Context, name string) error {
+	return c.call(ctx, "client.language", "GET", "/v1/models/"+url.PathEscape(name), nil, nil)
+}
 
 // Chat asks for an answer and gives it as it comes. Leaving the loop, or the end of ctx,
 // stops the server's work.

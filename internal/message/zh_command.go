@@ -77,7 +77,7 @@ var zhCommand = [...]entry{
 	{"%s rows/s", "%s 行/秒"},
 	{"%s left", "剩余 %s"},
 	{"Model: %s", "模型：%s"},
-	{"Next: tandem predict %s --input PICTURE, or tandem import %s --name %s --deploy", "下一步：tandem predict %s --input 图片，或 tandem import %s --name %s --deploy"},
+	{"Next: tandem predict %s --input %s, or tandem import %s --name %s --deploy", "下一步：tandem predict %s --input %s，或 tandem import %s --name %s --deploy"},
 
 	{"Run", "训练"}, {"Path", "路径"}, {"Family and task", "家族与任务"}, {"Status", "状态"}, {"Steps", "步数"}, {"Seed", "种子"},
 	{"Training time", "训练用时"}, {"Threads", "线程"}, {"Data", "数据"}, {"Spec", "配置"}, {"Model digest", "模型摘要"},

@@ -18,7 +18,7 @@ var zhData = [...]entry{
 	{"the column to predict", "要预测的列"},
 	{"columns that the network does not see", "网络不使用的列"},
 	{"layers between the features of a row and the answer, which a dense layer of its own gives", "行特征与答案之间的层；答案由另一个全连接层给出"},
-	{"Pictures (PNG, JPEG, GIF), rows (CSV, or a JSON object a line), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once.", "图片（PNG、JPEG、GIF）、数据行（CSV，或每行一个 JSON 对象）、NumPy .npz 格式的命名张量，或一个 JSON 格式的 Open Inference Protocol 请求；- 表示标准输入。可多次给出。"},
+	{"Pictures (PNG, JPEG, GIF), rows (CSV, or a JSON object a line), texts to go on with, tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once.", "图片（PNG、JPEG、GIF）、数据行（CSV，或每行一个 JSON 对象）、要续写的文本、NumPy .npz 格式的命名张量，或一个 JSON 格式的 Open Inference Protocol 请求；- 表示标准输入。可多次给出。"},
 	{"Memory that examples may take, such as 512MiB; the result does not depend on it. Without it: 2GiB.", "样本可用的内存，如 512MiB；结果与它无关。不给出时：2GiB。"},
 	{"ROW", "行"},
 	{"VALUE", "值"},

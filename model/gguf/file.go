@@ -74,7 +74,7 @@ func openPart(path string) (*File, error) {
 	const op = "gguf.open"
 	m, err := mapped.Open(path)
 	if err != nil {
-		return nil, fault.Wrap(err, op, fault.KindOf(err), "%s", path)
+		return nil, fault.From(err, op) // it names the path
 	}
 	f, err := parse(m.Bytes())
 	if err != nil {

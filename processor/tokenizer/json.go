@@ -169,10 +169,13 @@ func flatten(p *part, children func(*part) []part, depth int) ([]part, error) {
 	return all, nil
 }
 
-// grow makes room for token number id. Numbers may have gaps, but not more of them
-// than there are tokens, and some.
+// maxNumber is the highest number that one of n tokens may have: numbers may have gaps,
+// but not more of them than there are tokens, and some.
+func maxNumber(n int) int { return 2*n + 1<<16 }
+
+// grow makes room for token number id.
 func (t *Tokenizer) grow(id int) error {
-	if id < 0 || id >= maxTokens || id > 2*len(t.tokens)+(1<<16) {
+	if id < 0 || id >= maxTokens {
 		return fmt.Errorf("a token has the number %d, behind %d tokens", id, len(t.tokens))
 	}
 	if id >= len(t.tokens) {
@@ -200,8 +203,12 @@ func (b *builder) vocabulary() error {
 		return fmt.Errorf("a vocabulary of %d tokens, at most %d are allowed", len(vocab), maxTokens)
 	}
 	for text, id := range vocab {
-		if id > 2*len(vocab)+(1<<16) {
+		if id > maxNumber(len(vocab)) {
 			return fmt.Errorf("token %.100q has the number %d in a vocabulary of %d", text, id, len(vocab))
+		}
+		if id >= 0 && id < len(b.t.tokens) && b.t.tokens[id] > text { // two have this number: the same is told in any order
+			b.t.numbers[text] = id
+			continue
 		}
 		if err := b.t.set(text, id); err != nil {
 			return err
@@ -377,8 +384,11 @@ func (b *builder) wordPiece(m *modelPart) error {
 		return err
 	}
 	unknown, err := b.unknown(m)
-	if err != nil || unknown < 0 {
-		return fmt.Errorf("WordPiece needs an unknown token: %w", err)
+	if err == nil && unknown < 0 {
+		err = fmt.Errorf("WordPiece needs an unknown token")
+	}
+	if err != nil {
+		return err
 	}
 	prefix := "##"
 	if m.ContinuingSubwordPrefix != nil {
@@ -447,7 +457,11 @@ func (u *unigram) findBytes(tokens []string) bool {
 }
 
 func (b *builder) added() error {
+	limit := maxNumber(len(b.t.tokens) + len(b.f.AddedTokens))
 	for _, a := range b.f.AddedTokens {
+		if a.ID > limit {
+			return fmt.Errorf("added token %.100q has the number %d behind %d tokens", a.Content, a.ID, len(b.t.tokens))
+		}
 		if err := b.t.grow(a.ID); err != nil {
 			return err
 		}

@@ -182,6 +182,8 @@ func TestJSONRefused(t *testing.T) {
 		"template":      {`{"model":{"type":"BPE","vocab":{"a":0}},"post_processor":{"type":"TemplateProcessing","single":[{"Sequence":{"id":"A"}},{"Sequence":{"id":"A"}}]}}`, fault.Invalid},
 		"template id":   {`{"model":{"type":"BPE","vocab":{"a":0}},"post_processor":{"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"x"}},{"Sequence":{"id":"A"}}],"special_tokens":{"x":{"ids":[7]}}}}`, fault.Invalid},
 		"charsmap":      {`{"model":{"type":"BPE","vocab":{"a":0}},"normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"}}`, fault.Invalid},
+		"added gap":     {`{"model":{"type":"BPE","vocab":{"a":0}},"added_tokens":[{"id":65000,"content":"x"},{"id":130000,"content":"y"}]}`, fault.Invalid},
+		"no unknown":    {`{"model":{"type":"WordPiece","vocab":{"a":0}}}`, fault.Invalid},
 		"unigram":       {`{"model":{"type":"Unigram","vocab":[["a"]]}}`, fault.Invalid},
 	} {
 		if _, err := FromJSON([]byte(c.json)); err == nil || fault.KindOf(err) != c.kind {
@@ -192,6 +194,17 @@ func TestJSONRefused(t *testing.T) {
 
 func FuzzFromJSON(f *testing.F) {
 	f.Add(byteLevel("a a"), "aaa b")
+	// Short ones besides: every byte of a seed costs.
+	for _, text := range []string{
+		`{"model":{"vocab":{"a":0,"b":1,"ab":2},"merges":["a b"]},"pre_tokenizer":{"type":"Split","behavior":"Removed","invert":true,"pattern":{"Regex":"[^\\s]+"}}}`,
+		`{"model":{"vocab":{"1":0,"11":1},"merges":[["1","1"]]},"pre_tokenizer":{"type":"Digits","individual_digits":true},"added_tokens":[{"id":9,"content":"x","lstrip":true,"single_word":true,"normalized":true}]}`,
+		`{"model":{"vocab":{"Ġ":0,"a":1}},"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"},"normalizer":{"type":"NFKC"}}`,
+		`{"model":{"vocab":{"a":0}},"pre_tokenizer":{"type":"Punctuation","behavior":"MergedWithNext"},"normalizer":{"type":"Sequence","normalizers":[{"type":"Lowercase"},{"type":"StripAccents"},{"type":"Strip","strip_left":true}]}}`,
+		`{"model":{"vocab":{"a":0}},"decoder":{"type":"Sequence","decoders":[{"type":"Replace","pattern":{"String":"a"},"content":"b"},{"type":"ByteFallback"},{"type":"Fuse"},{"type":"Metaspace"}]}}`,
+		`{"model":{"vocab":{"a":0}},"post_processor":{"type":"RobertaProcessing","sep":["a",0],"cls":["a",0]},"pre_tokenizer":{"type":"WhitespaceSplit"}}`,
+	} {
+		f.Add([]byte(text), "Ab 11 x, É")
+	}
 	f.Add([]byte(`{"model":{"type":"Unigram","unk_id":0,"vocab":[["<unk>",0],["a",-1],["▁a",-2]]},"pre_tokenizer":{"type":"Metaspace"}}`), "a aa ab")
 	f.Add([]byte(`{"model":{"type":"WordPiece","unk_token":"u","vocab":{"u":0,"a":1,"##b":2}},"normalizer":{"type":"BertNormalizer"},"pre_tokenizer":{"type":"BertPreTokenizer"},"decoder":{"type":"WordPiece","prefix":"##"}}`), "ab, a")
 	f.Add([]byte(`{"model":{"type":"BPE","byte_fallback":true,"unk_token":"u","vocab":{"u":0,"▁":1,"a":2,"▁a":3},"merges":[["▁","a"]]},"normalizer":{"type":"Sequence","normalizers":[{"type":"Prepend","prepend":"▁"},{"type":"Replace","pattern":{"String":" "},"content":"▁"}]},"decoder":{"type":"Strip","content":" ","start":1}}`), "a  a中")

@@ -104,13 +104,13 @@ func find(g *graph.Graph, name string) (*graph.Value, error) {
 }
 
 // beforeLast is what the last linear layer takes that an output comes from by nothing
-// but activations and a bias; without one it is the output.
+// but activations, a bias and scaling; without one it is the output.
 func beforeLast(out *graph.Value) *graph.Value {
 	for v := out; v.Def != nil && v.Def.Op.Domain == ""; v = v.Def.Inputs[0] {
 		switch n := v.Def; n.Op.Name {
 		case "Softmax", "LogSoftmax", "Sigmoid", "Identity", "Dropout":
-		case "Add":
-			if !isWeight(n, 1) {
+		case "Add", "Mul": // a bias, or the unit of a number
+			if !isWeight(n, 1) && !isScalar(n.Input(1)) {
 				return out
 			}
 		case "Gemm", "MatMul":
@@ -124,6 +124,9 @@ func beforeLast(out *graph.Value) *graph.Value {
 	}
 	return out
 }
+
+// isScalar tells whether a value is one constant number.
+func isScalar(v *graph.Value) bool { return v != nil && v.Const != nil && v.Const.Shape.Len() == 1 }
 
 // dropInputs removes inputs that nothing reads any more.
 func dropInputs(g *graph.Graph, at, mask *graph.Value, pool string) {

@@ -1,6 +1,7 @@
 package tune
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +42,8 @@ func (s *Start) SetDefaults() {
 type Network struct {
 	Graph  *graph.Graph // its constants are copies: no file need stay open
 	Image  *processor.Image
+	Rows   *processor.Rows
+	Text   *processor.Bytes
 	Labels []string
 }
 
@@ -59,7 +62,7 @@ func Open(path string, ops *graph.Table) (*Network, error) {
 			return nil, fault.Wrap(err, op, fault.KindOf(err), "the model to start from cannot be read").
 				Try("give an .onnx file, or the directory of a model or of a run")
 		}
-		if n.Image, err = model.ImageOf(m, src); err != nil {
+		if err := n.readProcessors(m, src); err != nil {
 			return nil, err
 		}
 		n.Labels, file = m.Labels, filepath.Join(dir, model.GraphFile)
@@ -77,6 +80,14 @@ func Open(path string, ops *graph.Table) (*Network, error) {
 	}
 	nameWeights(n.Graph)
 	return n, nil
+}
+
+func (n *Network) readProcessors(m *model.Manifest, src model.Source) error {
+	var errs [3]error
+	n.Image, errs[0] = model.ImageOf(m, src)
+	n.Rows, errs[1] = model.RowsOf(m, src)
+	n.Text, errs[2] = model.TextOf(m, src)
+	return errors.Join(errs[:]...)
 }
 
 func exists(path string) bool {
