@@ -172,11 +172,14 @@ func checkOrder(g *Graph) error {
 // Graph is what the program runs, after the passes: not to be changed.
 func (p *Program) Graph() *Graph { return p.g }
 
-// ConstantBytes is the memory that the constants take.
+// ConstantBytes is the memory that the constants take; what several share counts once.
 func (p *Program) ConstantBytes() int {
-	n := 0
+	n, seen := 0, map[*byte]bool{}
 	for _, v := range p.g.Constants() {
-		n += len(v.Const.Data)
+		if first := unsafe.SliceData(v.Const.Data); !seen[first] {
+			seen[first] = true
+			n += len(v.Const.Data)
+		}
 	}
 	return n
 }
