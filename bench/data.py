@@ -3,7 +3,7 @@
 Both runs train the same network on rows of the same kind, with the same limit. They
 are prepared, stopped, and then let go in turns; what counts is steps in the turns.
 
-    python bench/data.py            # needs bin/tandem, numpy and 2 GB in TMPDIR
+    python bench/data.py [--limit 128] [--threads 1]    # needs bin/tandem, numpy and 14 bytes in TMPDIR for each of the limit
 """
 
 import argparse
@@ -18,8 +18,6 @@ import time
 import numpy
 
 COLUMNS = 20
-LIMIT_MIB = 128
-ROWS = LIMIT_MIB * (1 << 20) * 10 // (8 * (COLUMNS + 1))  # what it decodes to is ten times the limit
 
 SPEC = """
 family: tabular
@@ -46,7 +44,7 @@ def write(path, rows):
 
 
 class Run:
-    def __init__(self, tandem, folder, name, rows, threads):
+    def __init__(self, tandem, folder, name, rows, threads, limit):
         self.out = folder / name
         path = folder / f"{name}.csv"
         write(path, rows)
@@ -54,7 +52,7 @@ class Run:
         spec.write_text(SPEC % path)
         self.begun = time.time()
         self.process = subprocess.Popen(
-            [tandem, "train", spec, "--out", self.out, "--memory", f"{LIMIT_MIB}MiB", "--threads", str(threads), "--json"],
+            [tandem, "train", spec, "--out", self.out, "--memory", f"{limit}MiB", "--threads", str(threads), "--json"],
             stdout=subprocess.DEVNULL, env=dict(os.environ, GOMAXPROCS="2"))
         while self.step() < 100:
             if self.process.poll() is not None:
@@ -91,19 +89,21 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--limit", type=int, default=128, help="MiB of memory")
     args = parser.parse_args()
+    all_rows = args.limit * (1 << 20) * 10 // (8 * (COLUMNS + 1))  # what they decode to is ten times the limit
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
         runs = []
         try:
-            for name, rows in [("fits", ROWS // 50), ("ten-times", ROWS)]:
-                runs.append(Run(args.tandem, folder, name, rows, args.threads))
+            for name, rows in [("fits", all_rows // 50), ("ten-times", all_rows)]:
+                runs.append(Run(args.tandem, folder, name, rows, args.threads, args.limit))
             rates = [[r.turn(args.seconds) for r in runs] for _ in range(args.rounds)]
             ratios = sorted(b / a for a, b in rates)
             for a, b in rates:
                 print(f"fits {a:8.1f} steps/s   ten times the limit {b:8.1f} steps/s   ratio {b / a:.3f}")
             row = {"name": "data", "ratio": round(ratios[len(ratios) // 2], 3), "least": round(ratios[0], 3),
-                   "unit": "steps/s", "threads": args.threads, "limit_mib": LIMIT_MIB, "rows": ROWS,
+                   "unit": "steps/s", "threads": args.threads, "limit_mib": args.limit, "rows": all_rows,
                    "peak_mib": [round(r.peak_mib(), 1) for r in runs], "opened_s": [round(r.opened_s, 1) for r in runs]}
             print(json.dumps({"bench": "data", "rows": [row]}))
         finally:

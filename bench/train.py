@@ -2,15 +2,16 @@
 """Training steps of Tandem beside PyTorch's, the same networks, batches and optimizer.
 
     train.py [--threads 1 2] [--only mlp,cnn,resnet18,lstm,gru,transformer] [--rounds 3] [--scale 1] [--compile]
-             [--peer ../shared/peers/train_step.py]
+             [--into FILE] [--peer ../shared/peers/train_step.py]
 
 The peer's script is run unmodified. A round runs the peer and then bin/tandem-train-bench, one
 network a process, so that the two alternate and memory is each network's own; a process reports
 the median time of five batches of steps. The ratio is the median over rounds of the peer's time by
 Tandem's; "best" compares the fastest rounds of both, which other work on the machine disturbs
-less. --compile runs the peer a second time under torch.compile; its ratio is shown and not part of
-the mean. Run by `make bench-train`; QUICK=1 does one round of fewer steps. Prints rows for people
-and, as the last line, one JSON object.
+less. --compile runs the peer a second time under torch.compile, which needs a C++ compiler; its
+ratio is shown and not part of the mean. --into keeps what has been measured in a file, one line a
+round: a run that was cut off goes on there, and more rounds add to it. Run by `make bench-train`;
+QUICK=1 does one round of fewer steps. Prints rows for people and, as the last line, one JSON object.
 """
 import argparse
 import json
@@ -41,28 +42,46 @@ def processor():
     return platform.processor()
 
 
-def measure(a, name, threads):
+def kept(path):
+    """Rounds by network and threads that the file holds; a line that was cut off is left out."""
+    rounds = {}
+    for line in path.read_text().splitlines() if path and path.exists() else []:
+        try:
+            r = json.loads(line)
+            rounds.setdefault((r["name"], r["threads"]), []).append(r)
+        except json.JSONDecodeError:
+            print(f"  {path}: a line that was cut off is left out")
+    return rounds
+
+
+def one_round(a, name, threads):
     common = ["--threads", threads, "--only", name, "--scale", a.scale]
-    peer, ours, compiled = [], [], []
-    for i in range(a.rounds):
-        peer.append(run([sys.executable, a.peer, *common]))
-        ours.append(run([TANDEM, *common]))
-        if a.compile:
-            compiled.append(run([sys.executable, a.peer, *common, "--compile"]))
-        print(f"  {name}, {threads} threads, round {i + 1}: torch {peer[-1]['ms_per_step']:.1f}, tandem {ours[-1]['ms_per_step']:.1f} ms a step", flush=True)
+    r = {"name": name, "threads": threads, "scale": a.scale, "peer": run([sys.executable, a.peer, *common]), "tandem": run([TANDEM, *common])}
+    if a.compile:
+        r["compiled"] = run([sys.executable, a.peer, *common, "--compile"])
+    print(f"  {name}, {threads} threads: torch {r['peer']['ms_per_step']:.1f}, tandem {r['tandem']['ms_per_step']:.1f} ms a step", flush=True)
+    if a.into:
+        with a.into.open("a") as f:
+            f.write(json.dumps(r) + "\n")
+    return r
+
+
+def summary(name, threads, rounds):
+    peer, ours = [r["peer"] for r in rounds], [r["tandem"] for r in rounds]
+    compiled = [(r["compiled"], r["tandem"]) for r in rounds if "compiled" in r]
 
     def ms(list):
         return statistics.median(r["ms_per_step"] for r in list)
 
     row = {
-        "name": name, "threads": threads, "unit": "steps/s",
+        "name": name, "threads": threads, "rounds": len(rounds), "unit": "steps/s",
         "tandem": round(1e3 / ms(ours), 3), "peer": round(1e3 / ms(peer), 3),
         "ratio": round(statistics.median(p["ms_per_step"] / o["ms_per_step"] for p, o in zip(peer, ours)), 3),
         "best": round(min(r["spread_ms"][0] for r in peer) / min(r["spread_ms"][0] for r in ours), 3),
         "tandem_peak_mb": min(r["peak_mb_over_start"] for r in ours), "peer_peak_mb": min(r["peak_mb_over_import"] for r in peer),
     }
     if compiled:
-        row["ratio_compiled"] = round(statistics.median(p["ms_per_step"] / o["ms_per_step"] for p, o in zip(compiled, ours)), 3)
+        row["ratio_compiled"] = round(statistics.median(p["ms_per_step"] / o["ms_per_step"] for p, o in compiled), 3)
     return row
 
 
@@ -73,11 +92,17 @@ def main():
     p.add_argument("--rounds", type=int, default=1 if QUICK else 3)
     p.add_argument("--scale", type=float, default=0.34 if QUICK else 1)
     p.add_argument("--compile", action="store_true")
+    p.add_argument("--into", type=Path)
     p.add_argument("--peer", type=Path, default=PEER)
     a = p.parse_args()
     if not a.peer.exists():
         sys.exit(f"{a.peer} is missing: give the peer's script by --peer")
-    rows = [measure(a, name, threads) for threads in a.threads for name in a.only.split(",")]
+    cases, done = [(name, threads) for threads in a.threads for name in a.only.split(",")], kept(a.into)
+    for i in range(a.rounds):
+        for name, threads in cases:
+            if len(done.setdefault((name, threads), [])) <= i:
+                done[name, threads].append(one_round(a, name, threads))
+    rows = [summary(name, threads, done[name, threads]) for name, threads in cases]
     print(f"\n{'network':<12} {'threads':>7} {'tandem':>9} {'torch':>9} {'ratio':>6} {'best':>6} {'compiled':>8} {'MB':>6} {'torch MB':>8}")
     for r in rows:
         print(f"{r['name']:<12} {r['threads']:>7} {r['tandem']:>9.2f} {r['peer']:>9.2f} {r['ratio']:>6.2f} {r['best']:>6.2f} "

@@ -9,11 +9,12 @@ import (
 // Encoding tells how a constant's bytes hold its elements. What a constant means
 // depends on its type and shape; only kernels look at the encoding.
 //
-// Matrices of float32 may be held in the blocks of tensor/block, in three ways.
+// Matrices of float32 may be held in the blocks of tensor/block, in four ways.
 // Rows is how a table lies in a file, each row of the matrix in blocks. Columns is
 // the same for a matrix [inputs, outputs] that is the right operand of a product:
 // the file has it as [outputs, inputs], so that blocks run along its columns.
-// Panels are such columns packed for the kernels.
+// Panels are such columns packed for the kernels; row panels are the same bytes where
+// the matrix is the table [outputs, inputs].
 type Encoding string
 
 const (
@@ -28,7 +29,7 @@ const (
 	Zeros Encoding = "zeros"
 )
 
-const columnsSuffix, panelsSuffix = ".columns", ".panels"
+const columnsSuffix, panelsSuffix, rowPanelsSuffix = ".columns", ".panels", ".row-panels"
 
 // Rows is the encoding of a matrix whose rows are blocks of f one after another.
 func Rows(f blocks.Format) Encoding { return Encoding(f.String()) }
@@ -39,6 +40,9 @@ func Columns(f blocks.Format) Encoding { return Encoding(f.String() + columnsSuf
 // Panels is the encoding of a matrix whose columns kernel.PackRows has packed.
 func Panels(f blocks.Format) Encoding { return Encoding(f.String() + panelsSuffix) }
 
+// RowPanels is the encoding of a matrix whose rows kernel.PackRows has packed.
+func RowPanels(f blocks.Format) Encoding { return Encoding(f.String() + rowPanelsSuffix) }
+
 // InRows is the format of rows in blocks; false for other encodings.
 func (e Encoding) InRows() (blocks.Format, bool) { return e.format("") }
 
@@ -47,6 +51,9 @@ func (e Encoding) InColumns() (blocks.Format, bool) { return e.format(columnsSuf
 
 // InPanels is the format of packed columns; false for other encodings.
 func (e Encoding) InPanels() (blocks.Format, bool) { return e.format(panelsSuffix) }
+
+// InRowPanels is the format of packed rows; false for other encodings.
+func (e Encoding) InRowPanels() (blocks.Format, bool) { return e.format(rowPanelsSuffix) }
 
 func (e Encoding) format(suffix string) (blocks.Format, bool) {
 	name, ok := strings.CutSuffix(string(e), suffix)

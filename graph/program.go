@@ -64,7 +64,7 @@ func Compile(g *Graph, opt Options) (*Program, error) {
 	}
 	for _, p := range opt.Passes {
 		if err := p.Run(g, opt.Ops); err != nil {
-			return nil, fault.Wrap(err, "graph.compile", fault.Internal, "pass %s", p.Name)
+			return nil, fault.Wrap(err, "graph.compile", fault.KindOf(err), "pass %s", p.Name).Try(fault.RemedyOf(err))
 		}
 	}
 	p := &Program{g: g, opt: opt, ops: make([]*Op, len(g.Nodes)), lastRead: lastReads(g), bodies: map[*Node]map[string]*Program{}}
@@ -172,11 +172,14 @@ func checkOrder(g *Graph) error {
 // Graph is what the program runs, after the passes: not to be changed.
 func (p *Program) Graph() *Graph { return p.g }
 
-// ConstantBytes is the memory that the constants take.
+// ConstantBytes is the memory that the constants take; what several share counts once.
 func (p *Program) ConstantBytes() int {
-	n := 0
+	n, seen := 0, map[*byte]bool{}
 	for _, v := range p.g.Constants() {
-		n += len(v.Const.Data)
+		if first := unsafe.SliceData(v.Const.Data); !seen[first] {
+			seen[first] = true
+			n += len(v.Const.Data)
+		}
 	}
 	return n
 }

@@ -25,17 +25,15 @@ type ByteConv struct {
 type byteConvRun struct {
 	window
 	byteForm
-	vectors  ISA
-	k        int // taps times channels of a group
-	stride   int // bytes of a patch as it is multiplied
-	inPlace  bool
-	chunks   int // of the pixels, for each group
-	pixels   int // in a chunk
-	worker   int // bytes of scratch of a worker
-	start    []int32
-	scales   []float32 // see byteStrips; in
-	repeated []float32
-	scratch  []byte
+	vectors ISA
+	k       int // taps times channels of a group
+	stride  int // bytes of a patch as it is multiplied
+	inPlace bool
+	chunks  int // of the pixels, for each group
+	pixels  int // in a chunk
+	worker  int // bytes of scratch of a worker
+	start   []int32
+	scratch []byte
 }
 
 // bytePixels is the number of patches that are copied at a time: they stay in L2.
@@ -90,11 +88,6 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 	if c.N*c.oh*c.ow*c.OC == 0 {
 		return
 	}
-	c.scales = nil
-	if c.Bytes != nil && c.groups == 1 {
-		c.scales = c.repeat(c.repeated, c.ScaleB[:c.OC])
-		c.repeated = c.scales
-	}
 	n := c.startBytes()
 	c.start, c.scratch = int32sAt(scratch[:n]), scratch[n:]
 	size := PackedByteLen(c.k, c.oc, p)
@@ -110,7 +103,7 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 
 func (c *ByteConv) chunk(lo, hi, worker int) {
 	scratch := c.scratch[worker*c.worker:][:c.worker]
-	s := byteStrips{byteForm: c.byteForm, vectors: c.vectors, to: &c.Rescale, stride: c.stride, words: c.words(c.k), panel: c.panelBytes(c.k), cs: c.OC, scales: c.scales}
+	s := byteStrips{byteForm: c.byteForm, vectors: c.vectors, to: &c.Rescale, stride: c.stride, words: c.words(c.k), panel: c.panelBytes(c.k), cs: c.OC}
 	room := (4*c.tileShape.rows*min(byteColumns, c.oc) + 63) &^ 63
 	s.tile, scratch = int32sAt(scratch[:room]), scratch[room:]
 	size := c.sumsAt(c.k, c.oc) + 4*c.oc

@@ -1,7 +1,6 @@
 package kernel
 
 import (
-	"slices"
 	"unsafe"
 
 	"tandem/kernel/ref"
@@ -263,28 +262,9 @@ type byteStrips struct {
 	panel         int
 	cs, column    int // columns of the result; that of the first weights, to which scales belong too
 	start         []int32
-	zeros         []int32   // of the columns, or nil; then
-	rowSums       []int32   // less than 0, of the rows
-	tile          []int32   // room for the sums of a strip that become bytes
-	scales        []float32 // of whole rows of a narrow result, several times over; or nil
-}
-
-// narrowColumns is the number of columns up to which the rows of a strip are made bytes
-// all at once.
-const narrowColumns = 64
-
-// repeat writes the scales of the columns, if they are few, for each row of a strip; all
-// is room to reuse.
-func (f byteForm) repeat(all, scale []float32) []float32 {
-	n := len(scale)
-	if n > narrowColumns || n%16 == 0 && n > 32 {
-		return nil
-	}
-	all = slices.Grow(all[:0], f.tileShape.rows*n)[:f.tileShape.rows*n]
-	for i := range all {
-		all[i] = scale[i%n]
-	}
-	return all
+	zeros         []int32 // of the columns, or nil; then
+	rowSums       []int32 // less than 0, of the rows
+	tile          []int32 // room for the sums of a strip that become bytes
 }
 
 // run computes rows [m0,m1) and columns [n0,n1), fewer than byteColumns: a strip of
@@ -294,12 +274,50 @@ func (s *byteStrips) run(m0, m1, n0, n1 int) {
 	n := n1 - n0
 	for i := m0; i < m1; i += height {
 		rows := min(height, m1-i)
-		c, cs := s.sums(i, n0, n)
-		for j := 0; j < n; j += s.cols {
-			s.product(s.a[(i-s.first)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
+		if s.direct() {
+			for j := 0; j < n; j += s.cols {
+				s.rescaled(i, n0+j, rows, min(s.cols, n-j), s.b[j/s.cols*s.panel:])
+			}
+		} else {
+			c, cs := s.sums(i, n0, n)
+			for j := 0; j < n; j += s.cols {
+				s.product(s.a[(i-s.first)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
+			}
+			s.rescale(c, cs, i, rows, n0, n)
 		}
-		s.finish(c, cs, i, rows, n0, n)
+		if s.to.Bytes == nil && s.to.Sums == nil {
+			s.finish(i, rows, n0, n)
+		}
 	}
+}
+
+// direct reports whether sums are rescaled in the registers in which they were added up.
+func (s *byteStrips) direct() bool {
+	return s.isa == AVX512 && s.to.Sums == nil && s.zeros == nil && s.words <= byteWords
+}
+
+// rescaled computes a tile, from row and column on, and rescales it.
+func (s *byteStrips) rescaled(row, column, rows, cols int, b []byte) {
+	r, at := s.to, row*s.cs+s.column+column
+	args := tileArgs{
+		a: unsafe.Pointer(unsafe.SliceData(s.a[(row-s.first)*s.stride:])), b: unsafe.Pointer(unsafe.SliceData(b)), bias: unsafe.Pointer(&s.start[column]), start: startColumnBias,
+		rs: uintptr(s.stride), ks: 4, bs: uintptr(4 * s.cols), rows: rows, mask: uint32(uint64(1)<<cols - 1), k: s.words,
+		ahead: uintptr(4*s.cols) * aheadRows, scale: unsafe.Pointer(&r.ScaleB[s.column+column]),
+	}
+	if r.Bytes != nil {
+		args.result, args.zero, args.c, args.cs = resultBytes, r.To, unsafe.Pointer(&r.Bytes[at]), uintptr(s.cs)
+		args.lo, args.hi = ref.Range(r.To, r.ToSigned)
+	} else {
+		args.result, args.c, args.cs = resultFloats, unsafe.Pointer(&r.Y[at]), uintptr(4*s.cs)
+		args.rowScale = unsafe.Pointer(&r.ScaleA[0])
+		if len(r.ScaleA) > 1 {
+			args.rowScale, args.rowStep = unsafe.Pointer(&r.ScaleA[row]), 4
+		}
+		if r.Bias != nil {
+			args.shift = unsafe.Pointer(&r.Bias[s.column+column])
+		}
+	}
+	tileBytesAsm(&args)
 }
 
 // sums is where the sums of a strip go, and their row stride.
@@ -315,7 +333,7 @@ func (s *byteStrips) sums(row, n0, n int) ([]int32, int) {
 	}
 }
 
-// product computes one tile.
+// product computes the sums of one tile.
 func (s *byteStrips) product(a, b []byte, start, c []int32, cs, rows, cols int) {
 	if s.isa == Generic {
 		t := ref.ByteTile{Rows: rows, Cols: cols, Words: s.words, A: int16sAt(a), RS: s.stride / 2, B: int16sAt(b), BS: s.cols, C: c, CS: cs, Start: start}
@@ -339,12 +357,8 @@ func (s *byteStrips) product(a, b []byte, start, c []int32, cs, rows, cols int) 
 	}
 }
 
-// finish turns the sums c of rows from row on into what is wanted.
-func (s *byteStrips) finish(c []int32, cs, row, rows, n0, n int) {
-	if s.scales != nil && s.zeros == nil {
-		requantize(s.vectors, s.to.Bytes[row*n:][:rows*n], c, s.scales, s.to.To, s.to.ToSigned)
-		return
-	}
+// rescale turns the sums c of rows from row on into what is wanted, before the activation.
+func (s *byteStrips) rescale(c []int32, cs, row, rows, n0, n int) {
 	for r := range rows {
 		sums, i := c[r*cs:][:n], row+r
 		if s.zeros != nil {
@@ -357,7 +371,11 @@ func (s *byteStrips) finish(c []int32, cs, row, rows, n0, n int) {
 			s.toFloats(s.to.Y[at:][:n], sums, i, s.column+n0)
 		}
 	}
-	if s.to.Bytes != nil || s.to.Sums != nil {
+}
+
+// finish applies the activation to floats, and adds what is to be added.
+func (s *byteStrips) finish(row, rows, n0, n int) {
+	if s.to.Act == ActNone && s.to.Add == nil {
 		return
 	}
 	whole := n == s.cs && s.to.Add == nil // the rows follow each other

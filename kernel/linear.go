@@ -30,8 +30,9 @@ const (
 // N, their gated product. Rows are first divided by their root mean square and
 // multiplied with Norm, if there is one.
 //
-// Weights in blocks of few bits are multiplied with rows quantised to 8 bits, a
-// scale for 32 columns. Each element is one chain over the blocks (over the
+// Weights in blocks of few bits are multiplied with rows quantised to 8 bits, with a
+// scale for 32 columns, or for 256 where the weights' own scales have super-scales for as
+// many (ref.QuantizeSuper). Each element is one chain over the blocks (over the
 // columns, for float weights), so that a row's bits do not depend on M.
 type Linear struct {
 	M, K    int
@@ -59,8 +60,8 @@ type linearRun struct {
 	rows    int // of X that are multiplied at a time: their records stay in L2
 	tile    int // rows in a call of the kernel
 	floats  bool
-	blocks  bool
-	records []byte
+	blocks  [2]bool   // records of which kind are needed
+	records [2][]byte // of rows with a scale for 32 columns, and for 256
 	normed  []float32 // [M, K], if weights are floats and rows are normalised
 	workers []byte
 	worker  int // bytes of a worker
@@ -74,6 +75,7 @@ type linearPart struct {
 	wide, size, groups int // of a panel: rows, bytes, groups of columns
 	panels             int
 	slabs              bool // many rows go over slabs of two panels
+	kind               int  // of records: 1 for a scale for 256 columns
 }
 
 type linearPhase uint8
@@ -92,15 +94,18 @@ const recordsInCache = 512 << 10
 // plan fills in what depends on the dimensions alone.
 func (l *Linear) plan(p *Pool) {
 	l.isa, l.vnni = p.isa, p.vnni
-	l.ldy, l.panels, l.floats, l.blocks = 0, 0, false, false
+	l.ldy, l.panels, l.floats, l.blocks = 0, 0, false, [2]bool{}
 	l.parts = l.parts[:0]
 	for _, w := range l.Weights {
 		part := linearPart{float: floatSize(w.Format) > 0, wide: PanelRows(w.Format, p.isa), size: PanelBytes(w.Format, l.K, p.isa)}
 		if part.float {
 			l.floats = true
 		} else {
-			l.blocks = true
 			layout, _ := ref.PanelOf(w.Format)
+			if layout.Super() {
+				part.kind = 1
+			}
+			l.blocks[part.kind] = true
 			part.groups, part.slabs = layout.Groups(l.K), l.vnni && l.M > panelHeight
 		}
 		part.panels = ceilDiv(w.N, part.wide)
@@ -113,7 +118,7 @@ func (l *Linear) plan(p *Pool) {
 	}
 	row := ceilDiv(l.K, 64) * 2 * ref.RecordBytes
 	l.stride, l.slab = row, row
-	if l.blocks && l.vnni && l.M > panelHeight {
+	if l.vnni && l.M > panelHeight {
 		l.stride, l.slab = slabRecords, l.M*slabRecords
 	}
 	height := l.tileHeight()
@@ -143,8 +148,9 @@ func (l *Linear) tileHeight() int {
 	return 3
 }
 
-func (l *Linear) recordBytes() int {
-	if !l.blocks {
+// recordBytes are those of the records of one kind.
+func (l *Linear) recordBytes(kind int) int {
+	if !l.blocks[kind] {
 		return 0
 	}
 	return (l.M*ceilDiv(l.K, slabColumns)*slabRecords + 63) &^ 63
@@ -160,7 +166,11 @@ func (l *Linear) normedBytes() int {
 // ScratchLen is the number of bytes that Run needs on p for these dimensions.
 func (l *Linear) ScratchLen(p *Pool) int {
 	l.plan(p)
-	return l.recordBytes() + l.normedBytes() + p.threads*l.worker
+	return l.scratch(p)
+}
+
+func (l *Linear) scratch(p *Pool) int {
+	return l.recordBytes(0) + l.recordBytes(1) + l.normedBytes() + p.threads*l.worker
 }
 
 // Run computes Y. Y must not overlap X; it may be Add.
@@ -170,11 +180,13 @@ func (l *Linear) Run(p *Pool, scratch []byte) {
 	if l.M == 0 || l.ldy == 0 {
 		return
 	}
-	n := l.recordBytes()
-	l.records, scratch = scratch[:n], scratch[n:]
-	n = l.normedBytes()
+	for kind := range l.records {
+		n := l.recordBytes(kind)
+		l.records[kind], scratch = scratch[:n], scratch[n:]
+	}
+	n := l.normedBytes()
 	l.normed, l.workers = floatsAt(scratch[:n]), scratch[n:]
-	if l.blocks || l.Norm != nil {
+	if l.blocks != [2]bool{} || l.Norm != nil {
 		l.phase = linearPrepare
 		p.run(l.M, max(1, (1<<13)/max(1, l.K)), l)
 	}
@@ -215,7 +227,7 @@ func (l *Linear) check(p *Pool, scratch int) {
 		l.parts[0].wide != l.parts[1].wide) {
 		panic("kernel: Linear with a gate needs two weights alike")
 	}
-	checkLen("Linear", "scratch", scratch, l.recordBytes()+l.normedBytes()+p.threads*l.worker)
+	checkLen("Linear", "scratch", scratch, l.scratch(p))
 }
 
 func (l *Linear) chunk(lo, hi, worker int) {
@@ -244,22 +256,25 @@ func (l *Linear) prepare(row int, room []byte) {
 		rmsNorm(l.isa, y, x, l.Norm, l.Epsilon)
 		x = y
 	}
-	if !l.blocks {
-		return
-	}
-	if l.stride != slabRecords {
-		l.quantize(l.records[row*l.stride:][:l.stride], x)
-		return
-	}
-	for i := 0; i*slabColumns < l.K; i++ {
-		l.quantize(l.records[i*l.slab+row*slabRecords:][:slabRecords], x[i*slabColumns:min(l.K, (i+1)*slabColumns)])
+	for kind, needed := range l.blocks {
+		if needed {
+			l.quantize(kind, row, x)
+		}
 	}
 }
 
-// quantize writes the records of columns; half a pair's are followed by zeros.
-func (l *Linear) quantize(r []byte, x []float32) {
-	quantize(l.isa, r, x[:len(x)&^31])
-	clear(r[len(x)/32*ref.RecordBytes:])
+// quantize writes the records of a row, slab by slab if rows go over slabs; half a
+// pair's are followed by zeros.
+func (l *Linear) quantize(kind, row int, x []float32) {
+	step, size := l.K, l.stride
+	if l.stride == slabRecords {
+		step = slabColumns
+	}
+	for i := 0; i*step < l.K; i++ {
+		r, x := l.records[kind][i*l.slab+row*l.stride:][:size], x[i*step:min(l.K, (i+1)*step)]
+		quantize(l.isa, r, x[:len(x)&^31], kind == 1)
+		clear(r[len(x)/32*ref.RecordBytes:])
+	}
 }
 
 // multiplyPanels multiplies rows from lo to hi of X with up to n panels, of one
@@ -348,7 +363,7 @@ func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
 	}
 	for i := lo; i < hi; i += l.tile {
 		args.rows, args.panels = min(l.tile, hi-i), n
-		args.a = unsafe.Pointer(&l.records[i*l.stride])
+		args.a = unsafe.Pointer(&l.records[part.kind][i*l.stride])
 		at := (i-to.first)*to.stride + to.column + n0
 		args.y = unsafe.Pointer(&to.y[at])
 		if weight.Bias != nil {
@@ -375,17 +390,17 @@ func (l *Linear) multiplyNarrow(i int, data []byte, panel, lo, hi int, to place)
 	w := &l.Weights[i]
 	p, _ := ref.PanelOf(w.Format)
 	var tile [3 * ref.PanelRows]float32
-	groups, n0 := p.Groups(l.K), panel*ref.PanelRows
+	groups, n0, records := p.Groups(l.K), panel*ref.PanelRows, l.records[l.parts[i].kind]
 	for i := lo; i < hi; i += l.tile {
 		rows := min(l.tile, hi-i)
 		if l.isa == Generic {
 			for r := range rows {
 				for c := range ref.PanelRows {
-					tile[r*ref.PanelRows+c] = p.Row(data, l.records[(i+r)*l.stride:], c, groups)
+					tile[r*ref.PanelRows+c] = p.Row(data, records[(i+r)*l.stride:], c, groups)
 				}
 			}
 		} else {
-			args := panelArgs{w: unsafe.Pointer(&data[0]), a: unsafe.Pointer(&l.records[i*l.stride]), as: uintptr(l.stride), groups: groups, rows: rows, ys: ref.PanelRows * 4}
+			args := panelArgs{w: unsafe.Pointer(&data[0]), a: unsafe.Pointer(&records[i*l.stride]), as: uintptr(l.stride), groups: groups, rows: rows, ys: ref.PanelRows * 4}
 			for half := range 2 {
 				args.half, args.y = uint32(half), unsafe.Pointer(&tile[8*half])
 				panelAsm(p.Format, false, &args)

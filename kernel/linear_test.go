@@ -42,6 +42,13 @@ func TestPanelsHoldTheWeights(t *testing.T) {
 					t.Fatalf("%v: weight %d,%d is %v, want %v", f, i, j, got, want[i*k+j])
 				}
 			}
+			row := make([]float32, k)
+			UnpackRow(f, row, w.Data, i)
+			for j, got := range row {
+				if d := math.Abs(float64(got - want[i*k+j])); d > 1e-6 {
+					t.Fatalf("%v: row %d has %v at %d, want %v", f, i, got, j, want[i*k+j])
+				}
+			}
 		}
 	}
 }
@@ -67,13 +74,60 @@ func checkLinear(t *testing.T, r *rand.Rand, p *Pool, f block.Format, m, n, k in
 	t.Helper()
 	w, weights := testWeight(r, p, f, n, k)
 	w.Bias = random(r, n, 1)
-	x, add := random(r, m*k, 3), random(r, m*n, 0)
+	compareLinear(t, r, p, w, weights, random(r, m*k, 3), m, k)
+}
+
+// TestLinearWithLargestProducts: codes and scales at the ends of their ranges, times rows
+// of one magnitude, overflow nothing.
+func TestLinearWithLargestProducts(t *testing.T) {
+	r := rand.New(rand.NewPCG(13, 14))
+	for _, p := range testPools(t) {
+		for _, f := range linearFormats[:5] {
+			for _, m := range []int{1, 5, 16} {
+				n, k := 33, 512
+				w, weights := extremeWeight(r, p, f, n, k)
+				x := make([]float32, m*k)
+				for i := range x {
+					x[i] = float32(1 - 2*(i/k%3/2*r.IntN(2))) // rows of ones, and of ones with signs
+				}
+				w.Bias = make([]float32, n)
+				compareLinear(t, r, p, w, weights, x, m, k)
+			}
+		}
+	}
+}
+
+// extremeWeight makes rows of codes that are all of their bits set, all clear, or either.
+func extremeWeight(r *rand.Rand, p *Pool, f block.Format, n, k int) (Weight, []float32) {
+	src, x := make([]byte, f.Size(n*k)), make([]float32, n*k)
+	block.Encode(f, src, random(r, n*k, 0)) // for scales that are numbers
+	row := f.Size(k)
+	for i := range src {
+		at := i % row % f.Bytes()
+		tail := f == block.Q6_K && at >= 208 // scales of Q6_K are last, the others' first
+		if !tail && (f == block.Q6_K || at >= 4) {
+			src[i] = [3]byte{0, 255, byte(r.IntN(2) * 255)}[i/row%3]
+		}
+		if f == block.Q6_K && at >= 192 && at < 208 {
+			src[i] = byte(127 + i/row%2)
+		}
+	}
+	block.Decode(f, x, src)
+	w := Weight{Format: f, N: n, Data: make([]byte, PackedBytes(f, n, k, p.ISA()))}
+	PackRows(p, f, w.Data, src, n, k)
+	return w, x
+}
+
+func compareLinear(t *testing.T, r *rand.Rand, p *Pool, w Weight, weights, x []float32, m, k int) {
+	t.Helper()
+	n, f := w.N, w.Format
+	add := random(r, m*n, 0)
 	l := &Linear{M: m, K: k, X: x, Weights: []Weight{w}, Add: add, Y: make([]float32, m*n)}
 	l.Run(p, make([]byte, l.ScratchLen(p)))
 	rows := slices.Clone(x)
 	if floatSize(f) == 0 {
 		for i := range m {
-			roundRow(rows[i*k:][:k])
+			roundRow(rows[i*k:][:k], f)
 		}
 	}
 	for i := range m {
@@ -91,10 +145,11 @@ func checkLinear(t *testing.T, r *rand.Rand, p *Pool, f block.Format, m, n, k in
 	}
 }
 
-// roundRow is what quantising leaves of a row.
-func roundRow(x []float32) {
+// roundRow is what quantising for a format leaves of a row.
+func roundRow(x []float32, f block.Format) {
 	records := make([]byte, len(x)/32*ref.RecordBytes)
-	ref.Quantize(records, x)
+	layout, _ := ref.PanelOf(f)
+	quantize(Generic, records, x, layout.Super())
 	for i := range x {
 		rec := records[i/32*ref.RecordBytes:]
 		x[i] = float32(int8(rec[i%32])) * ref.Word(rec, 32)
@@ -105,17 +160,42 @@ func roundRow(x []float32) {
 func TestQuantizeEqualsReference(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for _, isa := range tiers() {
-		for range 50 {
-			x := random(r, 32*(1+r.IntN(20)), r.IntN(4))
+		for round := range 100 {
+			x, super := random(r, 32*(1+r.IntN(20)), r.IntN(4)), round%2 == 1
+			if super {
+				x = random(r, 256*(1+r.IntN(20)), r.IntN(4))
+			}
 			for i := range x {
 				x[i] *= float32(math.Exp(float64(r.IntN(20) - 10)))
+				if i/256%3 == 1 { // magnitudes that are about the same
+					x[i] = float32(1-2*r.IntN(2)) * (1 + r.Float32()/8)
+				}
 			}
 			clear(x[:32*r.IntN(2)])
 			got, want := make([]byte, len(x)/32*ref.RecordBytes), make([]byte, len(x)/32*ref.RecordBytes)
-			quantize(isa, got, x)
-			ref.Quantize(want, x)
+			quantize(isa, got, x, super)
+			quantize(Generic, want, x, super)
 			if !slices.Equal(got, want) {
-				t.Fatalf("%v: %v\nwant %v", isa, got, want)
+				t.Fatalf("%v super %v: %v\nwant %v", isa, super, got, want)
+			}
+			if super {
+				checkMagnitudes(t, got)
+			}
+		}
+	}
+}
+
+// checkMagnitudes holds the bound on which dot products of sixteen bits rely.
+func checkMagnitudes(t *testing.T, records []byte) {
+	t.Helper()
+	for i := 0; i < len(records); i += ref.RecordBytes {
+		for half := range 2 {
+			sum := 0
+			for _, b := range records[i+16*half:][:16] {
+				sum += max(int(int8(b)), -int(int8(b)))
+			}
+			if sum > ref.MostMagnitude {
+				t.Fatalf("sixteen magnitudes of record %d are %d together", i/ref.RecordBytes, sum)
 			}
 		}
 	}

@@ -30,32 +30,20 @@ func panelAsm(f block.Format, vnni bool, a *panelArgs) {
 	}
 }
 
-// expandAsm unpacks pairs of blocks of a panel; see slab.go.
-func expandAsm(f block.Format, tile, panel *byte, pairs int) {
-	switch f {
-	case block.Q4_0:
-		expandQ40AVX512(tile, panel, pairs)
-	case block.Q4_K:
-		expandQ4KAVX512(tile, panel, pairs)
-	case block.Q5_K:
-		expandQ5KAVX512(tile, panel, pairs)
-	case block.Q6_K:
-		expandQ6KAVX512(tile, panel, pairs)
-	}
-}
-
-// slabAsm multiplies rows with a slab of two panels, by VNNI.
+// slabAsm multiplies rows with two panels, by VNNI.
 func slabAsm(f block.Format, a *slabArgs) {
 	args := (*byte)(unsafe.Pointer(a))
 	switch f {
 	case block.Q8_0:
 		slabQ80AVX512(args)
 	case block.Q4_0:
-		slabPlainAVX512(args)
-	case block.Q4_K, block.Q5_K:
-		slabMinsAVX512(args)
+		slabQ40AVX512(args)
+	case block.Q4_K:
+		slabQ4KAVX512(args)
+	case block.Q5_K:
+		slabQ5KAVX512(args)
 	case block.Q6_K:
-		slabSplitAVX512(args)
+		slabQ6KAVX512(args)
 	}
 }
 
@@ -74,10 +62,15 @@ func panelAVX2(f block.Format, args *byte) {
 	}
 }
 
-func quantizeAsm(isa ISA, dst *byte, x *float32, n int) {
-	if isa == AVX512 {
+func quantizeAsm(isa ISA, super bool, dst *byte, x *float32, n int) {
+	switch {
+	case isa == AVX512 && super:
+		quantizeSuperAVX512(dst, x, n)
+	case isa == AVX512:
 		quantizeAVX512(dst, x, n)
-	} else {
+	case super:
+		quantizeSuperAVX2(dst, x, n)
+	default:
 		quantizeAVX2(dst, x, n)
 	}
 }

@@ -73,6 +73,21 @@ func PackRows(p *Pool, f block.Format, dst, src []byte, rows, columns int) {
 	})
 }
 
+// CanUnpack reports whether UnpackRow reads panels of this format.
+func CanUnpack(f block.Format) bool {
+	_, ok := ref.PanelOf(f)
+	return ok
+}
+
+// UnpackRow reads a row of weights that PackRows has packed.
+func UnpackRow(f block.Format, dst []float32, data []byte, row int) {
+	p, _ := ref.PanelOf(f)
+	panel := data[row/ref.PanelRows*p.Bytes(len(dst)):]
+	for c := range dst {
+		dst[c] = p.Weight(panel, row%ref.PanelRows, c)
+	}
+}
+
 func packFloats(f block.Format, dst, src []byte, rows, columns, high int) {
 	size := floatSize(f)
 	for r := range rows {

@@ -51,18 +51,23 @@ func sumSquares(isa ISA, x []float32) float32 {
 // Gated activations are unary operations too.
 func activate(isa ISA, op UnaryOp, x []float32) { unary(isa, op, x, x, 0) }
 
-// quantize writes len(x)/32 records.
-func quantize(isa ISA, dst []byte, x []float32) {
-	n := len(x) / 32
-	if n == 0 {
-		return
+// quantize writes len(x)/32 records, with a scale for each or, if super, for 256 columns.
+func quantize(isa ISA, dst []byte, x []float32, super bool) {
+	step := 32
+	if super {
+		step = ref.SuperColumns
 	}
-	if isa == Generic {
-		ref.Quantize(dst, x[:32*n])
-		return
-	}
-	const most = asmElements / 32
-	for i := 0; i < n; i += most {
-		quantizeAsm(isa, &dst[i*ref.RecordBytes], &x[32*i], min(most, n-i))
+	n := len(x) / step
+	switch {
+	case n == 0:
+	case isa != Generic:
+		bytes, most := step/32*ref.RecordBytes, asmElements/step
+		for i := 0; i < n; i += most {
+			quantizeAsm(isa, super, &dst[i*bytes], &x[step*i], min(most, n-i))
+		}
+	case super:
+		ref.QuantizeSuper(dst, x[:step*n])
+	default:
+		ref.Quantize(dst, x[:step*n])
 	}
 }

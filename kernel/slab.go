@@ -10,7 +10,8 @@ import (
 // first cache. A slab is multiplied with all rows before the next one; what has been
 // summed of their chains waits in memory. Where codes have less than a byte, they are
 // unpacked once for all rows, to a tile with the pairs of a panel of Q8_0: codes of a
-// byte, then scales in float32, of 32 columns or of 16, and offsets.
+// byte, then scales of 32 columns or of 16, and offsets. Scales are float32; where there
+// are super-scales, these stand first, and scales are integers in words.
 
 // panelHeight is how many rows at most are multiplied with panels as they lie in memory.
 const panelHeight = 6
@@ -25,7 +26,7 @@ const (
 	slabRecords = 2 * slabPairs * ref.RecordBytes // of a row, which lie together
 
 	pairTile   = 1024 + 256
-	slabTile   = slabPairs * pairTile
+	slabTile   = 64 + slabPairs*pairTile
 	slabSumRow = 2 * ref.PanelRows * 4
 )
 
@@ -37,81 +38,53 @@ func (l *Linear) multiplySlabs(w, panel, n, lo, hi int, data []byte, to place, r
 	part, weight := &l.parts[w], &l.Weights[w]
 	layout, _ := ref.PanelOf(weight.Format)
 	room = room[-uintptr(unsafe.Pointer(unsafe.SliceData(room)))&63:]
-	tile, sums := room[:2*slabTile], room[2*slabTile:]
 	n0 := panel * part.wide
-	args := slabArgs{as: slabRecords, size: uintptr(part.size), aheadSize: uintptr(part.size), mask: uint32(uint64(1)<<min(n*part.wide, weight.N-n0) - 1)}
-	if n == 1 { // the second is the first again, and thrown away
-		args.size, args.aheadSize = 0, 0
-	}
-	unpacked := !layout.Wide
-	pairs, group := part.groups*layout.Pairs, max(1, slabPairs/layout.Pairs)
-	for p := 0; p < pairs; p += slabPairs {
-		from := data[p/slabPairs*group*layout.GroupBytes():]
-		args.pairs, args.stage = min(slabPairs, pairs-p), 0
-		args.w = unsafe.Pointer(&from[0])
-		if unpacked {
-			for i := range n {
-				expandAsm(weight.Format, &tile[i*slabTile], &from[i*part.size], args.pairs)
-			}
-			args.w = unsafe.Pointer(&tile[0])
-			args.size = uintptr(n-1) * slabTile
-		}
-		args.a, args.rows = unsafe.Pointer(&l.records[p/slabPairs*l.slab+lo*slabRecords]), hi-lo
-		args.sums = unsafe.Pointer(&sums[0])
-		args.ahead = uintptr(unsafe.Pointer(&from[0])) + uintptr(group*layout.GroupBytes())
-		if p == 0 {
-			args.stage = slabFirst
-		}
-		if p+slabPairs >= pairs {
-			args.stage |= slabLast
-			args.ahead = uintptr(unsafe.Pointer(&data[0])) + uintptr(n*part.size)
-			l.finishSlabs(&args, weight, to, n0, lo, hi)
-		}
-		slabAsm(weight.Format, &args)
-	}
-}
-
-// finishSlabs says where the sums of the last slab go.
-func (l *Linear) finishSlabs(args *slabArgs, weight *Weight, to place, n0, lo, hi int) {
 	at := (lo-to.first)*to.stride + to.column + n0
-	args.y, args.ys, args.ystep = unsafe.Pointer(&to.y[at]), uintptr(to.stride)*4, uintptr(to.step)*4
+	args := slabArgs{
+		w: unsafe.Pointer(&data[0]), size: uintptr(n-1) * uintptr(part.size), // alone, the second is the first again, and thrown away
+		tile: unsafe.Pointer(&room[0]), sums: unsafe.Pointer(&room[2*slabTile]),
+		a: unsafe.Pointer(&l.records[part.kind][lo*slabRecords]), as: slabRecords, step: uintptr(l.slab),
+		pairs: part.groups * layout.Pairs, rows: hi - lo,
+		ahead: uintptr(unsafe.Pointer(&data[0])) + uintptr(n*part.size),
+		mask:  uint32(uint64(1)<<min(n*part.wide, weight.N-n0) - 1),
+		y:     unsafe.Pointer(&to.y[at]), ys: uintptr(to.stride) * 4, ystep: uintptr(to.step) * 4,
+	}
 	if weight.Bias != nil {
 		args.bias = unsafe.Pointer(&weight.Bias[n0])
 	}
 	if to.add != nil {
-		args.add, args.adds = unsafe.Pointer(&to.add[at]), args.ys
+		args.add = unsafe.Pointer(&to.add[at])
 	}
 	if to.mul != nil {
 		args.mul, args.mulstep = unsafe.Pointer(&to.mul[0]), uintptr(hi-lo)*ref.PanelRows*4
 	}
+	slabAsm(weight.Format, &args)
 }
 
-// slabArgs is the one argument of the slab kernels, which add to sums, [rows][2][16],
-// the products of rows with pairs of blocks of two panels of weights. In the last
-// stage they finish as the panel kernels do (panelArgs). Strides are in bytes. The
-// kernel changes a, sums, rows, y, add and mul. The layout is known to the generator.
+// slabArgs is the one argument of the slab kernels, which multiply rows with one panel of
+// weights and another, and finish as the panel kernels do (panelArgs): to products they
+// add a bias, multiply with factors [2][rows][16] and add what add holds. Strides are in
+// bytes. The kernel changes w, a, pairs, y, add and mul; w, a and ahead may come to lie
+// beyond what they are of. The layout is known to the generator.
 type slabArgs struct {
 	w         unsafe.Pointer
-	size      uintptr // from one panel's pair to the other's
-	a         unsafe.Pointer
-	as        uintptr
-	sums      unsafe.Pointer
-	pairs     int
+	size      uintptr        // from one panel to the other
+	tile      unsafe.Pointer // room for two unpacked slabs
+	a         unsafe.Pointer // records of the first slab
+	as, step  uintptr        // from a row to the next, and from a slab
+	sums      unsafe.Pointer // room for [rows][2][16]
+	pairs     int            // of blocks in a panel
 	rows      int
-	ahead     uintptr // what to prefetch of the first panel
-	aheadSize uintptr // from there to the second's
+	ahead     uintptr // what to prefetch after the last slab
+	mask      uint32  // columns that exist
 	stage     uint32
-	mask      uint32 // columns that exist
 	y         unsafe.Pointer
-	ys, ystep uintptr
+	ys, ystep uintptr // from a row to the next, and from a panel; add is placed as y is
 	bias, add unsafe.Pointer
-	adds      uintptr
 	mul       unsafe.Pointer
-	mulstep   uintptr
+	mulstep   uintptr // from a panel's factors to the next
+	rowA      uintptr // the rest is the kernel's own
+	rowSums   uintptr
+	rowsLeft  int
+	count     int
 }
-
-// Bits of slabArgs.stage.
-const (
-	slabFirst = 1 // sums begin with zero
-	slabLast  = 2
-)

@@ -61,7 +61,22 @@ type tileArgs struct {
 	lines    int
 	lineStep uintptr
 	ahead    uintptr // how far before its use a row of B is fetched
+	// What becomes of the sums of whole numbers, for tileBytesAsm: see Rescale.
+	result   uint32
+	zero     int32          // of bytes
+	lo, hi   float32        // the ends of their range less zero
+	scale    unsafe.Pointer // of the columns
+	shift    unsafe.Pointer // of floats, for the columns; or nil
+	rowScale unsafe.Pointer // of floats, for the rows, rowStep bytes apart
+	rowStep  uintptr
 }
+
+// Values of tileArgs.result.
+const (
+	resultSums = iota
+	resultFloats
+	resultBytes
+)
 
 // aheadRows is the number of rows of B by which fetching precedes multiplying: what
 // twelve rows of A take with so many is more than the latency of memory.

@@ -9,7 +9,17 @@ package kernel
 //go:noescape
 func quantizeAVX512(dst *byte, x *float32, n int)
 
+// quantizeSuperAVX512 writes n times eight records of 32 elements.
+//
+//go:noescape
+func quantizeSuperAVX512(dst *byte, x *float32, n int)
+
 // quantizeAVX2 writes n records of 32 elements.
 //
 //go:noescape
 func quantizeAVX2(dst *byte, x *float32, n int)
+
+// quantizeSuperAVX2 writes n times eight records of 32 elements.
+//
+//go:noescape
+func quantizeSuperAVX2(dst *byte, x *float32, n int)

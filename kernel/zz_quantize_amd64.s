@@ -128,6 +128,199 @@ DATA lanes0da24260<>+56(SB)/4, $0x0da24260
 DATA lanes0da24260<>+60(SB)/4, $0x0da24260
 GLOBL lanes0da24260<>(SB), RODATA|NOPTR, $64
 
+// func quantizeSuperAVX512(dst *byte, x *float32, n int)
+// Requires: AVX, AVX2, AVX512DQ, AVX512F
+TEXT ·quantizeSuperAVX512(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+
+loop:
+	VXORPS        X4, X4, X4
+	VMOVUPS       (SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       64(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       128(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       192(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       256(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       320(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       384(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       448(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       512(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       576(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       640(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       704(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       768(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       832(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       896(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VMOVUPS       960(SI), Z5
+	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VMAXPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y5
+	VMAXPS        Y5, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X5
+	VMAXPS        X5, X4, X4
+	VPSHUFD       $0x4e, X4, X5
+	VMAXPS        X5, X4, X4
+	VPSHUFD       $0xb1, X4, X5
+	VMAXPS        X5, X4, X4
+	VDIVSS        lanes42fe0000<>+0(SB), X4, X6
+	VMAXSS        lanes0da24260<>+0(SB), X4, X4
+	VMOVSS        lanes42fe0000<>+0(SB), X7
+	VDIVSS        X4, X7, X7
+	MOVQ          $0x00000002, R8
+
+again:
+	VBROADCASTSS X7, Z7
+	VXORPS       X10, X10, X10
+	MOVQ         $0x00000008, DX
+
+record:
+	VMULPS       (SI), Z7, Z0
+	VCVTPS2DQ    Z0, Z0
+	VMULPS       64(SI), Z7, Z1
+	VCVTPS2DQ    Z1, Z1
+	VPMOVSDB     Z0, (DI)
+	VPMOVSDB     Z1, 16(DI)
+	VPMOVSDB     Z0, X8
+	VPMOVSDB     Z1, X0
+	VINSERTI128  $0x01, X0, Y8, Y8
+	VPXOR        Y2, Y2, Y2
+	VPXOR        lanes80808080<>+0(SB), Y8, Y9
+	VPSADBW      Y2, Y9, Y9
+	VPSHUFD      $0x4e, Y9, Y0
+	VPADDD       Y0, Y9, Y9
+	VPSUBD       lanes00000800<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y8
+	VPSADBW      Y2, Y8, Y8
+	VPSHUFD      $0x4e, Y8, Y0
+	VPADDD       Y0, Y8, Y8
+	VPMAXSD      Y8, Y10, Y10
+	VEXTRACTI128 $0x01, Y9, X1
+	VMOVSS       X6, 32(DI)
+	VPADDD       X9, X1, X8
+	VCVTDQ2PS    X8, X0
+	VMULSS       X6, X0, X0
+	VMOVSS       X0, 40(DI)
+	VPSLLD       $0x05, X9, X9
+	VPSUBD       X9, X2, X9
+	VMOVD        X9, 44(DI)
+	VPSLLD       $0x05, X1, X1
+	VPSUBD       X1, X2, X1
+	VMOVD        X1, 48(DI)
+	VPSLLD       $0x04, X8, X8
+	VPSUBD       X8, X2, X8
+	VMOVD        X8, 36(DI)
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000034, DI
+	DECQ         DX
+	JNZ          record
+	VEXTRACTI128 $0x01, Y10, X5
+	VPMAXSD      X5, X10, X10
+	VMOVD        X10, DX
+	CMPL         DX, $0x000003ff
+	JLE          next
+	DECQ         R8
+	JZ           next
+	ADDL         $0x08, DX
+	VXORPS       X5, X5, X5
+	VCVTSI2SSL   DX, X5, X5
+	VDIVSS       lanes447dc000<>+0(SB), X5, X5
+	VMULSS       X5, X6, X6
+	VDIVSS       X5, X7, X7
+	SUBQ         $0x00000400, SI
+	SUBQ         $0x000001a0, DI
+	JMP          again
+
+next:
+	DECQ CX
+	JNZ  loop
+	VZEROUPPER
+	RET
+
+DATA lanes80808080<>+0(SB)/4, $0x80808080
+DATA lanes80808080<>+4(SB)/4, $0x80808080
+DATA lanes80808080<>+8(SB)/4, $0x80808080
+DATA lanes80808080<>+12(SB)/4, $0x80808080
+DATA lanes80808080<>+16(SB)/4, $0x80808080
+DATA lanes80808080<>+20(SB)/4, $0x80808080
+DATA lanes80808080<>+24(SB)/4, $0x80808080
+DATA lanes80808080<>+28(SB)/4, $0x80808080
+DATA lanes80808080<>+32(SB)/4, $0x80808080
+DATA lanes80808080<>+36(SB)/4, $0x80808080
+DATA lanes80808080<>+40(SB)/4, $0x80808080
+DATA lanes80808080<>+44(SB)/4, $0x80808080
+DATA lanes80808080<>+48(SB)/4, $0x80808080
+DATA lanes80808080<>+52(SB)/4, $0x80808080
+DATA lanes80808080<>+56(SB)/4, $0x80808080
+DATA lanes80808080<>+60(SB)/4, $0x80808080
+GLOBL lanes80808080<>(SB), RODATA|NOPTR, $64
+
+DATA lanes00000800<>+0(SB)/4, $0x00000800
+DATA lanes00000800<>+4(SB)/4, $0x00000800
+DATA lanes00000800<>+8(SB)/4, $0x00000800
+DATA lanes00000800<>+12(SB)/4, $0x00000800
+DATA lanes00000800<>+16(SB)/4, $0x00000800
+DATA lanes00000800<>+20(SB)/4, $0x00000800
+DATA lanes00000800<>+24(SB)/4, $0x00000800
+DATA lanes00000800<>+28(SB)/4, $0x00000800
+DATA lanes00000800<>+32(SB)/4, $0x00000800
+DATA lanes00000800<>+36(SB)/4, $0x00000800
+DATA lanes00000800<>+40(SB)/4, $0x00000800
+DATA lanes00000800<>+44(SB)/4, $0x00000800
+DATA lanes00000800<>+48(SB)/4, $0x00000800
+DATA lanes00000800<>+52(SB)/4, $0x00000800
+DATA lanes00000800<>+56(SB)/4, $0x00000800
+DATA lanes00000800<>+60(SB)/4, $0x00000800
+GLOBL lanes00000800<>(SB), RODATA|NOPTR, $64
+
+DATA lanes447dc000<>+0(SB)/4, $0x447dc000
+DATA lanes447dc000<>+4(SB)/4, $0x447dc000
+DATA lanes447dc000<>+8(SB)/4, $0x447dc000
+DATA lanes447dc000<>+12(SB)/4, $0x447dc000
+DATA lanes447dc000<>+16(SB)/4, $0x447dc000
+DATA lanes447dc000<>+20(SB)/4, $0x447dc000
+DATA lanes447dc000<>+24(SB)/4, $0x447dc000
+DATA lanes447dc000<>+28(SB)/4, $0x447dc000
+DATA lanes447dc000<>+32(SB)/4, $0x447dc000
+DATA lanes447dc000<>+36(SB)/4, $0x447dc000
+DATA lanes447dc000<>+40(SB)/4, $0x447dc000
+DATA lanes447dc000<>+44(SB)/4, $0x447dc000
+DATA lanes447dc000<>+48(SB)/4, $0x447dc000
+DATA lanes447dc000<>+52(SB)/4, $0x447dc000
+DATA lanes447dc000<>+56(SB)/4, $0x447dc000
+DATA lanes447dc000<>+60(SB)/4, $0x447dc000
+GLOBL lanes447dc000<>(SB), RODATA|NOPTR, $64
+
 // func quantizeAVX2(dst *byte, x *float32, n int)
 // Requires: AVX, AVX2
 TEXT ·quantizeAVX2(SB), NOSPLIT, $0-24
@@ -206,5 +399,196 @@ loop:
 	ADDQ         $0x00000034, DI
 	DECQ         CX
 	JNZ          loop
+	VZEROUPPER
+	RET
+
+// func quantizeSuperAVX2(dst *byte, x *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·quantizeSuperAVX2(SB), NOSPLIT, $0-24
+	MOVQ dst+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+
+loop:
+	VXORPS       X4, X4, X4
+	VMOVUPS      (SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      32(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      64(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      96(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      128(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      160(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      192(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      224(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      256(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      288(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      320(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      352(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      384(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      416(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      448(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      480(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      512(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      544(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      576(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      608(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      640(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      672(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      704(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      736(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      768(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      800(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      832(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      864(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      896(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      928(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      960(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMOVUPS      992(SI), Y5
+	VANDPS       lanes7fffffff<>+0(SB), Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VEXTRACTF128 $0x01, Y4, X5
+	VMAXPS       X5, X4, X4
+	VPSHUFD      $0x4e, X4, X5
+	VMAXPS       X5, X4, X4
+	VPSHUFD      $0xb1, X4, X5
+	VMAXPS       X5, X4, X4
+	VDIVSS       lanes42fe0000<>+0(SB), X4, X6
+	VMAXSS       lanes0da24260<>+0(SB), X4, X4
+	VMOVSS       lanes42fe0000<>+0(SB), X7
+	VDIVSS       X4, X7, X7
+	MOVQ         $0x00000002, R8
+
+again:
+	VBROADCASTSS X7, Y7
+	VXORPS       X10, X10, X10
+	MOVQ         $0x00000008, DX
+
+record:
+	VMULPS       (SI), Y7, Y0
+	VCVTPS2DQ    Y0, Y0
+	VMULPS       32(SI), Y7, Y1
+	VCVTPS2DQ    Y1, Y1
+	VMULPS       64(SI), Y7, Y2
+	VCVTPS2DQ    Y2, Y2
+	VMULPS       96(SI), Y7, Y3
+	VCVTPS2DQ    Y3, Y3
+	VPACKSSDW    Y1, Y0, Y8
+	VPERMQ       $0xd8, Y8, Y8
+	VPACKSSDW    Y3, Y2, Y9
+	VPERMQ       $0xd8, Y9, Y9
+	VPACKSSWB    Y9, Y8, Y8
+	VPERMQ       $0xd8, Y8, Y8
+	VMOVUPS      Y8, (DI)
+	VPXOR        Y2, Y2, Y2
+	VPXOR        lanes80808080<>+0(SB), Y8, Y9
+	VPSADBW      Y2, Y9, Y9
+	VPSHUFD      $0x4e, Y9, Y0
+	VPADDD       Y0, Y9, Y9
+	VPSUBD       lanes00000800<>+0(SB), Y9, Y9
+	VPABSB       Y8, Y8
+	VPSADBW      Y2, Y8, Y8
+	VPSHUFD      $0x4e, Y8, Y0
+	VPADDD       Y0, Y8, Y8
+	VPMAXSD      Y8, Y10, Y10
+	VEXTRACTI128 $0x01, Y9, X1
+	VMOVSS       X6, 32(DI)
+	VPADDD       X9, X1, X8
+	VCVTDQ2PS    X8, X0
+	VMULSS       X6, X0, X0
+	VMOVSS       X0, 40(DI)
+	VPSLLD       $0x05, X9, X9
+	VPSUBD       X9, X2, X9
+	VMOVD        X9, 44(DI)
+	VPSLLD       $0x05, X1, X1
+	VPSUBD       X1, X2, X1
+	VMOVD        X1, 48(DI)
+	VPSLLD       $0x04, X8, X8
+	VPSUBD       X8, X2, X8
+	VMOVD        X8, 36(DI)
+	ADDQ         $0x00000080, SI
+	ADDQ         $0x00000034, DI
+	DECQ         DX
+	JNZ          record
+	VEXTRACTI128 $0x01, Y10, X5
+	VPMAXSD      X5, X10, X10
+	VMOVD        X10, DX
+	CMPL         DX, $0x000003ff
+	JLE          next
+	DECQ         R8
+	JZ           next
+	ADDL         $0x08, DX
+	VXORPS       X5, X5, X5
+	VCVTSI2SSL   DX, X5, X5
+	VDIVSS       lanes447dc000<>+0(SB), X5, X5
+	VMULSS       X5, X6, X6
+	VDIVSS       X5, X7, X7
+	SUBQ         $0x00000400, SI
+	SUBQ         $0x000001a0, DI
+	JMP          again
+
+next:
+	DECQ CX
+	JNZ  loop
 	VZEROUPPER
 	RET

@@ -4,42 +4,27 @@
 
 package kernel
 
-// slabQ80AVX512 multiplies a slab of two panels of 16 weight rows; see slabArgs.
+// slabQ80AVX512 multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
 //
 //go:noescape
 func slabQ80AVX512(args *byte)
 
-// slabPlainAVX512 multiplies a slab of two panels of 16 weight rows; see slabArgs.
+// slabQ40AVX512 multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
 //
 //go:noescape
-func slabPlainAVX512(args *byte)
+func slabQ40AVX512(args *byte)
 
-// slabMinsAVX512 multiplies a slab of two panels of 16 weight rows; see slabArgs.
+// slabQ4KAVX512 multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
 //
 //go:noescape
-func slabMinsAVX512(args *byte)
+func slabQ4KAVX512(args *byte)
 
-// slabSplitAVX512 multiplies a slab of two panels of 16 weight rows; see slabArgs.
+// slabQ5KAVX512 multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
 //
 //go:noescape
-func slabSplitAVX512(args *byte)
+func slabQ5KAVX512(args *byte)
 
-// expandQ40AVX512 unpacks pairs of blocks of a panel: codes of a byte, scales in float32.
+// slabQ6KAVX512 multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
 //
 //go:noescape
-func expandQ40AVX512(tile *byte, panel *byte, pairs int)
-
-// expandQ4KAVX512 unpacks pairs of blocks of a panel: codes of a byte, scales in float32.
-//
-//go:noescape
-func expandQ4KAVX512(tile *byte, panel *byte, pairs int)
-
-// expandQ5KAVX512 unpacks pairs of blocks of a panel: codes of a byte, scales in float32.
-//
-//go:noescape
-func expandQ5KAVX512(tile *byte, panel *byte, pairs int)
-
-// expandQ6KAVX512 unpacks pairs of blocks of a panel: codes of a byte, scales in float32.
-//
-//go:noescape
-func expandQ6KAVX512(tile *byte, panel *byte, pairs int)
+func slabQ6KAVX512(args *byte)

@@ -5,21 +5,42 @@
 #include "textflag.h"
 
 // func slabQ80AVX512(args *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
+// Requires: AVX, AVX512F, AVX512VNNI, CMOV, MMX+
 TEXT ·slabQ80AVX512(SB), NOSPLIT, $0-8
 	MOVQ  args+0(FP), AX
-	MOVQ  24(AX), R12
-	MOVQ  56(AX), R13
-	MOVQ  64(AX), R10
-	MOVQ  8(AX), R14
-	MOVL  76(AX), R15
+	MOVL  80(AX), R15
 	KMOVW R15, K1
 	SHRL  $0x10, R15
 	KMOVW R15, K2
-	MOVQ  $0x00000003, DX
+	MOVL  $0x00000001, 84(AX)
+
+slab:
+	MOVQ    $0x00000004, R15
+	CMPQ    R15, 56(AX)
+	CMOVQGT 56(AX), R15
+	MOVQ    R15, 168(AX)
+	SUBQ    R15, 56(AX)
+	JNZ     begin
+	ORL     $0x00000002, 84(AX)
+
+begin:
+	MOVQ    24(AX), R15
+	MOVQ    R15, 144(AX)
+	MOVQ    48(AX), R15
+	MOVQ    R15, 152(AX)
+	MOVQ    64(AX), R15
+	MOVQ    R15, 160(AX)
+	MOVQ    32(AX), R12
+	MOVQ    (AX), R13
+	MOVQ    8(AX), R10
+	MOVQ    8(AX), R14
+	ADDQ    $0x00001100, R13
+	TESTL   $0x00000002, 84(AX)
+	CMOVQNE 72(AX), R13
+	MOVQ    $0x00000003, DX
 
 more:
-	MOVQ 48(AX), R15
+	MOVQ 160(AX), R15
 	CMPQ R15, $0x0c
 	JG   rows6
 	CMPQ R15, $0x06
@@ -28,29 +49,38 @@ more:
 	SHRQ $0x01, R15
 
 rest:
-	CMPQ R15, $0x06
-	JE   rows6
-	CMPQ R15, $0x05
-	JE   rows5
-	CMPQ R15, $0x04
-	JE   rows4
-	CMPQ R15, $0x03
-	JE   rows3
-	CMPQ R15, $0x02
-	JE   rows2
-	CMPQ R15, $0x01
-	JE   rows1
+	CMPQ  R15, $0x06
+	JE    rows6
+	CMPQ  R15, $0x05
+	JE    rows5
+	CMPQ  R15, $0x04
+	JE    rows4
+	CMPQ  R15, $0x03
+	JE    rows3
+	CMPQ  R15, $0x02
+	JE    rows2
+	CMPQ  R15, $0x01
+	JE    rows1
+	TESTL $0x00000002, 84(AX)
+	JNZ   done
+	MOVL  $0x00000000, 84(AX)
+	ADDQ  $0x00001100, (AX)
+	MOVQ  40(AX), R15
+	ADDQ  R15, 24(AX)
+	JMP   slab
+
+done:
 	VZEROUPPER
 	RET
 
 rows6:
 	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
 	LEAQ    (R8)(R12*2), R9
 	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows6first
 	VMOVUPS (DI), Z12
 	VMOVUPS 128(DI), Z13
@@ -519,7 +549,7 @@ rows6pair:
 	ADDQ         $0x00000068, R9
 	DECQ         CX
 	JNZ          rows6pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows6finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z13, 128(DI)
@@ -536,7 +566,7 @@ rows6pair:
 	JMP          rows6next
 
 rows6finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -559,10 +589,10 @@ rows6unbiased0:
 	VMULPS 320(R15), Z17, Z17
 
 rows6ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
@@ -583,8 +613,8 @@ rows6ungated0:
 	ADDQ      R8, R15
 
 rows6store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z13, K1, (R15)
@@ -597,7 +627,7 @@ rows6store0:
 	ADDQ      R8, R15
 	VMOVUPS   Z17, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -621,10 +651,10 @@ rows6unbiased1:
 	VMULPS 320(R15), Z23, Z23
 
 rows6ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
@@ -645,9 +675,9 @@ rows6ungated1:
 	ADDQ      R8, R15
 
 rows6store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z19, K2, (R15)
@@ -660,52 +690,37 @@ rows6store1:
 	ADDQ    R8, R15
 	VMOVUPS Z23, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x06, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows6without120
+	ADDQ    R15, 120(AX)
 
-rows6next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without16
-	IMUL3Q $0x06, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows6without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without80
-	IMUL3Q $0x06, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows6without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without112
-	IMUL3Q $0x06, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows6without112:
+rows6without120:
 	CMPQ 128(AX), $0x00
-	JE   rows6without
+	JE   rows6without128
 	ADDQ $0x00000180, 128(AX)
 
-rows6without:
-	ADDQ   $0x00000300, 32(AX)
-	SUBQ   $0x06, 48(AX)
+rows6without128:
+rows6next:
+	IMUL3Q $0x06, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000300, 152(AX)
+	SUBQ   $0x06, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000600, R10
 	JMP    more
 
 rows5:
 	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
 	LEAQ    (R8)(R12*2), R9
 	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows5first
 	VMOVUPS (DI), Z12
 	VMOVUPS 128(DI), Z13
@@ -1106,7 +1121,7 @@ rows5pair:
 	ADDQ         $0x00000068, R9
 	DECQ         CX
 	JNZ          rows5pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows5finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z13, 128(DI)
@@ -1121,7 +1136,7 @@ rows5pair:
 	JMP          rows5next
 
 rows5finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -1142,10 +1157,10 @@ rows5unbiased0:
 	VMULPS 256(R15), Z16, Z16
 
 rows5ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
@@ -1163,8 +1178,8 @@ rows5ungated0:
 	ADDQ      R8, R15
 
 rows5store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z13, K1, (R15)
@@ -1175,7 +1190,7 @@ rows5store0:
 	ADDQ      R8, R15
 	VMOVUPS   Z16, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -1197,10 +1212,10 @@ rows5unbiased1:
 	VMULPS 256(R15), Z22, Z22
 
 rows5ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
@@ -1218,9 +1233,9 @@ rows5ungated1:
 	ADDQ      R8, R15
 
 rows5store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z19, K2, (R15)
@@ -1231,52 +1246,37 @@ rows5store1:
 	ADDQ    R8, R15
 	VMOVUPS Z22, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x05, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows5without120
+	ADDQ    R15, 120(AX)
 
-rows5next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without16
-	IMUL3Q $0x05, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows5without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without80
-	IMUL3Q $0x05, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows5without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without112
-	IMUL3Q $0x05, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows5without112:
+rows5without120:
 	CMPQ 128(AX), $0x00
-	JE   rows5without
+	JE   rows5without128
 	ADDQ $0x00000140, 128(AX)
 
-rows5without:
-	ADDQ   $0x00000280, 32(AX)
-	SUBQ   $0x05, 48(AX)
+rows5without128:
+rows5next:
+	IMUL3Q $0x05, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000280, 152(AX)
+	SUBQ   $0x05, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000600, R10
 	JMP    more
 
 rows4:
 	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
 	LEAQ    (R8)(R12*2), R9
 	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows4first
 	VMOVUPS (DI), Z12
 	VMOVUPS 128(DI), Z13
@@ -1609,7 +1609,7 @@ rows4pair:
 	ADDQ         $0x00000068, R9
 	DECQ         CX
 	JNZ          rows4pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows4finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z13, 128(DI)
@@ -1622,7 +1622,7 @@ rows4pair:
 	JMP          rows4next
 
 rows4finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -1641,10 +1641,10 @@ rows4unbiased0:
 	VMULPS 192(R15), Z15, Z15
 
 rows4ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
@@ -1659,8 +1659,8 @@ rows4ungated0:
 	ADDQ      R8, R15
 
 rows4store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z13, K1, (R15)
@@ -1669,7 +1669,7 @@ rows4store0:
 	ADDQ      R8, R15
 	VMOVUPS   Z15, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -1689,10 +1689,10 @@ rows4unbiased1:
 	VMULPS 192(R15), Z21, Z21
 
 rows4ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
@@ -1707,9 +1707,9 @@ rows4ungated1:
 	ADDQ      R8, R15
 
 rows4store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z19, K2, (R15)
@@ -1718,50 +1718,35 @@ rows4store1:
 	ADDQ    R8, R15
 	VMOVUPS Z21, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x04, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows4without120
+	ADDQ    R15, 120(AX)
 
-rows4next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without16
-	IMUL3Q $0x04, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows4without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without80
-	IMUL3Q $0x04, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows4without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without112
-	IMUL3Q $0x04, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows4without112:
+rows4without120:
 	CMPQ 128(AX), $0x00
-	JE   rows4without
+	JE   rows4without128
 	ADDQ $0x00000100, 128(AX)
 
-rows4without:
-	ADDQ   $0x00000200, 32(AX)
-	SUBQ   $0x04, 48(AX)
+rows4without128:
+rows4next:
+	IMUL3Q $0x04, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000200, 152(AX)
+	SUBQ   $0x04, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000600, R10
 	JMP    more
 
 rows3:
 	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows3first
 	VMOVUPS (DI), Z12
 	VMOVUPS 128(DI), Z13
@@ -2025,7 +2010,7 @@ rows3pair:
 	ADDQ         $0x00000068, R8
 	DECQ         CX
 	JNZ          rows3pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows3finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z13, 128(DI)
@@ -2036,7 +2021,7 @@ rows3pair:
 	JMP          rows3next
 
 rows3finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -2053,10 +2038,10 @@ rows3unbiased0:
 	VMULPS 128(R15), Z14, Z14
 
 rows3ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
@@ -2068,15 +2053,15 @@ rows3ungated0:
 	ADDQ      R8, R15
 
 rows3store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z13, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z14, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -2094,10 +2079,10 @@ rows3unbiased1:
 	VMULPS 128(R15), Z20, Z20
 
 rows3ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
@@ -2109,59 +2094,44 @@ rows3ungated1:
 	ADDQ      R8, R15
 
 rows3store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z19, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z20, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x03, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows3without120
+	ADDQ    R15, 120(AX)
 
-rows3next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without16
-	IMUL3Q $0x03, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows3without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without80
-	IMUL3Q $0x03, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows3without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without112
-	IMUL3Q $0x03, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows3without112:
+rows3without120:
 	CMPQ 128(AX), $0x00
-	JE   rows3without
+	JE   rows3without128
 	ADDQ $0x000000c0, 128(AX)
 
-rows3without:
-	ADDQ   $0x00000180, 32(AX)
-	SUBQ   $0x03, 48(AX)
+rows3without128:
+rows3next:
+	IMUL3Q $0x03, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000180, 152(AX)
+	SUBQ   $0x03, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000600, R10
 	JMP    more
 
 rows2:
 	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows2first
 	VMOVUPS (DI), Z12
 	VMOVUPS 128(DI), Z13
@@ -2357,7 +2327,7 @@ rows2pair:
 	ADDQ         $0x00000068, R8
 	DECQ         CX
 	JNZ          rows2pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows2finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z13, 128(DI)
@@ -2366,7 +2336,7 @@ rows2pair:
 	JMP          rows2next
 
 rows2finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -2381,10 +2351,10 @@ rows2unbiased0:
 	VMULPS 64(R15), Z13, Z13
 
 rows2ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
@@ -2393,13 +2363,13 @@ rows2ungated0:
 	ADDQ      R8, R15
 
 rows2store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z13, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -2415,10 +2385,10 @@ rows2unbiased1:
 	VMULPS 64(R15), Z19, Z19
 
 rows2ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
@@ -2427,57 +2397,42 @@ rows2ungated1:
 	ADDQ      R8, R15
 
 rows2store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z19, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x02, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows2without120
+	ADDQ    R15, 120(AX)
 
-rows2next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without16
-	IMUL3Q $0x02, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows2without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without80
-	IMUL3Q $0x02, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows2without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without112
-	IMUL3Q $0x02, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows2without112:
+rows2without120:
 	CMPQ 128(AX), $0x00
-	JE   rows2without
+	JE   rows2without128
 	ADDQ $0x00000080, 128(AX)
 
-rows2without:
-	ADDQ   $0x00000100, 32(AX)
-	SUBQ   $0x02, 48(AX)
+rows2without128:
+rows2next:
+	IMUL3Q $0x02, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000100, 152(AX)
+	SUBQ   $0x02, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000600, R10
 	JMP    more
 
 rows1:
 	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows1first
 	VMOVUPS (DI), Z12
 	VMOVUPS 64(DI), Z18
@@ -2605,14 +2560,14 @@ rows1pair:
 	ADDQ         $0x00000068, R8
 	DECQ         CX
 	JNZ          rows1pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows1finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z18, 64(DI)
 	JMP          rows1next
 
 rows1finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -2625,20 +2580,20 @@ rows1unbiased0:
 	VMULPS (R15), Z12, Z12
 
 rows1ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
 
 rows1store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -2652,74 +2607,146 @@ rows1unbiased1:
 	VMULPS (R15), Z18, Z18
 
 rows1ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
 
 rows1store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x01, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows1without120
+	ADDQ    R15, 120(AX)
 
-rows1next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without16
-	IMUL3Q $0x01, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows1without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without80
-	IMUL3Q $0x01, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows1without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without112
-	IMUL3Q $0x01, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows1without112:
+rows1without120:
 	CMPQ 128(AX), $0x00
-	JE   rows1without
+	JE   rows1without128
 	ADDQ $0x00000040, 128(AX)
 
-rows1without:
-	ADDQ   $0x00000080, 32(AX)
-	SUBQ   $0x01, 48(AX)
+rows1without128:
+rows1next:
+	IMUL3Q $0x01, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000080, 152(AX)
+	SUBQ   $0x01, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000600, R10
 	JMP    more
 
-// func slabPlainAVX512(args *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·slabPlainAVX512(SB), NOSPLIT, $0-8
+// func slabQ40AVX512(args *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
+TEXT ·slabQ40AVX512(SB), NOSPLIT, $0-8
 	MOVQ  args+0(FP), AX
-	MOVQ  24(AX), R12
-	MOVQ  56(AX), R13
-	MOVQ  64(AX), R10
-	MOVQ  8(AX), R14
-	MOVL  76(AX), R15
+	MOVL  80(AX), R15
 	KMOVW R15, K1
 	SHRL  $0x10, R15
 	KMOVW R15, K2
-	MOVQ  $0x00000003, DX
+	MOVL  $0x00000001, 84(AX)
+
+slab:
+	MOVQ    $0x00000004, R15
+	CMPQ    R15, 56(AX)
+	CMOVQGT 56(AX), R15
+	MOVQ    R15, 168(AX)
+	SUBQ    R15, 56(AX)
+	JNZ     begin
+	ORL     $0x00000002, 84(AX)
+
+begin:
+	MOVQ    16(AX), DI
+	MOVQ    (AX), SI
+	VMOVUPS lanesf0f0f0f0<>+0(SB), Z19
+	MOVQ    $0x00000002, DX
+
+panel:
+	MOVQ 168(AX), CX
+
+pair:
+	VPSLLW    $0x04, (SI), Z0
+	VPANDD    Z0, Z19, Z0
+	VMOVUPS   Z0, (DI)
+	VPSLLW    $0x04, 64(SI), Z1
+	VPANDD    Z1, Z19, Z1
+	VMOVUPS   Z1, 64(DI)
+	VPSLLW    $0x04, 128(SI), Z2
+	VPANDD    Z2, Z19, Z2
+	VMOVUPS   Z2, 128(DI)
+	VPSLLW    $0x04, 192(SI), Z3
+	VPANDD    Z3, Z19, Z3
+	VMOVUPS   Z3, 192(DI)
+	VPSLLW    $0x04, 256(SI), Z4
+	VPANDD    Z4, Z19, Z4
+	VMOVUPS   Z4, 256(DI)
+	VPSLLW    $0x04, 320(SI), Z5
+	VPANDD    Z5, Z19, Z5
+	VMOVUPS   Z5, 320(DI)
+	VPSLLW    $0x04, 384(SI), Z6
+	VPANDD    Z6, Z19, Z6
+	VMOVUPS   Z6, 384(DI)
+	VPSLLW    $0x04, 448(SI), Z7
+	VPANDD    Z7, Z19, Z7
+	VMOVUPS   Z7, 448(DI)
+	VPANDD    (SI), Z19, Z8
+	VMOVUPS   Z8, 512(DI)
+	VPANDD    64(SI), Z19, Z9
+	VMOVUPS   Z9, 576(DI)
+	VPANDD    128(SI), Z19, Z10
+	VMOVUPS   Z10, 640(DI)
+	VPANDD    192(SI), Z19, Z11
+	VMOVUPS   Z11, 704(DI)
+	VPANDD    256(SI), Z19, Z0
+	VMOVUPS   Z0, 768(DI)
+	VPANDD    320(SI), Z19, Z1
+	VMOVUPS   Z1, 832(DI)
+	VPANDD    384(SI), Z19, Z2
+	VMOVUPS   Z2, 896(DI)
+	VPANDD    448(SI), Z19, Z3
+	VMOVUPS   Z3, 960(DI)
+	VCVTPH2PS 512(SI), Z14
+	VMULPS    lanes3d800000<>+0(SB), Z14, Z14
+	VMOVUPS   Z14, 1024(DI)
+	VCVTPH2PS 544(SI), Z14
+	VMULPS    lanes3d800000<>+0(SB), Z14, Z14
+	VMOVUPS   Z14, 1088(DI)
+	ADDQ      $0x00000240, SI
+	ADDQ      $0x00000480, DI
+	DECQ      CX
+	JNZ       pair
+	MOVQ      16(AX), DI
+	MOVQ      (AX), SI
+	ADDQ      $0x00001200, DI
+	ADDQ      8(AX), SI
+	DECQ      DX
+	JNZ       panel
+	MOVQ      24(AX), R15
+	MOVQ      R15, 144(AX)
+	MOVQ      48(AX), R15
+	MOVQ      R15, 152(AX)
+	MOVQ      64(AX), R15
+	MOVQ      R15, 160(AX)
+	MOVQ      32(AX), R12
+	MOVQ      (AX), R13
+	MOVQ      8(AX), R10
+	MOVQ      8(AX), R14
+	MOVQ      $0x00001200, R14
+	ADDQ      $0x00000900, R13
+	TESTL     $0x00000002, 84(AX)
+	CMOVQNE   72(AX), R13
+	MOVQ      $0x00000003, DX
 
 more:
-	MOVQ 48(AX), R15
+	MOVQ 160(AX), R15
 	CMPQ R15, $0x0c
 	JG   rows6
 	CMPQ R15, $0x06
@@ -2728,29 +2755,38 @@ more:
 	SHRQ $0x01, R15
 
 rest:
-	CMPQ R15, $0x06
-	JE   rows6
-	CMPQ R15, $0x05
-	JE   rows5
-	CMPQ R15, $0x04
-	JE   rows4
-	CMPQ R15, $0x03
-	JE   rows3
-	CMPQ R15, $0x02
-	JE   rows2
-	CMPQ R15, $0x01
-	JE   rows1
+	CMPQ  R15, $0x06
+	JE    rows6
+	CMPQ  R15, $0x05
+	JE    rows5
+	CMPQ  R15, $0x04
+	JE    rows4
+	CMPQ  R15, $0x03
+	JE    rows3
+	CMPQ  R15, $0x02
+	JE    rows2
+	CMPQ  R15, $0x01
+	JE    rows1
+	TESTL $0x00000002, 84(AX)
+	JNZ   done
+	MOVL  $0x00000000, 84(AX)
+	ADDQ  $0x00000900, (AX)
+	MOVQ  40(AX), R15
+	ADDQ  R15, 24(AX)
+	JMP   slab
+
+done:
 	VZEROUPPER
 	RET
 
 rows6:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
+	MOVQ    16(AX), SI
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
 	LEAQ    (R8)(R12*2), R9
 	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows6first
 	VMOVUPS (DI), Z12
 	VMOVUPS 128(DI), Z13
@@ -3213,7 +3249,7 @@ rows6pair:
 	ADDQ         $0x00000068, R9
 	DECQ         CX
 	JNZ          rows6pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows6finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z13, 128(DI)
@@ -3230,7 +3266,7 @@ rows6pair:
 	JMP          rows6next
 
 rows6finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -3253,10 +3289,10 @@ rows6unbiased0:
 	VMULPS 320(R15), Z17, Z17
 
 rows6ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
@@ -3277,8 +3313,8 @@ rows6ungated0:
 	ADDQ      R8, R15
 
 rows6store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z13, K1, (R15)
@@ -3291,7 +3327,7 @@ rows6store0:
 	ADDQ      R8, R15
 	VMOVUPS   Z17, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -3315,10 +3351,10 @@ rows6unbiased1:
 	VMULPS 320(R15), Z23, Z23
 
 rows6ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
@@ -3339,9 +3375,9 @@ rows6ungated1:
 	ADDQ      R8, R15
 
 rows6store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z19, K2, (R15)
@@ -3354,52 +3390,37 @@ rows6store1:
 	ADDQ    R8, R15
 	VMOVUPS Z23, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x06, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows6without120
+	ADDQ    R15, 120(AX)
 
-rows6next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without16
-	IMUL3Q $0x06, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows6without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without80
-	IMUL3Q $0x06, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows6without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without112
-	IMUL3Q $0x06, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows6without112:
+rows6without120:
 	CMPQ 128(AX), $0x00
-	JE   rows6without
+	JE   rows6without128
 	ADDQ $0x00000180, 128(AX)
 
-rows6without:
-	ADDQ   $0x00000300, 32(AX)
-	SUBQ   $0x06, 48(AX)
+rows6without128:
+rows6next:
+	IMUL3Q $0x06, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000300, 152(AX)
+	SUBQ   $0x06, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000300, R10
 	JMP    more
 
 rows5:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
+	MOVQ    16(AX), SI
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
 	LEAQ    (R8)(R12*2), R9
 	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows5first
 	VMOVUPS (DI), Z12
 	VMOVUPS 128(DI), Z13
@@ -3794,7 +3815,7 @@ rows5pair:
 	ADDQ         $0x00000068, R9
 	DECQ         CX
 	JNZ          rows5pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows5finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z13, 128(DI)
@@ -3809,7 +3830,7 @@ rows5pair:
 	JMP          rows5next
 
 rows5finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -3830,10 +3851,10 @@ rows5unbiased0:
 	VMULPS 256(R15), Z16, Z16
 
 rows5ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
@@ -3851,8 +3872,8 @@ rows5ungated0:
 	ADDQ      R8, R15
 
 rows5store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z13, K1, (R15)
@@ -3863,7 +3884,7 @@ rows5store0:
 	ADDQ      R8, R15
 	VMOVUPS   Z16, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -3885,10 +3906,10 @@ rows5unbiased1:
 	VMULPS 256(R15), Z22, Z22
 
 rows5ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
@@ -3906,9 +3927,9 @@ rows5ungated1:
 	ADDQ      R8, R15
 
 rows5store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z19, K2, (R15)
@@ -3919,52 +3940,37 @@ rows5store1:
 	ADDQ    R8, R15
 	VMOVUPS Z22, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x05, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows5without120
+	ADDQ    R15, 120(AX)
 
-rows5next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without16
-	IMUL3Q $0x05, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows5without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without80
-	IMUL3Q $0x05, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows5without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without112
-	IMUL3Q $0x05, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows5without112:
+rows5without120:
 	CMPQ 128(AX), $0x00
-	JE   rows5without
+	JE   rows5without128
 	ADDQ $0x00000140, 128(AX)
 
-rows5without:
-	ADDQ   $0x00000280, 32(AX)
-	SUBQ   $0x05, 48(AX)
+rows5without128:
+rows5next:
+	IMUL3Q $0x05, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000280, 152(AX)
+	SUBQ   $0x05, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000300, R10
 	JMP    more
 
 rows4:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
+	MOVQ    16(AX), SI
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
 	LEAQ    (R8)(R12*2), R9
 	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows4first
 	VMOVUPS (DI), Z12
 	VMOVUPS 128(DI), Z13
@@ -4291,7 +4297,7 @@ rows4pair:
 	ADDQ         $0x00000068, R9
 	DECQ         CX
 	JNZ          rows4pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows4finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z13, 128(DI)
@@ -4304,7 +4310,7 @@ rows4pair:
 	JMP          rows4next
 
 rows4finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -4323,10 +4329,10 @@ rows4unbiased0:
 	VMULPS 192(R15), Z15, Z15
 
 rows4ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
@@ -4341,8 +4347,8 @@ rows4ungated0:
 	ADDQ      R8, R15
 
 rows4store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z13, K1, (R15)
@@ -4351,7 +4357,7 @@ rows4store0:
 	ADDQ      R8, R15
 	VMOVUPS   Z15, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -4371,10 +4377,10 @@ rows4unbiased1:
 	VMULPS 192(R15), Z21, Z21
 
 rows4ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
@@ -4389,9 +4395,9 @@ rows4ungated1:
 	ADDQ      R8, R15
 
 rows4store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z19, K2, (R15)
@@ -4400,50 +4406,35 @@ rows4store1:
 	ADDQ    R8, R15
 	VMOVUPS Z21, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x04, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows4without120
+	ADDQ    R15, 120(AX)
 
-rows4next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without16
-	IMUL3Q $0x04, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows4without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without80
-	IMUL3Q $0x04, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows4without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without112
-	IMUL3Q $0x04, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows4without112:
+rows4without120:
 	CMPQ 128(AX), $0x00
-	JE   rows4without
+	JE   rows4without128
 	ADDQ $0x00000100, 128(AX)
 
-rows4without:
-	ADDQ   $0x00000200, 32(AX)
-	SUBQ   $0x04, 48(AX)
+rows4without128:
+rows4next:
+	IMUL3Q $0x04, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000200, 152(AX)
+	SUBQ   $0x04, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000300, R10
 	JMP    more
 
 rows3:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
+	MOVQ    16(AX), SI
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows3first
 	VMOVUPS (DI), Z12
 	VMOVUPS 128(DI), Z13
@@ -4701,7 +4692,7 @@ rows3pair:
 	ADDQ         $0x00000068, R8
 	DECQ         CX
 	JNZ          rows3pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows3finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z13, 128(DI)
@@ -4712,7 +4703,7 @@ rows3pair:
 	JMP          rows3next
 
 rows3finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -4729,10 +4720,10 @@ rows3unbiased0:
 	VMULPS 128(R15), Z14, Z14
 
 rows3ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
@@ -4744,15 +4735,15 @@ rows3ungated0:
 	ADDQ      R8, R15
 
 rows3store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z13, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z14, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -4770,10 +4761,10 @@ rows3unbiased1:
 	VMULPS 128(R15), Z20, Z20
 
 rows3ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
@@ -4785,59 +4776,44 @@ rows3ungated1:
 	ADDQ      R8, R15
 
 rows3store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z19, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z20, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x03, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows3without120
+	ADDQ    R15, 120(AX)
 
-rows3next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without16
-	IMUL3Q $0x03, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows3without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without80
-	IMUL3Q $0x03, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows3without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without112
-	IMUL3Q $0x03, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows3without112:
+rows3without120:
 	CMPQ 128(AX), $0x00
-	JE   rows3without
+	JE   rows3without128
 	ADDQ $0x000000c0, 128(AX)
 
-rows3without:
-	ADDQ   $0x00000180, 32(AX)
-	SUBQ   $0x03, 48(AX)
+rows3without128:
+rows3next:
+	IMUL3Q $0x03, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000180, 152(AX)
+	SUBQ   $0x03, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000300, R10
 	JMP    more
 
 rows2:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
+	MOVQ    16(AX), SI
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows2first
 	VMOVUPS (DI), Z12
 	VMOVUPS 128(DI), Z13
@@ -5027,7 +5003,7 @@ rows2pair:
 	ADDQ         $0x00000068, R8
 	DECQ         CX
 	JNZ          rows2pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows2finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z13, 128(DI)
@@ -5036,7 +5012,7 @@ rows2pair:
 	JMP          rows2next
 
 rows2finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -5051,10 +5027,10 @@ rows2unbiased0:
 	VMULPS 64(R15), Z13, Z13
 
 rows2ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
@@ -5063,13 +5039,13 @@ rows2ungated0:
 	ADDQ      R8, R15
 
 rows2store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
 	VMOVUPS   Z13, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -5085,10 +5061,10 @@ rows2unbiased1:
 	VMULPS 64(R15), Z19, Z19
 
 rows2ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
@@ -5097,57 +5073,42 @@ rows2ungated1:
 	ADDQ      R8, R15
 
 rows2store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
 	VMOVUPS Z19, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x02, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows2without120
+	ADDQ    R15, 120(AX)
 
-rows2next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without16
-	IMUL3Q $0x02, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows2without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without80
-	IMUL3Q $0x02, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows2without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without112
-	IMUL3Q $0x02, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows2without112:
+rows2without120:
 	CMPQ 128(AX), $0x00
-	JE   rows2without
+	JE   rows2without128
 	ADDQ $0x00000080, 128(AX)
 
-rows2without:
-	ADDQ   $0x00000100, 32(AX)
-	SUBQ   $0x02, 48(AX)
+rows2without128:
+rows2next:
+	IMUL3Q $0x02, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000100, 152(AX)
+	SUBQ   $0x02, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000300, R10
 	JMP    more
 
 rows1:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
+	MOVQ    16(AX), SI
+	MOVQ    144(AX), R8
+	MOVQ    152(AX), DI
+	MOVQ    168(AX), CX
+	TESTL   $0x00000001, 84(AX)
 	JNZ     rows1first
 	VMOVUPS (DI), Z12
 	VMOVUPS 64(DI), Z18
@@ -5269,14 +5230,14 @@ rows1pair:
 	ADDQ         $0x00000068, R8
 	DECQ         CX
 	JNZ          rows1pair
-	TESTL        $0x00000002, 72(AX)
+	TESTL        $0x00000002, 84(AX)
 	JNZ          rows1finish
 	VMOVUPS      Z12, (DI)
 	VMOVUPS      Z18, 64(DI)
 	JMP          rows1next
 
 rows1finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1unbiased0
 	VMOVUPS.Z (R15), K1, Z30
@@ -5289,20 +5250,20 @@ rows1unbiased0:
 	VMULPS (R15), Z12, Z12
 
 rows1ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
 	VADDPS    Z30, Z12, Z12
 	ADDQ      R8, R15
 
 rows1store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
 	VMOVUPS   Z12, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
@@ -5316,74 +5277,198 @@ rows1unbiased1:
 	VMULPS (R15), Z18, Z18
 
 rows1ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
 	VADDPS    Z30, Z18, Z18
 	ADDQ      R8, R15
 
 rows1store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
 	VMOVUPS Z18, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x01, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows1without120
+	ADDQ    R15, 120(AX)
 
-rows1next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without16
-	IMUL3Q $0x01, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows1without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without80
-	IMUL3Q $0x01, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows1without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without112
-	IMUL3Q $0x01, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows1without112:
+rows1without120:
 	CMPQ 128(AX), $0x00
-	JE   rows1without
+	JE   rows1without128
 	ADDQ $0x00000040, 128(AX)
 
-rows1without:
-	ADDQ   $0x00000080, 32(AX)
-	SUBQ   $0x01, 48(AX)
+rows1without128:
+rows1next:
+	IMUL3Q $0x01, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000080, 152(AX)
+	SUBQ   $0x01, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000300, R10
 	JMP    more
 
-// func slabMinsAVX512(args *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·slabMinsAVX512(SB), NOSPLIT, $0-8
+DATA lanesf0f0f0f0<>+0(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+4(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+8(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+12(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+16(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+20(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+24(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+28(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+32(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+36(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+40(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+44(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+48(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+52(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+56(SB)/4, $0xf0f0f0f0
+DATA lanesf0f0f0f0<>+60(SB)/4, $0xf0f0f0f0
+GLOBL lanesf0f0f0f0<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3d800000<>+0(SB)/4, $0x3d800000
+DATA lanes3d800000<>+4(SB)/4, $0x3d800000
+DATA lanes3d800000<>+8(SB)/4, $0x3d800000
+DATA lanes3d800000<>+12(SB)/4, $0x3d800000
+DATA lanes3d800000<>+16(SB)/4, $0x3d800000
+DATA lanes3d800000<>+20(SB)/4, $0x3d800000
+DATA lanes3d800000<>+24(SB)/4, $0x3d800000
+DATA lanes3d800000<>+28(SB)/4, $0x3d800000
+DATA lanes3d800000<>+32(SB)/4, $0x3d800000
+DATA lanes3d800000<>+36(SB)/4, $0x3d800000
+DATA lanes3d800000<>+40(SB)/4, $0x3d800000
+DATA lanes3d800000<>+44(SB)/4, $0x3d800000
+DATA lanes3d800000<>+48(SB)/4, $0x3d800000
+DATA lanes3d800000<>+52(SB)/4, $0x3d800000
+DATA lanes3d800000<>+56(SB)/4, $0x3d800000
+DATA lanes3d800000<>+60(SB)/4, $0x3d800000
+GLOBL lanes3d800000<>(SB), RODATA|NOPTR, $64
+
+// func slabQ4KAVX512(args *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
+TEXT ·slabQ4KAVX512(SB), NOSPLIT, $0-8
 	MOVQ  args+0(FP), AX
-	MOVQ  24(AX), R12
-	MOVQ  56(AX), R13
-	MOVQ  64(AX), R10
-	MOVQ  8(AX), R14
-	MOVL  76(AX), R15
+	MOVL  80(AX), R15
 	KMOVW R15, K1
 	SHRL  $0x10, R15
 	KMOVW R15, K2
-	MOVQ  $0x00000003, DX
+	MOVL  $0x00000001, 84(AX)
+
+slab:
+	MOVQ    $0x00000004, R15
+	CMPQ    R15, 56(AX)
+	CMOVQGT 56(AX), R15
+	MOVQ    R15, 168(AX)
+	SUBQ    R15, 56(AX)
+	JNZ     begin
+	ORL     $0x00000002, 84(AX)
+
+begin:
+	MOVQ    16(AX), DI
+	MOVQ    (AX), SI
+	VMOVUPS lanes0f0f0f0f<>+0(SB), Z25
+	MOVQ    $0x00000002, DX
+
+panel:
+	MOVQ      168(AX), CX
+	VCVTPH2PS (SI), Z23
+	VCVTPH2PS 32(SI), Z24
+	VMULPS    lanes41800000<>+0(SB), Z23, Z26
+	VMOVUPS   Z23, (DI)
+	ADDQ      $0x00000040, DI
+	ADDQ      $0x00000040, SI
+
+pair:
+	VPANDD       (SI), Z25, Z0
+	VMOVUPS      Z0, (DI)
+	VPANDD       64(SI), Z25, Z1
+	VMOVUPS      Z1, 64(DI)
+	VPANDD       128(SI), Z25, Z2
+	VMOVUPS      Z2, 128(DI)
+	VPANDD       192(SI), Z25, Z3
+	VMOVUPS      Z3, 192(DI)
+	VPANDD       256(SI), Z25, Z4
+	VMOVUPS      Z4, 256(DI)
+	VPANDD       320(SI), Z25, Z5
+	VMOVUPS      Z5, 320(DI)
+	VPANDD       384(SI), Z25, Z6
+	VMOVUPS      Z6, 384(DI)
+	VPANDD       448(SI), Z25, Z7
+	VMOVUPS      Z7, 448(DI)
+	VPSRLW       $0x04, (SI), Z8
+	VPANDD       Z8, Z25, Z8
+	VMOVUPS      Z8, 512(DI)
+	VPSRLW       $0x04, 64(SI), Z9
+	VPANDD       Z9, Z25, Z9
+	VMOVUPS      Z9, 576(DI)
+	VPSRLW       $0x04, 128(SI), Z10
+	VPANDD       Z10, Z25, Z10
+	VMOVUPS      Z10, 640(DI)
+	VPSRLW       $0x04, 192(SI), Z11
+	VPANDD       Z11, Z25, Z11
+	VMOVUPS      Z11, 704(DI)
+	VPSRLW       $0x04, 256(SI), Z0
+	VPANDD       Z0, Z25, Z0
+	VMOVUPS      Z0, 768(DI)
+	VPSRLW       $0x04, 320(SI), Z1
+	VPANDD       Z1, Z25, Z1
+	VMOVUPS      Z1, 832(DI)
+	VPSRLW       $0x04, 384(SI), Z2
+	VPANDD       Z2, Z25, Z2
+	VMOVUPS      Z2, 896(DI)
+	VPSRLW       $0x04, 448(SI), Z3
+	VPANDD       Z3, Z25, Z3
+	VMOVUPS      Z3, 960(DI)
+	VPMOVZXBD    512(SI), Z20
+	VPMOVZXBD    528(SI), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z24, Z21, Z21
+	VCVTDQ2PS    Z20, Z22
+	VFNMADD231PS Z26, Z22, Z21
+	VMOVUPS      Z20, 1024(DI)
+	VMOVUPS      Z21, 1152(DI)
+	VPMOVZXBD    544(SI), Z20
+	VPMOVZXBD    560(SI), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z24, Z21, Z21
+	VCVTDQ2PS    Z20, Z22
+	VFNMADD231PS Z26, Z22, Z21
+	VMOVUPS      Z20, 1088(DI)
+	VMOVUPS      Z21, 1216(DI)
+	ADDQ         $0x00000240, SI
+	ADDQ         $0x00000500, DI
+	DECQ         CX
+	JNZ          pair
+	MOVQ         16(AX), DI
+	MOVQ         (AX), SI
+	ADDQ         $0x00001440, DI
+	ADDQ         8(AX), SI
+	DECQ         DX
+	JNZ          panel
+	MOVQ         24(AX), R15
+	MOVQ         R15, 144(AX)
+	MOVQ         48(AX), R15
+	MOVQ         R15, 152(AX)
+	MOVQ         64(AX), R15
+	MOVQ         R15, 160(AX)
+	MOVQ         32(AX), R12
+	MOVQ         (AX), R13
+	MOVQ         8(AX), R10
+	MOVQ         8(AX), R14
+	MOVQ         $0x00001440, R14
+	ADDQ         $0x00000940, R13
+	TESTL        $0x00000002, 84(AX)
+	CMOVQNE      72(AX), R13
+	MOVQ         $0x00000003, DX
 
 more:
-	MOVQ 48(AX), R15
+	MOVQ 160(AX), R15
 	CMPQ R15, $0x0c
 	JG   rows6
 	CMPQ R15, $0x06
@@ -5392,45 +5477,38 @@ more:
 	SHRQ $0x01, R15
 
 rest:
-	CMPQ R15, $0x06
-	JE   rows6
-	CMPQ R15, $0x05
-	JE   rows5
-	CMPQ R15, $0x04
-	JE   rows4
-	CMPQ R15, $0x03
-	JE   rows3
-	CMPQ R15, $0x02
-	JE   rows2
-	CMPQ R15, $0x01
-	JE   rows1
+	CMPQ  R15, $0x06
+	JE    rows6
+	CMPQ  R15, $0x05
+	JE    rows5
+	CMPQ  R15, $0x04
+	JE    rows4
+	CMPQ  R15, $0x03
+	JE    rows3
+	CMPQ  R15, $0x02
+	JE    rows2
+	CMPQ  R15, $0x01
+	JE    rows1
+	TESTL $0x00000002, 84(AX)
+	JNZ   done
+	MOVL  $0x00000000, 84(AX)
+	ADDQ  $0x00000940, (AX)
+	MOVQ  40(AX), R15
+	ADDQ  R15, 24(AX)
+	JMP   slab
+
+done:
 	VZEROUPPER
 	RET
 
 rows6:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	LEAQ    (R8)(R12*2), R9
-	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows6first
-	VMOVUPS (DI), Z12
-	VMOVUPS 128(DI), Z13
-	VMOVUPS 256(DI), Z14
-	VMOVUPS 384(DI), Z15
-	VMOVUPS 512(DI), Z16
-	VMOVUPS 640(DI), Z17
-	VMOVUPS 64(DI), Z18
-	VMOVUPS 192(DI), Z19
-	VMOVUPS 320(DI), Z20
-	VMOVUPS 448(DI), Z21
-	VMOVUPS 576(DI), Z22
-	VMOVUPS 704(DI), Z23
-	JMP     rows6pair
-
-rows6first:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	LEAQ   (R8)(R12*2), R9
+	ADDQ   R12, R9
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
@@ -5445,669 +5523,745 @@ rows6first:
 	VPXORD Z23, Z23, Z23
 
 rows6pair:
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z1, Z1, Z1
-	VPXORD            Z2, Z2, Z2
-	VPXORD            Z3, Z3, Z3
-	VPXORD            Z4, Z4, Z4
-	VPXORD            Z5, Z5, Z5
-	VPXORD            Z6, Z6, Z6
-	VPXORD            Z7, Z7, Z7
-	VPXORD            Z8, Z8, Z8
-	VPXORD            Z9, Z9, Z9
-	VPXORD            Z10, Z10, Z10
-	VPXORD            Z11, Z11, Z11
-	VMOVUPS           (SI), Z24
-	VMOVUPS           (SI)(R14*1), Z26
-	VPBROADCASTD      (R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      (R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      (R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      (R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      (R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      (R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           64(SI), Z24
-	VMOVUPS           64(SI)(R14*1), Z26
-	VPBROADCASTD      4(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      4(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      4(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      4(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      4(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      4(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           128(SI), Z24
-	VMOVUPS           128(SI)(R14*1), Z26
-	VPBROADCASTD      8(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      8(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      8(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      8(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      8(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      8(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           192(SI), Z24
-	VMOVUPS           192(SI)(R14*1), Z26
-	VPBROADCASTD      12(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      12(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      12(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      12(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      12(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      12(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           256(SI), Z24
-	VMOVUPS           256(SI)(R14*1), Z26
-	VPBROADCASTD      16(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      16(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      16(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      16(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      16(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      16(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           320(SI), Z24
-	VMOVUPS           320(SI)(R14*1), Z26
-	VPBROADCASTD      20(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      20(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      20(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      20(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      20(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      20(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           384(SI), Z24
-	VMOVUPS           384(SI)(R14*1), Z26
-	VPBROADCASTD      24(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      24(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      24(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      24(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      24(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      24(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           448(SI), Z24
-	VMOVUPS           448(SI)(R14*1), Z26
-	VPBROADCASTD      28(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      28(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      28(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      28(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      28(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      28(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           1024(SI), Z26
-	VMOVUPS           1152(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 40(R8), Z27, Z12
-	VCVTDQ2PS         Z1, Z1
-	VMULPS.BCST       32(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z1, Z13
-	VFNMADD231PS.BCST 40(R8)(R12*1), Z27, Z13
-	VCVTDQ2PS         Z2, Z2
-	VMULPS.BCST       32(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z2, Z14
-	VFNMADD231PS.BCST 40(R8)(R12*2), Z27, Z14
-	VCVTDQ2PS         Z3, Z3
-	VMULPS.BCST       32(R9), Z26, Z25
-	VFMADD231PS       Z25, Z3, Z15
-	VFNMADD231PS.BCST 40(R9), Z27, Z15
-	VCVTDQ2PS         Z4, Z4
-	VMULPS.BCST       32(R9)(R12*1), Z26, Z28
-	VFMADD231PS       Z28, Z4, Z16
-	VFNMADD231PS.BCST 40(R9)(R12*1), Z27, Z16
-	VCVTDQ2PS         Z5, Z5
-	VMULPS.BCST       32(R9)(R12*2), Z26, Z25
-	VFMADD231PS       Z25, Z5, Z17
-	VFNMADD231PS.BCST 40(R9)(R12*2), Z27, Z17
-	VMOVUPS           1024(SI)(R14*1), Z26
-	VMOVUPS           1152(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 40(R8), Z27, Z18
-	VCVTDQ2PS         Z7, Z7
-	VMULPS.BCST       32(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z7, Z19
-	VFNMADD231PS.BCST 40(R8)(R12*1), Z27, Z19
-	VCVTDQ2PS         Z8, Z8
-	VMULPS.BCST       32(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z8, Z20
-	VFNMADD231PS.BCST 40(R8)(R12*2), Z27, Z20
-	VCVTDQ2PS         Z9, Z9
-	VMULPS.BCST       32(R9), Z26, Z25
-	VFMADD231PS       Z25, Z9, Z21
-	VFNMADD231PS.BCST 40(R9), Z27, Z21
-	VCVTDQ2PS         Z10, Z10
-	VMULPS.BCST       32(R9)(R12*1), Z26, Z28
-	VFMADD231PS       Z28, Z10, Z22
-	VFNMADD231PS.BCST 40(R9)(R12*1), Z27, Z22
-	VCVTDQ2PS         Z11, Z11
-	VMULPS.BCST       32(R9)(R12*2), Z26, Z25
-	VFMADD231PS       Z25, Z11, Z23
-	VFNMADD231PS.BCST 40(R9)(R12*2), Z27, Z23
-	PREFETCHT0        (R13)
-	PREFETCHT0        (R13)(R10*1)
-	PREFETCHT0        64(R13)
-	PREFETCHT0        64(R13)(R10*1)
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z1, Z1, Z1
-	VPXORD            Z2, Z2, Z2
-	VPXORD            Z3, Z3, Z3
-	VPXORD            Z4, Z4, Z4
-	VPXORD            Z5, Z5, Z5
-	VPXORD            Z6, Z6, Z6
-	VPXORD            Z7, Z7, Z7
-	VPXORD            Z8, Z8, Z8
-	VPXORD            Z9, Z9, Z9
-	VPXORD            Z10, Z10, Z10
-	VPXORD            Z11, Z11, Z11
-	VMOVUPS           512(SI), Z24
-	VMOVUPS           512(SI)(R14*1), Z26
-	VPBROADCASTD      52(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      52(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      52(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      52(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      52(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      52(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           576(SI), Z24
-	VMOVUPS           576(SI)(R14*1), Z26
-	VPBROADCASTD      56(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      56(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      56(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      56(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      56(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      56(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           640(SI), Z24
-	VMOVUPS           640(SI)(R14*1), Z26
-	VPBROADCASTD      60(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      60(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      60(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      60(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      60(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      60(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           704(SI), Z24
-	VMOVUPS           704(SI)(R14*1), Z26
-	VPBROADCASTD      64(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      64(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      64(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      64(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      64(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      64(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           768(SI), Z24
-	VMOVUPS           768(SI)(R14*1), Z26
-	VPBROADCASTD      68(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      68(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      68(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      68(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      68(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      68(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           832(SI), Z24
-	VMOVUPS           832(SI)(R14*1), Z26
-	VPBROADCASTD      72(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      72(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      72(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      72(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      72(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      72(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           896(SI), Z24
-	VMOVUPS           896(SI)(R14*1), Z26
-	VPBROADCASTD      76(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      76(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      76(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      76(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      76(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      76(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           960(SI), Z24
-	VMOVUPS           960(SI)(R14*1), Z26
-	VPBROADCASTD      80(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      80(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      80(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      80(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      80(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VPBROADCASTD      80(R9)(R12*2), Z28
-	VPDPBUSD          Z28, Z24, Z5
-	VPDPBUSD          Z28, Z26, Z11
-	VMOVUPS           1088(SI), Z26
-	VMOVUPS           1216(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 92(R8), Z27, Z12
-	VCVTDQ2PS         Z1, Z1
-	VMULPS.BCST       84(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z1, Z13
-	VFNMADD231PS.BCST 92(R8)(R12*1), Z27, Z13
-	VCVTDQ2PS         Z2, Z2
-	VMULPS.BCST       84(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z2, Z14
-	VFNMADD231PS.BCST 92(R8)(R12*2), Z27, Z14
-	VCVTDQ2PS         Z3, Z3
-	VMULPS.BCST       84(R9), Z26, Z25
-	VFMADD231PS       Z25, Z3, Z15
-	VFNMADD231PS.BCST 92(R9), Z27, Z15
-	VCVTDQ2PS         Z4, Z4
-	VMULPS.BCST       84(R9)(R12*1), Z26, Z28
-	VFMADD231PS       Z28, Z4, Z16
-	VFNMADD231PS.BCST 92(R9)(R12*1), Z27, Z16
-	VCVTDQ2PS         Z5, Z5
-	VMULPS.BCST       84(R9)(R12*2), Z26, Z25
-	VFMADD231PS       Z25, Z5, Z17
-	VFNMADD231PS.BCST 92(R9)(R12*2), Z27, Z17
-	VMOVUPS           1088(SI)(R14*1), Z26
-	VMOVUPS           1216(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 92(R8), Z27, Z18
-	VCVTDQ2PS         Z7, Z7
-	VMULPS.BCST       84(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z7, Z19
-	VFNMADD231PS.BCST 92(R8)(R12*1), Z27, Z19
-	VCVTDQ2PS         Z8, Z8
-	VMULPS.BCST       84(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z8, Z20
-	VFNMADD231PS.BCST 92(R8)(R12*2), Z27, Z20
-	VCVTDQ2PS         Z9, Z9
-	VMULPS.BCST       84(R9), Z26, Z25
-	VFMADD231PS       Z25, Z9, Z21
-	VFNMADD231PS.BCST 92(R9), Z27, Z21
-	VCVTDQ2PS         Z10, Z10
-	VMULPS.BCST       84(R9)(R12*1), Z26, Z28
-	VFMADD231PS       Z28, Z10, Z22
-	VFNMADD231PS.BCST 92(R9)(R12*1), Z27, Z22
-	VCVTDQ2PS         Z11, Z11
-	VMULPS.BCST       84(R9)(R12*2), Z26, Z25
-	VFMADD231PS       Z25, Z11, Z23
-	VFNMADD231PS.BCST 92(R9)(R12*2), Z27, Z23
-	PREFETCHT0        128(R13)
-	PREFETCHT0        128(R13)(R10*1)
-	PREFETCHT0        192(R13)
-	PREFETCHT0        192(R13)(R10*1)
-	ADDQ              $0x00000100, R13
-	ADDQ              $0x00000500, SI
-	ADDQ              $0x00000068, R8
-	ADDQ              $0x00000068, R9
-	DECQ              CX
-	JNZ               rows6pair
-	TESTL             $0x00000002, 72(AX)
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8)(R12*1), Z1
+	VPBROADCASTD 36(R8)(R12*2), Z2
+	VPBROADCASTD 36(R9), Z3
+	VPBROADCASTD 36(R9)(R12*1), Z4
+	VPBROADCASTD 36(R9)(R12*2), Z5
+	VPBROADCASTD 36(R8), Z6
+	VPBROADCASTD 36(R8)(R12*1), Z7
+	VPBROADCASTD 36(R8)(R12*2), Z8
+	VPBROADCASTD 36(R9), Z9
+	VPBROADCASTD 36(R9)(R12*1), Z10
+	VPBROADCASTD 36(R9)(R12*2), Z11
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD (R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD (R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD (R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD (R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD (R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 4(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 4(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 4(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 4(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 4(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 8(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 8(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 8(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 8(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 8(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 12(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 12(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 12(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 12(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 12(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 16(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 16(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 16(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 16(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 16(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 20(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 20(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 20(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 20(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 20(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 24(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 24(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 24(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 24(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 24(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 28(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 28(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 28(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 28(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 28(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VPDPWSSD     Z26, Z5, Z17
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	VPDPWSSD     Z26, Z11, Z23
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8)(R12*1), Z1
+	VPBROADCASTD 88(R8)(R12*2), Z2
+	VPBROADCASTD 88(R9), Z3
+	VPBROADCASTD 88(R9)(R12*1), Z4
+	VPBROADCASTD 88(R9)(R12*2), Z5
+	VPBROADCASTD 88(R8), Z6
+	VPBROADCASTD 88(R8)(R12*1), Z7
+	VPBROADCASTD 88(R8)(R12*2), Z8
+	VPBROADCASTD 88(R9), Z9
+	VPBROADCASTD 88(R9)(R12*1), Z10
+	VPBROADCASTD 88(R9)(R12*2), Z11
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 52(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 52(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 52(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 52(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 52(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 56(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 56(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 56(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 56(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 56(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 60(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 60(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 60(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 60(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 60(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 64(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 64(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 64(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 64(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 64(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 68(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 68(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 68(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 68(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 68(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 72(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 72(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 72(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 72(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 72(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 76(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 76(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 76(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 76(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 76(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 80(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 80(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 80(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 80(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 80(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VPDPWSSD     Z26, Z5, Z17
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	VPDPWSSD     Z26, Z11, Z23
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	ADDQ         $0x00000068, R9
+	DECQ         CX
+	JNZ          rows6pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows6first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      384(DI), Z3
+	VMOVUPS      512(DI), Z4
+	VMOVUPS      640(DI), Z5
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	VMOVUPS      448(DI), Z9
+	VMOVUPS      576(DI), Z10
+	VMOVUPS      704(DI), Z11
+	JMP          rows6scale
+
+rows6first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+rows6scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -376(R9), Z24, Z3
+	VFNMADD231PS.BCST -376(R9), Z26, Z9
+	VFNMADD231PS.BCST -376(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -376(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -376(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -376(R9)(R12*2), Z26, Z11
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -324(R9), Z24, Z3
+	VFNMADD231PS.BCST -324(R9), Z26, Z9
+	VFNMADD231PS.BCST -324(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -324(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -324(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -324(R9)(R12*2), Z26, Z11
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -272(R9), Z24, Z3
+	VFNMADD231PS.BCST -272(R9), Z26, Z9
+	VFNMADD231PS.BCST -272(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -272(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -272(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -272(R9)(R12*2), Z26, Z11
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -220(R9), Z24, Z3
+	VFNMADD231PS.BCST -220(R9), Z26, Z9
+	VFNMADD231PS.BCST -220(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -220(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -220(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -220(R9)(R12*2), Z26, Z11
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -168(R9), Z24, Z3
+	VFNMADD231PS.BCST -168(R9), Z26, Z9
+	VFNMADD231PS.BCST -168(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -168(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -168(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -168(R9)(R12*2), Z26, Z11
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -116(R9), Z24, Z3
+	VFNMADD231PS.BCST -116(R9), Z26, Z9
+	VFNMADD231PS.BCST -116(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -116(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -116(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -116(R9)(R12*2), Z26, Z11
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -64(R9), Z24, Z3
+	VFNMADD231PS.BCST -64(R9), Z26, Z9
+	VFNMADD231PS.BCST -64(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -64(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -64(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -64(R9)(R12*2), Z26, Z11
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -12(R9), Z24, Z3
+	VFNMADD231PS.BCST -12(R9), Z26, Z9
+	VFNMADD231PS.BCST -12(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -12(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -12(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -12(R9)(R12*2), Z26, Z11
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	VCVTDQ2PS         Z13, Z13
+	VMULPS.BCST       -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z13, Z1
+	VCVTDQ2PS         Z19, Z19
+	VMULPS.BCST       -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z19, Z7
+	VCVTDQ2PS         Z14, Z14
+	VMULPS.BCST       -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS       Z28, Z14, Z2
+	VCVTDQ2PS         Z20, Z20
+	VMULPS.BCST       -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS       Z25, Z20, Z8
+	VCVTDQ2PS         Z15, Z15
+	VMULPS.BCST       -20(R9), Z24, Z28
+	VFMADD231PS       Z28, Z15, Z3
+	VCVTDQ2PS         Z21, Z21
+	VMULPS.BCST       -20(R9), Z26, Z25
+	VFMADD231PS       Z25, Z21, Z9
+	VCVTDQ2PS         Z16, Z16
+	VMULPS.BCST       -20(R9)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z16, Z4
+	VCVTDQ2PS         Z22, Z22
+	VMULPS.BCST       -20(R9)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z22, Z10
+	VCVTDQ2PS         Z17, Z17
+	VMULPS.BCST       -20(R9)(R12*2), Z24, Z28
+	VFMADD231PS       Z28, Z17, Z5
+	VCVTDQ2PS         Z23, Z23
+	VMULPS.BCST       -20(R9)(R12*2), Z26, Z25
+	VFMADD231PS       Z25, Z23, Z11
+	TESTL             $0x00000002, 84(AX)
 	JNZ               rows6finish
-	VMOVUPS           Z12, (DI)
-	VMOVUPS           Z13, 128(DI)
-	VMOVUPS           Z14, 256(DI)
-	VMOVUPS           Z15, 384(DI)
-	VMOVUPS           Z16, 512(DI)
-	VMOVUPS           Z17, 640(DI)
-	VMOVUPS           Z18, 64(DI)
-	VMOVUPS           Z19, 192(DI)
-	VMOVUPS           Z20, 320(DI)
-	VMOVUPS           Z21, 448(DI)
-	VMOVUPS           Z22, 576(DI)
-	VMOVUPS           Z23, 704(DI)
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z1, 128(DI)
+	VMOVUPS           Z2, 256(DI)
+	VMOVUPS           Z3, 384(DI)
+	VMOVUPS           Z4, 512(DI)
+	VMOVUPS           Z5, 640(DI)
+	VMOVUPS           Z6, 64(DI)
+	VMOVUPS           Z7, 192(DI)
+	VMOVUPS           Z8, 320(DI)
+	VMOVUPS           Z9, 448(DI)
+	VMOVUPS           Z10, 576(DI)
+	VMOVUPS           Z11, 704(DI)
 	JMP               rows6next
 
 rows6finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
-	VADDPS    Z30, Z13, Z13
-	VADDPS    Z30, Z14, Z14
-	VADDPS    Z30, Z15, Z15
-	VADDPS    Z30, Z16, Z16
-	VADDPS    Z30, Z17, Z17
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
+	VADDPS    Z30, Z3, Z3
+	VADDPS    Z30, Z4, Z4
+	VADDPS    Z30, Z5, Z5
 
 rows6unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows6ungated0
-	VMULPS (R15), Z12, Z12
-	VMULPS 64(R15), Z13, Z13
-	VMULPS 128(R15), Z14, Z14
-	VMULPS 192(R15), Z15, Z15
-	VMULPS 256(R15), Z16, Z16
-	VMULPS 320(R15), Z17, Z17
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
+	VMULPS 192(R15), Z3, Z3
+	VMULPS 256(R15), Z4, Z4
+	VMULPS 320(R15), Z5, Z5
 
 rows6ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z1, Z1
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z14, Z14
+	VADDPS    Z30, Z2, Z2
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z15, Z15
+	VADDPS    Z30, Z3, Z3
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z16, Z16
+	VADDPS    Z30, Z4, Z4
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z17, Z17
+	VADDPS    Z30, Z5, Z5
 	ADDQ      R8, R15
 
 rows6store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z13, K1, (R15)
+	VMOVUPS   Z1, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z14, K1, (R15)
+	VMOVUPS   Z2, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z15, K1, (R15)
+	VMOVUPS   Z3, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z16, K1, (R15)
+	VMOVUPS   Z4, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z17, K1, (R15)
+	VMOVUPS   Z5, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
-	VADDPS    Z30, Z19, Z19
-	VADDPS    Z30, Z20, Z20
-	VADDPS    Z30, Z21, Z21
-	VADDPS    Z30, Z22, Z22
-	VADDPS    Z30, Z23, Z23
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
+	VADDPS    Z30, Z9, Z9
+	VADDPS    Z30, Z10, Z10
+	VADDPS    Z30, Z11, Z11
 
 rows6unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows6ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
-	VMULPS 64(R15), Z19, Z19
-	VMULPS 128(R15), Z20, Z20
-	VMULPS 192(R15), Z21, Z21
-	VMULPS 256(R15), Z22, Z22
-	VMULPS 320(R15), Z23, Z23
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
+	VMULPS 192(R15), Z9, Z9
+	VMULPS 256(R15), Z10, Z10
+	VMULPS 320(R15), Z11, Z11
 
 rows6ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z7, Z7
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z20, Z20
+	VADDPS    Z30, Z8, Z8
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z21, Z21
+	VADDPS    Z30, Z9, Z9
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z22, Z22
+	VADDPS    Z30, Z10, Z10
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z23, Z23
+	VADDPS    Z30, Z11, Z11
 	ADDQ      R8, R15
 
 rows6store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z19, K2, (R15)
+	VMOVUPS Z7, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z20, K2, (R15)
+	VMOVUPS Z8, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z21, K2, (R15)
+	VMOVUPS Z9, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z22, K2, (R15)
+	VMOVUPS Z10, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z23, K2, (R15)
+	VMOVUPS Z11, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x06, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows6without120
+	ADDQ    R15, 120(AX)
 
-rows6next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without16
-	IMUL3Q $0x06, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows6without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without80
-	IMUL3Q $0x06, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows6without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without112
-	IMUL3Q $0x06, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows6without112:
+rows6without120:
 	CMPQ 128(AX), $0x00
-	JE   rows6without
+	JE   rows6without128
 	ADDQ $0x00000180, 128(AX)
 
-rows6without:
-	ADDQ   $0x00000300, 32(AX)
-	SUBQ   $0x06, 48(AX)
+rows6without128:
+rows6next:
+	IMUL3Q $0x06, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000300, 152(AX)
+	SUBQ   $0x06, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000400, R10
 	JMP    more
 
 rows5:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	LEAQ    (R8)(R12*2), R9
-	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows5first
-	VMOVUPS (DI), Z12
-	VMOVUPS 128(DI), Z13
-	VMOVUPS 256(DI), Z14
-	VMOVUPS 384(DI), Z15
-	VMOVUPS 512(DI), Z16
-	VMOVUPS 64(DI), Z18
-	VMOVUPS 192(DI), Z19
-	VMOVUPS 320(DI), Z20
-	VMOVUPS 448(DI), Z21
-	VMOVUPS 576(DI), Z22
-	JMP     rows5pair
-
-rows5first:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	LEAQ   (R8)(R12*2), R9
+	ADDQ   R12, R9
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
@@ -6120,583 +6274,647 @@ rows5first:
 	VPXORD Z22, Z22, Z22
 
 rows5pair:
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z1, Z1, Z1
-	VPXORD            Z2, Z2, Z2
-	VPXORD            Z3, Z3, Z3
-	VPXORD            Z4, Z4, Z4
-	VPXORD            Z6, Z6, Z6
-	VPXORD            Z7, Z7, Z7
-	VPXORD            Z8, Z8, Z8
-	VPXORD            Z9, Z9, Z9
-	VPXORD            Z10, Z10, Z10
-	VMOVUPS           (SI), Z24
-	VMOVUPS           (SI)(R14*1), Z26
-	VPBROADCASTD      (R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      (R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      (R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      (R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      (R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           64(SI), Z24
-	VMOVUPS           64(SI)(R14*1), Z26
-	VPBROADCASTD      4(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      4(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      4(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      4(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      4(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           128(SI), Z24
-	VMOVUPS           128(SI)(R14*1), Z26
-	VPBROADCASTD      8(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      8(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      8(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      8(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      8(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           192(SI), Z24
-	VMOVUPS           192(SI)(R14*1), Z26
-	VPBROADCASTD      12(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      12(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      12(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      12(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      12(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           256(SI), Z24
-	VMOVUPS           256(SI)(R14*1), Z26
-	VPBROADCASTD      16(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      16(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      16(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      16(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      16(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           320(SI), Z24
-	VMOVUPS           320(SI)(R14*1), Z26
-	VPBROADCASTD      20(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      20(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      20(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      20(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      20(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           384(SI), Z24
-	VMOVUPS           384(SI)(R14*1), Z26
-	VPBROADCASTD      24(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      24(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      24(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      24(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      24(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           448(SI), Z24
-	VMOVUPS           448(SI)(R14*1), Z26
-	VPBROADCASTD      28(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      28(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      28(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      28(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      28(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           1024(SI), Z26
-	VMOVUPS           1152(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 40(R8), Z27, Z12
-	VCVTDQ2PS         Z1, Z1
-	VMULPS.BCST       32(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z1, Z13
-	VFNMADD231PS.BCST 40(R8)(R12*1), Z27, Z13
-	VCVTDQ2PS         Z2, Z2
-	VMULPS.BCST       32(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z2, Z14
-	VFNMADD231PS.BCST 40(R8)(R12*2), Z27, Z14
-	VCVTDQ2PS         Z3, Z3
-	VMULPS.BCST       32(R9), Z26, Z25
-	VFMADD231PS       Z25, Z3, Z15
-	VFNMADD231PS.BCST 40(R9), Z27, Z15
-	VCVTDQ2PS         Z4, Z4
-	VMULPS.BCST       32(R9)(R12*1), Z26, Z28
-	VFMADD231PS       Z28, Z4, Z16
-	VFNMADD231PS.BCST 40(R9)(R12*1), Z27, Z16
-	VMOVUPS           1024(SI)(R14*1), Z26
-	VMOVUPS           1152(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 40(R8), Z27, Z18
-	VCVTDQ2PS         Z7, Z7
-	VMULPS.BCST       32(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z7, Z19
-	VFNMADD231PS.BCST 40(R8)(R12*1), Z27, Z19
-	VCVTDQ2PS         Z8, Z8
-	VMULPS.BCST       32(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z8, Z20
-	VFNMADD231PS.BCST 40(R8)(R12*2), Z27, Z20
-	VCVTDQ2PS         Z9, Z9
-	VMULPS.BCST       32(R9), Z26, Z25
-	VFMADD231PS       Z25, Z9, Z21
-	VFNMADD231PS.BCST 40(R9), Z27, Z21
-	VCVTDQ2PS         Z10, Z10
-	VMULPS.BCST       32(R9)(R12*1), Z26, Z28
-	VFMADD231PS       Z28, Z10, Z22
-	VFNMADD231PS.BCST 40(R9)(R12*1), Z27, Z22
-	PREFETCHT0        (R13)
-	PREFETCHT0        (R13)(R10*1)
-	PREFETCHT0        64(R13)
-	PREFETCHT0        64(R13)(R10*1)
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z1, Z1, Z1
-	VPXORD            Z2, Z2, Z2
-	VPXORD            Z3, Z3, Z3
-	VPXORD            Z4, Z4, Z4
-	VPXORD            Z6, Z6, Z6
-	VPXORD            Z7, Z7, Z7
-	VPXORD            Z8, Z8, Z8
-	VPXORD            Z9, Z9, Z9
-	VPXORD            Z10, Z10, Z10
-	VMOVUPS           512(SI), Z24
-	VMOVUPS           512(SI)(R14*1), Z26
-	VPBROADCASTD      52(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      52(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      52(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      52(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      52(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           576(SI), Z24
-	VMOVUPS           576(SI)(R14*1), Z26
-	VPBROADCASTD      56(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      56(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      56(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      56(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      56(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           640(SI), Z24
-	VMOVUPS           640(SI)(R14*1), Z26
-	VPBROADCASTD      60(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      60(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      60(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      60(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      60(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           704(SI), Z24
-	VMOVUPS           704(SI)(R14*1), Z26
-	VPBROADCASTD      64(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      64(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      64(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      64(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      64(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           768(SI), Z24
-	VMOVUPS           768(SI)(R14*1), Z26
-	VPBROADCASTD      68(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      68(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      68(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      68(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      68(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           832(SI), Z24
-	VMOVUPS           832(SI)(R14*1), Z26
-	VPBROADCASTD      72(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      72(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      72(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      72(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      72(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           896(SI), Z24
-	VMOVUPS           896(SI)(R14*1), Z26
-	VPBROADCASTD      76(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      76(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      76(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      76(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      76(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           960(SI), Z24
-	VMOVUPS           960(SI)(R14*1), Z26
-	VPBROADCASTD      80(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      80(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      80(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      80(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VPBROADCASTD      80(R9)(R12*1), Z27
-	VPDPBUSD          Z27, Z24, Z4
-	VPDPBUSD          Z27, Z26, Z10
-	VMOVUPS           1088(SI), Z26
-	VMOVUPS           1216(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 92(R8), Z27, Z12
-	VCVTDQ2PS         Z1, Z1
-	VMULPS.BCST       84(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z1, Z13
-	VFNMADD231PS.BCST 92(R8)(R12*1), Z27, Z13
-	VCVTDQ2PS         Z2, Z2
-	VMULPS.BCST       84(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z2, Z14
-	VFNMADD231PS.BCST 92(R8)(R12*2), Z27, Z14
-	VCVTDQ2PS         Z3, Z3
-	VMULPS.BCST       84(R9), Z26, Z25
-	VFMADD231PS       Z25, Z3, Z15
-	VFNMADD231PS.BCST 92(R9), Z27, Z15
-	VCVTDQ2PS         Z4, Z4
-	VMULPS.BCST       84(R9)(R12*1), Z26, Z28
-	VFMADD231PS       Z28, Z4, Z16
-	VFNMADD231PS.BCST 92(R9)(R12*1), Z27, Z16
-	VMOVUPS           1088(SI)(R14*1), Z26
-	VMOVUPS           1216(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 92(R8), Z27, Z18
-	VCVTDQ2PS         Z7, Z7
-	VMULPS.BCST       84(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z7, Z19
-	VFNMADD231PS.BCST 92(R8)(R12*1), Z27, Z19
-	VCVTDQ2PS         Z8, Z8
-	VMULPS.BCST       84(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z8, Z20
-	VFNMADD231PS.BCST 92(R8)(R12*2), Z27, Z20
-	VCVTDQ2PS         Z9, Z9
-	VMULPS.BCST       84(R9), Z26, Z25
-	VFMADD231PS       Z25, Z9, Z21
-	VFNMADD231PS.BCST 92(R9), Z27, Z21
-	VCVTDQ2PS         Z10, Z10
-	VMULPS.BCST       84(R9)(R12*1), Z26, Z28
-	VFMADD231PS       Z28, Z10, Z22
-	VFNMADD231PS.BCST 92(R9)(R12*1), Z27, Z22
-	PREFETCHT0        128(R13)
-	PREFETCHT0        128(R13)(R10*1)
-	PREFETCHT0        192(R13)
-	PREFETCHT0        192(R13)(R10*1)
-	ADDQ              $0x00000100, R13
-	ADDQ              $0x00000500, SI
-	ADDQ              $0x00000068, R8
-	ADDQ              $0x00000068, R9
-	DECQ              CX
-	JNZ               rows5pair
-	TESTL             $0x00000002, 72(AX)
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8)(R12*1), Z1
+	VPBROADCASTD 36(R8)(R12*2), Z2
+	VPBROADCASTD 36(R9), Z3
+	VPBROADCASTD 36(R9)(R12*1), Z4
+	VPBROADCASTD 36(R8), Z6
+	VPBROADCASTD 36(R8)(R12*1), Z7
+	VPBROADCASTD 36(R8)(R12*2), Z8
+	VPBROADCASTD 36(R9), Z9
+	VPBROADCASTD 36(R9)(R12*1), Z10
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD (R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD (R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD (R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD (R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 4(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 4(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 4(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 4(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 8(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 8(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 8(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 8(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 12(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 12(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 12(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 12(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 16(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 16(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 16(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 16(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 20(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 20(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 20(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 20(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 24(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 24(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 24(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 24(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 28(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 28(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 28(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 28(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8)(R12*1), Z1
+	VPBROADCASTD 88(R8)(R12*2), Z2
+	VPBROADCASTD 88(R9), Z3
+	VPBROADCASTD 88(R9)(R12*1), Z4
+	VPBROADCASTD 88(R8), Z6
+	VPBROADCASTD 88(R8)(R12*1), Z7
+	VPBROADCASTD 88(R8)(R12*2), Z8
+	VPBROADCASTD 88(R9), Z9
+	VPBROADCASTD 88(R9)(R12*1), Z10
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 52(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 52(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 52(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 52(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 56(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 56(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 56(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 56(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 60(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 60(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 60(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 60(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 64(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 64(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 64(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 64(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 68(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 68(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 68(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 68(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 72(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 72(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 72(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 72(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 76(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 76(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 76(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 76(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 80(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 80(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 80(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 80(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	ADDQ         $0x00000068, R9
+	DECQ         CX
+	JNZ          rows5pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows5first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      384(DI), Z3
+	VMOVUPS      512(DI), Z4
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	VMOVUPS      448(DI), Z9
+	VMOVUPS      576(DI), Z10
+	JMP          rows5scale
+
+rows5first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+
+rows5scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -376(R9), Z24, Z3
+	VFNMADD231PS.BCST -376(R9), Z26, Z9
+	VFNMADD231PS.BCST -376(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -376(R9)(R12*1), Z26, Z10
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -324(R9), Z24, Z3
+	VFNMADD231PS.BCST -324(R9), Z26, Z9
+	VFNMADD231PS.BCST -324(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -324(R9)(R12*1), Z26, Z10
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -272(R9), Z24, Z3
+	VFNMADD231PS.BCST -272(R9), Z26, Z9
+	VFNMADD231PS.BCST -272(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -272(R9)(R12*1), Z26, Z10
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -220(R9), Z24, Z3
+	VFNMADD231PS.BCST -220(R9), Z26, Z9
+	VFNMADD231PS.BCST -220(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -220(R9)(R12*1), Z26, Z10
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -168(R9), Z24, Z3
+	VFNMADD231PS.BCST -168(R9), Z26, Z9
+	VFNMADD231PS.BCST -168(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -168(R9)(R12*1), Z26, Z10
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -116(R9), Z24, Z3
+	VFNMADD231PS.BCST -116(R9), Z26, Z9
+	VFNMADD231PS.BCST -116(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -116(R9)(R12*1), Z26, Z10
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -64(R9), Z24, Z3
+	VFNMADD231PS.BCST -64(R9), Z26, Z9
+	VFNMADD231PS.BCST -64(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -64(R9)(R12*1), Z26, Z10
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -12(R9), Z24, Z3
+	VFNMADD231PS.BCST -12(R9), Z26, Z9
+	VFNMADD231PS.BCST -12(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -12(R9)(R12*1), Z26, Z10
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	VCVTDQ2PS         Z13, Z13
+	VMULPS.BCST       -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z13, Z1
+	VCVTDQ2PS         Z19, Z19
+	VMULPS.BCST       -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z19, Z7
+	VCVTDQ2PS         Z14, Z14
+	VMULPS.BCST       -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS       Z28, Z14, Z2
+	VCVTDQ2PS         Z20, Z20
+	VMULPS.BCST       -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS       Z25, Z20, Z8
+	VCVTDQ2PS         Z15, Z15
+	VMULPS.BCST       -20(R9), Z24, Z28
+	VFMADD231PS       Z28, Z15, Z3
+	VCVTDQ2PS         Z21, Z21
+	VMULPS.BCST       -20(R9), Z26, Z25
+	VFMADD231PS       Z25, Z21, Z9
+	VCVTDQ2PS         Z16, Z16
+	VMULPS.BCST       -20(R9)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z16, Z4
+	VCVTDQ2PS         Z22, Z22
+	VMULPS.BCST       -20(R9)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z22, Z10
+	TESTL             $0x00000002, 84(AX)
 	JNZ               rows5finish
-	VMOVUPS           Z12, (DI)
-	VMOVUPS           Z13, 128(DI)
-	VMOVUPS           Z14, 256(DI)
-	VMOVUPS           Z15, 384(DI)
-	VMOVUPS           Z16, 512(DI)
-	VMOVUPS           Z18, 64(DI)
-	VMOVUPS           Z19, 192(DI)
-	VMOVUPS           Z20, 320(DI)
-	VMOVUPS           Z21, 448(DI)
-	VMOVUPS           Z22, 576(DI)
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z1, 128(DI)
+	VMOVUPS           Z2, 256(DI)
+	VMOVUPS           Z3, 384(DI)
+	VMOVUPS           Z4, 512(DI)
+	VMOVUPS           Z6, 64(DI)
+	VMOVUPS           Z7, 192(DI)
+	VMOVUPS           Z8, 320(DI)
+	VMOVUPS           Z9, 448(DI)
+	VMOVUPS           Z10, 576(DI)
 	JMP               rows5next
 
 rows5finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
-	VADDPS    Z30, Z13, Z13
-	VADDPS    Z30, Z14, Z14
-	VADDPS    Z30, Z15, Z15
-	VADDPS    Z30, Z16, Z16
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
+	VADDPS    Z30, Z3, Z3
+	VADDPS    Z30, Z4, Z4
 
 rows5unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows5ungated0
-	VMULPS (R15), Z12, Z12
-	VMULPS 64(R15), Z13, Z13
-	VMULPS 128(R15), Z14, Z14
-	VMULPS 192(R15), Z15, Z15
-	VMULPS 256(R15), Z16, Z16
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
+	VMULPS 192(R15), Z3, Z3
+	VMULPS 256(R15), Z4, Z4
 
 rows5ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z1, Z1
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z14, Z14
+	VADDPS    Z30, Z2, Z2
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z15, Z15
+	VADDPS    Z30, Z3, Z3
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z16, Z16
+	VADDPS    Z30, Z4, Z4
 	ADDQ      R8, R15
 
 rows5store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z13, K1, (R15)
+	VMOVUPS   Z1, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z14, K1, (R15)
+	VMOVUPS   Z2, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z15, K1, (R15)
+	VMOVUPS   Z3, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z16, K1, (R15)
+	VMOVUPS   Z4, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
-	VADDPS    Z30, Z19, Z19
-	VADDPS    Z30, Z20, Z20
-	VADDPS    Z30, Z21, Z21
-	VADDPS    Z30, Z22, Z22
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
+	VADDPS    Z30, Z9, Z9
+	VADDPS    Z30, Z10, Z10
 
 rows5unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows5ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
-	VMULPS 64(R15), Z19, Z19
-	VMULPS 128(R15), Z20, Z20
-	VMULPS 192(R15), Z21, Z21
-	VMULPS 256(R15), Z22, Z22
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
+	VMULPS 192(R15), Z9, Z9
+	VMULPS 256(R15), Z10, Z10
 
 rows5ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z7, Z7
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z20, Z20
+	VADDPS    Z30, Z8, Z8
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z21, Z21
+	VADDPS    Z30, Z9, Z9
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z22, Z22
+	VADDPS    Z30, Z10, Z10
 	ADDQ      R8, R15
 
 rows5store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z19, K2, (R15)
+	VMOVUPS Z7, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z20, K2, (R15)
+	VMOVUPS Z8, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z21, K2, (R15)
+	VMOVUPS Z9, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z22, K2, (R15)
+	VMOVUPS Z10, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x05, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows5without120
+	ADDQ    R15, 120(AX)
 
-rows5next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without16
-	IMUL3Q $0x05, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows5without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without80
-	IMUL3Q $0x05, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows5without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without112
-	IMUL3Q $0x05, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows5without112:
+rows5without120:
 	CMPQ 128(AX), $0x00
-	JE   rows5without
+	JE   rows5without128
 	ADDQ $0x00000140, 128(AX)
 
-rows5without:
-	ADDQ   $0x00000280, 32(AX)
-	SUBQ   $0x05, 48(AX)
+rows5without128:
+rows5next:
+	IMUL3Q $0x05, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000280, 152(AX)
+	SUBQ   $0x05, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000400, R10
 	JMP    more
 
 rows4:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	LEAQ    (R8)(R12*2), R9
-	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows4first
-	VMOVUPS (DI), Z12
-	VMOVUPS 128(DI), Z13
-	VMOVUPS 256(DI), Z14
-	VMOVUPS 384(DI), Z15
-	VMOVUPS 64(DI), Z18
-	VMOVUPS 192(DI), Z19
-	VMOVUPS 320(DI), Z20
-	VMOVUPS 448(DI), Z21
-	JMP     rows4pair
-
-rows4first:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	LEAQ   (R8)(R12*2), R9
+	ADDQ   R12, R9
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
@@ -6707,495 +6925,547 @@ rows4first:
 	VPXORD Z21, Z21, Z21
 
 rows4pair:
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z1, Z1, Z1
-	VPXORD            Z2, Z2, Z2
-	VPXORD            Z3, Z3, Z3
-	VPXORD            Z6, Z6, Z6
-	VPXORD            Z7, Z7, Z7
-	VPXORD            Z8, Z8, Z8
-	VPXORD            Z9, Z9, Z9
-	VMOVUPS           (SI), Z24
-	VMOVUPS           (SI)(R14*1), Z26
-	VPBROADCASTD      (R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      (R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      (R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      (R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           64(SI), Z24
-	VMOVUPS           64(SI)(R14*1), Z26
-	VPBROADCASTD      4(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      4(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      4(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      4(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           128(SI), Z24
-	VMOVUPS           128(SI)(R14*1), Z26
-	VPBROADCASTD      8(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      8(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      8(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      8(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           192(SI), Z24
-	VMOVUPS           192(SI)(R14*1), Z26
-	VPBROADCASTD      12(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      12(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      12(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      12(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           256(SI), Z24
-	VMOVUPS           256(SI)(R14*1), Z26
-	VPBROADCASTD      16(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      16(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      16(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      16(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           320(SI), Z24
-	VMOVUPS           320(SI)(R14*1), Z26
-	VPBROADCASTD      20(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      20(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      20(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      20(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           384(SI), Z24
-	VMOVUPS           384(SI)(R14*1), Z26
-	VPBROADCASTD      24(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      24(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      24(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      24(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           448(SI), Z24
-	VMOVUPS           448(SI)(R14*1), Z26
-	VPBROADCASTD      28(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      28(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      28(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      28(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           1024(SI), Z26
-	VMOVUPS           1152(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 40(R8), Z27, Z12
-	VCVTDQ2PS         Z1, Z1
-	VMULPS.BCST       32(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z1, Z13
-	VFNMADD231PS.BCST 40(R8)(R12*1), Z27, Z13
-	VCVTDQ2PS         Z2, Z2
-	VMULPS.BCST       32(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z2, Z14
-	VFNMADD231PS.BCST 40(R8)(R12*2), Z27, Z14
-	VCVTDQ2PS         Z3, Z3
-	VMULPS.BCST       32(R9), Z26, Z25
-	VFMADD231PS       Z25, Z3, Z15
-	VFNMADD231PS.BCST 40(R9), Z27, Z15
-	VMOVUPS           1024(SI)(R14*1), Z26
-	VMOVUPS           1152(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 40(R8), Z27, Z18
-	VCVTDQ2PS         Z7, Z7
-	VMULPS.BCST       32(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z7, Z19
-	VFNMADD231PS.BCST 40(R8)(R12*1), Z27, Z19
-	VCVTDQ2PS         Z8, Z8
-	VMULPS.BCST       32(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z8, Z20
-	VFNMADD231PS.BCST 40(R8)(R12*2), Z27, Z20
-	VCVTDQ2PS         Z9, Z9
-	VMULPS.BCST       32(R9), Z26, Z25
-	VFMADD231PS       Z25, Z9, Z21
-	VFNMADD231PS.BCST 40(R9), Z27, Z21
-	PREFETCHT0        (R13)
-	PREFETCHT0        (R13)(R10*1)
-	PREFETCHT0        64(R13)
-	PREFETCHT0        64(R13)(R10*1)
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z1, Z1, Z1
-	VPXORD            Z2, Z2, Z2
-	VPXORD            Z3, Z3, Z3
-	VPXORD            Z6, Z6, Z6
-	VPXORD            Z7, Z7, Z7
-	VPXORD            Z8, Z8, Z8
-	VPXORD            Z9, Z9, Z9
-	VMOVUPS           512(SI), Z24
-	VMOVUPS           512(SI)(R14*1), Z26
-	VPBROADCASTD      52(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      52(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      52(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      52(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           576(SI), Z24
-	VMOVUPS           576(SI)(R14*1), Z26
-	VPBROADCASTD      56(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      56(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      56(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      56(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           640(SI), Z24
-	VMOVUPS           640(SI)(R14*1), Z26
-	VPBROADCASTD      60(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      60(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      60(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      60(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           704(SI), Z24
-	VMOVUPS           704(SI)(R14*1), Z26
-	VPBROADCASTD      64(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      64(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      64(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      64(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           768(SI), Z24
-	VMOVUPS           768(SI)(R14*1), Z26
-	VPBROADCASTD      68(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      68(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      68(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      68(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           832(SI), Z24
-	VMOVUPS           832(SI)(R14*1), Z26
-	VPBROADCASTD      72(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      72(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      72(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      72(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           896(SI), Z24
-	VMOVUPS           896(SI)(R14*1), Z26
-	VPBROADCASTD      76(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      76(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      76(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      76(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           960(SI), Z24
-	VMOVUPS           960(SI)(R14*1), Z26
-	VPBROADCASTD      80(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      80(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      80(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VPBROADCASTD      80(R9), Z28
-	VPDPBUSD          Z28, Z24, Z3
-	VPDPBUSD          Z28, Z26, Z9
-	VMOVUPS           1088(SI), Z26
-	VMOVUPS           1216(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 92(R8), Z27, Z12
-	VCVTDQ2PS         Z1, Z1
-	VMULPS.BCST       84(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z1, Z13
-	VFNMADD231PS.BCST 92(R8)(R12*1), Z27, Z13
-	VCVTDQ2PS         Z2, Z2
-	VMULPS.BCST       84(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z2, Z14
-	VFNMADD231PS.BCST 92(R8)(R12*2), Z27, Z14
-	VCVTDQ2PS         Z3, Z3
-	VMULPS.BCST       84(R9), Z26, Z25
-	VFMADD231PS       Z25, Z3, Z15
-	VFNMADD231PS.BCST 92(R9), Z27, Z15
-	VMOVUPS           1088(SI)(R14*1), Z26
-	VMOVUPS           1216(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 92(R8), Z27, Z18
-	VCVTDQ2PS         Z7, Z7
-	VMULPS.BCST       84(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z7, Z19
-	VFNMADD231PS.BCST 92(R8)(R12*1), Z27, Z19
-	VCVTDQ2PS         Z8, Z8
-	VMULPS.BCST       84(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z8, Z20
-	VFNMADD231PS.BCST 92(R8)(R12*2), Z27, Z20
-	VCVTDQ2PS         Z9, Z9
-	VMULPS.BCST       84(R9), Z26, Z25
-	VFMADD231PS       Z25, Z9, Z21
-	VFNMADD231PS.BCST 92(R9), Z27, Z21
-	PREFETCHT0        128(R13)
-	PREFETCHT0        128(R13)(R10*1)
-	PREFETCHT0        192(R13)
-	PREFETCHT0        192(R13)(R10*1)
-	ADDQ              $0x00000100, R13
-	ADDQ              $0x00000500, SI
-	ADDQ              $0x00000068, R8
-	ADDQ              $0x00000068, R9
-	DECQ              CX
-	JNZ               rows4pair
-	TESTL             $0x00000002, 72(AX)
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8)(R12*1), Z1
+	VPBROADCASTD 36(R8)(R12*2), Z2
+	VPBROADCASTD 36(R9), Z3
+	VPBROADCASTD 36(R8), Z6
+	VPBROADCASTD 36(R8)(R12*1), Z7
+	VPBROADCASTD 36(R8)(R12*2), Z8
+	VPBROADCASTD 36(R9), Z9
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD (R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD (R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD (R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 4(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 4(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 4(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 8(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 8(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 8(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 12(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 12(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 12(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 16(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 16(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 16(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 20(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 20(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 20(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 24(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 24(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 24(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 28(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 28(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 28(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8)(R12*1), Z1
+	VPBROADCASTD 88(R8)(R12*2), Z2
+	VPBROADCASTD 88(R9), Z3
+	VPBROADCASTD 88(R8), Z6
+	VPBROADCASTD 88(R8)(R12*1), Z7
+	VPBROADCASTD 88(R8)(R12*2), Z8
+	VPBROADCASTD 88(R9), Z9
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 52(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 52(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 52(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 56(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 56(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 56(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 60(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 60(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 60(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 64(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 64(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 64(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 68(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 68(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 68(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 72(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 72(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 72(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 76(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 76(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 76(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 80(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 80(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 80(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	ADDQ         $0x00000068, R9
+	DECQ         CX
+	JNZ          rows4pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows4first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      384(DI), Z3
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	VMOVUPS      448(DI), Z9
+	JMP          rows4scale
+
+rows4first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+rows4scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -376(R9), Z24, Z3
+	VFNMADD231PS.BCST -376(R9), Z26, Z9
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -324(R9), Z24, Z3
+	VFNMADD231PS.BCST -324(R9), Z26, Z9
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -272(R9), Z24, Z3
+	VFNMADD231PS.BCST -272(R9), Z26, Z9
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -220(R9), Z24, Z3
+	VFNMADD231PS.BCST -220(R9), Z26, Z9
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -168(R9), Z24, Z3
+	VFNMADD231PS.BCST -168(R9), Z26, Z9
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -116(R9), Z24, Z3
+	VFNMADD231PS.BCST -116(R9), Z26, Z9
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -64(R9), Z24, Z3
+	VFNMADD231PS.BCST -64(R9), Z26, Z9
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -12(R9), Z24, Z3
+	VFNMADD231PS.BCST -12(R9), Z26, Z9
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	VCVTDQ2PS         Z13, Z13
+	VMULPS.BCST       -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z13, Z1
+	VCVTDQ2PS         Z19, Z19
+	VMULPS.BCST       -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z19, Z7
+	VCVTDQ2PS         Z14, Z14
+	VMULPS.BCST       -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS       Z28, Z14, Z2
+	VCVTDQ2PS         Z20, Z20
+	VMULPS.BCST       -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS       Z25, Z20, Z8
+	VCVTDQ2PS         Z15, Z15
+	VMULPS.BCST       -20(R9), Z24, Z28
+	VFMADD231PS       Z28, Z15, Z3
+	VCVTDQ2PS         Z21, Z21
+	VMULPS.BCST       -20(R9), Z26, Z25
+	VFMADD231PS       Z25, Z21, Z9
+	TESTL             $0x00000002, 84(AX)
 	JNZ               rows4finish
-	VMOVUPS           Z12, (DI)
-	VMOVUPS           Z13, 128(DI)
-	VMOVUPS           Z14, 256(DI)
-	VMOVUPS           Z15, 384(DI)
-	VMOVUPS           Z18, 64(DI)
-	VMOVUPS           Z19, 192(DI)
-	VMOVUPS           Z20, 320(DI)
-	VMOVUPS           Z21, 448(DI)
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z1, 128(DI)
+	VMOVUPS           Z2, 256(DI)
+	VMOVUPS           Z3, 384(DI)
+	VMOVUPS           Z6, 64(DI)
+	VMOVUPS           Z7, 192(DI)
+	VMOVUPS           Z8, 320(DI)
+	VMOVUPS           Z9, 448(DI)
 	JMP               rows4next
 
 rows4finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
-	VADDPS    Z30, Z13, Z13
-	VADDPS    Z30, Z14, Z14
-	VADDPS    Z30, Z15, Z15
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
+	VADDPS    Z30, Z3, Z3
 
 rows4unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows4ungated0
-	VMULPS (R15), Z12, Z12
-	VMULPS 64(R15), Z13, Z13
-	VMULPS 128(R15), Z14, Z14
-	VMULPS 192(R15), Z15, Z15
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
+	VMULPS 192(R15), Z3, Z3
 
 rows4ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z1, Z1
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z14, Z14
+	VADDPS    Z30, Z2, Z2
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z15, Z15
+	VADDPS    Z30, Z3, Z3
 	ADDQ      R8, R15
 
 rows4store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z13, K1, (R15)
+	VMOVUPS   Z1, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z14, K1, (R15)
+	VMOVUPS   Z2, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z15, K1, (R15)
+	VMOVUPS   Z3, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
-	VADDPS    Z30, Z19, Z19
-	VADDPS    Z30, Z20, Z20
-	VADDPS    Z30, Z21, Z21
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
+	VADDPS    Z30, Z9, Z9
 
 rows4unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows4ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
-	VMULPS 64(R15), Z19, Z19
-	VMULPS 128(R15), Z20, Z20
-	VMULPS 192(R15), Z21, Z21
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
+	VMULPS 192(R15), Z9, Z9
 
 rows4ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z7, Z7
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z20, Z20
+	VADDPS    Z30, Z8, Z8
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z21, Z21
+	VADDPS    Z30, Z9, Z9
 	ADDQ      R8, R15
 
 rows4store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z19, K2, (R15)
+	VMOVUPS Z7, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z20, K2, (R15)
+	VMOVUPS Z8, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z21, K2, (R15)
+	VMOVUPS Z9, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x04, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows4without120
+	ADDQ    R15, 120(AX)
 
-rows4next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without16
-	IMUL3Q $0x04, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows4without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without80
-	IMUL3Q $0x04, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows4without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without112
-	IMUL3Q $0x04, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows4without112:
+rows4without120:
 	CMPQ 128(AX), $0x00
-	JE   rows4without
+	JE   rows4without128
 	ADDQ $0x00000100, 128(AX)
 
-rows4without:
-	ADDQ   $0x00000200, 32(AX)
-	SUBQ   $0x04, 48(AX)
+rows4without128:
+rows4next:
+	IMUL3Q $0x04, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000200, 152(AX)
+	SUBQ   $0x04, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000400, R10
 	JMP    more
 
 rows3:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows3first
-	VMOVUPS (DI), Z12
-	VMOVUPS 128(DI), Z13
-	VMOVUPS 256(DI), Z14
-	VMOVUPS 64(DI), Z18
-	VMOVUPS 192(DI), Z19
-	VMOVUPS 320(DI), Z20
-	JMP     rows3pair
-
-rows3first:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
@@ -7204,970 +7474,1229 @@ rows3first:
 	VPXORD Z20, Z20, Z20
 
 rows3pair:
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z1, Z1, Z1
-	VPXORD            Z2, Z2, Z2
-	VPXORD            Z6, Z6, Z6
-	VPXORD            Z7, Z7, Z7
-	VPXORD            Z8, Z8, Z8
-	VMOVUPS           (SI), Z24
-	VMOVUPS           (SI)(R14*1), Z26
-	VPBROADCASTD      (R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      (R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      (R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           64(SI), Z24
-	VMOVUPS           64(SI)(R14*1), Z26
-	VPBROADCASTD      4(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      4(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      4(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           128(SI), Z24
-	VMOVUPS           128(SI)(R14*1), Z26
-	VPBROADCASTD      8(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      8(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      8(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           192(SI), Z24
-	VMOVUPS           192(SI)(R14*1), Z26
-	VPBROADCASTD      12(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      12(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      12(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           256(SI), Z24
-	VMOVUPS           256(SI)(R14*1), Z26
-	VPBROADCASTD      16(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      16(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      16(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           320(SI), Z24
-	VMOVUPS           320(SI)(R14*1), Z26
-	VPBROADCASTD      20(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      20(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      20(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           384(SI), Z24
-	VMOVUPS           384(SI)(R14*1), Z26
-	VPBROADCASTD      24(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      24(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      24(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           448(SI), Z24
-	VMOVUPS           448(SI)(R14*1), Z26
-	VPBROADCASTD      28(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      28(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      28(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           1024(SI), Z26
-	VMOVUPS           1152(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 40(R8), Z27, Z12
-	VCVTDQ2PS         Z1, Z1
-	VMULPS.BCST       32(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z1, Z13
-	VFNMADD231PS.BCST 40(R8)(R12*1), Z27, Z13
-	VCVTDQ2PS         Z2, Z2
-	VMULPS.BCST       32(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z2, Z14
-	VFNMADD231PS.BCST 40(R8)(R12*2), Z27, Z14
-	VMOVUPS           1024(SI)(R14*1), Z26
-	VMOVUPS           1152(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 40(R8), Z27, Z18
-	VCVTDQ2PS         Z7, Z7
-	VMULPS.BCST       32(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z7, Z19
-	VFNMADD231PS.BCST 40(R8)(R12*1), Z27, Z19
-	VCVTDQ2PS         Z8, Z8
-	VMULPS.BCST       32(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z8, Z20
-	VFNMADD231PS.BCST 40(R8)(R12*2), Z27, Z20
-	PREFETCHT0        (R13)
-	PREFETCHT0        (R13)(R10*1)
-	PREFETCHT0        64(R13)
-	PREFETCHT0        64(R13)(R10*1)
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z1, Z1, Z1
-	VPXORD            Z2, Z2, Z2
-	VPXORD            Z6, Z6, Z6
-	VPXORD            Z7, Z7, Z7
-	VPXORD            Z8, Z8, Z8
-	VMOVUPS           512(SI), Z24
-	VMOVUPS           512(SI)(R14*1), Z26
-	VPBROADCASTD      52(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      52(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      52(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           576(SI), Z24
-	VMOVUPS           576(SI)(R14*1), Z26
-	VPBROADCASTD      56(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      56(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      56(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           640(SI), Z24
-	VMOVUPS           640(SI)(R14*1), Z26
-	VPBROADCASTD      60(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      60(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      60(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           704(SI), Z24
-	VMOVUPS           704(SI)(R14*1), Z26
-	VPBROADCASTD      64(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      64(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      64(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           768(SI), Z24
-	VMOVUPS           768(SI)(R14*1), Z26
-	VPBROADCASTD      68(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      68(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      68(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           832(SI), Z24
-	VMOVUPS           832(SI)(R14*1), Z26
-	VPBROADCASTD      72(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      72(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      72(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           896(SI), Z24
-	VMOVUPS           896(SI)(R14*1), Z26
-	VPBROADCASTD      76(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      76(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      76(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           960(SI), Z24
-	VMOVUPS           960(SI)(R14*1), Z26
-	VPBROADCASTD      80(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      80(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VPBROADCASTD      80(R8)(R12*2), Z27
-	VPDPBUSD          Z27, Z24, Z2
-	VPDPBUSD          Z27, Z26, Z8
-	VMOVUPS           1088(SI), Z26
-	VMOVUPS           1216(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 92(R8), Z27, Z12
-	VCVTDQ2PS         Z1, Z1
-	VMULPS.BCST       84(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z1, Z13
-	VFNMADD231PS.BCST 92(R8)(R12*1), Z27, Z13
-	VCVTDQ2PS         Z2, Z2
-	VMULPS.BCST       84(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z2, Z14
-	VFNMADD231PS.BCST 92(R8)(R12*2), Z27, Z14
-	VMOVUPS           1088(SI)(R14*1), Z26
-	VMOVUPS           1216(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 92(R8), Z27, Z18
-	VCVTDQ2PS         Z7, Z7
-	VMULPS.BCST       84(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z7, Z19
-	VFNMADD231PS.BCST 92(R8)(R12*1), Z27, Z19
-	VCVTDQ2PS         Z8, Z8
-	VMULPS.BCST       84(R8)(R12*2), Z26, Z28
-	VFMADD231PS       Z28, Z8, Z20
-	VFNMADD231PS.BCST 92(R8)(R12*2), Z27, Z20
-	PREFETCHT0        128(R13)
-	PREFETCHT0        128(R13)(R10*1)
-	PREFETCHT0        192(R13)
-	PREFETCHT0        192(R13)(R10*1)
-	ADDQ              $0x00000100, R13
-	ADDQ              $0x00000500, SI
-	ADDQ              $0x00000068, R8
-	DECQ              CX
-	JNZ               rows3pair
-	TESTL             $0x00000002, 72(AX)
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8)(R12*1), Z1
+	VPBROADCASTD 36(R8)(R12*2), Z2
+	VPBROADCASTD 36(R8), Z6
+	VPBROADCASTD 36(R8)(R12*1), Z7
+	VPBROADCASTD 36(R8)(R12*2), Z8
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD (R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD (R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 4(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 4(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 8(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 8(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 12(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 12(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 16(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 16(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 20(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 20(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 24(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 24(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 28(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 28(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8)(R12*1), Z1
+	VPBROADCASTD 88(R8)(R12*2), Z2
+	VPBROADCASTD 88(R8), Z6
+	VPBROADCASTD 88(R8)(R12*1), Z7
+	VPBROADCASTD 88(R8)(R12*2), Z8
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 52(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 52(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 56(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 56(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 60(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 60(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 64(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 64(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 68(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 68(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 72(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 72(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 76(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 76(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 80(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 80(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	DECQ         CX
+	JNZ          rows3pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows3first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	JMP          rows3scale
+
+rows3first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+
+rows3scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z26, Z8
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z26, Z8
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z26, Z8
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z26, Z8
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z26, Z8
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z26, Z8
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z26, Z8
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z26, Z8
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	VCVTDQ2PS         Z13, Z13
+	VMULPS.BCST       -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z13, Z1
+	VCVTDQ2PS         Z19, Z19
+	VMULPS.BCST       -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z19, Z7
+	VCVTDQ2PS         Z14, Z14
+	VMULPS.BCST       -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS       Z28, Z14, Z2
+	VCVTDQ2PS         Z20, Z20
+	VMULPS.BCST       -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS       Z25, Z20, Z8
+	TESTL             $0x00000002, 84(AX)
 	JNZ               rows3finish
-	VMOVUPS           Z12, (DI)
-	VMOVUPS           Z13, 128(DI)
-	VMOVUPS           Z14, 256(DI)
-	VMOVUPS           Z18, 64(DI)
-	VMOVUPS           Z19, 192(DI)
-	VMOVUPS           Z20, 320(DI)
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z1, 128(DI)
+	VMOVUPS           Z2, 256(DI)
+	VMOVUPS           Z6, 64(DI)
+	VMOVUPS           Z7, 192(DI)
+	VMOVUPS           Z8, 320(DI)
 	JMP               rows3next
 
 rows3finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
-	VADDPS    Z30, Z13, Z13
-	VADDPS    Z30, Z14, Z14
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
 
 rows3unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows3ungated0
-	VMULPS (R15), Z12, Z12
-	VMULPS 64(R15), Z13, Z13
-	VMULPS 128(R15), Z14, Z14
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
 
 rows3ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z1, Z1
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z14, Z14
+	VADDPS    Z30, Z2, Z2
 	ADDQ      R8, R15
 
 rows3store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z13, K1, (R15)
+	VMOVUPS   Z1, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z14, K1, (R15)
+	VMOVUPS   Z2, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
-	VADDPS    Z30, Z19, Z19
-	VADDPS    Z30, Z20, Z20
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
 
 rows3unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows3ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
-	VMULPS 64(R15), Z19, Z19
-	VMULPS 128(R15), Z20, Z20
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
 
 rows3ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z7, Z7
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z20, Z20
+	VADDPS    Z30, Z8, Z8
 	ADDQ      R8, R15
 
 rows3store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z19, K2, (R15)
+	VMOVUPS Z7, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z20, K2, (R15)
+	VMOVUPS Z8, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x03, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows3without120
+	ADDQ    R15, 120(AX)
 
-rows3next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without16
-	IMUL3Q $0x03, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows3without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without80
-	IMUL3Q $0x03, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows3without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without112
-	IMUL3Q $0x03, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows3without112:
+rows3without120:
 	CMPQ 128(AX), $0x00
-	JE   rows3without
+	JE   rows3without128
 	ADDQ $0x000000c0, 128(AX)
 
-rows3without:
-	ADDQ   $0x00000180, 32(AX)
-	SUBQ   $0x03, 48(AX)
+rows3without128:
+rows3next:
+	IMUL3Q $0x03, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000180, 152(AX)
+	SUBQ   $0x03, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000400, R10
 	JMP    more
 
 rows2:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows2first
-	VMOVUPS (DI), Z12
-	VMOVUPS 128(DI), Z13
-	VMOVUPS 64(DI), Z18
-	VMOVUPS 192(DI), Z19
-	JMP     rows2pair
-
-rows2first:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
 
 rows2pair:
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z1, Z1, Z1
-	VPXORD            Z6, Z6, Z6
-	VPXORD            Z7, Z7, Z7
-	VMOVUPS           (SI), Z24
-	VMOVUPS           (SI)(R14*1), Z26
-	VPBROADCASTD      (R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      (R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           64(SI), Z24
-	VMOVUPS           64(SI)(R14*1), Z26
-	VPBROADCASTD      4(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      4(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           128(SI), Z24
-	VMOVUPS           128(SI)(R14*1), Z26
-	VPBROADCASTD      8(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      8(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           192(SI), Z24
-	VMOVUPS           192(SI)(R14*1), Z26
-	VPBROADCASTD      12(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      12(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           256(SI), Z24
-	VMOVUPS           256(SI)(R14*1), Z26
-	VPBROADCASTD      16(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      16(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           320(SI), Z24
-	VMOVUPS           320(SI)(R14*1), Z26
-	VPBROADCASTD      20(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      20(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           384(SI), Z24
-	VMOVUPS           384(SI)(R14*1), Z26
-	VPBROADCASTD      24(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      24(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           448(SI), Z24
-	VMOVUPS           448(SI)(R14*1), Z26
-	VPBROADCASTD      28(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      28(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           1024(SI), Z26
-	VMOVUPS           1152(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 40(R8), Z27, Z12
-	VCVTDQ2PS         Z1, Z1
-	VMULPS.BCST       32(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z1, Z13
-	VFNMADD231PS.BCST 40(R8)(R12*1), Z27, Z13
-	VMOVUPS           1024(SI)(R14*1), Z26
-	VMOVUPS           1152(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 40(R8), Z27, Z18
-	VCVTDQ2PS         Z7, Z7
-	VMULPS.BCST       32(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z7, Z19
-	VFNMADD231PS.BCST 40(R8)(R12*1), Z27, Z19
-	PREFETCHT0        (R13)
-	PREFETCHT0        (R13)(R10*1)
-	PREFETCHT0        64(R13)
-	PREFETCHT0        64(R13)(R10*1)
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z1, Z1, Z1
-	VPXORD            Z6, Z6, Z6
-	VPXORD            Z7, Z7, Z7
-	VMOVUPS           512(SI), Z24
-	VMOVUPS           512(SI)(R14*1), Z26
-	VPBROADCASTD      52(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      52(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           576(SI), Z24
-	VMOVUPS           576(SI)(R14*1), Z26
-	VPBROADCASTD      56(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      56(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           640(SI), Z24
-	VMOVUPS           640(SI)(R14*1), Z26
-	VPBROADCASTD      60(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      60(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           704(SI), Z24
-	VMOVUPS           704(SI)(R14*1), Z26
-	VPBROADCASTD      64(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      64(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           768(SI), Z24
-	VMOVUPS           768(SI)(R14*1), Z26
-	VPBROADCASTD      68(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      68(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           832(SI), Z24
-	VMOVUPS           832(SI)(R14*1), Z26
-	VPBROADCASTD      72(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      72(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           896(SI), Z24
-	VMOVUPS           896(SI)(R14*1), Z26
-	VPBROADCASTD      76(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      76(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           960(SI), Z24
-	VMOVUPS           960(SI)(R14*1), Z26
-	VPBROADCASTD      80(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VPBROADCASTD      80(R8)(R12*1), Z28
-	VPDPBUSD          Z28, Z24, Z1
-	VPDPBUSD          Z28, Z26, Z7
-	VMOVUPS           1088(SI), Z26
-	VMOVUPS           1216(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 92(R8), Z27, Z12
-	VCVTDQ2PS         Z1, Z1
-	VMULPS.BCST       84(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z1, Z13
-	VFNMADD231PS.BCST 92(R8)(R12*1), Z27, Z13
-	VMOVUPS           1088(SI)(R14*1), Z26
-	VMOVUPS           1216(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 92(R8), Z27, Z18
-	VCVTDQ2PS         Z7, Z7
-	VMULPS.BCST       84(R8)(R12*1), Z26, Z25
-	VFMADD231PS       Z25, Z7, Z19
-	VFNMADD231PS.BCST 92(R8)(R12*1), Z27, Z19
-	PREFETCHT0        128(R13)
-	PREFETCHT0        128(R13)(R10*1)
-	PREFETCHT0        192(R13)
-	PREFETCHT0        192(R13)(R10*1)
-	ADDQ              $0x00000100, R13
-	ADDQ              $0x00000500, SI
-	ADDQ              $0x00000068, R8
-	DECQ              CX
-	JNZ               rows2pair
-	TESTL             $0x00000002, 72(AX)
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8)(R12*1), Z1
+	VPBROADCASTD 36(R8), Z6
+	VPBROADCASTD 36(R8)(R12*1), Z7
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD (R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 4(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 8(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 12(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 16(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 20(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 24(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 28(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8)(R12*1), Z1
+	VPBROADCASTD 88(R8), Z6
+	VPBROADCASTD 88(R8)(R12*1), Z7
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 52(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 56(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 60(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 64(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 68(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 72(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 76(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 80(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	DECQ         CX
+	JNZ          rows2pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows2first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	JMP          rows2scale
+
+rows2first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+rows2scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z26, Z7
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z26, Z7
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z26, Z7
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z26, Z7
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z26, Z7
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z26, Z7
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z26, Z7
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z26, Z7
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	VCVTDQ2PS         Z13, Z13
+	VMULPS.BCST       -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z13, Z1
+	VCVTDQ2PS         Z19, Z19
+	VMULPS.BCST       -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z19, Z7
+	TESTL             $0x00000002, 84(AX)
 	JNZ               rows2finish
-	VMOVUPS           Z12, (DI)
-	VMOVUPS           Z13, 128(DI)
-	VMOVUPS           Z18, 64(DI)
-	VMOVUPS           Z19, 192(DI)
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z1, 128(DI)
+	VMOVUPS           Z6, 64(DI)
+	VMOVUPS           Z7, 192(DI)
 	JMP               rows2next
 
 rows2finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
 
 rows2unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows2ungated0
-	VMULPS (R15), Z12, Z12
-	VMULPS 64(R15), Z13, Z13
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
 
 rows2ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z1, Z1
 	ADDQ      R8, R15
 
 rows2store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z13, K1, (R15)
+	VMOVUPS   Z1, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
 
 rows2unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows2ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
-	VMULPS 64(R15), Z19, Z19
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
 
 rows2ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z7, Z7
 	ADDQ      R8, R15
 
 rows2store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z19, K2, (R15)
+	VMOVUPS Z7, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x02, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows2without120
+	ADDQ    R15, 120(AX)
 
-rows2next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without16
-	IMUL3Q $0x02, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows2without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without80
-	IMUL3Q $0x02, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows2without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without112
-	IMUL3Q $0x02, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows2without112:
+rows2without120:
 	CMPQ 128(AX), $0x00
-	JE   rows2without
+	JE   rows2without128
 	ADDQ $0x00000080, 128(AX)
 
-rows2without:
-	ADDQ   $0x00000100, 32(AX)
-	SUBQ   $0x02, 48(AX)
+rows2without128:
+rows2next:
+	IMUL3Q $0x02, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000100, 152(AX)
+	SUBQ   $0x02, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000400, R10
 	JMP    more
 
 rows1:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows1first
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z18
-	JMP     rows1pair
-
-rows1first:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z18, Z18, Z18
 
 rows1pair:
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z6, Z6, Z6
-	VMOVUPS           (SI), Z24
-	VMOVUPS           (SI)(R14*1), Z26
-	VPBROADCASTD      (R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           64(SI), Z24
-	VMOVUPS           64(SI)(R14*1), Z26
-	VPBROADCASTD      4(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           128(SI), Z24
-	VMOVUPS           128(SI)(R14*1), Z26
-	VPBROADCASTD      8(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           192(SI), Z24
-	VMOVUPS           192(SI)(R14*1), Z26
-	VPBROADCASTD      12(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           256(SI), Z24
-	VMOVUPS           256(SI)(R14*1), Z26
-	VPBROADCASTD      16(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           320(SI), Z24
-	VMOVUPS           320(SI)(R14*1), Z26
-	VPBROADCASTD      20(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           384(SI), Z24
-	VMOVUPS           384(SI)(R14*1), Z26
-	VPBROADCASTD      24(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           448(SI), Z24
-	VMOVUPS           448(SI)(R14*1), Z26
-	VPBROADCASTD      28(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           1024(SI), Z26
-	VMOVUPS           1152(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 40(R8), Z27, Z12
-	VMOVUPS           1024(SI)(R14*1), Z26
-	VMOVUPS           1152(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       32(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 40(R8), Z27, Z18
-	PREFETCHT0        (R13)
-	PREFETCHT0        (R13)(R10*1)
-	PREFETCHT0        64(R13)
-	PREFETCHT0        64(R13)(R10*1)
-	VPXORD            Z0, Z0, Z0
-	VPXORD            Z6, Z6, Z6
-	VMOVUPS           512(SI), Z24
-	VMOVUPS           512(SI)(R14*1), Z26
-	VPBROADCASTD      52(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           576(SI), Z24
-	VMOVUPS           576(SI)(R14*1), Z26
-	VPBROADCASTD      56(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           640(SI), Z24
-	VMOVUPS           640(SI)(R14*1), Z26
-	VPBROADCASTD      60(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           704(SI), Z24
-	VMOVUPS           704(SI)(R14*1), Z26
-	VPBROADCASTD      64(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           768(SI), Z24
-	VMOVUPS           768(SI)(R14*1), Z26
-	VPBROADCASTD      68(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           832(SI), Z24
-	VMOVUPS           832(SI)(R14*1), Z26
-	VPBROADCASTD      72(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           896(SI), Z24
-	VMOVUPS           896(SI)(R14*1), Z26
-	VPBROADCASTD      76(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           960(SI), Z24
-	VMOVUPS           960(SI)(R14*1), Z26
-	VPBROADCASTD      80(R8), Z27
-	VPDPBUSD          Z27, Z24, Z0
-	VPDPBUSD          Z27, Z26, Z6
-	VMOVUPS           1088(SI), Z26
-	VMOVUPS           1216(SI), Z27
-	VCVTDQ2PS         Z0, Z0
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z0, Z12
-	VFNMADD231PS.BCST 92(R8), Z27, Z12
-	VMOVUPS           1088(SI)(R14*1), Z26
-	VMOVUPS           1216(SI)(R14*1), Z27
-	VCVTDQ2PS         Z6, Z6
-	VMULPS.BCST       84(R8), Z26, Z28
-	VFMADD231PS       Z28, Z6, Z18
-	VFNMADD231PS.BCST 92(R8), Z27, Z18
-	PREFETCHT0        128(R13)
-	PREFETCHT0        128(R13)(R10*1)
-	PREFETCHT0        192(R13)
-	PREFETCHT0        192(R13)(R10*1)
-	ADDQ              $0x00000100, R13
-	ADDQ              $0x00000500, SI
-	ADDQ              $0x00000068, R8
-	DECQ              CX
-	JNZ               rows1pair
-	TESTL             $0x00000002, 72(AX)
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8), Z6
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8), Z6
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	DECQ         CX
+	JNZ          rows1pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows1first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      64(DI), Z6
+	JMP          rows1scale
+
+rows1first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z6, Z6, Z6
+
+rows1scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	TESTL             $0x00000002, 84(AX)
 	JNZ               rows1finish
-	VMOVUPS           Z12, (DI)
-	VMOVUPS           Z18, 64(DI)
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z6, 64(DI)
 	JMP               rows1next
 
 rows1finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 
 rows1unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows1ungated0
-	VMULPS (R15), Z12, Z12
+	VMULPS (R15), Z0, Z0
 
 rows1ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 
 rows1store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 
 rows1unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows1ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
+	VMULPS (R15), Z6, Z6
 
 rows1ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 
 rows1store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x01, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows1without120
+	ADDQ    R15, 120(AX)
 
-rows1next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without16
-	IMUL3Q $0x01, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows1without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without80
-	IMUL3Q $0x01, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows1without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without112
-	IMUL3Q $0x01, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows1without112:
+rows1without120:
 	CMPQ 128(AX), $0x00
-	JE   rows1without
+	JE   rows1without128
 	ADDQ $0x00000040, 128(AX)
 
-rows1without:
-	ADDQ   $0x00000080, 32(AX)
-	SUBQ   $0x01, 48(AX)
+rows1without128:
+rows1next:
+	IMUL3Q $0x01, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000080, 152(AX)
+	SUBQ   $0x01, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000400, R10
 	JMP    more
 
-// func slabSplitAVX512(args *byte)
-// Requires: AVX, AVX512F, AVX512VNNI, MMX+
-TEXT ·slabSplitAVX512(SB), NOSPLIT, $0-8
+DATA lanes0f0f0f0f<>+0(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+4(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+8(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+12(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+16(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+20(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+24(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+28(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+32(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+36(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+40(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+44(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+48(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+52(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+56(SB)/4, $0x0f0f0f0f
+DATA lanes0f0f0f0f<>+60(SB)/4, $0x0f0f0f0f
+GLOBL lanes0f0f0f0f<>(SB), RODATA|NOPTR, $64
+
+DATA lanes41800000<>+0(SB)/4, $0x41800000
+DATA lanes41800000<>+4(SB)/4, $0x41800000
+DATA lanes41800000<>+8(SB)/4, $0x41800000
+DATA lanes41800000<>+12(SB)/4, $0x41800000
+DATA lanes41800000<>+16(SB)/4, $0x41800000
+DATA lanes41800000<>+20(SB)/4, $0x41800000
+DATA lanes41800000<>+24(SB)/4, $0x41800000
+DATA lanes41800000<>+28(SB)/4, $0x41800000
+DATA lanes41800000<>+32(SB)/4, $0x41800000
+DATA lanes41800000<>+36(SB)/4, $0x41800000
+DATA lanes41800000<>+40(SB)/4, $0x41800000
+DATA lanes41800000<>+44(SB)/4, $0x41800000
+DATA lanes41800000<>+48(SB)/4, $0x41800000
+DATA lanes41800000<>+52(SB)/4, $0x41800000
+DATA lanes41800000<>+56(SB)/4, $0x41800000
+DATA lanes41800000<>+60(SB)/4, $0x41800000
+GLOBL lanes41800000<>(SB), RODATA|NOPTR, $64
+
+// func slabQ5KAVX512(args *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
+TEXT ·slabQ5KAVX512(SB), NOSPLIT, $0-8
 	MOVQ  args+0(FP), AX
-	MOVQ  24(AX), R12
-	MOVQ  56(AX), R13
-	MOVQ  64(AX), R10
-	MOVQ  8(AX), R14
-	MOVL  76(AX), R15
+	MOVL  80(AX), R15
 	KMOVW R15, K1
 	SHRL  $0x10, R15
 	KMOVW R15, K2
-	MOVQ  $0x00000003, DX
+	MOVL  $0x00000001, 84(AX)
+
+slab:
+	MOVQ    $0x00000004, R15
+	CMPQ    R15, 56(AX)
+	CMOVQGT 56(AX), R15
+	MOVQ    R15, 168(AX)
+	SUBQ    R15, 56(AX)
+	JNZ     begin
+	ORL     $0x00000002, 84(AX)
+
+begin:
+	MOVQ    16(AX), DI
+	MOVQ    (AX), SI
+	VMOVUPS lanes0f0f0f0f<>+0(SB), Z25
+	MOVQ    $0x00000002, DX
+
+panel:
+	MOVQ      168(AX), CX
+	VCVTPH2PS (SI), Z23
+	VCVTPH2PS 32(SI), Z24
+	VMULPS    lanes41800000<>+0(SB), Z23, Z26
+	VMOVUPS   Z23, (DI)
+	ADDQ      $0x00000040, DI
+	ADDQ      $0x00000040, SI
+
+pair:
+	VPANDD       (SI), Z25, Z0
+	VPSLLW       $0x04, 512(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z0
+	VMOVUPS      Z0, (DI)
+	VPANDD       64(SI), Z25, Z1
+	VPSLLW       $0x03, 512(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z1
+	VMOVUPS      Z1, 64(DI)
+	VPANDD       128(SI), Z25, Z2
+	VPSLLW       $0x02, 512(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z2
+	VMOVUPS      Z2, 128(DI)
+	VPANDD       192(SI), Z25, Z3
+	VPSLLW       $0x01, 512(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z3
+	VMOVUPS      Z3, 192(DI)
+	VPANDD       256(SI), Z25, Z4
+	VMOVUPS      512(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z4
+	VMOVUPS      Z4, 256(DI)
+	VPANDD       320(SI), Z25, Z5
+	VPSRLW       $0x01, 512(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z5
+	VMOVUPS      Z5, 320(DI)
+	VPANDD       384(SI), Z25, Z6
+	VPSRLW       $0x02, 512(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z6
+	VMOVUPS      Z6, 384(DI)
+	VPANDD       448(SI), Z25, Z7
+	VPSRLW       $0x03, 512(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z7
+	VMOVUPS      Z7, 448(DI)
+	VPSRLW       $0x04, (SI), Z8
+	VPANDD       Z8, Z25, Z8
+	VPSLLW       $0x04, 576(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z8
+	VMOVUPS      Z8, 512(DI)
+	VPSRLW       $0x04, 64(SI), Z9
+	VPANDD       Z9, Z25, Z9
+	VPSLLW       $0x03, 576(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z9
+	VMOVUPS      Z9, 576(DI)
+	VPSRLW       $0x04, 128(SI), Z10
+	VPANDD       Z10, Z25, Z10
+	VPSLLW       $0x02, 576(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z10
+	VMOVUPS      Z10, 640(DI)
+	VPSRLW       $0x04, 192(SI), Z11
+	VPANDD       Z11, Z25, Z11
+	VPSLLW       $0x01, 576(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z11
+	VMOVUPS      Z11, 704(DI)
+	VPSRLW       $0x04, 256(SI), Z0
+	VPANDD       Z0, Z25, Z0
+	VMOVUPS      576(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z0
+	VMOVUPS      Z0, 768(DI)
+	VPSRLW       $0x04, 320(SI), Z1
+	VPANDD       Z1, Z25, Z1
+	VPSRLW       $0x01, 576(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z1
+	VMOVUPS      Z1, 832(DI)
+	VPSRLW       $0x04, 384(SI), Z2
+	VPANDD       Z2, Z25, Z2
+	VPSRLW       $0x02, 576(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z2
+	VMOVUPS      Z2, 896(DI)
+	VPSRLW       $0x04, 448(SI), Z3
+	VPANDD       Z3, Z25, Z3
+	VPSRLW       $0x03, 576(SI), Z19
+	VPTERNLOGD   $0xf8, lanes10101010<>+0(SB), Z19, Z3
+	VMOVUPS      Z3, 960(DI)
+	VPMOVZXBD    640(SI), Z20
+	VPMOVZXBD    656(SI), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z24, Z21, Z21
+	VCVTDQ2PS    Z20, Z22
+	VFNMADD231PS Z26, Z22, Z21
+	VMOVUPS      Z20, 1024(DI)
+	VMOVUPS      Z21, 1152(DI)
+	VPMOVZXBD    672(SI), Z20
+	VPMOVZXBD    688(SI), Z21
+	VCVTDQ2PS    Z21, Z21
+	VMULPS       Z24, Z21, Z21
+	VCVTDQ2PS    Z20, Z22
+	VFNMADD231PS Z26, Z22, Z21
+	VMOVUPS      Z20, 1088(DI)
+	VMOVUPS      Z21, 1216(DI)
+	ADDQ         $0x000002c0, SI
+	ADDQ         $0x00000500, DI
+	DECQ         CX
+	JNZ          pair
+	MOVQ         16(AX), DI
+	MOVQ         (AX), SI
+	ADDQ         $0x00001440, DI
+	ADDQ         8(AX), SI
+	DECQ         DX
+	JNZ          panel
+	MOVQ         24(AX), R15
+	MOVQ         R15, 144(AX)
+	MOVQ         48(AX), R15
+	MOVQ         R15, 152(AX)
+	MOVQ         64(AX), R15
+	MOVQ         R15, 160(AX)
+	MOVQ         32(AX), R12
+	MOVQ         (AX), R13
+	MOVQ         8(AX), R10
+	MOVQ         8(AX), R14
+	MOVQ         $0x00001440, R14
+	ADDQ         $0x00000b40, R13
+	TESTL        $0x00000002, 84(AX)
+	CMOVQNE      72(AX), R13
+	MOVQ         $0x00000003, DX
 
 more:
-	MOVQ 48(AX), R15
+	MOVQ 160(AX), R15
 	CMPQ R15, $0x0c
 	JG   rows6
 	CMPQ R15, $0x06
@@ -8176,45 +8705,3242 @@ more:
 	SHRQ $0x01, R15
 
 rest:
-	CMPQ R15, $0x06
-	JE   rows6
-	CMPQ R15, $0x05
-	JE   rows5
-	CMPQ R15, $0x04
-	JE   rows4
-	CMPQ R15, $0x03
-	JE   rows3
-	CMPQ R15, $0x02
-	JE   rows2
-	CMPQ R15, $0x01
-	JE   rows1
+	CMPQ  R15, $0x06
+	JE    rows6
+	CMPQ  R15, $0x05
+	JE    rows5
+	CMPQ  R15, $0x04
+	JE    rows4
+	CMPQ  R15, $0x03
+	JE    rows3
+	CMPQ  R15, $0x02
+	JE    rows2
+	CMPQ  R15, $0x01
+	JE    rows1
+	TESTL $0x00000002, 84(AX)
+	JNZ   done
+	MOVL  $0x00000000, 84(AX)
+	ADDQ  $0x00000b40, (AX)
+	MOVQ  40(AX), R15
+	ADDQ  R15, 24(AX)
+	JMP   slab
+
+done:
 	VZEROUPPER
 	RET
 
 rows6:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	LEAQ    (R8)(R12*2), R9
-	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows6first
-	VMOVUPS (DI), Z12
-	VMOVUPS 128(DI), Z13
-	VMOVUPS 256(DI), Z14
-	VMOVUPS 384(DI), Z15
-	VMOVUPS 512(DI), Z16
-	VMOVUPS 640(DI), Z17
-	VMOVUPS 64(DI), Z18
-	VMOVUPS 192(DI), Z19
-	VMOVUPS 320(DI), Z20
-	VMOVUPS 448(DI), Z21
-	VMOVUPS 576(DI), Z22
-	VMOVUPS 704(DI), Z23
-	JMP     rows6pair
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	LEAQ   (R8)(R12*2), R9
+	ADDQ   R12, R9
+	ADDQ   $0x40, SI
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z17, Z17, Z17
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+	VPXORD Z23, Z23, Z23
+
+rows6pair:
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8)(R12*1), Z1
+	VPBROADCASTD 36(R8)(R12*2), Z2
+	VPBROADCASTD 36(R9), Z3
+	VPBROADCASTD 36(R9)(R12*1), Z4
+	VPBROADCASTD 36(R9)(R12*2), Z5
+	VPBROADCASTD 36(R8), Z6
+	VPBROADCASTD 36(R8)(R12*1), Z7
+	VPBROADCASTD 36(R8)(R12*2), Z8
+	VPBROADCASTD 36(R9), Z9
+	VPBROADCASTD 36(R9)(R12*1), Z10
+	VPBROADCASTD 36(R9)(R12*2), Z11
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD (R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD (R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD (R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD (R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD (R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 4(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 4(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 4(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 4(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 4(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 8(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 8(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 8(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 8(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 8(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 12(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 12(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 12(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 12(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 12(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 16(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 16(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 16(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 16(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 16(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 20(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 20(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 20(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 20(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 20(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 24(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 24(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 24(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 24(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 24(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 28(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 28(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 28(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 28(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 28(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VPDPWSSD     Z26, Z5, Z17
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	VPDPWSSD     Z26, Z11, Z23
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8)(R12*1), Z1
+	VPBROADCASTD 88(R8)(R12*2), Z2
+	VPBROADCASTD 88(R9), Z3
+	VPBROADCASTD 88(R9)(R12*1), Z4
+	VPBROADCASTD 88(R9)(R12*2), Z5
+	VPBROADCASTD 88(R8), Z6
+	VPBROADCASTD 88(R8)(R12*1), Z7
+	VPBROADCASTD 88(R8)(R12*2), Z8
+	VPBROADCASTD 88(R9), Z9
+	VPBROADCASTD 88(R9)(R12*1), Z10
+	VPBROADCASTD 88(R9)(R12*2), Z11
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 52(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 52(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 52(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 52(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 52(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 56(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 56(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 56(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 56(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 56(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 60(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 60(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 60(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 60(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 60(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 64(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 64(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 64(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 64(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 64(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 68(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 68(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 68(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 68(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 68(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 72(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 72(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 72(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 72(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 72(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 76(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 76(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 76(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 76(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 76(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 80(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 80(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 80(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 80(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VPBROADCASTD 80(R9)(R12*2), Z28
+	VPDPBUSD     Z28, Z24, Z5
+	VPDPBUSD     Z28, Z26, Z11
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VPDPWSSD     Z26, Z5, Z17
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	VPDPWSSD     Z26, Z11, Z23
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	ADDQ         $0x00000068, R9
+	DECQ         CX
+	JNZ          rows6pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows6first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      384(DI), Z3
+	VMOVUPS      512(DI), Z4
+	VMOVUPS      640(DI), Z5
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	VMOVUPS      448(DI), Z9
+	VMOVUPS      576(DI), Z10
+	VMOVUPS      704(DI), Z11
+	JMP          rows6scale
 
 rows6first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+rows6scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -376(R9), Z24, Z3
+	VFNMADD231PS.BCST -376(R9), Z26, Z9
+	VFNMADD231PS.BCST -376(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -376(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -376(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -376(R9)(R12*2), Z26, Z11
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -324(R9), Z24, Z3
+	VFNMADD231PS.BCST -324(R9), Z26, Z9
+	VFNMADD231PS.BCST -324(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -324(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -324(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -324(R9)(R12*2), Z26, Z11
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -272(R9), Z24, Z3
+	VFNMADD231PS.BCST -272(R9), Z26, Z9
+	VFNMADD231PS.BCST -272(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -272(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -272(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -272(R9)(R12*2), Z26, Z11
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -220(R9), Z24, Z3
+	VFNMADD231PS.BCST -220(R9), Z26, Z9
+	VFNMADD231PS.BCST -220(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -220(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -220(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -220(R9)(R12*2), Z26, Z11
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -168(R9), Z24, Z3
+	VFNMADD231PS.BCST -168(R9), Z26, Z9
+	VFNMADD231PS.BCST -168(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -168(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -168(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -168(R9)(R12*2), Z26, Z11
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -116(R9), Z24, Z3
+	VFNMADD231PS.BCST -116(R9), Z26, Z9
+	VFNMADD231PS.BCST -116(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -116(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -116(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -116(R9)(R12*2), Z26, Z11
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -64(R9), Z24, Z3
+	VFNMADD231PS.BCST -64(R9), Z26, Z9
+	VFNMADD231PS.BCST -64(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -64(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -64(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -64(R9)(R12*2), Z26, Z11
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -12(R9), Z24, Z3
+	VFNMADD231PS.BCST -12(R9), Z26, Z9
+	VFNMADD231PS.BCST -12(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -12(R9)(R12*1), Z26, Z10
+	VFNMADD231PS.BCST -12(R9)(R12*2), Z24, Z5
+	VFNMADD231PS.BCST -12(R9)(R12*2), Z26, Z11
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	VCVTDQ2PS         Z13, Z13
+	VMULPS.BCST       -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z13, Z1
+	VCVTDQ2PS         Z19, Z19
+	VMULPS.BCST       -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z19, Z7
+	VCVTDQ2PS         Z14, Z14
+	VMULPS.BCST       -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS       Z28, Z14, Z2
+	VCVTDQ2PS         Z20, Z20
+	VMULPS.BCST       -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS       Z25, Z20, Z8
+	VCVTDQ2PS         Z15, Z15
+	VMULPS.BCST       -20(R9), Z24, Z28
+	VFMADD231PS       Z28, Z15, Z3
+	VCVTDQ2PS         Z21, Z21
+	VMULPS.BCST       -20(R9), Z26, Z25
+	VFMADD231PS       Z25, Z21, Z9
+	VCVTDQ2PS         Z16, Z16
+	VMULPS.BCST       -20(R9)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z16, Z4
+	VCVTDQ2PS         Z22, Z22
+	VMULPS.BCST       -20(R9)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z22, Z10
+	VCVTDQ2PS         Z17, Z17
+	VMULPS.BCST       -20(R9)(R12*2), Z24, Z28
+	VFMADD231PS       Z28, Z17, Z5
+	VCVTDQ2PS         Z23, Z23
+	VMULPS.BCST       -20(R9)(R12*2), Z26, Z25
+	VFMADD231PS       Z25, Z23, Z11
+	TESTL             $0x00000002, 84(AX)
+	JNZ               rows6finish
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z1, 128(DI)
+	VMOVUPS           Z2, 256(DI)
+	VMOVUPS           Z3, 384(DI)
+	VMOVUPS           Z4, 512(DI)
+	VMOVUPS           Z5, 640(DI)
+	VMOVUPS           Z6, 64(DI)
+	VMOVUPS           Z7, 192(DI)
+	VMOVUPS           Z8, 320(DI)
+	VMOVUPS           Z9, 448(DI)
+	VMOVUPS           Z10, 576(DI)
+	VMOVUPS           Z11, 704(DI)
+	JMP               rows6next
+
+rows6finish:
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows6unbiased0
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
+	VADDPS    Z30, Z3, Z3
+	VADDPS    Z30, Z4, Z4
+	VADDPS    Z30, Z5, Z5
+
+rows6unbiased0:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows6ungated0
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
+	VMULPS 192(R15), Z3, Z3
+	VMULPS 256(R15), Z4, Z4
+	VMULPS 320(R15), Z5, Z5
+
+rows6ungated0:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows6store0
+	MOVQ      96(AX), R8
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z1, Z1
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z2, Z2
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z3, Z3
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z4, Z4
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z5, Z5
+	ADDQ      R8, R15
+
+rows6store0:
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z1, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z2, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z3, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z4, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z5, K1, (R15)
+	ADDQ      R8, R15
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows6unbiased1
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
+	VADDPS    Z30, Z9, Z9
+	VADDPS    Z30, Z10, Z10
+	VADDPS    Z30, Z11, Z11
+
+rows6unbiased1:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows6ungated1
+	ADDQ   136(AX), R15
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
+	VMULPS 192(R15), Z9, Z9
+	VMULPS 256(R15), Z10, Z10
+	VMULPS 320(R15), Z11, Z11
+
+rows6ungated1:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows6store1
+	MOVQ      96(AX), R8
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z7, Z7
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z8, Z8
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z9, Z9
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z10, Z10
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z11, Z11
+	ADDQ      R8, R15
+
+rows6store1:
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z7, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z8, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z9, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z10, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z11, K2, (R15)
+	ADDQ    R8, R15
+	IMUL3Q  $0x06, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows6without120
+	ADDQ    R15, 120(AX)
+
+rows6without120:
+	CMPQ 128(AX), $0x00
+	JE   rows6without128
+	ADDQ $0x00000180, 128(AX)
+
+rows6without128:
+rows6next:
+	IMUL3Q $0x06, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000300, 152(AX)
+	SUBQ   $0x06, 160(AX)
+	DECQ   DX
+	JG     more
+	MOVQ   144(AX), R13
+	MOVQ   $0x00000400, R10
+	JMP    more
+
+rows5:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	LEAQ   (R8)(R12*2), R9
+	ADDQ   R12, R9
+	ADDQ   $0x40, SI
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z16, Z16, Z16
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+	VPXORD Z22, Z22, Z22
+
+rows5pair:
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8)(R12*1), Z1
+	VPBROADCASTD 36(R8)(R12*2), Z2
+	VPBROADCASTD 36(R9), Z3
+	VPBROADCASTD 36(R9)(R12*1), Z4
+	VPBROADCASTD 36(R8), Z6
+	VPBROADCASTD 36(R8)(R12*1), Z7
+	VPBROADCASTD 36(R8)(R12*2), Z8
+	VPBROADCASTD 36(R9), Z9
+	VPBROADCASTD 36(R9)(R12*1), Z10
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD (R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD (R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD (R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD (R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 4(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 4(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 4(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 4(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 8(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 8(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 8(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 8(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 12(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 12(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 12(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 12(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 16(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 16(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 16(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 16(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 20(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 20(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 20(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 20(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 24(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 24(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 24(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 24(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 28(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 28(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 28(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 28(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8)(R12*1), Z1
+	VPBROADCASTD 88(R8)(R12*2), Z2
+	VPBROADCASTD 88(R9), Z3
+	VPBROADCASTD 88(R9)(R12*1), Z4
+	VPBROADCASTD 88(R8), Z6
+	VPBROADCASTD 88(R8)(R12*1), Z7
+	VPBROADCASTD 88(R8)(R12*2), Z8
+	VPBROADCASTD 88(R9), Z9
+	VPBROADCASTD 88(R9)(R12*1), Z10
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 52(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 52(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 52(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 52(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 56(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 56(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 56(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 56(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 60(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 60(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 60(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 60(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 64(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 64(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 64(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 64(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 68(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 68(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 68(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 68(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 72(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 72(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 72(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 72(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 76(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 76(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 76(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 76(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 80(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 80(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 80(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VPBROADCASTD 80(R9)(R12*1), Z27
+	VPDPBUSD     Z27, Z24, Z4
+	VPDPBUSD     Z27, Z26, Z10
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	ADDQ         $0x00000068, R9
+	DECQ         CX
+	JNZ          rows5pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows5first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      384(DI), Z3
+	VMOVUPS      512(DI), Z4
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	VMOVUPS      448(DI), Z9
+	VMOVUPS      576(DI), Z10
+	JMP          rows5scale
+
+rows5first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+
+rows5scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -376(R9), Z24, Z3
+	VFNMADD231PS.BCST -376(R9), Z26, Z9
+	VFNMADD231PS.BCST -376(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -376(R9)(R12*1), Z26, Z10
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -324(R9), Z24, Z3
+	VFNMADD231PS.BCST -324(R9), Z26, Z9
+	VFNMADD231PS.BCST -324(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -324(R9)(R12*1), Z26, Z10
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -272(R9), Z24, Z3
+	VFNMADD231PS.BCST -272(R9), Z26, Z9
+	VFNMADD231PS.BCST -272(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -272(R9)(R12*1), Z26, Z10
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -220(R9), Z24, Z3
+	VFNMADD231PS.BCST -220(R9), Z26, Z9
+	VFNMADD231PS.BCST -220(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -220(R9)(R12*1), Z26, Z10
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -168(R9), Z24, Z3
+	VFNMADD231PS.BCST -168(R9), Z26, Z9
+	VFNMADD231PS.BCST -168(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -168(R9)(R12*1), Z26, Z10
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -116(R9), Z24, Z3
+	VFNMADD231PS.BCST -116(R9), Z26, Z9
+	VFNMADD231PS.BCST -116(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -116(R9)(R12*1), Z26, Z10
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -64(R9), Z24, Z3
+	VFNMADD231PS.BCST -64(R9), Z26, Z9
+	VFNMADD231PS.BCST -64(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -64(R9)(R12*1), Z26, Z10
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -12(R9), Z24, Z3
+	VFNMADD231PS.BCST -12(R9), Z26, Z9
+	VFNMADD231PS.BCST -12(R9)(R12*1), Z24, Z4
+	VFNMADD231PS.BCST -12(R9)(R12*1), Z26, Z10
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	VCVTDQ2PS         Z13, Z13
+	VMULPS.BCST       -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z13, Z1
+	VCVTDQ2PS         Z19, Z19
+	VMULPS.BCST       -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z19, Z7
+	VCVTDQ2PS         Z14, Z14
+	VMULPS.BCST       -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS       Z28, Z14, Z2
+	VCVTDQ2PS         Z20, Z20
+	VMULPS.BCST       -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS       Z25, Z20, Z8
+	VCVTDQ2PS         Z15, Z15
+	VMULPS.BCST       -20(R9), Z24, Z28
+	VFMADD231PS       Z28, Z15, Z3
+	VCVTDQ2PS         Z21, Z21
+	VMULPS.BCST       -20(R9), Z26, Z25
+	VFMADD231PS       Z25, Z21, Z9
+	VCVTDQ2PS         Z16, Z16
+	VMULPS.BCST       -20(R9)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z16, Z4
+	VCVTDQ2PS         Z22, Z22
+	VMULPS.BCST       -20(R9)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z22, Z10
+	TESTL             $0x00000002, 84(AX)
+	JNZ               rows5finish
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z1, 128(DI)
+	VMOVUPS           Z2, 256(DI)
+	VMOVUPS           Z3, 384(DI)
+	VMOVUPS           Z4, 512(DI)
+	VMOVUPS           Z6, 64(DI)
+	VMOVUPS           Z7, 192(DI)
+	VMOVUPS           Z8, 320(DI)
+	VMOVUPS           Z9, 448(DI)
+	VMOVUPS           Z10, 576(DI)
+	JMP               rows5next
+
+rows5finish:
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows5unbiased0
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
+	VADDPS    Z30, Z3, Z3
+	VADDPS    Z30, Z4, Z4
+
+rows5unbiased0:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows5ungated0
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
+	VMULPS 192(R15), Z3, Z3
+	VMULPS 256(R15), Z4, Z4
+
+rows5ungated0:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows5store0
+	MOVQ      96(AX), R8
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z1, Z1
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z2, Z2
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z3, Z3
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z4, Z4
+	ADDQ      R8, R15
+
+rows5store0:
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z1, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z2, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z3, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z4, K1, (R15)
+	ADDQ      R8, R15
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows5unbiased1
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
+	VADDPS    Z30, Z9, Z9
+	VADDPS    Z30, Z10, Z10
+
+rows5unbiased1:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows5ungated1
+	ADDQ   136(AX), R15
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
+	VMULPS 192(R15), Z9, Z9
+	VMULPS 256(R15), Z10, Z10
+
+rows5ungated1:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows5store1
+	MOVQ      96(AX), R8
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z7, Z7
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z8, Z8
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z9, Z9
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z10, Z10
+	ADDQ      R8, R15
+
+rows5store1:
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z7, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z8, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z9, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z10, K2, (R15)
+	ADDQ    R8, R15
+	IMUL3Q  $0x05, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows5without120
+	ADDQ    R15, 120(AX)
+
+rows5without120:
+	CMPQ 128(AX), $0x00
+	JE   rows5without128
+	ADDQ $0x00000140, 128(AX)
+
+rows5without128:
+rows5next:
+	IMUL3Q $0x05, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000280, 152(AX)
+	SUBQ   $0x05, 160(AX)
+	DECQ   DX
+	JG     more
+	MOVQ   144(AX), R13
+	MOVQ   $0x00000400, R10
+	JMP    more
+
+rows4:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	LEAQ   (R8)(R12*2), R9
+	ADDQ   R12, R9
+	ADDQ   $0x40, SI
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+	VPXORD Z21, Z21, Z21
+
+rows4pair:
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8)(R12*1), Z1
+	VPBROADCASTD 36(R8)(R12*2), Z2
+	VPBROADCASTD 36(R9), Z3
+	VPBROADCASTD 36(R8), Z6
+	VPBROADCASTD 36(R8)(R12*1), Z7
+	VPBROADCASTD 36(R8)(R12*2), Z8
+	VPBROADCASTD 36(R9), Z9
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD (R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD (R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD (R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 4(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 4(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 4(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 8(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 8(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 8(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 12(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 12(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 12(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 16(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 16(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 16(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 20(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 20(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 20(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 24(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 24(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 24(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 28(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 28(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 28(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8)(R12*1), Z1
+	VPBROADCASTD 88(R8)(R12*2), Z2
+	VPBROADCASTD 88(R9), Z3
+	VPBROADCASTD 88(R8), Z6
+	VPBROADCASTD 88(R8)(R12*1), Z7
+	VPBROADCASTD 88(R8)(R12*2), Z8
+	VPBROADCASTD 88(R9), Z9
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 52(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 52(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 52(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 56(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 56(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 56(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 60(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 60(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 60(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 64(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 64(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 64(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 68(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 68(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 68(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 72(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 72(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 72(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 76(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 76(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 76(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 80(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 80(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VPBROADCASTD 80(R9), Z28
+	VPDPBUSD     Z28, Z24, Z3
+	VPDPBUSD     Z28, Z26, Z9
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	ADDQ         $0x00000068, R9
+	DECQ         CX
+	JNZ          rows4pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows4first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      384(DI), Z3
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	VMOVUPS      448(DI), Z9
+	JMP          rows4scale
+
+rows4first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+rows4scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -376(R9), Z24, Z3
+	VFNMADD231PS.BCST -376(R9), Z26, Z9
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -324(R9), Z24, Z3
+	VFNMADD231PS.BCST -324(R9), Z26, Z9
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -272(R9), Z24, Z3
+	VFNMADD231PS.BCST -272(R9), Z26, Z9
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -220(R9), Z24, Z3
+	VFNMADD231PS.BCST -220(R9), Z26, Z9
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -168(R9), Z24, Z3
+	VFNMADD231PS.BCST -168(R9), Z26, Z9
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -116(R9), Z24, Z3
+	VFNMADD231PS.BCST -116(R9), Z26, Z9
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -64(R9), Z24, Z3
+	VFNMADD231PS.BCST -64(R9), Z26, Z9
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z26, Z8
+	VFNMADD231PS.BCST -12(R9), Z24, Z3
+	VFNMADD231PS.BCST -12(R9), Z26, Z9
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	VCVTDQ2PS         Z13, Z13
+	VMULPS.BCST       -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z13, Z1
+	VCVTDQ2PS         Z19, Z19
+	VMULPS.BCST       -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z19, Z7
+	VCVTDQ2PS         Z14, Z14
+	VMULPS.BCST       -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS       Z28, Z14, Z2
+	VCVTDQ2PS         Z20, Z20
+	VMULPS.BCST       -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS       Z25, Z20, Z8
+	VCVTDQ2PS         Z15, Z15
+	VMULPS.BCST       -20(R9), Z24, Z28
+	VFMADD231PS       Z28, Z15, Z3
+	VCVTDQ2PS         Z21, Z21
+	VMULPS.BCST       -20(R9), Z26, Z25
+	VFMADD231PS       Z25, Z21, Z9
+	TESTL             $0x00000002, 84(AX)
+	JNZ               rows4finish
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z1, 128(DI)
+	VMOVUPS           Z2, 256(DI)
+	VMOVUPS           Z3, 384(DI)
+	VMOVUPS           Z6, 64(DI)
+	VMOVUPS           Z7, 192(DI)
+	VMOVUPS           Z8, 320(DI)
+	VMOVUPS           Z9, 448(DI)
+	JMP               rows4next
+
+rows4finish:
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows4unbiased0
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
+	VADDPS    Z30, Z3, Z3
+
+rows4unbiased0:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows4ungated0
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
+	VMULPS 192(R15), Z3, Z3
+
+rows4ungated0:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows4store0
+	MOVQ      96(AX), R8
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z1, Z1
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z2, Z2
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z3, Z3
+	ADDQ      R8, R15
+
+rows4store0:
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z1, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z2, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z3, K1, (R15)
+	ADDQ      R8, R15
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows4unbiased1
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
+	VADDPS    Z30, Z9, Z9
+
+rows4unbiased1:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows4ungated1
+	ADDQ   136(AX), R15
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
+	VMULPS 192(R15), Z9, Z9
+
+rows4ungated1:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows4store1
+	MOVQ      96(AX), R8
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z7, Z7
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z8, Z8
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z9, Z9
+	ADDQ      R8, R15
+
+rows4store1:
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z7, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z8, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z9, K2, (R15)
+	ADDQ    R8, R15
+	IMUL3Q  $0x04, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows4without120
+	ADDQ    R15, 120(AX)
+
+rows4without120:
+	CMPQ 128(AX), $0x00
+	JE   rows4without128
+	ADDQ $0x00000100, 128(AX)
+
+rows4without128:
+rows4next:
+	IMUL3Q $0x04, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000200, 152(AX)
+	SUBQ   $0x04, 160(AX)
+	DECQ   DX
+	JG     more
+	MOVQ   144(AX), R13
+	MOVQ   $0x00000400, R10
+	JMP    more
+
+rows3:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	ADDQ   $0x40, SI
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+	VPXORD Z20, Z20, Z20
+
+rows3pair:
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8)(R12*1), Z1
+	VPBROADCASTD 36(R8)(R12*2), Z2
+	VPBROADCASTD 36(R8), Z6
+	VPBROADCASTD 36(R8)(R12*1), Z7
+	VPBROADCASTD 36(R8)(R12*2), Z8
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD (R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD (R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 4(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 4(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 8(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 8(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 12(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 12(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 16(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 16(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 20(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 20(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 24(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 24(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 28(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 28(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8)(R12*1), Z1
+	VPBROADCASTD 88(R8)(R12*2), Z2
+	VPBROADCASTD 88(R8), Z6
+	VPBROADCASTD 88(R8)(R12*1), Z7
+	VPBROADCASTD 88(R8)(R12*2), Z8
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 52(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 52(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 56(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 56(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 60(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 60(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 64(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 64(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 68(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 68(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 72(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 72(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 76(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 76(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 80(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VPBROADCASTD 80(R8)(R12*2), Z27
+	VPDPBUSD     Z27, Z24, Z2
+	VPDPBUSD     Z27, Z26, Z8
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	DECQ         CX
+	JNZ          rows3pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows3first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	JMP          rows3scale
+
+rows3first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+
+rows3scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -376(R8)(R12*2), Z26, Z8
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -324(R8)(R12*2), Z26, Z8
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -272(R8)(R12*2), Z26, Z8
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -220(R8)(R12*2), Z26, Z8
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -168(R8)(R12*2), Z26, Z8
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -116(R8)(R12*2), Z26, Z8
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -64(R8)(R12*2), Z26, Z8
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z26, Z7
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z24, Z2
+	VFNMADD231PS.BCST -12(R8)(R12*2), Z26, Z8
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	VCVTDQ2PS         Z13, Z13
+	VMULPS.BCST       -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z13, Z1
+	VCVTDQ2PS         Z19, Z19
+	VMULPS.BCST       -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z19, Z7
+	VCVTDQ2PS         Z14, Z14
+	VMULPS.BCST       -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS       Z28, Z14, Z2
+	VCVTDQ2PS         Z20, Z20
+	VMULPS.BCST       -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS       Z25, Z20, Z8
+	TESTL             $0x00000002, 84(AX)
+	JNZ               rows3finish
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z1, 128(DI)
+	VMOVUPS           Z2, 256(DI)
+	VMOVUPS           Z6, 64(DI)
+	VMOVUPS           Z7, 192(DI)
+	VMOVUPS           Z8, 320(DI)
+	JMP               rows3next
+
+rows3finish:
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows3unbiased0
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
+
+rows3unbiased0:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows3ungated0
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
+
+rows3ungated0:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows3store0
+	MOVQ      96(AX), R8
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z1, Z1
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z2, Z2
+	ADDQ      R8, R15
+
+rows3store0:
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z1, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z2, K1, (R15)
+	ADDQ      R8, R15
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows3unbiased1
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
+
+rows3unbiased1:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows3ungated1
+	ADDQ   136(AX), R15
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
+
+rows3ungated1:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows3store1
+	MOVQ      96(AX), R8
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z7, Z7
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z8, Z8
+	ADDQ      R8, R15
+
+rows3store1:
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z7, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z8, K2, (R15)
+	ADDQ    R8, R15
+	IMUL3Q  $0x03, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows3without120
+	ADDQ    R15, 120(AX)
+
+rows3without120:
+	CMPQ 128(AX), $0x00
+	JE   rows3without128
+	ADDQ $0x000000c0, 128(AX)
+
+rows3without128:
+rows3next:
+	IMUL3Q $0x03, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000180, 152(AX)
+	SUBQ   $0x03, 160(AX)
+	DECQ   DX
+	JG     more
+	MOVQ   144(AX), R13
+	MOVQ   $0x00000400, R10
+	JMP    more
+
+rows2:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	ADDQ   $0x40, SI
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z18, Z18, Z18
+	VPXORD Z19, Z19, Z19
+
+rows2pair:
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8)(R12*1), Z1
+	VPBROADCASTD 36(R8), Z6
+	VPBROADCASTD 36(R8)(R12*1), Z7
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD (R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 4(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 8(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 12(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 16(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 20(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 24(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 28(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8)(R12*1), Z1
+	VPBROADCASTD 88(R8), Z6
+	VPBROADCASTD 88(R8)(R12*1), Z7
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 52(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 56(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 60(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 64(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 68(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 72(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 76(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VPBROADCASTD 80(R8)(R12*1), Z28
+	VPDPBUSD     Z28, Z24, Z1
+	VPDPBUSD     Z28, Z26, Z7
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	DECQ         CX
+	JNZ          rows2pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows2first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	JMP          rows2scale
+
+rows2first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+rows2scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -376(R8)(R12*1), Z26, Z7
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -324(R8)(R12*1), Z26, Z7
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -272(R8)(R12*1), Z26, Z7
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -220(R8)(R12*1), Z26, Z7
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -168(R8)(R12*1), Z26, Z7
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -116(R8)(R12*1), Z26, Z7
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -64(R8)(R12*1), Z26, Z7
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z24, Z1
+	VFNMADD231PS.BCST -12(R8)(R12*1), Z26, Z7
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	VCVTDQ2PS         Z13, Z13
+	VMULPS.BCST       -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS       Z28, Z13, Z1
+	VCVTDQ2PS         Z19, Z19
+	VMULPS.BCST       -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS       Z25, Z19, Z7
+	TESTL             $0x00000002, 84(AX)
+	JNZ               rows2finish
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z1, 128(DI)
+	VMOVUPS           Z6, 64(DI)
+	VMOVUPS           Z7, 192(DI)
+	JMP               rows2next
+
+rows2finish:
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows2unbiased0
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+
+rows2unbiased0:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows2ungated0
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+
+rows2ungated0:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows2store0
+	MOVQ      96(AX), R8
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+	ADDQ      R8, R15
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z1, Z1
+	ADDQ      R8, R15
+
+rows2store0:
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
+	ADDQ      R8, R15
+	VMOVUPS   Z1, K1, (R15)
+	ADDQ      R8, R15
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows2unbiased1
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+
+rows2unbiased1:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows2ungated1
+	ADDQ   136(AX), R15
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+
+rows2ungated1:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows2store1
+	MOVQ      96(AX), R8
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+	ADDQ      R8, R15
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z7, Z7
+	ADDQ      R8, R15
+
+rows2store1:
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
+	ADDQ    R8, R15
+	VMOVUPS Z7, K2, (R15)
+	ADDQ    R8, R15
+	IMUL3Q  $0x02, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows2without120
+	ADDQ    R15, 120(AX)
+
+rows2without120:
+	CMPQ 128(AX), $0x00
+	JE   rows2without128
+	ADDQ $0x00000080, 128(AX)
+
+rows2without128:
+rows2next:
+	IMUL3Q $0x02, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000100, 152(AX)
+	SUBQ   $0x02, 160(AX)
+	DECQ   DX
+	JG     more
+	MOVQ   144(AX), R13
+	MOVQ   $0x00000400, R10
+	JMP    more
+
+rows1:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	ADDQ   $0x40, SI
+	VPXORD Z12, Z12, Z12
+	VPXORD Z18, Z18, Z18
+
+rows1pair:
+	VPBROADCASTD 36(R8), Z0
+	VPBROADCASTD 36(R8), Z6
+	VMOVUPS      (SI), Z24
+	VMOVUPS      (SI)(R14*1), Z26
+	VPBROADCASTD (R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      64(SI), Z24
+	VMOVUPS      64(SI)(R14*1), Z26
+	VPBROADCASTD 4(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      128(SI), Z24
+	VMOVUPS      128(SI)(R14*1), Z26
+	VPBROADCASTD 8(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      192(SI), Z24
+	VMOVUPS      192(SI)(R14*1), Z26
+	VPBROADCASTD 12(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      256(SI), Z24
+	VMOVUPS      256(SI)(R14*1), Z26
+	VPBROADCASTD 16(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      320(SI), Z24
+	VMOVUPS      320(SI)(R14*1), Z26
+	VPBROADCASTD 20(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      384(SI), Z24
+	VMOVUPS      384(SI)(R14*1), Z26
+	VPBROADCASTD 24(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      448(SI), Z24
+	VMOVUPS      448(SI)(R14*1), Z26
+	VPBROADCASTD 28(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      1024(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VMOVUPS      1024(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	PREFETCHT0   (R13)
+	PREFETCHT0   (R13)(R10*1)
+	PREFETCHT0   64(R13)
+	PREFETCHT0   64(R13)(R10*1)
+	VPBROADCASTD 88(R8), Z0
+	VPBROADCASTD 88(R8), Z6
+	VMOVUPS      512(SI), Z24
+	VMOVUPS      512(SI)(R14*1), Z26
+	VPBROADCASTD 52(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      576(SI), Z24
+	VMOVUPS      576(SI)(R14*1), Z26
+	VPBROADCASTD 56(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      640(SI), Z24
+	VMOVUPS      640(SI)(R14*1), Z26
+	VPBROADCASTD 60(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      704(SI), Z24
+	VMOVUPS      704(SI)(R14*1), Z26
+	VPBROADCASTD 64(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      768(SI), Z24
+	VMOVUPS      768(SI)(R14*1), Z26
+	VPBROADCASTD 68(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      832(SI), Z24
+	VMOVUPS      832(SI)(R14*1), Z26
+	VPBROADCASTD 72(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      896(SI), Z24
+	VMOVUPS      896(SI)(R14*1), Z26
+	VPBROADCASTD 76(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      960(SI), Z24
+	VMOVUPS      960(SI)(R14*1), Z26
+	VPBROADCASTD 80(R8), Z27
+	VPDPBUSD     Z27, Z24, Z0
+	VPDPBUSD     Z27, Z26, Z6
+	VMOVUPS      1088(SI), Z26
+	VPDPWSSD     Z26, Z0, Z12
+	VMOVUPS      1088(SI)(R14*1), Z26
+	VPDPWSSD     Z26, Z6, Z18
+	PREFETCHT0   128(R13)
+	PREFETCHT0   128(R13)(R10*1)
+	PREFETCHT0   192(R13)
+	PREFETCHT0   192(R13)(R10*1)
+	ADDQ         $0x00000100, R13
+	ADDQ         $0x00000500, SI
+	ADDQ         $0x00000068, R8
+	DECQ         CX
+	JNZ          rows1pair
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows1first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      64(DI), Z6
+	JMP          rows1scale
+
+rows1first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z6, Z6, Z6
+
+rows1scale:
+	VMOVUPS           -3968(SI), Z24
+	VMOVUPS           -3968(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -376(R8), Z24, Z0
+	VFNMADD231PS.BCST -376(R8), Z26, Z6
+	VMOVUPS           -3904(SI), Z24
+	VMOVUPS           -3904(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -324(R8), Z24, Z0
+	VFNMADD231PS.BCST -324(R8), Z26, Z6
+	VMOVUPS           -2688(SI), Z24
+	VMOVUPS           -2688(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -272(R8), Z24, Z0
+	VFNMADD231PS.BCST -272(R8), Z26, Z6
+	VMOVUPS           -2624(SI), Z24
+	VMOVUPS           -2624(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -220(R8), Z24, Z0
+	VFNMADD231PS.BCST -220(R8), Z26, Z6
+	VMOVUPS           -1408(SI), Z24
+	VMOVUPS           -1408(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -168(R8), Z24, Z0
+	VFNMADD231PS.BCST -168(R8), Z26, Z6
+	VMOVUPS           -1344(SI), Z24
+	VMOVUPS           -1344(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -116(R8), Z24, Z0
+	VFNMADD231PS.BCST -116(R8), Z26, Z6
+	VMOVUPS           -128(SI), Z24
+	VMOVUPS           -128(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -64(R8), Z24, Z0
+	VFNMADD231PS.BCST -64(R8), Z26, Z6
+	VMOVUPS           -64(SI), Z24
+	VMOVUPS           -64(SI)(R14*1), Z26
+	VFNMADD231PS.BCST -12(R8), Z24, Z0
+	VFNMADD231PS.BCST -12(R8), Z26, Z6
+	VMOVUPS           -5184(SI), Z24
+	VMOVUPS           -5184(SI)(R14*1), Z26
+	VCVTDQ2PS         Z12, Z12
+	VMULPS.BCST       -20(R8), Z24, Z28
+	VFMADD231PS       Z28, Z12, Z0
+	VCVTDQ2PS         Z18, Z18
+	VMULPS.BCST       -20(R8), Z26, Z25
+	VFMADD231PS       Z25, Z18, Z6
+	TESTL             $0x00000002, 84(AX)
+	JNZ               rows1finish
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z6, 64(DI)
+	JMP               rows1next
+
+rows1finish:
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows1unbiased0
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+
+rows1unbiased0:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows1ungated0
+	VMULPS (R15), Z0, Z0
+
+rows1ungated0:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows1store0
+	MOVQ      96(AX), R8
+	VMOVUPS.Z (R15), K1, Z30
+	VADDPS    Z30, Z0, Z0
+	ADDQ      R8, R15
+
+rows1store0:
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
+	ADDQ      R8, R15
+	MOVQ      112(AX), R15
+	TESTQ     R15, R15
+	JZ        rows1unbiased1
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+
+rows1unbiased1:
+	MOVQ   128(AX), R15
+	TESTQ  R15, R15
+	JZ     rows1ungated1
+	ADDQ   136(AX), R15
+	VMULPS (R15), Z6, Z6
+
+rows1ungated1:
+	MOVQ      120(AX), R15
+	TESTQ     R15, R15
+	JZ        rows1store1
+	MOVQ      96(AX), R8
+	VMOVUPS.Z 64(R15), K2, Z30
+	VADDPS    Z30, Z6, Z6
+	ADDQ      R8, R15
+
+rows1store1:
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
+	ADDQ    R8, R15
+	IMUL3Q  $0x01, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows1without120
+	ADDQ    R15, 120(AX)
+
+rows1without120:
+	CMPQ 128(AX), $0x00
+	JE   rows1without128
+	ADDQ $0x00000040, 128(AX)
+
+rows1without128:
+rows1next:
+	IMUL3Q $0x01, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000080, 152(AX)
+	SUBQ   $0x01, 160(AX)
+	DECQ   DX
+	JG     more
+	MOVQ   144(AX), R13
+	MOVQ   $0x00000400, R10
+	JMP    more
+
+DATA lanes10101010<>+0(SB)/4, $0x10101010
+DATA lanes10101010<>+4(SB)/4, $0x10101010
+DATA lanes10101010<>+8(SB)/4, $0x10101010
+DATA lanes10101010<>+12(SB)/4, $0x10101010
+DATA lanes10101010<>+16(SB)/4, $0x10101010
+DATA lanes10101010<>+20(SB)/4, $0x10101010
+DATA lanes10101010<>+24(SB)/4, $0x10101010
+DATA lanes10101010<>+28(SB)/4, $0x10101010
+DATA lanes10101010<>+32(SB)/4, $0x10101010
+DATA lanes10101010<>+36(SB)/4, $0x10101010
+DATA lanes10101010<>+40(SB)/4, $0x10101010
+DATA lanes10101010<>+44(SB)/4, $0x10101010
+DATA lanes10101010<>+48(SB)/4, $0x10101010
+DATA lanes10101010<>+52(SB)/4, $0x10101010
+DATA lanes10101010<>+56(SB)/4, $0x10101010
+DATA lanes10101010<>+60(SB)/4, $0x10101010
+GLOBL lanes10101010<>(SB), RODATA|NOPTR, $64
+
+// func slabQ6KAVX512(args *byte)
+// Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, CMOV, MMX+
+TEXT ·slabQ6KAVX512(SB), NOSPLIT, $0-8
+	MOVQ  args+0(FP), AX
+	MOVL  80(AX), R15
+	KMOVW R15, K1
+	SHRL  $0x10, R15
+	KMOVW R15, K2
+	MOVL  $0x00000001, 84(AX)
+
+slab:
+	MOVQ    $0x00000004, R15
+	CMPQ    R15, 56(AX)
+	CMOVQGT 56(AX), R15
+	MOVQ    R15, 168(AX)
+	SUBQ    R15, 56(AX)
+	JNZ     begin
+	ORL     $0x00000002, 84(AX)
+
+begin:
+	MOVQ    16(AX), DI
+	MOVQ    (AX), SI
+	VMOVUPS lanes0f0f0f0f<>+0(SB), Z25
+	MOVQ    $0x00000002, DX
+
+panel:
+	MOVQ      168(AX), CX
+	VCVTPH2PS (SI), Z23
+	VMOVUPS   Z23, (DI)
+	ADDQ      $0x00000040, DI
+	ADDQ      $0x00000040, SI
+
+pair:
+	VPANDD     (SI), Z25, Z0
+	VPSLLW     $0x04, 512(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z0
+	VMOVUPS    Z0, (DI)
+	VPANDD     64(SI), Z25, Z1
+	VPSLLW     $0x02, 512(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z1
+	VMOVUPS    Z1, 64(DI)
+	VPANDD     128(SI), Z25, Z2
+	VMOVUPS    512(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z2
+	VMOVUPS    Z2, 128(DI)
+	VPANDD     192(SI), Z25, Z3
+	VPSRLW     $0x02, 512(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z3
+	VMOVUPS    Z3, 192(DI)
+	VPANDD     256(SI), Z25, Z4
+	VPSLLW     $0x04, 576(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z4
+	VMOVUPS    Z4, 256(DI)
+	VPANDD     320(SI), Z25, Z5
+	VPSLLW     $0x02, 576(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z5
+	VMOVUPS    Z5, 320(DI)
+	VPANDD     384(SI), Z25, Z6
+	VMOVUPS    576(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z6
+	VMOVUPS    Z6, 384(DI)
+	VPANDD     448(SI), Z25, Z7
+	VPSRLW     $0x02, 576(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z7
+	VMOVUPS    Z7, 448(DI)
+	VPSRLW     $0x04, (SI), Z8
+	VPANDD     Z8, Z25, Z8
+	VPSLLW     $0x04, 640(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z8
+	VMOVUPS    Z8, 512(DI)
+	VPSRLW     $0x04, 64(SI), Z9
+	VPANDD     Z9, Z25, Z9
+	VPSLLW     $0x02, 640(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z9
+	VMOVUPS    Z9, 576(DI)
+	VPSRLW     $0x04, 128(SI), Z10
+	VPANDD     Z10, Z25, Z10
+	VMOVUPS    640(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z10
+	VMOVUPS    Z10, 640(DI)
+	VPSRLW     $0x04, 192(SI), Z11
+	VPANDD     Z11, Z25, Z11
+	VPSRLW     $0x02, 640(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z11
+	VMOVUPS    Z11, 704(DI)
+	VPSRLW     $0x04, 256(SI), Z0
+	VPANDD     Z0, Z25, Z0
+	VPSLLW     $0x04, 704(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z0
+	VMOVUPS    Z0, 768(DI)
+	VPSRLW     $0x04, 320(SI), Z1
+	VPANDD     Z1, Z25, Z1
+	VPSLLW     $0x02, 704(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z1
+	VMOVUPS    Z1, 832(DI)
+	VPSRLW     $0x04, 384(SI), Z2
+	VPANDD     Z2, Z25, Z2
+	VMOVUPS    704(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z2
+	VMOVUPS    Z2, 896(DI)
+	VPSRLW     $0x04, 448(SI), Z3
+	VPANDD     Z3, Z25, Z3
+	VPSRLW     $0x02, 704(SI), Z19
+	VPTERNLOGD $0xf8, lanes30303030<>+0(SB), Z19, Z3
+	VMOVUPS    Z3, 960(DI)
+	VPMOVSXBD  768(SI), Z20
+	VPANDD     lanes0000ffff<>+0(SB), Z20, Z20
+	VMOVUPS    Z20, 1024(DI)
+	VPMOVSXBD  784(SI), Z20
+	VPANDD     lanes0000ffff<>+0(SB), Z20, Z20
+	VMOVUPS    Z20, 1088(DI)
+	VPMOVSXBD  800(SI), Z20
+	VPANDD     lanes0000ffff<>+0(SB), Z20, Z20
+	VMOVUPS    Z20, 1152(DI)
+	VPMOVSXBD  816(SI), Z20
+	VPANDD     lanes0000ffff<>+0(SB), Z20, Z20
+	VMOVUPS    Z20, 1216(DI)
+	ADDQ       $0x00000340, SI
+	ADDQ       $0x00000500, DI
+	DECQ       CX
+	JNZ        pair
+	MOVQ       16(AX), DI
+	MOVQ       (AX), SI
+	ADDQ       $0x00001440, DI
+	ADDQ       8(AX), SI
+	DECQ       DX
+	JNZ        panel
+	MOVQ       24(AX), R15
+	MOVQ       R15, 144(AX)
+	MOVQ       48(AX), R15
+	MOVQ       R15, 152(AX)
+	MOVQ       64(AX), R15
+	MOVQ       R15, 160(AX)
+	MOVQ       32(AX), R12
+	MOVQ       (AX), R13
+	MOVQ       8(AX), R10
+	MOVQ       8(AX), R14
+	MOVQ       $0x00001440, R14
+	ADDQ       $0x00000d40, R13
+	TESTL      $0x00000002, 84(AX)
+	CMOVQNE    72(AX), R13
+	MOVQ       $0x00000003, DX
+
+more:
+	MOVQ 160(AX), R15
+	CMPQ R15, $0x0c
+	JG   rows6
+	CMPQ R15, $0x06
+	JLE  rest
+	INCQ R15
+	SHRQ $0x01, R15
+
+rest:
+	CMPQ  R15, $0x06
+	JE    rows6
+	CMPQ  R15, $0x05
+	JE    rows5
+	CMPQ  R15, $0x04
+	JE    rows4
+	CMPQ  R15, $0x03
+	JE    rows3
+	CMPQ  R15, $0x02
+	JE    rows2
+	CMPQ  R15, $0x01
+	JE    rows1
+	TESTL $0x00000002, 84(AX)
+	JNZ   done
+	MOVL  $0x00000000, 84(AX)
+	ADDQ  $0x00000d40, (AX)
+	MOVQ  40(AX), R15
+	ADDQ  R15, 24(AX)
+	JMP   slab
+
+done:
+	VZEROUPPER
+	RET
+
+rows6:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	LEAQ   (R8)(R12*2), R9
+	ADDQ   R12, R9
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
@@ -8322,43 +12048,19 @@ rows6pair:
 	VPDPBUSD     Z28, Z24, Z5
 	VPDPBUSD     Z28, Z26, Z11
 	VMOVUPS      1024(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
-	VCVTDQ2PS    Z4, Z4
-	VMULPS.BCST  32(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z4, Z16
-	VCVTDQ2PS    Z5, Z5
-	VMULPS.BCST  32(R9)(R12*2), Z26, Z25
-	VFMADD231PS  Z25, Z5, Z17
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VPDPWSSD     Z26, Z5, Z17
 	VMOVUPS      1024(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
-	VCVTDQ2PS    Z10, Z10
-	VMULPS.BCST  32(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z10, Z22
-	VCVTDQ2PS    Z11, Z11
-	VMULPS.BCST  32(R9)(R12*2), Z26, Z25
-	VFMADD231PS  Z25, Z11, Z23
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	VPDPWSSD     Z26, Z11, Z23
 	VPBROADCASTD 48(R8), Z0
 	VPBROADCASTD 48(R8)(R12*1), Z1
 	VPBROADCASTD 48(R8)(R12*2), Z2
@@ -8452,43 +12154,19 @@ rows6pair:
 	VPDPBUSD     Z28, Z24, Z5
 	VPDPBUSD     Z28, Z26, Z11
 	VMOVUPS      1088(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
-	VCVTDQ2PS    Z4, Z4
-	VMULPS.BCST  32(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z4, Z16
-	VCVTDQ2PS    Z5, Z5
-	VMULPS.BCST  32(R9)(R12*2), Z26, Z25
-	VFMADD231PS  Z25, Z5, Z17
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VPDPWSSD     Z26, Z5, Z17
 	VMOVUPS      1088(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
-	VCVTDQ2PS    Z10, Z10
-	VMULPS.BCST  32(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z10, Z22
-	VCVTDQ2PS    Z11, Z11
-	VMULPS.BCST  32(R9)(R12*2), Z26, Z25
-	VFMADD231PS  Z25, Z11, Z23
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	VPDPWSSD     Z26, Z11, Z23
 	PREFETCHT0   (R13)
 	PREFETCHT0   (R13)(R10*1)
 	PREFETCHT0   64(R13)
@@ -8586,43 +12264,19 @@ rows6pair:
 	VPDPBUSD     Z28, Z24, Z5
 	VPDPBUSD     Z28, Z26, Z11
 	VMOVUPS      1152(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
-	VCVTDQ2PS    Z4, Z4
-	VMULPS.BCST  84(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z4, Z16
-	VCVTDQ2PS    Z5, Z5
-	VMULPS.BCST  84(R9)(R12*2), Z26, Z25
-	VFMADD231PS  Z25, Z5, Z17
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VPDPWSSD     Z26, Z5, Z17
 	VMOVUPS      1152(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
-	VCVTDQ2PS    Z10, Z10
-	VMULPS.BCST  84(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z10, Z22
-	VCVTDQ2PS    Z11, Z11
-	VMULPS.BCST  84(R9)(R12*2), Z26, Z25
-	VFMADD231PS  Z25, Z11, Z23
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	VPDPWSSD     Z26, Z11, Z23
 	VPBROADCASTD 100(R8), Z0
 	VPBROADCASTD 100(R8)(R12*1), Z1
 	VPBROADCASTD 100(R8)(R12*2), Z2
@@ -8716,43 +12370,19 @@ rows6pair:
 	VPDPBUSD     Z28, Z24, Z5
 	VPDPBUSD     Z28, Z26, Z11
 	VMOVUPS      1216(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
-	VCVTDQ2PS    Z4, Z4
-	VMULPS.BCST  84(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z4, Z16
-	VCVTDQ2PS    Z5, Z5
-	VMULPS.BCST  84(R9)(R12*2), Z26, Z25
-	VFMADD231PS  Z25, Z5, Z17
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
+	VPDPWSSD     Z26, Z5, Z17
 	VMOVUPS      1216(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
-	VCVTDQ2PS    Z10, Z10
-	VMULPS.BCST  84(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z10, Z22
-	VCVTDQ2PS    Z11, Z11
-	VMULPS.BCST  84(R9)(R12*2), Z26, Z25
-	VFMADD231PS  Z25, Z11, Z23
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
+	VPDPWSSD     Z26, Z11, Z23
 	PREFETCHT0   128(R13)
 	PREFETCHT0   128(R13)(R10*1)
 	PREFETCHT0   192(R13)
@@ -8765,207 +12395,247 @@ rows6pair:
 	ADDQ         $0x00000068, R9
 	DECQ         CX
 	JNZ          rows6pair
-	TESTL        $0x00000002, 72(AX)
-	JNZ          rows6finish
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 128(DI)
-	VMOVUPS      Z14, 256(DI)
-	VMOVUPS      Z15, 384(DI)
-	VMOVUPS      Z16, 512(DI)
-	VMOVUPS      Z17, 640(DI)
-	VMOVUPS      Z18, 64(DI)
-	VMOVUPS      Z19, 192(DI)
-	VMOVUPS      Z20, 320(DI)
-	VMOVUPS      Z21, 448(DI)
-	VMOVUPS      Z22, 576(DI)
-	VMOVUPS      Z23, 704(DI)
-	JMP          rows6next
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows6first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      384(DI), Z3
+	VMOVUPS      512(DI), Z4
+	VMOVUPS      640(DI), Z5
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	VMOVUPS      448(DI), Z9
+	VMOVUPS      576(DI), Z10
+	VMOVUPS      704(DI), Z11
+	JMP          rows6scale
+
+rows6first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+
+rows6scale:
+	VMOVUPS     -5184(SI), Z24
+	VMOVUPS     -5184(SI)(R14*1), Z26
+	VCVTDQ2PS   Z12, Z12
+	VMULPS.BCST -20(R8), Z24, Z28
+	VFMADD231PS Z28, Z12, Z0
+	VCVTDQ2PS   Z18, Z18
+	VMULPS.BCST -20(R8), Z26, Z25
+	VFMADD231PS Z25, Z18, Z6
+	VCVTDQ2PS   Z13, Z13
+	VMULPS.BCST -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS Z28, Z13, Z1
+	VCVTDQ2PS   Z19, Z19
+	VMULPS.BCST -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS Z25, Z19, Z7
+	VCVTDQ2PS   Z14, Z14
+	VMULPS.BCST -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS Z28, Z14, Z2
+	VCVTDQ2PS   Z20, Z20
+	VMULPS.BCST -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS Z25, Z20, Z8
+	VCVTDQ2PS   Z15, Z15
+	VMULPS.BCST -20(R9), Z24, Z28
+	VFMADD231PS Z28, Z15, Z3
+	VCVTDQ2PS   Z21, Z21
+	VMULPS.BCST -20(R9), Z26, Z25
+	VFMADD231PS Z25, Z21, Z9
+	VCVTDQ2PS   Z16, Z16
+	VMULPS.BCST -20(R9)(R12*1), Z24, Z28
+	VFMADD231PS Z28, Z16, Z4
+	VCVTDQ2PS   Z22, Z22
+	VMULPS.BCST -20(R9)(R12*1), Z26, Z25
+	VFMADD231PS Z25, Z22, Z10
+	VCVTDQ2PS   Z17, Z17
+	VMULPS.BCST -20(R9)(R12*2), Z24, Z28
+	VFMADD231PS Z28, Z17, Z5
+	VCVTDQ2PS   Z23, Z23
+	VMULPS.BCST -20(R9)(R12*2), Z26, Z25
+	VFMADD231PS Z25, Z23, Z11
+	TESTL       $0x00000002, 84(AX)
+	JNZ         rows6finish
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     Z1, 128(DI)
+	VMOVUPS     Z2, 256(DI)
+	VMOVUPS     Z3, 384(DI)
+	VMOVUPS     Z4, 512(DI)
+	VMOVUPS     Z5, 640(DI)
+	VMOVUPS     Z6, 64(DI)
+	VMOVUPS     Z7, 192(DI)
+	VMOVUPS     Z8, 320(DI)
+	VMOVUPS     Z9, 448(DI)
+	VMOVUPS     Z10, 576(DI)
+	VMOVUPS     Z11, 704(DI)
+	JMP         rows6next
 
 rows6finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
-	VADDPS    Z30, Z13, Z13
-	VADDPS    Z30, Z14, Z14
-	VADDPS    Z30, Z15, Z15
-	VADDPS    Z30, Z16, Z16
-	VADDPS    Z30, Z17, Z17
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
+	VADDPS    Z30, Z3, Z3
+	VADDPS    Z30, Z4, Z4
+	VADDPS    Z30, Z5, Z5
 
 rows6unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows6ungated0
-	VMULPS (R15), Z12, Z12
-	VMULPS 64(R15), Z13, Z13
-	VMULPS 128(R15), Z14, Z14
-	VMULPS 192(R15), Z15, Z15
-	VMULPS 256(R15), Z16, Z16
-	VMULPS 320(R15), Z17, Z17
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
+	VMULPS 192(R15), Z3, Z3
+	VMULPS 256(R15), Z4, Z4
+	VMULPS 320(R15), Z5, Z5
 
 rows6ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z1, Z1
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z14, Z14
+	VADDPS    Z30, Z2, Z2
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z15, Z15
+	VADDPS    Z30, Z3, Z3
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z16, Z16
+	VADDPS    Z30, Z4, Z4
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z17, Z17
+	VADDPS    Z30, Z5, Z5
 	ADDQ      R8, R15
 
 rows6store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z13, K1, (R15)
+	VMOVUPS   Z1, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z14, K1, (R15)
+	VMOVUPS   Z2, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z15, K1, (R15)
+	VMOVUPS   Z3, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z16, K1, (R15)
+	VMOVUPS   Z4, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z17, K1, (R15)
+	VMOVUPS   Z5, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
-	VADDPS    Z30, Z19, Z19
-	VADDPS    Z30, Z20, Z20
-	VADDPS    Z30, Z21, Z21
-	VADDPS    Z30, Z22, Z22
-	VADDPS    Z30, Z23, Z23
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
+	VADDPS    Z30, Z9, Z9
+	VADDPS    Z30, Z10, Z10
+	VADDPS    Z30, Z11, Z11
 
 rows6unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows6ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
-	VMULPS 64(R15), Z19, Z19
-	VMULPS 128(R15), Z20, Z20
-	VMULPS 192(R15), Z21, Z21
-	VMULPS 256(R15), Z22, Z22
-	VMULPS 320(R15), Z23, Z23
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
+	VMULPS 192(R15), Z9, Z9
+	VMULPS 256(R15), Z10, Z10
+	VMULPS 320(R15), Z11, Z11
 
 rows6ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows6store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z7, Z7
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z20, Z20
+	VADDPS    Z30, Z8, Z8
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z21, Z21
+	VADDPS    Z30, Z9, Z9
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z22, Z22
+	VADDPS    Z30, Z10, Z10
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z23, Z23
+	VADDPS    Z30, Z11, Z11
 	ADDQ      R8, R15
 
 rows6store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z19, K2, (R15)
+	VMOVUPS Z7, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z20, K2, (R15)
+	VMOVUPS Z8, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z21, K2, (R15)
+	VMOVUPS Z9, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z22, K2, (R15)
+	VMOVUPS Z10, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z23, K2, (R15)
+	VMOVUPS Z11, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x06, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows6without120
+	ADDQ    R15, 120(AX)
 
-rows6next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without16
-	IMUL3Q $0x06, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows6without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without80
-	IMUL3Q $0x06, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows6without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows6without112
-	IMUL3Q $0x06, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows6without112:
+rows6without120:
 	CMPQ 128(AX), $0x00
-	JE   rows6without
+	JE   rows6without128
 	ADDQ $0x00000180, 128(AX)
 
-rows6without:
-	ADDQ   $0x00000300, 32(AX)
-	SUBQ   $0x06, 48(AX)
+rows6without128:
+rows6next:
+	IMUL3Q $0x06, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000300, 152(AX)
+	SUBQ   $0x06, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000500, R10
 	JMP    more
 
 rows5:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	LEAQ    (R8)(R12*2), R9
-	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows5first
-	VMOVUPS (DI), Z12
-	VMOVUPS 128(DI), Z13
-	VMOVUPS 256(DI), Z14
-	VMOVUPS 384(DI), Z15
-	VMOVUPS 512(DI), Z16
-	VMOVUPS 64(DI), Z18
-	VMOVUPS 192(DI), Z19
-	VMOVUPS 320(DI), Z20
-	VMOVUPS 448(DI), Z21
-	VMOVUPS 576(DI), Z22
-	JMP     rows5pair
-
-rows5first:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	LEAQ   (R8)(R12*2), R9
+	ADDQ   R12, R9
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
@@ -9057,37 +12727,17 @@ rows5pair:
 	VPDPBUSD     Z27, Z24, Z4
 	VPDPBUSD     Z27, Z26, Z10
 	VMOVUPS      1024(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
-	VCVTDQ2PS    Z4, Z4
-	VMULPS.BCST  32(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z4, Z16
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
 	VMOVUPS      1024(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
-	VCVTDQ2PS    Z10, Z10
-	VMULPS.BCST  32(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z10, Z22
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
 	VPBROADCASTD 48(R8), Z0
 	VPBROADCASTD 48(R8)(R12*1), Z1
 	VPBROADCASTD 48(R8)(R12*2), Z2
@@ -9167,37 +12817,17 @@ rows5pair:
 	VPDPBUSD     Z27, Z24, Z4
 	VPDPBUSD     Z27, Z26, Z10
 	VMOVUPS      1088(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
-	VCVTDQ2PS    Z4, Z4
-	VMULPS.BCST  32(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z4, Z16
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
 	VMOVUPS      1088(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
-	VCVTDQ2PS    Z10, Z10
-	VMULPS.BCST  32(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z10, Z22
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
 	PREFETCHT0   (R13)
 	PREFETCHT0   (R13)(R10*1)
 	PREFETCHT0   64(R13)
@@ -9281,37 +12911,17 @@ rows5pair:
 	VPDPBUSD     Z27, Z24, Z4
 	VPDPBUSD     Z27, Z26, Z10
 	VMOVUPS      1152(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
-	VCVTDQ2PS    Z4, Z4
-	VMULPS.BCST  84(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z4, Z16
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
 	VMOVUPS      1152(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
-	VCVTDQ2PS    Z10, Z10
-	VMULPS.BCST  84(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z10, Z22
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
 	VPBROADCASTD 100(R8), Z0
 	VPBROADCASTD 100(R8)(R12*1), Z1
 	VPBROADCASTD 100(R8)(R12*2), Z2
@@ -9391,37 +13001,17 @@ rows5pair:
 	VPDPBUSD     Z27, Z24, Z4
 	VPDPBUSD     Z27, Z26, Z10
 	VMOVUPS      1216(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
-	VCVTDQ2PS    Z4, Z4
-	VMULPS.BCST  84(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z4, Z16
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
+	VPDPWSSD     Z26, Z4, Z16
 	VMOVUPS      1216(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
-	VCVTDQ2PS    Z10, Z10
-	VMULPS.BCST  84(R9)(R12*1), Z26, Z28
-	VFMADD231PS  Z28, Z10, Z22
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
+	VPDPWSSD     Z26, Z10, Z22
 	PREFETCHT0   128(R13)
 	PREFETCHT0   128(R13)(R10*1)
 	PREFETCHT0   192(R13)
@@ -9434,189 +13024,221 @@ rows5pair:
 	ADDQ         $0x00000068, R9
 	DECQ         CX
 	JNZ          rows5pair
-	TESTL        $0x00000002, 72(AX)
-	JNZ          rows5finish
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 128(DI)
-	VMOVUPS      Z14, 256(DI)
-	VMOVUPS      Z15, 384(DI)
-	VMOVUPS      Z16, 512(DI)
-	VMOVUPS      Z18, 64(DI)
-	VMOVUPS      Z19, 192(DI)
-	VMOVUPS      Z20, 320(DI)
-	VMOVUPS      Z21, 448(DI)
-	VMOVUPS      Z22, 576(DI)
-	JMP          rows5next
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows5first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      384(DI), Z3
+	VMOVUPS      512(DI), Z4
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	VMOVUPS      448(DI), Z9
+	VMOVUPS      576(DI), Z10
+	JMP          rows5scale
+
+rows5first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+
+rows5scale:
+	VMOVUPS     -5184(SI), Z24
+	VMOVUPS     -5184(SI)(R14*1), Z26
+	VCVTDQ2PS   Z12, Z12
+	VMULPS.BCST -20(R8), Z24, Z28
+	VFMADD231PS Z28, Z12, Z0
+	VCVTDQ2PS   Z18, Z18
+	VMULPS.BCST -20(R8), Z26, Z25
+	VFMADD231PS Z25, Z18, Z6
+	VCVTDQ2PS   Z13, Z13
+	VMULPS.BCST -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS Z28, Z13, Z1
+	VCVTDQ2PS   Z19, Z19
+	VMULPS.BCST -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS Z25, Z19, Z7
+	VCVTDQ2PS   Z14, Z14
+	VMULPS.BCST -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS Z28, Z14, Z2
+	VCVTDQ2PS   Z20, Z20
+	VMULPS.BCST -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS Z25, Z20, Z8
+	VCVTDQ2PS   Z15, Z15
+	VMULPS.BCST -20(R9), Z24, Z28
+	VFMADD231PS Z28, Z15, Z3
+	VCVTDQ2PS   Z21, Z21
+	VMULPS.BCST -20(R9), Z26, Z25
+	VFMADD231PS Z25, Z21, Z9
+	VCVTDQ2PS   Z16, Z16
+	VMULPS.BCST -20(R9)(R12*1), Z24, Z28
+	VFMADD231PS Z28, Z16, Z4
+	VCVTDQ2PS   Z22, Z22
+	VMULPS.BCST -20(R9)(R12*1), Z26, Z25
+	VFMADD231PS Z25, Z22, Z10
+	TESTL       $0x00000002, 84(AX)
+	JNZ         rows5finish
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     Z1, 128(DI)
+	VMOVUPS     Z2, 256(DI)
+	VMOVUPS     Z3, 384(DI)
+	VMOVUPS     Z4, 512(DI)
+	VMOVUPS     Z6, 64(DI)
+	VMOVUPS     Z7, 192(DI)
+	VMOVUPS     Z8, 320(DI)
+	VMOVUPS     Z9, 448(DI)
+	VMOVUPS     Z10, 576(DI)
+	JMP         rows5next
 
 rows5finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
-	VADDPS    Z30, Z13, Z13
-	VADDPS    Z30, Z14, Z14
-	VADDPS    Z30, Z15, Z15
-	VADDPS    Z30, Z16, Z16
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
+	VADDPS    Z30, Z3, Z3
+	VADDPS    Z30, Z4, Z4
 
 rows5unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows5ungated0
-	VMULPS (R15), Z12, Z12
-	VMULPS 64(R15), Z13, Z13
-	VMULPS 128(R15), Z14, Z14
-	VMULPS 192(R15), Z15, Z15
-	VMULPS 256(R15), Z16, Z16
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
+	VMULPS 192(R15), Z3, Z3
+	VMULPS 256(R15), Z4, Z4
 
 rows5ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z1, Z1
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z14, Z14
+	VADDPS    Z30, Z2, Z2
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z15, Z15
+	VADDPS    Z30, Z3, Z3
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z16, Z16
+	VADDPS    Z30, Z4, Z4
 	ADDQ      R8, R15
 
 rows5store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z13, K1, (R15)
+	VMOVUPS   Z1, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z14, K1, (R15)
+	VMOVUPS   Z2, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z15, K1, (R15)
+	VMOVUPS   Z3, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z16, K1, (R15)
+	VMOVUPS   Z4, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
-	VADDPS    Z30, Z19, Z19
-	VADDPS    Z30, Z20, Z20
-	VADDPS    Z30, Z21, Z21
-	VADDPS    Z30, Z22, Z22
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
+	VADDPS    Z30, Z9, Z9
+	VADDPS    Z30, Z10, Z10
 
 rows5unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows5ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
-	VMULPS 64(R15), Z19, Z19
-	VMULPS 128(R15), Z20, Z20
-	VMULPS 192(R15), Z21, Z21
-	VMULPS 256(R15), Z22, Z22
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
+	VMULPS 192(R15), Z9, Z9
+	VMULPS 256(R15), Z10, Z10
 
 rows5ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows5store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z7, Z7
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z20, Z20
+	VADDPS    Z30, Z8, Z8
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z21, Z21
+	VADDPS    Z30, Z9, Z9
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z22, Z22
+	VADDPS    Z30, Z10, Z10
 	ADDQ      R8, R15
 
 rows5store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z19, K2, (R15)
+	VMOVUPS Z7, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z20, K2, (R15)
+	VMOVUPS Z8, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z21, K2, (R15)
+	VMOVUPS Z9, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z22, K2, (R15)
+	VMOVUPS Z10, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x05, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows5without120
+	ADDQ    R15, 120(AX)
 
-rows5next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without16
-	IMUL3Q $0x05, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows5without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without80
-	IMUL3Q $0x05, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows5without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows5without112
-	IMUL3Q $0x05, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows5without112:
+rows5without120:
 	CMPQ 128(AX), $0x00
-	JE   rows5without
+	JE   rows5without128
 	ADDQ $0x00000140, 128(AX)
 
-rows5without:
-	ADDQ   $0x00000280, 32(AX)
-	SUBQ   $0x05, 48(AX)
+rows5without128:
+rows5next:
+	IMUL3Q $0x05, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000280, 152(AX)
+	SUBQ   $0x05, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000500, R10
 	JMP    more
 
 rows4:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	LEAQ    (R8)(R12*2), R9
-	ADDQ    R12, R9
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows4first
-	VMOVUPS (DI), Z12
-	VMOVUPS 128(DI), Z13
-	VMOVUPS 256(DI), Z14
-	VMOVUPS 384(DI), Z15
-	VMOVUPS 64(DI), Z18
-	VMOVUPS 192(DI), Z19
-	VMOVUPS 320(DI), Z20
-	VMOVUPS 448(DI), Z21
-	JMP     rows4pair
-
-rows4first:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	LEAQ   (R8)(R12*2), R9
+	ADDQ   R12, R9
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
@@ -9692,31 +13314,15 @@ rows4pair:
 	VPDPBUSD     Z28, Z24, Z3
 	VPDPBUSD     Z28, Z26, Z9
 	VMOVUPS      1024(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
 	VMOVUPS      1024(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
 	VPBROADCASTD 48(R8), Z0
 	VPBROADCASTD 48(R8)(R12*1), Z1
 	VPBROADCASTD 48(R8)(R12*2), Z2
@@ -9782,31 +13388,15 @@ rows4pair:
 	VPDPBUSD     Z28, Z24, Z3
 	VPDPBUSD     Z28, Z26, Z9
 	VMOVUPS      1088(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
 	VMOVUPS      1088(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  32(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
 	PREFETCHT0   (R13)
 	PREFETCHT0   (R13)(R10*1)
 	PREFETCHT0   64(R13)
@@ -9876,31 +13466,15 @@ rows4pair:
 	VPDPBUSD     Z28, Z24, Z3
 	VPDPBUSD     Z28, Z26, Z9
 	VMOVUPS      1152(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
 	VMOVUPS      1152(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
 	VPBROADCASTD 100(R8), Z0
 	VPBROADCASTD 100(R8)(R12*1), Z1
 	VPBROADCASTD 100(R8)(R12*2), Z2
@@ -9966,31 +13540,15 @@ rows4pair:
 	VPDPBUSD     Z28, Z24, Z3
 	VPDPBUSD     Z28, Z26, Z9
 	VMOVUPS      1216(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
-	VCVTDQ2PS    Z3, Z3
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z3, Z15
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
+	VPDPWSSD     Z26, Z3, Z15
 	VMOVUPS      1216(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
-	VCVTDQ2PS    Z9, Z9
-	VMULPS.BCST  84(R9), Z26, Z25
-	VFMADD231PS  Z25, Z9, Z21
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
+	VPDPWSSD     Z26, Z9, Z21
 	PREFETCHT0   128(R13)
 	PREFETCHT0   128(R13)(R10*1)
 	PREFETCHT0   192(R13)
@@ -10003,169 +13561,193 @@ rows4pair:
 	ADDQ         $0x00000068, R9
 	DECQ         CX
 	JNZ          rows4pair
-	TESTL        $0x00000002, 72(AX)
-	JNZ          rows4finish
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 128(DI)
-	VMOVUPS      Z14, 256(DI)
-	VMOVUPS      Z15, 384(DI)
-	VMOVUPS      Z18, 64(DI)
-	VMOVUPS      Z19, 192(DI)
-	VMOVUPS      Z20, 320(DI)
-	VMOVUPS      Z21, 448(DI)
-	JMP          rows4next
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows4first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      384(DI), Z3
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	VMOVUPS      448(DI), Z9
+	JMP          rows4scale
+
+rows4first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+
+rows4scale:
+	VMOVUPS     -5184(SI), Z24
+	VMOVUPS     -5184(SI)(R14*1), Z26
+	VCVTDQ2PS   Z12, Z12
+	VMULPS.BCST -20(R8), Z24, Z28
+	VFMADD231PS Z28, Z12, Z0
+	VCVTDQ2PS   Z18, Z18
+	VMULPS.BCST -20(R8), Z26, Z25
+	VFMADD231PS Z25, Z18, Z6
+	VCVTDQ2PS   Z13, Z13
+	VMULPS.BCST -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS Z28, Z13, Z1
+	VCVTDQ2PS   Z19, Z19
+	VMULPS.BCST -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS Z25, Z19, Z7
+	VCVTDQ2PS   Z14, Z14
+	VMULPS.BCST -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS Z28, Z14, Z2
+	VCVTDQ2PS   Z20, Z20
+	VMULPS.BCST -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS Z25, Z20, Z8
+	VCVTDQ2PS   Z15, Z15
+	VMULPS.BCST -20(R9), Z24, Z28
+	VFMADD231PS Z28, Z15, Z3
+	VCVTDQ2PS   Z21, Z21
+	VMULPS.BCST -20(R9), Z26, Z25
+	VFMADD231PS Z25, Z21, Z9
+	TESTL       $0x00000002, 84(AX)
+	JNZ         rows4finish
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     Z1, 128(DI)
+	VMOVUPS     Z2, 256(DI)
+	VMOVUPS     Z3, 384(DI)
+	VMOVUPS     Z6, 64(DI)
+	VMOVUPS     Z7, 192(DI)
+	VMOVUPS     Z8, 320(DI)
+	VMOVUPS     Z9, 448(DI)
+	JMP         rows4next
 
 rows4finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
-	VADDPS    Z30, Z13, Z13
-	VADDPS    Z30, Z14, Z14
-	VADDPS    Z30, Z15, Z15
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
+	VADDPS    Z30, Z3, Z3
 
 rows4unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows4ungated0
-	VMULPS (R15), Z12, Z12
-	VMULPS 64(R15), Z13, Z13
-	VMULPS 128(R15), Z14, Z14
-	VMULPS 192(R15), Z15, Z15
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
+	VMULPS 192(R15), Z3, Z3
 
 rows4ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z1, Z1
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z14, Z14
+	VADDPS    Z30, Z2, Z2
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z15, Z15
+	VADDPS    Z30, Z3, Z3
 	ADDQ      R8, R15
 
 rows4store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z13, K1, (R15)
+	VMOVUPS   Z1, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z14, K1, (R15)
+	VMOVUPS   Z2, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z15, K1, (R15)
+	VMOVUPS   Z3, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
-	VADDPS    Z30, Z19, Z19
-	VADDPS    Z30, Z20, Z20
-	VADDPS    Z30, Z21, Z21
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
+	VADDPS    Z30, Z9, Z9
 
 rows4unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows4ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
-	VMULPS 64(R15), Z19, Z19
-	VMULPS 128(R15), Z20, Z20
-	VMULPS 192(R15), Z21, Z21
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
+	VMULPS 192(R15), Z9, Z9
 
 rows4ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows4store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z7, Z7
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z20, Z20
+	VADDPS    Z30, Z8, Z8
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z21, Z21
+	VADDPS    Z30, Z9, Z9
 	ADDQ      R8, R15
 
 rows4store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z19, K2, (R15)
+	VMOVUPS Z7, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z20, K2, (R15)
+	VMOVUPS Z8, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z21, K2, (R15)
+	VMOVUPS Z9, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x04, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows4without120
+	ADDQ    R15, 120(AX)
 
-rows4next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without16
-	IMUL3Q $0x04, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows4without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without80
-	IMUL3Q $0x04, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows4without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows4without112
-	IMUL3Q $0x04, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows4without112:
+rows4without120:
 	CMPQ 128(AX), $0x00
-	JE   rows4without
+	JE   rows4without128
 	ADDQ $0x00000100, 128(AX)
 
-rows4without:
-	ADDQ   $0x00000200, 32(AX)
-	SUBQ   $0x04, 48(AX)
+rows4without128:
+rows4next:
+	IMUL3Q $0x04, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000200, 152(AX)
+	SUBQ   $0x04, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000500, R10
 	JMP    more
 
 rows3:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows3first
-	VMOVUPS (DI), Z12
-	VMOVUPS 128(DI), Z13
-	VMOVUPS 256(DI), Z14
-	VMOVUPS 64(DI), Z18
-	VMOVUPS 192(DI), Z19
-	VMOVUPS 320(DI), Z20
-	JMP     rows3pair
-
-rows3first:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z14, Z14, Z14
@@ -10225,25 +13807,13 @@ rows3pair:
 	VPDPBUSD     Z27, Z24, Z2
 	VPDPBUSD     Z27, Z26, Z8
 	VMOVUPS      1024(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
 	VMOVUPS      1024(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
 	VPBROADCASTD 48(R8), Z0
 	VPBROADCASTD 48(R8)(R12*1), Z1
 	VPBROADCASTD 48(R8)(R12*2), Z2
@@ -10295,25 +13865,13 @@ rows3pair:
 	VPDPBUSD     Z27, Z24, Z2
 	VPDPBUSD     Z27, Z26, Z8
 	VMOVUPS      1088(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
 	VMOVUPS      1088(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  32(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
 	PREFETCHT0   (R13)
 	PREFETCHT0   (R13)(R10*1)
 	PREFETCHT0   64(R13)
@@ -10369,25 +13927,13 @@ rows3pair:
 	VPDPBUSD     Z27, Z24, Z2
 	VPDPBUSD     Z27, Z26, Z8
 	VMOVUPS      1152(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
 	VMOVUPS      1152(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
 	VPBROADCASTD 100(R8), Z0
 	VPBROADCASTD 100(R8)(R12*1), Z1
 	VPBROADCASTD 100(R8)(R12*2), Z2
@@ -10439,25 +13985,13 @@ rows3pair:
 	VPDPBUSD     Z27, Z24, Z2
 	VPDPBUSD     Z27, Z26, Z8
 	VMOVUPS      1216(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
-	VCVTDQ2PS    Z2, Z2
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z2, Z14
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
+	VPDPWSSD     Z26, Z2, Z14
 	VMOVUPS      1216(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
-	VCVTDQ2PS    Z8, Z8
-	VMULPS.BCST  84(R8)(R12*2), Z26, Z28
-	VFMADD231PS  Z28, Z8, Z20
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
+	VPDPWSSD     Z26, Z8, Z20
 	PREFETCHT0   128(R13)
 	PREFETCHT0   128(R13)(R10*1)
 	PREFETCHT0   192(R13)
@@ -10469,151 +14003,167 @@ rows3pair:
 	ADDQ         $0x00000068, R8
 	DECQ         CX
 	JNZ          rows3pair
-	TESTL        $0x00000002, 72(AX)
-	JNZ          rows3finish
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 128(DI)
-	VMOVUPS      Z14, 256(DI)
-	VMOVUPS      Z18, 64(DI)
-	VMOVUPS      Z19, 192(DI)
-	VMOVUPS      Z20, 320(DI)
-	JMP          rows3next
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows3first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      256(DI), Z2
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	VMOVUPS      320(DI), Z8
+	JMP          rows3scale
+
+rows3first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+
+rows3scale:
+	VMOVUPS     -5184(SI), Z24
+	VMOVUPS     -5184(SI)(R14*1), Z26
+	VCVTDQ2PS   Z12, Z12
+	VMULPS.BCST -20(R8), Z24, Z28
+	VFMADD231PS Z28, Z12, Z0
+	VCVTDQ2PS   Z18, Z18
+	VMULPS.BCST -20(R8), Z26, Z25
+	VFMADD231PS Z25, Z18, Z6
+	VCVTDQ2PS   Z13, Z13
+	VMULPS.BCST -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS Z28, Z13, Z1
+	VCVTDQ2PS   Z19, Z19
+	VMULPS.BCST -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS Z25, Z19, Z7
+	VCVTDQ2PS   Z14, Z14
+	VMULPS.BCST -20(R8)(R12*2), Z24, Z28
+	VFMADD231PS Z28, Z14, Z2
+	VCVTDQ2PS   Z20, Z20
+	VMULPS.BCST -20(R8)(R12*2), Z26, Z25
+	VFMADD231PS Z25, Z20, Z8
+	TESTL       $0x00000002, 84(AX)
+	JNZ         rows3finish
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     Z1, 128(DI)
+	VMOVUPS     Z2, 256(DI)
+	VMOVUPS     Z6, 64(DI)
+	VMOVUPS     Z7, 192(DI)
+	VMOVUPS     Z8, 320(DI)
+	JMP         rows3next
 
 rows3finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
-	VADDPS    Z30, Z13, Z13
-	VADDPS    Z30, Z14, Z14
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
+	VADDPS    Z30, Z2, Z2
 
 rows3unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows3ungated0
-	VMULPS (R15), Z12, Z12
-	VMULPS 64(R15), Z13, Z13
-	VMULPS 128(R15), Z14, Z14
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
+	VMULPS 128(R15), Z2, Z2
 
 rows3ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z1, Z1
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z14, Z14
+	VADDPS    Z30, Z2, Z2
 	ADDQ      R8, R15
 
 rows3store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z13, K1, (R15)
+	VMOVUPS   Z1, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z14, K1, (R15)
+	VMOVUPS   Z2, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
-	VADDPS    Z30, Z19, Z19
-	VADDPS    Z30, Z20, Z20
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
+	VADDPS    Z30, Z8, Z8
 
 rows3unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows3ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
-	VMULPS 64(R15), Z19, Z19
-	VMULPS 128(R15), Z20, Z20
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
+	VMULPS 128(R15), Z8, Z8
 
 rows3ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows3store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z7, Z7
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z20, Z20
+	VADDPS    Z30, Z8, Z8
 	ADDQ      R8, R15
 
 rows3store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z19, K2, (R15)
+	VMOVUPS Z7, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z20, K2, (R15)
+	VMOVUPS Z8, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x03, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows3without120
+	ADDQ    R15, 120(AX)
 
-rows3next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without16
-	IMUL3Q $0x03, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows3without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without80
-	IMUL3Q $0x03, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows3without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows3without112
-	IMUL3Q $0x03, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows3without112:
+rows3without120:
 	CMPQ 128(AX), $0x00
-	JE   rows3without
+	JE   rows3without128
 	ADDQ $0x000000c0, 128(AX)
 
-rows3without:
-	ADDQ   $0x00000180, 32(AX)
-	SUBQ   $0x03, 48(AX)
+rows3without128:
+rows3next:
+	IMUL3Q $0x03, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000180, 152(AX)
+	SUBQ   $0x03, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000500, R10
 	JMP    more
 
 rows2:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows2first
-	VMOVUPS (DI), Z12
-	VMOVUPS 128(DI), Z13
-	VMOVUPS 64(DI), Z18
-	VMOVUPS 192(DI), Z19
-	JMP     rows2pair
-
-rows2first:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z13, Z13, Z13
 	VPXORD Z18, Z18, Z18
@@ -10657,19 +14207,11 @@ rows2pair:
 	VPDPBUSD     Z28, Z24, Z1
 	VPDPBUSD     Z28, Z26, Z7
 	VMOVUPS      1024(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
 	VMOVUPS      1024(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
 	VPBROADCASTD 48(R8), Z0
 	VPBROADCASTD 48(R8)(R12*1), Z1
 	VPBROADCASTD 48(R8), Z6
@@ -10707,19 +14249,11 @@ rows2pair:
 	VPDPBUSD     Z28, Z24, Z1
 	VPDPBUSD     Z28, Z26, Z7
 	VMOVUPS      1088(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
 	VMOVUPS      1088(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  32(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
 	PREFETCHT0   (R13)
 	PREFETCHT0   (R13)(R10*1)
 	PREFETCHT0   64(R13)
@@ -10761,19 +14295,11 @@ rows2pair:
 	VPDPBUSD     Z28, Z24, Z1
 	VPDPBUSD     Z28, Z26, Z7
 	VMOVUPS      1152(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
 	VMOVUPS      1152(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
 	VPBROADCASTD 100(R8), Z0
 	VPBROADCASTD 100(R8)(R12*1), Z1
 	VPBROADCASTD 100(R8), Z6
@@ -10811,19 +14337,11 @@ rows2pair:
 	VPDPBUSD     Z28, Z24, Z1
 	VPDPBUSD     Z28, Z26, Z7
 	VMOVUPS      1216(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
-	VCVTDQ2PS    Z1, Z1
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z1, Z13
+	VPDPWSSD     Z26, Z0, Z12
+	VPDPWSSD     Z26, Z1, Z13
 	VMOVUPS      1216(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
-	VCVTDQ2PS    Z7, Z7
-	VMULPS.BCST  84(R8)(R12*1), Z26, Z25
-	VFMADD231PS  Z25, Z7, Z19
+	VPDPWSSD     Z26, Z6, Z18
+	VPDPWSSD     Z26, Z7, Z19
 	PREFETCHT0   128(R13)
 	PREFETCHT0   128(R13)(R10*1)
 	PREFETCHT0   192(R13)
@@ -10835,133 +14353,141 @@ rows2pair:
 	ADDQ         $0x00000068, R8
 	DECQ         CX
 	JNZ          rows2pair
-	TESTL        $0x00000002, 72(AX)
-	JNZ          rows2finish
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 128(DI)
-	VMOVUPS      Z18, 64(DI)
-	VMOVUPS      Z19, 192(DI)
-	JMP          rows2next
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows2first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      128(DI), Z1
+	VMOVUPS      64(DI), Z6
+	VMOVUPS      192(DI), Z7
+	JMP          rows2scale
+
+rows2first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+
+rows2scale:
+	VMOVUPS     -5184(SI), Z24
+	VMOVUPS     -5184(SI)(R14*1), Z26
+	VCVTDQ2PS   Z12, Z12
+	VMULPS.BCST -20(R8), Z24, Z28
+	VFMADD231PS Z28, Z12, Z0
+	VCVTDQ2PS   Z18, Z18
+	VMULPS.BCST -20(R8), Z26, Z25
+	VFMADD231PS Z25, Z18, Z6
+	VCVTDQ2PS   Z13, Z13
+	VMULPS.BCST -20(R8)(R12*1), Z24, Z28
+	VFMADD231PS Z28, Z13, Z1
+	VCVTDQ2PS   Z19, Z19
+	VMULPS.BCST -20(R8)(R12*1), Z26, Z25
+	VFMADD231PS Z25, Z19, Z7
+	TESTL       $0x00000002, 84(AX)
+	JNZ         rows2finish
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     Z1, 128(DI)
+	VMOVUPS     Z6, 64(DI)
+	VMOVUPS     Z7, 192(DI)
+	JMP         rows2next
 
 rows2finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z0, Z0
+	VADDPS    Z30, Z1, Z1
 
 rows2unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows2ungated0
-	VMULPS (R15), Z12, Z12
-	VMULPS 64(R15), Z13, Z13
+	VMULPS (R15), Z0, Z0
+	VMULPS 64(R15), Z1, Z1
 
 rows2ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z13, Z13
+	VADDPS    Z30, Z1, Z1
 	ADDQ      R8, R15
 
 rows2store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	VMOVUPS   Z13, K1, (R15)
+	VMOVUPS   Z1, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z6, Z6
+	VADDPS    Z30, Z7, Z7
 
 rows2unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows2ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
-	VMULPS 64(R15), Z19, Z19
+	VMULPS (R15), Z6, Z6
+	VMULPS 64(R15), Z7, Z7
 
 rows2ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows2store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z19, Z19
+	VADDPS    Z30, Z7, Z7
 	ADDQ      R8, R15
 
 rows2store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
-	VMOVUPS Z19, K2, (R15)
+	VMOVUPS Z7, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x02, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows2without120
+	ADDQ    R15, 120(AX)
 
-rows2next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without16
-	IMUL3Q $0x02, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows2without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without80
-	IMUL3Q $0x02, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows2without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows2without112
-	IMUL3Q $0x02, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows2without112:
+rows2without120:
 	CMPQ 128(AX), $0x00
-	JE   rows2without
+	JE   rows2without128
 	ADDQ $0x00000080, 128(AX)
 
-rows2without:
-	ADDQ   $0x00000100, 32(AX)
-	SUBQ   $0x02, 48(AX)
+rows2without128:
+rows2next:
+	IMUL3Q $0x02, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000100, 152(AX)
+	SUBQ   $0x02, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000500, R10
 	JMP    more
 
 rows1:
-	MOVQ    (AX), SI
-	MOVQ    16(AX), R8
-	MOVQ    32(AX), DI
-	MOVQ    40(AX), CX
-	TESTL   $0x00000001, 72(AX)
-	JNZ     rows1first
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z18
-	JMP     rows1pair
-
-rows1first:
+	MOVQ   16(AX), SI
+	MOVQ   144(AX), R8
+	MOVQ   152(AX), DI
+	MOVQ   168(AX), CX
+	ADDQ   $0x40, SI
 	VPXORD Z12, Z12, Z12
 	VPXORD Z18, Z18, Z18
 
@@ -10989,13 +14515,9 @@ rows1pair:
 	VPDPBUSD     Z27, Z24, Z0
 	VPDPBUSD     Z27, Z26, Z6
 	VMOVUPS      1024(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
+	VPDPWSSD     Z26, Z0, Z12
 	VMOVUPS      1024(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
+	VPDPWSSD     Z26, Z6, Z18
 	VPBROADCASTD 48(R8), Z0
 	VPBROADCASTD 48(R8), Z6
 	VMOVUPS      256(SI), Z24
@@ -11019,13 +14541,9 @@ rows1pair:
 	VPDPBUSD     Z27, Z24, Z0
 	VPDPBUSD     Z27, Z26, Z6
 	VMOVUPS      1088(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
+	VPDPWSSD     Z26, Z0, Z12
 	VMOVUPS      1088(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  32(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
+	VPDPWSSD     Z26, Z6, Z18
 	PREFETCHT0   (R13)
 	PREFETCHT0   (R13)(R10*1)
 	PREFETCHT0   64(R13)
@@ -11053,13 +14571,9 @@ rows1pair:
 	VPDPBUSD     Z27, Z24, Z0
 	VPDPBUSD     Z27, Z26, Z6
 	VMOVUPS      1152(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
+	VPDPWSSD     Z26, Z0, Z12
 	VMOVUPS      1152(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
+	VPDPWSSD     Z26, Z6, Z18
 	VPBROADCASTD 100(R8), Z0
 	VPBROADCASTD 100(R8), Z6
 	VMOVUPS      768(SI), Z24
@@ -11083,13 +14597,9 @@ rows1pair:
 	VPDPBUSD     Z27, Z24, Z0
 	VPDPBUSD     Z27, Z26, Z6
 	VMOVUPS      1216(SI), Z26
-	VCVTDQ2PS    Z0, Z0
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z0, Z12
+	VPDPWSSD     Z26, Z0, Z12
 	VMOVUPS      1216(SI)(R14*1), Z26
-	VCVTDQ2PS    Z6, Z6
-	VMULPS.BCST  84(R8), Z26, Z28
-	VFMADD231PS  Z28, Z6, Z18
+	VPDPWSSD     Z26, Z6, Z18
 	PREFETCHT0   128(R13)
 	PREFETCHT0   128(R13)(R10*1)
 	PREFETCHT0   192(R13)
@@ -11101,610 +14611,141 @@ rows1pair:
 	ADDQ         $0x00000068, R8
 	DECQ         CX
 	JNZ          rows1pair
-	TESTL        $0x00000002, 72(AX)
-	JNZ          rows1finish
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z18, 64(DI)
-	JMP          rows1next
+	TESTL        $0x00000001, 84(AX)
+	JNZ          rows1first
+	VMOVUPS      (DI), Z0
+	VMOVUPS      64(DI), Z6
+	JMP          rows1scale
+
+rows1first:
+	VPXORD Z0, Z0, Z0
+	VPXORD Z6, Z6, Z6
+
+rows1scale:
+	VMOVUPS     -5184(SI), Z24
+	VMOVUPS     -5184(SI)(R14*1), Z26
+	VCVTDQ2PS   Z12, Z12
+	VMULPS.BCST -20(R8), Z24, Z28
+	VFMADD231PS Z28, Z12, Z0
+	VCVTDQ2PS   Z18, Z18
+	VMULPS.BCST -20(R8), Z26, Z25
+	VFMADD231PS Z25, Z18, Z6
+	TESTL       $0x00000002, 84(AX)
+	JNZ         rows1finish
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     Z6, 64(DI)
+	JMP         rows1next
 
 rows1finish:
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1unbiased0
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 
 rows1unbiased0:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows1ungated0
-	VMULPS (R15), Z12, Z12
+	VMULPS (R15), Z0, Z0
 
 rows1ungated0:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1store0
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z (R15), K1, Z30
-	VADDPS    Z30, Z12, Z12
+	VADDPS    Z30, Z0, Z0
 	ADDQ      R8, R15
 
 rows1store0:
-	MOVQ      80(AX), R15
-	MOVQ      88(AX), R8
-	VMOVUPS   Z12, K1, (R15)
+	MOVQ      88(AX), R15
+	MOVQ      96(AX), R8
+	VMOVUPS   Z0, K1, (R15)
 	ADDQ      R8, R15
-	MOVQ      104(AX), R15
+	MOVQ      112(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1unbiased1
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 
 rows1unbiased1:
 	MOVQ   128(AX), R15
 	TESTQ  R15, R15
 	JZ     rows1ungated1
 	ADDQ   136(AX), R15
-	VMULPS (R15), Z18, Z18
+	VMULPS (R15), Z6, Z6
 
 rows1ungated1:
-	MOVQ      112(AX), R15
+	MOVQ      120(AX), R15
 	TESTQ     R15, R15
 	JZ        rows1store1
-	MOVQ      120(AX), R8
+	MOVQ      96(AX), R8
 	VMOVUPS.Z 64(R15), K2, Z30
-	VADDPS    Z30, Z18, Z18
+	VADDPS    Z30, Z6, Z6
 	ADDQ      R8, R15
 
 rows1store1:
-	MOVQ    80(AX), R15
-	MOVQ    88(AX), R8
-	ADDQ    96(AX), R15
-	VMOVUPS Z18, K2, (R15)
+	MOVQ    88(AX), R15
+	MOVQ    96(AX), R8
+	ADDQ    104(AX), R15
+	VMOVUPS Z6, K2, (R15)
 	ADDQ    R8, R15
+	IMUL3Q  $0x01, 96(AX), R15
+	ADDQ    R15, 88(AX)
+	CMPQ    120(AX), $0x00
+	JE      rows1without120
+	ADDQ    R15, 120(AX)
 
-rows1next:
-	MOVQ   16(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without16
-	IMUL3Q $0x01, 24(AX), R15
-	ADDQ   R15, 16(AX)
-
-rows1without16:
-	MOVQ   80(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without80
-	IMUL3Q $0x01, 88(AX), R15
-	ADDQ   R15, 80(AX)
-
-rows1without80:
-	MOVQ   112(AX), R15
-	TESTQ  R15, R15
-	JZ     rows1without112
-	IMUL3Q $0x01, 120(AX), R15
-	ADDQ   R15, 112(AX)
-
-rows1without112:
+rows1without120:
 	CMPQ 128(AX), $0x00
-	JE   rows1without
+	JE   rows1without128
 	ADDQ $0x00000040, 128(AX)
 
-rows1without:
-	ADDQ   $0x00000080, 32(AX)
-	SUBQ   $0x01, 48(AX)
+rows1without128:
+rows1next:
+	IMUL3Q $0x01, R12, R15
+	ADDQ   R15, 144(AX)
+	ADDQ   $0x00000080, 152(AX)
+	SUBQ   $0x01, 160(AX)
 	DECQ   DX
 	JG     more
-	MOVQ   16(AX), R13
-	IMUL3Q $0x06, R12, R15
-	ADDQ   R15, R13
+	MOVQ   144(AX), R13
 	MOVQ   $0x00000500, R10
 	JMP    more
 
-// func expandQ40AVX512(tile *byte, panel *byte, pairs int)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·expandQ40AVX512(SB), NOSPLIT, $0-24
-	MOVQ    tile+0(FP), DI
-	MOVQ    panel+8(FP), SI
-	MOVQ    pairs+16(FP), CX
-	VMOVUPS lanesf0f0f0f0<>+0(SB), Z31
+DATA lanes30303030<>+0(SB)/4, $0x30303030
+DATA lanes30303030<>+4(SB)/4, $0x30303030
+DATA lanes30303030<>+8(SB)/4, $0x30303030
+DATA lanes30303030<>+12(SB)/4, $0x30303030
+DATA lanes30303030<>+16(SB)/4, $0x30303030
+DATA lanes30303030<>+20(SB)/4, $0x30303030
+DATA lanes30303030<>+24(SB)/4, $0x30303030
+DATA lanes30303030<>+28(SB)/4, $0x30303030
+DATA lanes30303030<>+32(SB)/4, $0x30303030
+DATA lanes30303030<>+36(SB)/4, $0x30303030
+DATA lanes30303030<>+40(SB)/4, $0x30303030
+DATA lanes30303030<>+44(SB)/4, $0x30303030
+DATA lanes30303030<>+48(SB)/4, $0x30303030
+DATA lanes30303030<>+52(SB)/4, $0x30303030
+DATA lanes30303030<>+56(SB)/4, $0x30303030
+DATA lanes30303030<>+60(SB)/4, $0x30303030
+GLOBL lanes30303030<>(SB), RODATA|NOPTR, $64
 
-pair:
-	VPSLLW    $0x04, (SI), Z0
-	VPANDD    Z0, Z31, Z0
-	VMOVUPS   Z0, (DI)
-	VPSLLW    $0x04, 64(SI), Z1
-	VPANDD    Z1, Z31, Z1
-	VMOVUPS   Z1, 64(DI)
-	VPSLLW    $0x04, 128(SI), Z2
-	VPANDD    Z2, Z31, Z2
-	VMOVUPS   Z2, 128(DI)
-	VPSLLW    $0x04, 192(SI), Z3
-	VPANDD    Z3, Z31, Z3
-	VMOVUPS   Z3, 192(DI)
-	VPSLLW    $0x04, 256(SI), Z4
-	VPANDD    Z4, Z31, Z4
-	VMOVUPS   Z4, 256(DI)
-	VPSLLW    $0x04, 320(SI), Z5
-	VPANDD    Z5, Z31, Z5
-	VMOVUPS   Z5, 320(DI)
-	VPSLLW    $0x04, 384(SI), Z6
-	VPANDD    Z6, Z31, Z6
-	VMOVUPS   Z6, 384(DI)
-	VPSLLW    $0x04, 448(SI), Z7
-	VPANDD    Z7, Z31, Z7
-	VMOVUPS   Z7, 448(DI)
-	VPANDD    (SI), Z31, Z8
-	VMOVUPS   Z8, 512(DI)
-	VPANDD    64(SI), Z31, Z9
-	VMOVUPS   Z9, 576(DI)
-	VPANDD    128(SI), Z31, Z10
-	VMOVUPS   Z10, 640(DI)
-	VPANDD    192(SI), Z31, Z11
-	VMOVUPS   Z11, 704(DI)
-	VPANDD    256(SI), Z31, Z12
-	VMOVUPS   Z12, 768(DI)
-	VPANDD    320(SI), Z31, Z13
-	VMOVUPS   Z13, 832(DI)
-	VPANDD    384(SI), Z31, Z14
-	VMOVUPS   Z14, 896(DI)
-	VPANDD    448(SI), Z31, Z15
-	VMOVUPS   Z15, 960(DI)
-	VCVTPH2PS 512(SI), Z26
-	VMULPS    lanes3d800000<>+0(SB), Z26, Z26
-	VMOVUPS   Z26, 1024(DI)
-	VCVTPH2PS 544(SI), Z26
-	VMULPS    lanes3d800000<>+0(SB), Z26, Z26
-	VMOVUPS   Z26, 1088(DI)
-	ADDQ      $0x00000240, SI
-	ADDQ      $0x00000480, DI
-	DECQ      CX
-	JNZ       pair
-	VZEROUPPER
-	RET
-
-DATA lanesf0f0f0f0<>+0(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+4(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+8(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+12(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+16(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+20(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+24(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+28(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+32(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+36(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+40(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+44(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+48(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+52(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+56(SB)/4, $0xf0f0f0f0
-DATA lanesf0f0f0f0<>+60(SB)/4, $0xf0f0f0f0
-GLOBL lanesf0f0f0f0<>(SB), RODATA|NOPTR, $64
-
-DATA lanes3d800000<>+0(SB)/4, $0x3d800000
-DATA lanes3d800000<>+4(SB)/4, $0x3d800000
-DATA lanes3d800000<>+8(SB)/4, $0x3d800000
-DATA lanes3d800000<>+12(SB)/4, $0x3d800000
-DATA lanes3d800000<>+16(SB)/4, $0x3d800000
-DATA lanes3d800000<>+20(SB)/4, $0x3d800000
-DATA lanes3d800000<>+24(SB)/4, $0x3d800000
-DATA lanes3d800000<>+28(SB)/4, $0x3d800000
-DATA lanes3d800000<>+32(SB)/4, $0x3d800000
-DATA lanes3d800000<>+36(SB)/4, $0x3d800000
-DATA lanes3d800000<>+40(SB)/4, $0x3d800000
-DATA lanes3d800000<>+44(SB)/4, $0x3d800000
-DATA lanes3d800000<>+48(SB)/4, $0x3d800000
-DATA lanes3d800000<>+52(SB)/4, $0x3d800000
-DATA lanes3d800000<>+56(SB)/4, $0x3d800000
-DATA lanes3d800000<>+60(SB)/4, $0x3d800000
-GLOBL lanes3d800000<>(SB), RODATA|NOPTR, $64
-
-// func expandQ4KAVX512(tile *byte, panel *byte, pairs int)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·expandQ4KAVX512(SB), NOSPLIT, $0-24
-	MOVQ      tile+0(FP), DI
-	MOVQ      panel+8(FP), SI
-	MOVQ      pairs+16(FP), CX
-	VMOVUPS   lanes0f0f0f0f<>+0(SB), Z31
-	VCVTPH2PS (SI), Z29
-	VCVTPH2PS 32(SI), Z30
-	ADDQ      $0x00000040, SI
-
-pair:
-	VPANDD    (SI), Z31, Z0
-	VMOVUPS   Z0, (DI)
-	VPANDD    64(SI), Z31, Z1
-	VMOVUPS   Z1, 64(DI)
-	VPANDD    128(SI), Z31, Z2
-	VMOVUPS   Z2, 128(DI)
-	VPANDD    192(SI), Z31, Z3
-	VMOVUPS   Z3, 192(DI)
-	VPANDD    256(SI), Z31, Z4
-	VMOVUPS   Z4, 256(DI)
-	VPANDD    320(SI), Z31, Z5
-	VMOVUPS   Z5, 320(DI)
-	VPANDD    384(SI), Z31, Z6
-	VMOVUPS   Z6, 384(DI)
-	VPANDD    448(SI), Z31, Z7
-	VMOVUPS   Z7, 448(DI)
-	VPSRLW    $0x04, (SI), Z8
-	VPANDD    Z8, Z31, Z8
-	VMOVUPS   Z8, 512(DI)
-	VPSRLW    $0x04, 64(SI), Z9
-	VPANDD    Z9, Z31, Z9
-	VMOVUPS   Z9, 576(DI)
-	VPSRLW    $0x04, 128(SI), Z10
-	VPANDD    Z10, Z31, Z10
-	VMOVUPS   Z10, 640(DI)
-	VPSRLW    $0x04, 192(SI), Z11
-	VPANDD    Z11, Z31, Z11
-	VMOVUPS   Z11, 704(DI)
-	VPSRLW    $0x04, 256(SI), Z12
-	VPANDD    Z12, Z31, Z12
-	VMOVUPS   Z12, 768(DI)
-	VPSRLW    $0x04, 320(SI), Z13
-	VPANDD    Z13, Z31, Z13
-	VMOVUPS   Z13, 832(DI)
-	VPSRLW    $0x04, 384(SI), Z14
-	VPANDD    Z14, Z31, Z14
-	VMOVUPS   Z14, 896(DI)
-	VPSRLW    $0x04, 448(SI), Z15
-	VPANDD    Z15, Z31, Z15
-	VMOVUPS   Z15, 960(DI)
-	VPMOVZXBD 512(SI), Z26
-	VCVTDQ2PS Z26, Z26
-	VMULPS    Z29, Z26, Z26
-	VPMOVZXBD 528(SI), Z27
-	VCVTDQ2PS Z27, Z27
-	VMULPS    Z30, Z27, Z27
-	VMOVUPS   Z26, 1024(DI)
-	VPMOVZXBD 544(SI), Z26
-	VCVTDQ2PS Z26, Z26
-	VMULPS    Z29, Z26, Z26
-	VPMOVZXBD 560(SI), Z27
-	VCVTDQ2PS Z27, Z27
-	VMULPS    Z30, Z27, Z27
-	VMOVUPS   Z26, 1088(DI)
-	VPMOVZXBD 512(SI), Z26
-	VCVTDQ2PS Z26, Z26
-	VMULPS    Z29, Z26, Z26
-	VPMOVZXBD 528(SI), Z27
-	VCVTDQ2PS Z27, Z27
-	VMULPS    Z30, Z27, Z27
-	VMOVUPS   Z27, 1152(DI)
-	VPMOVZXBD 544(SI), Z26
-	VCVTDQ2PS Z26, Z26
-	VMULPS    Z29, Z26, Z26
-	VPMOVZXBD 560(SI), Z27
-	VCVTDQ2PS Z27, Z27
-	VMULPS    Z30, Z27, Z27
-	VMOVUPS   Z27, 1216(DI)
-	ADDQ      $0x00000240, SI
-	ADDQ      $0x00000500, DI
-	DECQ      CX
-	JNZ       pair
-	VZEROUPPER
-	RET
-
-DATA lanes0f0f0f0f<>+0(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+4(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+8(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+12(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+16(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+20(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+24(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+28(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+32(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+36(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+40(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+44(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+48(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+52(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+56(SB)/4, $0x0f0f0f0f
-DATA lanes0f0f0f0f<>+60(SB)/4, $0x0f0f0f0f
-GLOBL lanes0f0f0f0f<>(SB), RODATA|NOPTR, $64
-
-// func expandQ5KAVX512(tile *byte, panel *byte, pairs int)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·expandQ5KAVX512(SB), NOSPLIT, $0-24
-	MOVQ      tile+0(FP), DI
-	MOVQ      panel+8(FP), SI
-	MOVQ      pairs+16(FP), CX
-	VMOVUPS   lanes0f0f0f0f<>+0(SB), Z31
-	VCVTPH2PS (SI), Z29
-	VCVTPH2PS 32(SI), Z30
-	ADDQ      $0x00000040, SI
-
-pair:
-	VPANDD     (SI), Z31, Z0
-	VPSLLW     $0x04, 512(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z0
-	VMOVUPS    Z0, (DI)
-	VPANDD     64(SI), Z31, Z1
-	VPSLLW     $0x03, 512(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z1
-	VMOVUPS    Z1, 64(DI)
-	VPANDD     128(SI), Z31, Z2
-	VPSLLW     $0x02, 512(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z2
-	VMOVUPS    Z2, 128(DI)
-	VPANDD     192(SI), Z31, Z3
-	VPSLLW     $0x01, 512(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z3
-	VMOVUPS    Z3, 192(DI)
-	VPANDD     256(SI), Z31, Z4
-	VMOVUPS    512(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z4
-	VMOVUPS    Z4, 256(DI)
-	VPANDD     320(SI), Z31, Z5
-	VPSRLW     $0x01, 512(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z5
-	VMOVUPS    Z5, 320(DI)
-	VPANDD     384(SI), Z31, Z6
-	VPSRLW     $0x02, 512(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z6
-	VMOVUPS    Z6, 384(DI)
-	VPANDD     448(SI), Z31, Z7
-	VPSRLW     $0x03, 512(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z7
-	VMOVUPS    Z7, 448(DI)
-	VPSRLW     $0x04, (SI), Z8
-	VPANDD     Z8, Z31, Z8
-	VPSLLW     $0x04, 576(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z8
-	VMOVUPS    Z8, 512(DI)
-	VPSRLW     $0x04, 64(SI), Z9
-	VPANDD     Z9, Z31, Z9
-	VPSLLW     $0x03, 576(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z9
-	VMOVUPS    Z9, 576(DI)
-	VPSRLW     $0x04, 128(SI), Z10
-	VPANDD     Z10, Z31, Z10
-	VPSLLW     $0x02, 576(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z10
-	VMOVUPS    Z10, 640(DI)
-	VPSRLW     $0x04, 192(SI), Z11
-	VPANDD     Z11, Z31, Z11
-	VPSLLW     $0x01, 576(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z11
-	VMOVUPS    Z11, 704(DI)
-	VPSRLW     $0x04, 256(SI), Z12
-	VPANDD     Z12, Z31, Z12
-	VMOVUPS    576(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z12
-	VMOVUPS    Z12, 768(DI)
-	VPSRLW     $0x04, 320(SI), Z13
-	VPANDD     Z13, Z31, Z13
-	VPSRLW     $0x01, 576(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z13
-	VMOVUPS    Z13, 832(DI)
-	VPSRLW     $0x04, 384(SI), Z14
-	VPANDD     Z14, Z31, Z14
-	VPSRLW     $0x02, 576(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z14
-	VMOVUPS    Z14, 896(DI)
-	VPSRLW     $0x04, 448(SI), Z15
-	VPANDD     Z15, Z31, Z15
-	VPSRLW     $0x03, 576(SI), Z25
-	VPTERNLOGD $0xf8, lanes10101010<>+0(SB), Z25, Z15
-	VMOVUPS    Z15, 960(DI)
-	VPMOVZXBD  640(SI), Z26
-	VCVTDQ2PS  Z26, Z26
-	VMULPS     Z29, Z26, Z26
-	VPMOVZXBD  656(SI), Z27
-	VCVTDQ2PS  Z27, Z27
-	VMULPS     Z30, Z27, Z27
-	VMOVUPS    Z26, 1024(DI)
-	VPMOVZXBD  672(SI), Z26
-	VCVTDQ2PS  Z26, Z26
-	VMULPS     Z29, Z26, Z26
-	VPMOVZXBD  688(SI), Z27
-	VCVTDQ2PS  Z27, Z27
-	VMULPS     Z30, Z27, Z27
-	VMOVUPS    Z26, 1088(DI)
-	VPMOVZXBD  640(SI), Z26
-	VCVTDQ2PS  Z26, Z26
-	VMULPS     Z29, Z26, Z26
-	VPMOVZXBD  656(SI), Z27
-	VCVTDQ2PS  Z27, Z27
-	VMULPS     Z30, Z27, Z27
-	VMOVUPS    Z27, 1152(DI)
-	VPMOVZXBD  672(SI), Z26
-	VCVTDQ2PS  Z26, Z26
-	VMULPS     Z29, Z26, Z26
-	VPMOVZXBD  688(SI), Z27
-	VCVTDQ2PS  Z27, Z27
-	VMULPS     Z30, Z27, Z27
-	VMOVUPS    Z27, 1216(DI)
-	ADDQ       $0x000002c0, SI
-	ADDQ       $0x00000500, DI
-	DECQ       CX
-	JNZ        pair
-	VZEROUPPER
-	RET
-
-DATA lanes10101010<>+0(SB)/4, $0x10101010
-DATA lanes10101010<>+4(SB)/4, $0x10101010
-DATA lanes10101010<>+8(SB)/4, $0x10101010
-DATA lanes10101010<>+12(SB)/4, $0x10101010
-DATA lanes10101010<>+16(SB)/4, $0x10101010
-DATA lanes10101010<>+20(SB)/4, $0x10101010
-DATA lanes10101010<>+24(SB)/4, $0x10101010
-DATA lanes10101010<>+28(SB)/4, $0x10101010
-DATA lanes10101010<>+32(SB)/4, $0x10101010
-DATA lanes10101010<>+36(SB)/4, $0x10101010
-DATA lanes10101010<>+40(SB)/4, $0x10101010
-DATA lanes10101010<>+44(SB)/4, $0x10101010
-DATA lanes10101010<>+48(SB)/4, $0x10101010
-DATA lanes10101010<>+52(SB)/4, $0x10101010
-DATA lanes10101010<>+56(SB)/4, $0x10101010
-DATA lanes10101010<>+60(SB)/4, $0x10101010
-GLOBL lanes10101010<>(SB), RODATA|NOPTR, $64
-
-// func expandQ6KAVX512(tile *byte, panel *byte, pairs int)
-// Requires: AVX, AVX512BW, AVX512F
-TEXT ·expandQ6KAVX512(SB), NOSPLIT, $0-24
-	MOVQ      tile+0(FP), DI
-	MOVQ      panel+8(FP), SI
-	MOVQ      pairs+16(FP), CX
-	VMOVUPS   lanes3c3c3c3c<>+0(SB), Z31
-	VCVTPH2PS (SI), Z29
-	VMULPS    lanes3e800000<>+0(SB), Z29, Z29
-	ADDQ      $0x00000040, SI
-
-pair:
-	VPSLLW     $0x02, (SI), Z0
-	VPANDD     Z0, Z31, Z0
-	VPSLLW     $0x06, 512(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z0
-	VMOVUPS    Z0, (DI)
-	VPSLLW     $0x02, 64(SI), Z1
-	VPANDD     Z1, Z31, Z1
-	VPSLLW     $0x04, 512(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z1
-	VMOVUPS    Z1, 64(DI)
-	VPSLLW     $0x02, 128(SI), Z2
-	VPANDD     Z2, Z31, Z2
-	VPSLLW     $0x02, 512(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z2
-	VMOVUPS    Z2, 128(DI)
-	VPSLLW     $0x02, 192(SI), Z3
-	VPANDD     Z3, Z31, Z3
-	VMOVUPS    512(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z3
-	VMOVUPS    Z3, 192(DI)
-	VPSLLW     $0x02, 256(SI), Z4
-	VPANDD     Z4, Z31, Z4
-	VPSLLW     $0x06, 576(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z4
-	VMOVUPS    Z4, 256(DI)
-	VPSLLW     $0x02, 320(SI), Z5
-	VPANDD     Z5, Z31, Z5
-	VPSLLW     $0x04, 576(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z5
-	VMOVUPS    Z5, 320(DI)
-	VPSLLW     $0x02, 384(SI), Z6
-	VPANDD     Z6, Z31, Z6
-	VPSLLW     $0x02, 576(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z6
-	VMOVUPS    Z6, 384(DI)
-	VPSLLW     $0x02, 448(SI), Z7
-	VPANDD     Z7, Z31, Z7
-	VMOVUPS    576(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z7
-	VMOVUPS    Z7, 448(DI)
-	VPSRLW     $0x02, (SI), Z8
-	VPANDD     Z8, Z31, Z8
-	VPSLLW     $0x06, 640(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z8
-	VMOVUPS    Z8, 512(DI)
-	VPSRLW     $0x02, 64(SI), Z9
-	VPANDD     Z9, Z31, Z9
-	VPSLLW     $0x04, 640(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z9
-	VMOVUPS    Z9, 576(DI)
-	VPSRLW     $0x02, 128(SI), Z10
-	VPANDD     Z10, Z31, Z10
-	VPSLLW     $0x02, 640(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z10
-	VMOVUPS    Z10, 640(DI)
-	VPSRLW     $0x02, 192(SI), Z11
-	VPANDD     Z11, Z31, Z11
-	VMOVUPS    640(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z11
-	VMOVUPS    Z11, 704(DI)
-	VPSRLW     $0x02, 256(SI), Z12
-	VPANDD     Z12, Z31, Z12
-	VPSLLW     $0x06, 704(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z12
-	VMOVUPS    Z12, 768(DI)
-	VPSRLW     $0x02, 320(SI), Z13
-	VPANDD     Z13, Z31, Z13
-	VPSLLW     $0x04, 704(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z13
-	VMOVUPS    Z13, 832(DI)
-	VPSRLW     $0x02, 384(SI), Z14
-	VPANDD     Z14, Z31, Z14
-	VPSLLW     $0x02, 704(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z14
-	VMOVUPS    Z14, 896(DI)
-	VPSRLW     $0x02, 448(SI), Z15
-	VPANDD     Z15, Z31, Z15
-	VMOVUPS    704(SI), Z25
-	VPTERNLOGD $0xf8, lanesc0c0c0c0<>+0(SB), Z25, Z15
-	VMOVUPS    Z15, 960(DI)
-	VPMOVSXBD  768(SI), Z26
-	VCVTDQ2PS  Z26, Z26
-	VMULPS     Z29, Z26, Z26
-	VMOVUPS    Z26, 1024(DI)
-	VPMOVSXBD  784(SI), Z26
-	VCVTDQ2PS  Z26, Z26
-	VMULPS     Z29, Z26, Z26
-	VMOVUPS    Z26, 1088(DI)
-	VPMOVSXBD  800(SI), Z26
-	VCVTDQ2PS  Z26, Z26
-	VMULPS     Z29, Z26, Z26
-	VMOVUPS    Z26, 1152(DI)
-	VPMOVSXBD  816(SI), Z26
-	VCVTDQ2PS  Z26, Z26
-	VMULPS     Z29, Z26, Z26
-	VMOVUPS    Z26, 1216(DI)
-	ADDQ       $0x00000340, SI
-	ADDQ       $0x00000500, DI
-	DECQ       CX
-	JNZ        pair
-	VZEROUPPER
-	RET
-
-DATA lanes3c3c3c3c<>+0(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+4(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+8(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+12(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+16(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+20(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+24(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+28(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+32(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+36(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+40(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+44(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+48(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+52(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+56(SB)/4, $0x3c3c3c3c
-DATA lanes3c3c3c3c<>+60(SB)/4, $0x3c3c3c3c
-GLOBL lanes3c3c3c3c<>(SB), RODATA|NOPTR, $64
-
-DATA lanes3e800000<>+0(SB)/4, $0x3e800000
-DATA lanes3e800000<>+4(SB)/4, $0x3e800000
-DATA lanes3e800000<>+8(SB)/4, $0x3e800000
-DATA lanes3e800000<>+12(SB)/4, $0x3e800000
-DATA lanes3e800000<>+16(SB)/4, $0x3e800000
-DATA lanes3e800000<>+20(SB)/4, $0x3e800000
-DATA lanes3e800000<>+24(SB)/4, $0x3e800000
-DATA lanes3e800000<>+28(SB)/4, $0x3e800000
-DATA lanes3e800000<>+32(SB)/4, $0x3e800000
-DATA lanes3e800000<>+36(SB)/4, $0x3e800000
-DATA lanes3e800000<>+40(SB)/4, $0x3e800000
-DATA lanes3e800000<>+44(SB)/4, $0x3e800000
-DATA lanes3e800000<>+48(SB)/4, $0x3e800000
-DATA lanes3e800000<>+52(SB)/4, $0x3e800000
-DATA lanes3e800000<>+56(SB)/4, $0x3e800000
-DATA lanes3e800000<>+60(SB)/4, $0x3e800000
-GLOBL lanes3e800000<>(SB), RODATA|NOPTR, $64
-
-DATA lanesc0c0c0c0<>+0(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+4(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+8(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+12(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+16(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+20(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+24(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+28(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+32(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+36(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+40(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+44(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+48(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+52(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+56(SB)/4, $0xc0c0c0c0
-DATA lanesc0c0c0c0<>+60(SB)/4, $0xc0c0c0c0
-GLOBL lanesc0c0c0c0<>(SB), RODATA|NOPTR, $64
+DATA lanes0000ffff<>+0(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+4(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+8(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+12(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+16(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+20(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+24(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+28(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+32(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+36(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+40(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+44(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+48(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+52(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+56(SB)/4, $0x0000ffff
+DATA lanes0000ffff<>+60(SB)/4, $0x0000ffff
+GLOBL lanes0000ffff<>(SB), RODATA|NOPTR, $64

@@ -42,20 +42,28 @@ func readArrays(path string) (_ []npz.Array, err error) {
 // bindArrays puts arrays in the order of the model's inputs. Types that NumPy does not
 // have are converted to from those that it has.
 func bindArrays(m *tandem.Model, path string, arrays []npz.Array) ([]*tensor.Tensor, error) {
-	var list []*tensor.Tensor
+	var ports []port
 	for _, p := range m.Inputs() {
-		i := slices.IndexFunc(arrays, func(a npz.Array) bool { return a.Name == p.Name })
+		ports = append(ports, port{name: p.Name, dtype: p.DType})
+	}
+	return bindPorts(ports, path, arrays)
+}
+
+func bindPorts(ports []port, path string, arrays []npz.Array) ([]*tensor.Tensor, error) {
+	var list []*tensor.Tensor
+	for _, p := range ports {
+		i := slices.IndexFunc(arrays, func(a npz.Array) bool { return a.Name == p.name })
 		if i < 0 {
-			return nil, fault.New("tandem.read", fault.Invalid, "%s has no array %q, which the model takes", path, p.Name)
+			return nil, fault.New("tandem.read", fault.Invalid, "%s has no array %q, which the model takes", path, p.name)
 		}
-		t, err := foreign(arrays[i].Tensor, p.DType)
+		t, err := foreign(arrays[i].Tensor, p.dtype)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, t)
 	}
 	for _, a := range arrays {
-		if !slices.ContainsFunc(m.Inputs(), func(p tandem.Port) bool { return p.Name == a.Name }) {
+		if !slices.ContainsFunc(ports, func(p port) bool { return p.name == a.Name }) {
 			return nil, fault.New("tandem.read", fault.Invalid, "%s has an array %q, which the model does not take", path, a.Name)
 		}
 	}

@@ -74,6 +74,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"server": s.start, "end": s.end, "mode": mode, "field": field, "digit": digit, "taken": taken, "unwritable": unwritable,
 			"http": status, "nokey": noKey, "empty": empty, "await": await, "npz": arrays, "colours": colours, "table": table, "verse": verse,
+			"digitset": digitSet,
 		},
 		RequireExplicitExec: true,
 		UpdateScripts:       os.Getenv("UPDATE_SCRIPTS") != "",
@@ -254,6 +255,20 @@ func arrays(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	defer f.Close()
 	ts.Check(npz.Write(f, []npz.Array{{Name: args[1], Tensor: x}}))
+}
+
+// digitSet is "digitset N FILE.npz": the first test images of MNIST and their labels.
+func digitSet(ts *testscript.TestScript, neg bool, args []string) {
+	_, test, _, err := mnist.Open(context.Background(), mnist.Options{})
+	ts.Check(err)
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	pixels, _ := test.Column("image")
+	labels, _ := test.Column("label")
+	f, err := os.Create(ts.MkAbs(args[1]))
+	ts.Check(err)
+	defer f.Close()
+	ts.Check(npz.Write(f, []npz.Array{{Name: "image", Tensor: pixels.Rows(0, n)}, {Name: "labels", Tensor: labels.Rows(0, n)}}))
 }
 
 // taken is "taken URL VARIABLE": host and port of a URL.

@@ -37,9 +37,19 @@ func newParquet(f *os.File) (p *parquetScanner, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkFooter(f, info.Size()); err != nil {
+		return nil, err
+	}
 	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
 	if err != nil {
 		return nil, fault.Wrap(err, "rows.open", fault.Invalid, "it is not a whole Parquet file").Try("write the file anew")
+	}
+	for i := range file.Metadata().RowGroups {
+		for j := range file.Metadata().RowGroups[i].Columns {
+			if err := checkPages(f, info.Size(), &file.Metadata().RowGroups[i].Columns[j].MetaData); err != nil {
+				return nil, err
+			}
+		}
 	}
 	p = &parquetScanner{groups: file.RowGroups(), buf: make([]parquet.Row, parquetRows)}
 	for _, path := range file.Schema().Columns() {

@@ -11,8 +11,8 @@ import (
 // recurrentOps carry a state from token to token in place of a cache of keys.
 func recurrentOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("LinearAttention"), Since: 27, Infer: inferLinearAttention, Kernel: floating(kernelLinearAttention[float32], kernelLinearAttention[float64])},
-		{ID: onnx("CausalConvWithState"), Since: 27, Infer: inferCausalConv, Kernel: floating(kernelCausalConv[float32], kernelCausalConv[float64])},
+		{ID: onnx("LinearAttention"), Since: 27, Infer: inferLinearAttention, Kernel: floating(kernelLinearAttention[float32], kernelLinearAttention[float64]), Expand: expandLinearAttention},
+		{ID: onnx("CausalConvWithState"), Since: 27, Infer: inferCausalConv, Kernel: floating(kernelCausalConv[float32], kernelCausalConv[float64]), Expand: expandCausalConv},
 	}
 }
 

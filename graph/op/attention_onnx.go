@@ -15,7 +15,7 @@ func attentionOps() []graph.Op {
 		// (q, k, v, mask, dy) -> dq, dk, dv; attributes as Attention
 		{ID: private("AttentionGrad"), Infer: inferAttentionGrad, Kernel: kernelAttentionGrad},
 		{ID: graph.OpID{Domain: "ai.onnx.preview", Name: "FlexAttention"}, Since: 1, Infer: inferFlexAttention,
-			Kernel: floating(kernelFlexAttention[float32], kernelFlexAttention[float64])},
+			Kernel: floating(kernelFlexAttention[float32], kernelFlexAttention[float64]), Expand: expandFlexAttention},
 	}
 }
 

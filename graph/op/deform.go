@@ -11,7 +11,7 @@ import (
 // deformOps: a convolution whose window reads at positions that are computed.
 func deformOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("DeformConv"), Since: 19, Infer: inferDeformConv, Kernel: floating(kernelDeformConv[float32], kernelDeformConv[float64])},
+		{ID: onnx("DeformConv"), Since: 19, Infer: inferDeformConv, Kernel: floating(kernelDeformConv[float32], kernelDeformConv[float64]), Expand: expandDeformConv},
 	}
 }
 
@@ -144,4 +144,67 @@ func between[T float32 | float64](plane []T, h, w int, row, col float64) float64
 		return float64(plane[i*w+j])
 	}
 	return (1-fr)*((1-fc)*at(r, c)+fc*at(r, c+1)) + fr*((1-fc)*at(r+1, c)+fc*at(r+1, c+1))
+}
+
+// expandDeformConv reads at the offsets by GridSample, all taps of a group of channels in
+// one image of their own, and multiplies what was read with the weights.
+func expandDeformConv(e *graph.Expansion) ([]*graph.Value, error) {
+	x, ok1 := e.In(0).Type.Shape[1:].Static()
+	weight, ok2 := e.In(1).Type.Shape.Static()
+	out, ok3 := e.Node.Outputs[0].Type.Shape[1:].Static()
+	if !ok1 || !ok2 || !ok3 {
+		return nil, fmt.Errorf("sizes that are not known before it runs")
+	}
+	w, err := readWindow(e.Node.Attrs, weight[2:])
+	if err != nil {
+		return nil, err
+	}
+	a := e.Node.Attrs
+	d := deformGrid{e, w, tensor.Shape{x[1], x[2]}, tensor.Shape{out[1], out[2]}}
+	groups, sets := int64(a.Int("group", 1)), int64(a.Int("offset_group", 1))
+	taps, positions := int64(weight[2]*weight[3]), int64(out[1]*out[2])
+	reshape := func(v *graph.Value, shape ...int64) *graph.Value {
+		return e.Op("Reshape", nil, v, vector(e.Builder, "shape", shape...))
+	}
+	offsets := reshape(e.In(2), -1, taps, 2, int64(out[1]), int64(out[2]))
+	rows, columns := d.coordinate(offsets, 0), d.coordinate(offsets, 1)
+	column := vector(e.Builder, "points", -1, taps*int64(out[1]), int64(out[2]), 1)
+	grid := e.Op("Concat", graph.Attrs{"axis": int64(3)}, e.Op("Reshape", nil, columns, column), e.Op("Reshape", nil, rows, column))
+	images := reshape(e.In(0), -1, int64(x[0])/sets, int64(x[1]), int64(x[2]))
+	read := e.Op("GridSample", graph.Attrs{"mode": "linear"}, images, grid)
+	if m := e.In(4); m != nil {
+		read = e.Op("Mul", nil, read, reshape(m, -1, 1, taps*int64(out[1]), int64(out[2])))
+	}
+	depth := int64(weight[1]) * taps
+	read = reshape(read, -1, groups, depth, positions)
+	y := e.Op("MatMul", nil, reshape(e.In(1), groups, int64(weight[0])/groups, depth), read)
+	y = reshape(y, -1, int64(out[0]), int64(out[1]), int64(out[2]))
+	if b := e.In(3); b != nil {
+		y = e.Op("Add", nil, y, reshape(b, -1, 1, 1))
+	}
+	return []*graph.Value{y}, nil
+}
+
+// deformGrid is where DeformConv reads, as GridSample counts.
+type deformGrid struct {
+	*graph.Expansion
+	window
+	in, out tensor.Shape // height and width
+}
+
+// coordinate is (2·(base + offset) + 1)/size - 1 along an axis, [n, taps, height, width].
+func (d deformGrid) coordinate(offsets *graph.Value, axis int) *graph.Value {
+	taps := d.kernel[0] * d.kernel[1]
+	base, size := tensor.New(tensor.Float32, taps, d.out[0], d.out[1]), d.in[axis]
+	before, _ := d.pads(axis, size, d.out[axis])
+	for i := range base.F32() {
+		tap, at := i/d.out.Len(), i%d.out.Len()
+		k, o := tap/d.kernel[1], at/d.out[1]
+		if axis == 1 {
+			k, o = tap%d.kernel[1], at%d.out[1]
+		}
+		base.F32()[i] = float32(2*(o*d.stride[axis]-before+k*d.dilation[axis])+1)/float32(size) - 1
+	}
+	offset := d.Op("Gather", graph.Attrs{"axis": int64(2)}, offsets, d.Const("axis", tensor.Scalar(int64(axis))))
+	return d.Op("Add", nil, d.Op("Mul", nil, offset, constant(d.Builder, "scale", 2/float32(size))), d.Const("base", base))
 }

@@ -207,40 +207,58 @@ func kernelMaxRoiPool(c *graph.Call) (func() error, error) {
 	return nil, fmt.Errorf("data of type %v cannot be pooled", c.In[0].DType())
 }
 
-// maxRoiPool: a box is [batch, x, y, x, y], its corners are rounded to pixels and
-// included; an empty bin gives 0 (Girshick, "Fast R-CNN", 2015).
+// roiPool is the geometry of MaxRoiPool.
+type roiPool struct {
+	scale   float64
+	in, out tensor.Shape // [n, channels, height, width] of the images and of the bins
+}
+
+// bounds are the pixels of a bin: from the first of each on, up to the second.
+type bounds struct{ x0, x1, y0, y1 int }
+
+// maxRoiPool: an empty bin gives 0.
 func maxRoiPool[T float32 | float64](c *graph.Call) func() error {
-	scale := float64(c.Node.Attrs.Float("spatial_scale", 1))
-	in, out := c.In[0].Shape(), c.Out[0].Shape()
-	channels, height, width := in[1], in[2], in[3]
+	p := roiPool{float64(c.Node.Attrs.Float("spatial_scale", 1)), c.In[0].Shape(), c.Out[0].Shape()}
+	channels, area, bins := p.in[1], p.in[2]*p.in[3], p.out[2]*p.out[3]
 	return func() error {
-		x, rois, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.In[1]), tensor.Data[T](c.Out[0])
-		for n := range out[0] {
-			box := rois[n*5:][:5]
-			batch := int(box[0])
-			if batch < 0 || batch >= in[0] {
-				return fmt.Errorf("box %d is in image %v of %d", n, box[0], in[0])
-			}
-			var px [4]float64
-			for i := range px {
-				if px[i] = math.Round(float64(box[i+1]) * scale); math.IsNaN(px[i]) || math.IsInf(px[i], 0) {
-					return fmt.Errorf("box %d has the corner %v", n, box[i+1])
-				}
-			}
-			w, h := max(px[2]-px[0]+1, 1)/float64(out[3]), max(px[3]-px[1]+1, 1)/float64(out[2])
+		x, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
+		return eachBin(p, tensor.Data[T](c.In[1]), func(n, batch, bin int, b bounds) {
 			for ch := range channels {
-				image := x[(batch*channels+ch)*height*width:][:height*width]
-				for row := range out[2] {
-					y0, y1 := binLimits(px[1], h, row, height)
-					for col := range out[3] {
-						x0, x1 := binLimits(px[0], w, col, width)
-						y[((n*channels+ch)*out[2]+row)*out[3]+col] = greatestIn(image, width, x0, x1, y0, y1)
-					}
+				image, v := x[(batch*channels+ch)*area:][:area], T(0)
+				if i := greatestIn(b, image, p.in[3]); i >= 0 {
+					v = image[i]
 				}
+				y[(n*channels+ch)*bins+bin] = v
+			}
+		})
+	}
+}
+
+// eachBin visits the bins of each box, [batch, x, y, x, y], whose corners are rounded to
+// pixels and included (Girshick, "Fast R-CNN", 2015).
+func eachBin[T float32 | float64](p roiPool, rois []T, visit func(n, batch, bin int, b bounds)) error {
+	height, width := p.in[2], p.in[3]
+	for n := range p.out[0] {
+		box := rois[n*5:][:5]
+		batch := int(box[0])
+		if batch < 0 || batch >= p.in[0] {
+			return fmt.Errorf("box %d is in image %v of %d", n, box[0], p.in[0])
+		}
+		var px [4]float64
+		for i := range px {
+			if px[i] = math.Round(float64(box[i+1]) * p.scale); math.IsNaN(px[i]) || math.IsInf(px[i], 0) {
+				return fmt.Errorf("box %d has the corner %v", n, box[i+1])
 			}
 		}
-		return nil
+		w, h := max(px[2]-px[0]+1, 1)/float64(p.out[3]), max(px[3]-px[1]+1, 1)/float64(p.out[2])
+		for bin := range p.out[2] * p.out[3] {
+			var b bounds
+			b.y0, b.y1 = binLimits(px[1], h, bin/p.out[3], height)
+			b.x0, b.x1 = binLimits(px[0], w, bin%p.out[3], width)
+			visit(n, batch, bin, b)
+		}
 	}
+	return nil
 }
 
 // binLimits are the first pixel of a bin and the one behind its last.
@@ -249,15 +267,16 @@ func binLimits(start, size float64, i, limit int) (lo, hi int) {
 	return clamp(math.Floor(float64(i)*size) + start), clamp(math.Ceil(float64(i+1)*size) + start)
 }
 
-func greatestIn[T float32 | float64](image []T, width, x0, x1, y0, y1 int) T {
-	if x0 >= x1 || y0 >= y1 {
-		return 0
-	}
-	most := T(math.Inf(-1))
-	for y := y0; y < y1; y++ {
-		for _, v := range image[y*width+x0 : y*width+x1] {
-			most = max(most, v)
+// greatestIn is where the first of the greatest pixels is, or the last that is no number;
+// -1 in an empty bin.
+func greatestIn[T float32 | float64](b bounds, image []T, width int) int {
+	at := -1
+	for y := b.y0; y < b.y1; y++ {
+		for x := b.x0; x < b.x1; x++ {
+			if v := image[y*width+x]; at < 0 || v > image[at] || v != v {
+				at = y*width + x
+			}
 		}
 	}
-	return most
+	return at
 }

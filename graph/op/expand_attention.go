@@ -16,9 +16,7 @@ import (
 func expandAttention(e *graph.Expansion) ([]*graph.Value, error) {
 	n := e.Node
 	switch {
-	case n.Input(6) != nil:
-		return nil, fmt.Errorf("nonpad_kv_seqlen has no gradient")
-	case n.Input(4) == nil && n.Output(1) == nil && n.Output(2) == nil && n.Output(3) == nil && !e.Needs(3) && n.Attrs.Float("softcap", 0) == 0:
+	case n.Input(6) == nil && n.Input(4) == nil && n.Output(1) == nil && n.Output(2) == nil && n.Output(3) == nil && !e.Needs(3) && n.Attrs.Float("softcap", 0) == 0:
 		return nil, nil
 	}
 	w := writtenAttention{Expansion: e, scale: e.Node.Attrs.Float("scale", 0), packed: len(e.In(0).Type.Shape) == 3}
@@ -123,8 +121,8 @@ func (w writtenAttention) compute(q, k, v *graph.Value) (y, scores *graph.Value,
 	return w.Op("MatMul", nil, weights, v), stages[a.Int("qk_matmul_output_mode", 0)], nil
 }
 
-// seen is which key a row may look at by its position, as a constant [rows, keys]; nil
-// if all.
+// seen is which key a row may look at by its position, as a constant [rows, keys], or with
+// lengths of examples computed, [batch, 1, rows, keys]; nil if all.
 func (w writtenAttention) seen(q, k *graph.Value) (*graph.Value, error) {
 	a := w.Node.Attrs
 	left, right := a.Int("left_window_size", -1), a.Int("right_window_size", -1)
@@ -134,13 +132,16 @@ func (w writtenAttention) seen(q, k *graph.Value) (*graph.Value, error) {
 	if m := w.In(3); m != nil && len(m.Type.Shape) > 0 && !m.Type.Shape[len(m.Type.Shape)-1].Equal(k.Type.Shape[2]) {
 		return nil, fmt.Errorf("a mask of shape %v for %v keys has no gradient", m.Type.Shape, k.Type.Shape[2])
 	}
-	if left < 0 && right < 0 {
+	if left < 0 && right < 0 && w.In(6) == nil {
 		return nil, nil
 	}
 	rows, ok1 := q.Type.Shape[2].Value()
 	keys, ok2 := k.Type.Shape[2].Value()
 	if !ok1 || !ok2 {
 		return nil, fmt.Errorf("a mask by position needs numbers of rows and keys that are known, not %v and %v", q.Type.Shape[2], k.Type.Shape[2])
+	}
+	if w.In(6) != nil {
+		return w.seenOf(rows, keys, left, right), nil
 	}
 	past := 0
 	if p := w.In(4); p != nil {
@@ -156,6 +157,28 @@ func (w writtenAttention) seen(q, k *graph.Value) (*graph.Value, error) {
 		}
 	}
 	return w.Const("seen", mask), nil
+}
+
+// seenOf compares with the lengths of examples, whose last row has the position before
+// its length.
+func (w writtenAttention) seenOf(rows, keys, left, right int) *graph.Value {
+	lengths := w.Op("Reshape", nil, w.In(6), vector(w.Builder, "column", -1, 1, 1, 1))
+	// bound is what a length is compared with, for each row and key.
+	bound := func(of func(i, j int) int) *graph.Value {
+		t := tensor.New(tensor.Int64, rows, keys)
+		for k := range t.I64() {
+			t.I64()[k] = int64(of(k/keys, k%keys))
+		}
+		return w.Const("bound", t)
+	}
+	seen := w.Op("Less", nil, bound(func(_, j int) int { return j }), lengths)
+	if right >= 0 {
+		seen = w.Op("And", nil, seen, w.Op("LessOrEqual", nil, bound(func(i, j int) int { return j - i + rows - right }), lengths))
+	}
+	if left >= 0 {
+		seen = w.Op("And", nil, seen, w.Op("GreaterOrEqual", nil, bound(func(i, j int) int { return j - i + rows + left }), lengths))
+	}
+	return seen
 }
 
 // expandMultiHead writes Microsoft's form as ONNX's.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 	"tandem/tensor/block"
 )
@@ -461,19 +462,26 @@ func kernelCompress(c *graph.Call) (func() error, error) {
 	}, nil
 }
 
-// kernelGatherRows looks rows up in a table in blocks.
+// kernelGatherRows looks rows up in a table in blocks, or in panels of them.
 func kernelGatherRows(c *graph.Call, k *graph.Constant) (func() error, error) {
 	f, ok := k.Encoding.InRows()
+	packed := false
+	if !ok {
+		f, packed = k.Encoding.InRowPanels()
+	}
 	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
 	if err != nil {
 		return nil, err
 	}
-	if !ok || !f.Codec() || axis != 0 || c.In[0].Rank() != 2 {
+	if !(ok && f.Codec() || packed && kernel.CanUnpack(f)) || axis != 0 || c.In[0].Rank() != 2 {
 		return nil, fmt.Errorf("a table of shape %v in encoding %q cannot be read along axis %d", c.In[0].Shape(), k.Encoding, axis)
 	}
 	cols := c.In[0].Dim(1)
-	size := f.Size(cols)
-	if len(k.Data) != size*c.In[0].Dim(0) {
+	size, want := f.Size(cols), f.Size(cols)*c.In[0].Dim(0)
+	if packed {
+		want = kernel.PackedBytes(f, c.In[0].Dim(0), cols, c.Pool.ISA())
+	}
+	if len(k.Data) != want {
 		return nil, fmt.Errorf("a table of shape %v in encoding %q has %d bytes", c.In[0].Shape(), k.Encoding, len(k.Data))
 	}
 	var indices indexList
@@ -483,7 +491,12 @@ func kernelGatherRows(c *graph.Call, k *graph.Constant) (func() error, error) {
 			return err
 		}
 		for i, row := range list {
-			block.Decode(f, c.Out[0].F32()[i*cols:][:cols], k.Data[row*size:][:size])
+			y := c.Out[0].F32()[i*cols:][:cols]
+			if packed {
+				kernel.UnpackRow(f, y, k.Data, row)
+			} else {
+				block.Decode(f, y, k.Data[row*size:][:size])
+			}
 		}
 		return nil
 	}, nil

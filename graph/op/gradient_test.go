@@ -147,6 +147,8 @@ func gradCases() []gradCase {
 	cases = append(cases, normGradCases()...)
 	cases = append(cases, attentionFormCases()...)
 	cases = append(cases, recurrentFormCases()...)
+	cases = append(cases, rareGradCases()...)
+	cases = append(cases, stateGradCases()...)
 	cases = append(cases, ctcCase())
 	for _, c := range controlGradCases() {
 		cases = append(cases, c.gradCase)

@@ -152,6 +152,9 @@ func (s scattering) grad(g *graph.Gradient) error {
 			g.Set(2, gather(g.Out(0)))
 		}
 		return nil
+	case "mul":
+		s.gradProduct(g, axis, gather)
+		return nil
 	case "max", "min":
 	default:
 		return fmt.Errorf("reduction %q has no gradient", reduction)
@@ -169,6 +172,36 @@ func (s scattering) grad(g *graph.Gradient) error {
 		g.Set(2, g.Op("Mul", nil, gather(share), put))
 	}
 	return nil
+}
+
+// gradProduct: an element's gradient is multiplied with its updates; an update's with the
+// element and the other updates there, which is the result divided by it. Of a place with
+// one update that is zero only that one has a gradient, the product of all others.
+func (s scattering) gradProduct(g *graph.Gradient, axis graph.Attrs, gather func(*graph.Value) *graph.Value) {
+	with := func(reduction string) graph.Attrs {
+		a := maps.Clone(axis)
+		a["reduction"] = reduction
+		return a
+	}
+	scatter := func(reduction string, x, updates *graph.Value) *graph.Value {
+		return g.Op(s.scatter, with(reduction), x, g.In(1), updates)
+	}
+	updates, dy := g.In(2), g.Out(0)
+	if g.Needs(0) {
+		g.Set(0, scatter("mul", dy, updates))
+	}
+	if !g.Needs(2) {
+		return
+	}
+	zero, one := constant(g.Builder, "zero", 0), constant(g.Builder, "one", 1)
+	isZero := g.Op("Equal", nil, updates, zero)
+	others := g.Op("Where", nil, isZero, one, updates)
+	none := g.Op("Sub", nil, g.In(0), g.In(0))
+	zeros := gather(scatter("add", none, g.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, isZero)))
+	rest := gather(scatter("mul", g.In(0), others)) // the product of what is not zero
+	alone := g.Op("Where", nil, g.Op("Equal", nil, zeros, one), rest, zero)
+	slope := g.Op("Where", nil, isZero, alone, g.Op("Div", nil, gather(g.Node.Outputs[0]), others))
+	g.Set(2, g.Op("Mul", nil, gather(dy), slope))
 }
 
 // gradCumSum adds up from the other end.

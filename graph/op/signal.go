@@ -12,9 +12,9 @@ import (
 // signalOps are transforms of signals, and the windows and filters that go with them.
 func signalOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("DFT"), Since: 17, Infer: inferDFT, Kernel: floating(kernelDFT[float32](1), kernelDFT[float64](1))},
-		{ID: onnx("DFT"), Since: 20, Infer: inferDFT, Kernel: floating(kernelDFT[float32](-2), kernelDFT[float64](-2))},
-		{ID: onnx("STFT"), Since: 17, Infer: inferSTFT, Kernel: floating(kernelSTFT[float32], kernelSTFT[float64])},
+		{ID: onnx("DFT"), Since: 17, Infer: inferDFT, Kernel: floating(kernelDFT[float32](1), kernelDFT[float64](1)), Grad: gradDFT},
+		{ID: onnx("DFT"), Since: 20, Infer: inferDFT, Kernel: floating(kernelDFT[float32](-2), kernelDFT[float64](-2)), Grad: gradDFT},
+		{ID: onnx("STFT"), Since: 17, Infer: inferSTFT, Kernel: floating(kernelSTFT[float32], kernelSTFT[float64]), Expand: expandSTFT},
 		{ID: onnx("HannWindow"), Since: 17, Infer: inferSignalWindow, Kernel: kernelSignalWindow(0.5, 0.5, 0)},
 		{ID: onnx("HammingWindow"), Since: 17, Infer: inferSignalWindow, Kernel: kernelSignalWindow(25.0/46, 21.0/46, 0)},
 		{ID: onnx("BlackmanWindow"), Since: 17, Infer: inferSignalWindow, Kernel: kernelSignalWindow(0.42, 0.5, 0.08)},

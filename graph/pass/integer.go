@@ -70,22 +70,41 @@ func scaleProduct(g *graph.Graph, uses map[*graph.Value][]*graph.Node, gone map[
 			continue
 		}
 		product := only(cast.Inputs[0], graph.OpID{Name: "MatMulInteger"})
-		scales := n.Inputs[1-i].Def
-		if product == nil || scales == nil || scales.Op != (graph.OpID{Name: "Mul"}) {
+		if product == nil {
 			continue
 		}
 		in := append(slices.Clone(product.Inputs), nil, nil)
-		for j, a := range scales.Inputs {
-			b := scales.Inputs[1-j]
-			if !fits(in[0], in[1], in[2], in[3]) || !numberOrRows(a, in[0]) || !numberOrColumns(b, in[1]) || !sameShape(v, n.Outputs[0]) {
-				continue
+		rows, columns := scalesOf(n.Inputs[1-i].Def, in[0], in[1])
+		if rows == nil || !fits(in[0], in[1], in[2], in[3]) || !sameShape(v, n.Outputs[0]) {
+			continue
+		}
+		n.Op, n.Attrs = integerLinear, graph.Attrs{}
+		n.Inputs = []*graph.Value{in[0], in[1], rows, columns, in[2], in[3]}
+		gone[cast], gone[product] = true, true
+		return
+	}
+}
+
+// scalesOf are the scales of a's rows and b's columns, or of all of them, of which n is the
+// product: by Mul, or by MatMul of a column and a row; nil if n is none.
+func scalesOf(n *graph.Node, a, b *graph.Value) (rows, columns *graph.Value) {
+	if n == nil || !b.Type.Known() || len(b.Type.Shape) != 2 {
+		return nil, nil
+	}
+	switch n.Op {
+	case graph.OpID{Name: "Mul"}:
+		for i, v := range n.Inputs {
+			if numberOrRows(v, a) && numberOrColumns(n.Inputs[1-i], b) {
+				return v, n.Inputs[1-i]
 			}
-			n.Op, n.Attrs = integerLinear, graph.Attrs{}
-			n.Inputs = []*graph.Value{in[0], in[1], a, b, in[2], in[3]}
-			gone[cast], gone[product] = true, true
-			return
+		}
+	case graph.OpID{Name: "MatMul"}:
+		r, c := n.Inputs[0], n.Inputs[1]
+		if numberOrRows(r, a) && len(r.Type.Shape) >= 2 && c.Type.Known() && c.Type.Shape.Equal(graph.Shape{graph.Const(1), b.Type.Shape[1]}) {
+			return r, c
 		}
 	}
+	return nil, nil
 }
 
 // fits reports whether a and b, with these zero points or nil, are what IntegerLinear

@@ -3,6 +3,7 @@ package pass
 import (
 	"fmt"
 	"slices"
+	"unsafe"
 
 	"tandem/graph"
 	"tandem/kernel"
@@ -54,8 +55,34 @@ func Projections(p *kernel.Pool, packing Packing) graph.Pass {
 			n.Op, n.Attrs = projection, nil
 			n.Inputs = []*graph.Value{n.Inputs[0], nil, nil, packed[w], nil}
 		}
+		shareTables(g, packed)
 		return fuseBias(g)
 	}}
+}
+
+// shareTables lets tables of which the same bytes are also a packed matrix, as that of
+// words often is the one of logits, be read where they are packed: what they came from is
+// not touched any more.
+func shareTables(g *graph.Graph, packed map[*graph.Value]*graph.Value) {
+	bySource := map[*byte]*graph.Value{}
+	for w, p := range packed {
+		if _, ok := w.Const.Encoding.InColumns(); ok {
+			bySource[unsafe.SliceData(w.Const.Data)] = p
+		}
+	}
+	for _, n := range g.Nodes {
+		if n.Op != (graph.OpID{Name: "Gather"}) || n.Inputs[0].Const == nil || n.Attrs.Int("axis", 0) != 0 {
+			continue
+		}
+		t := n.Inputs[0]
+		f, ok := t.Const.Encoding.InRows()
+		p := bySource[unsafe.SliceData(t.Const.Data)]
+		if !ok || p == nil || !kernel.CanUnpack(f) || len(t.Const.Shape) != 2 || t.Const.Shape[0] != p.Const.Shape[1] || t.Const.Shape[1] != p.Const.Shape[0] {
+			continue
+		}
+		c := &graph.Constant{DType: tensor.Float32, Shape: t.Const.Shape, Encoding: graph.RowPanels(f), Data: p.Const.Data}
+		n.Inputs[0] = &graph.Value{Name: t.Name + ".packed", Type: t.Type, Const: c}
+	}
 }
 
 // projectable reports whether w is a constant that Projection has a form for.

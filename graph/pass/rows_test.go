@@ -21,10 +21,10 @@ func TestFuseRows(t *testing.T) {
 			if other { // a step that is not that of the bytes
 				step = b.node("twice", "Add", step, step)
 			}
-			w, scales := b.Const("w", tensor.New(tensor.Int8, 4, 6)), b.floats("scales", 6)
+			w, scales := b.Const("w", tensor.New(tensor.Int8, 4, 6)), b.floats("scales", 1, 6)
 			for _, name := range []string{"y", "z"} {
 				sums := b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, b.Op("MatMulInteger", nil, q, w))
-				b.Output(b.node(name, "Mul", sums, b.Op("Mul", nil, step, scales)))
+				b.Output(b.node(name, "Mul", sums, b.Op("MatMul", nil, step, scales)))
 			}
 			if err := pass.FuseIntegers().Run(b.G, b.Ops); err != nil {
 				t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"tandem/fault"
 	"tandem/graph"
 	"tandem/graph/pass"
 	"tandem/kernel"
@@ -36,6 +37,13 @@ func Pass(f Form, opt Options) graph.Pass {
 				layers[l.Node] = l
 			}
 		}
+		if version := g.Opset[""]; version < leastOpset && len(layers) > 0 {
+			return fault.New("precision.round", fault.Unsupported, "the model is in version %d of ONNX; quantised forms need version %d", version, leastOpset).
+				Try("convert it, by onnx.version_converter")
+		}
+		if f == Int8 && len(opt.Ranges) > 0 {
+			w.static(g, layers)
+		}
 		nodes := g.Nodes
 		g.Nodes = nil
 		for _, n := range nodes {
@@ -46,6 +54,9 @@ func Pass(f Form, opt Options) graph.Pass {
 		return w.b.Err()
 	}}
 }
+
+// leastOpset is the version of ONNX from which on scales of channels can be said.
+const leastOpset = 13
 
 func inMemory(_ string, size int, fill func([]byte)) ([]byte, error) {
 	data := tensor.AlignedBytes(size)
@@ -133,7 +144,7 @@ func (w *rewriter) rowProduct(l Layer) *graph.Value {
 	if l.trans() {
 		key = "int8.transposed"
 	}
-	c := w.constants(weightOf{l.Weight, key}, []part{{tensor.Int8, tensor.Shape{m.k, m.n}}, {tensor.Float32, tensor.Shape{m.n}}}, func(p [][]byte) {
+	c := w.constants(weightOf{l.Weight, key}, []part{{tensor.Int8, tensor.Shape{m.k, m.n}}, {tensor.Float32, tensor.Shape{1, m.n}}}, func(p [][]byte) {
 		m.columns(w.opt.Pool, signed(p[0]), floats(p[1]))
 	})
 	if c == nil {
@@ -147,7 +158,9 @@ func (w *rewriter) rowProduct(l Layer) *graph.Value {
 	}
 	q, step := w.rows[x][0], w.rows[x][1]
 	sums := w.b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, w.b.Op("MatMulInteger", nil, q, c[0]))
-	return w.plus(l, w.b.Op("Mul", nil, sums, w.b.Op("Mul", nil, step, scales)))
+	// MatMul of one column with one row, and not Mul: onnxruntime 1.32 takes a product of
+	// scales by Mul for one number, and gives wrong results for a step for each row.
+	return w.plus(l, w.b.Op("Mul", nil, sums, w.b.Op("MatMul", nil, step, scales)))
 }
 
 // scaled is a vector of scales times a factor.

@@ -4,10 +4,6 @@ package message
 // templates.
 var zhFormats = [...]entry{
 	{"Write a model with weights of fewer bits.", "用更少的位数写出模型的权重。"},
-	{"A .gguf file in f32, f16 or bf16.", "f32、f16 或 bf16 的 .gguf 文件。"},
-	{"Encoding of the weights: q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, bf16, f16 or f32.", "权重的编码：q8_0、q6_k、q5_k_m、q5_k_s、q5_1、q5_0、q4_k_m、q4_k_s、q4_1、q4_0、bf16、f16 或 f32。"},
-	{"%s is not a .gguf file: others are not quantised", "%s 不是 .gguf 文件：其他格式不做量化"},
-	{"give a .gguf file", "给出 .gguf 文件"},
 	{"%s would replace its own source", "%s 会覆盖它自己的来源"},
 	{"give another --output", "换一个 --output"},
 	{"Wrote %s: %d tensors in %s, %.1f MB instead of %.1f MB.", "已写出 %s：%d 个张量，%s，%.1f MB，原为 %.1f MB。"},

@@ -61,11 +61,19 @@ func (f panelFormat) scales() int { return f.lowBytes() + f.high*128 }
 // panelWriter writes the kernel of one format on one tier: 16 weight rows times
 // up to so many rows of activations. Each element is one chain over blocks: the
 // integer dot product, converted, times the product of both scales.
+//
+// Where 256 columns have super-scales, the AVX-512 kernels scale in integers: a dot
+// product has sixteen bits (kernel/ref.QuantizeSuper sees to it), so that one VPDPWSSD
+// multiplies it with its scale and adds it to a sum of the 256 columns; the chain is of
+// those. Offsets come off first, and what moves codes to their centre with them.
 type panelWriter struct {
 	*vectorWriter
 	panelFormat
 	height int
 }
+
+// integer reports whether scales are multiplied as integers.
+func (p *panelWriter) integer() bool { return p.head > 0 && !p.narrow() }
 
 func writePanels(w *writer) {
 	for _, f := range panelFormats {
@@ -80,16 +88,26 @@ var (
 	pnlScales, pnlTmp                  = reg.R14, reg.R15
 )
 
-// Vector registers beside the accumulators: two for weights, scales, offsets,
-// a product, the super-scales and a mask.
+// Vector registers: dot products, sums of 256 columns as integers, sums; then two for
+// weights, scales, offsets, a product, the super-scales and a mask.
 func (p *panelWriter) dot(row int) reg.VecPhysical { return p.v(row) }
-func (p *panelWriter) sum(row int) reg.VecPhysical { return p.v(p.height + row) }
-func (p *panelWriter) reg(i int) reg.VecPhysical   { return p.v(2*p.height + i) }
+func (p *panelWriter) all(row int) reg.VecPhysical { return p.v(p.height + row) }
+func (p *panelWriter) sum(row int) reg.VecPhysical { return p.v(p.kinds()*p.height - p.height + row) }
+func (p *panelWriter) reg(i int) reg.VecPhysical   { return p.v(p.kinds()*p.height + i) }
+
+func (p *panelWriter) kinds() int {
+	if p.integer() {
+		return 3
+	}
+	return 2
+}
 
 const (
 	pvWeight, pvOther, pvScale, pvMin, pvTmp, pvSuper, pvSuperMin, pvMask = 0, 1, 2, 3, 4, 5, 6, 7
 	// AVX2 alone has two more; the AVX-512 kernels need none of them.
 	pvOnes, pvCopy = 8, 9
+	// What codes are counted from times the super-scale.
+	pvCenter = 8
 )
 
 func (p *panelWriter) narrow() bool { return p.lanes == 8 }
@@ -134,15 +152,12 @@ func (p *panelWriter) halfPointers() {
 	p.do(x86.VMOVUPS(p.constant(0x00010001), p.reg(pvOnes)))
 }
 
-// up is how far codes are moved to the left. Centred ones go to the high bits of a
-// byte, so that their centre is 128 in every format; but on AVX2 sums of two
+// up is how far codes are moved to the left: those of Q4_0 go to the high bits of a
+// byte, so that their centre is 128 as that of Q8_0 is; but on AVX2 sums of two
 // products would saturate.
 func (p *panelWriter) up() int {
-	switch {
-	case p.mins || p.wide || p.narrow():
+	if p.head > 0 || p.wide || p.narrow() {
 		return 0
-	case p.high == 2:
-		return 2
 	}
 	return 4
 }
@@ -150,11 +165,8 @@ func (p *panelWriter) up() int {
 // down is how far the start of an integer sum, which is for a centre of 128, is
 // moved to the right instead.
 func (p *panelWriter) down() int {
-	switch {
-	case p.mins || p.wide || !p.narrow():
+	if p.head > 0 || p.wide || !p.narrow() {
 		return 0
-	case p.high == 2:
-		return 2
 	}
 	return 4
 }
@@ -180,6 +192,11 @@ func (p *panelWriter) variant(rows int) {
 	p.label(l("group"))
 	if p.head > 0 {
 		p.superScales()
+		if p.integer() {
+			for i := range rows {
+				p.clear(p.all(i))
+			}
+		}
 		p.do(x86.MOVQ(operand.U32(p.pairs), pnlPairs))
 		p.label(l("pair"))
 	}
@@ -196,6 +213,13 @@ func (p *panelWriter) variant(rows int) {
 	if p.head > 0 {
 		p.do(x86.DECQ(pnlPairs))
 		p.do(x86.JNZ(to(l("pair"))))
+	}
+	if p.integer() {
+		for i := range rows {
+			p.do(x86.VCVTDQ2PS(p.all(i), p.all(i)))
+			p.do(x86.VMULPS_BCST(activation(i, 0, recScale-recBytes), p.reg(pvSuper), p.reg(pvTmp)))
+			p.do(x86.VFMADD231PS(p.reg(pvTmp), p.all(i), p.sum(i)))
+		}
 	}
 	p.do(x86.DECQ(pnlGroups))
 	p.do(x86.JNZ(to(l("group"))))
@@ -226,13 +250,18 @@ func (p *panelWriter) superScales() {
 // loadSuper widens the super-scales that lie at a group's head.
 func (p *panelWriter) loadSuper(head reg.Register) {
 	p.do(x86.VCVTPH2PS(mem(head, 0), p.reg(pvSuper)))
-	if p.high == 2 && p.up() > 0 {
-		p.do(x86.VMULPS(p.float(1.0/4), p.reg(pvSuper), p.reg(pvSuper)))
+	if !p.mins {
+		return
 	}
-	if p.mins {
-		p.do(x86.VCVTPH2PS(mem(head, 32), p.reg(pvSuperMin)))
+	p.do(x86.VCVTPH2PS(mem(head, 32), p.reg(pvSuperMin)))
+	if p.integer() {
+		p.do(x86.VMULPS(p.float(center), p.reg(pvSuper), p.reg(pvCenter)))
 	}
 }
+
+// center is what codes are counted from that have an offset, where scales are integers:
+// with it, dot products have sixteen bits in Q5_K too.
+const center = 16
 
 // activation addresses a row's record of the block.
 func activation(row, half, disp int) operand.Mem {
@@ -273,8 +302,8 @@ func (p *panelWriter) prefetch(half int) {
 	}
 }
 
-// begin sets the integer sums: to minus 128 times the sum of the activations
-// where codes are centred on 128, to zero where they count from zero.
+// begin sets the integer sums: to minus the centre of codes times the sum of the
+// activations, or to zero where they count from zero.
 func (p *panelWriter) begin(rows, half, part int) {
 	disp := recStart
 	if p.split {
@@ -282,7 +311,7 @@ func (p *panelWriter) begin(rows, half, part int) {
 	}
 	signed := p.narrow() && p.wide
 	for i := range rows {
-		if p.mins || signed {
+		if p.mins && !p.integer() || signed {
 			p.clear(p.dot(i))
 			continue
 		}
@@ -416,19 +445,36 @@ func (p *panelWriter) loadScale(half, part int) {
 	default:
 		p.do(x86.VPMOVZXBD(mem(from, at+32*half), s))
 	}
-	p.do(x86.VCVTDQ2PS(s, s))
-	p.do(x86.VMULPS(p.reg(pvSuper), s, s))
-	if p.mins {
-		m := p.reg(pvMin)
-		p.do(x86.VPMOVZXBD(mem(from, at+32*half+16), m))
-		p.do(x86.VCVTDQ2PS(m, m))
-		p.do(x86.VMULPS(p.reg(pvSuperMin), m, m))
+	switch {
+	case !p.integer():
+		p.do(x86.VCVTDQ2PS(s, s))
+		p.do(x86.VMULPS(p.reg(pvSuper), s, s))
+	case p.split: // a word whose neighbour, by which the sign of a product goes, is zero
+		p.do(x86.VPANDD(p.constant(0xffff), s, s))
+	}
+	if !p.mins {
+		return
+	}
+	m := p.reg(pvMin)
+	p.do(x86.VPMOVZXBD(mem(from, at+32*half+16), m))
+	p.do(x86.VCVTDQ2PS(m, m))
+	p.do(x86.VMULPS(p.reg(pvSuperMin), m, m))
+	if p.integer() {
+		p.do(x86.VCVTDQ2PS(s, p.reg(pvTmp)))
+		p.do(x86.VFNMADD231PS(p.reg(pvCenter), p.reg(pvTmp), m))
 	}
 }
 
 // scaled adds the integer sums, times both scales, and takes the offsets off.
 func (p *panelWriter) scaled(rows, half int) {
 	for i := range rows {
+		if p.integer() {
+			p.do(x86.VPDPWSSD(p.reg(pvScale), p.dot(i), p.all(i)))
+			if p.mins {
+				p.do(x86.VFNMADD231PS_BCST(activation(i, half, recSum), p.reg(pvMin), p.sum(i)))
+			}
+			continue
+		}
 		d, t := p.dot(i), p.reg(pvTmp)
 		if i%2 == 1 && !p.narrow() {
 			t = p.reg(pvOther)

@@ -12,18 +12,21 @@ import (
 // With one panel the loads are as many as the products and their scaling, and the
 // processor, which can do two of each in a cycle, keeps up with neither.
 //
-// A call goes over a slab of 256 columns for all rows, so that weights stay in the
+// A call goes over slabs of 256 columns, each for all rows, so that weights stay in the
 // first cache; what has been summed waits in memory for the next slab. Codes of less
-// than a byte are unpacked to a tile of bytes first, by expand.
+// than a byte are unpacked to a tile of bytes first, by expand. One call does all of it:
+// with sixteen rows a slab takes less than a microsecond.
 
 // Offsets in kernel.slabArgs.
 const (
-	slabW, slabSize, slabA, slabAS       = 0, 8, 16, 24
-	slabSums, slabCount, slabRows        = 32, 40, 48
-	slabAhead, slabAheadSize, slabStage  = 56, 64, 72
-	slabMask, slabY, slabYS, slabYStep   = 76, 80, 88, 96
-	slabBias, slabAdd, slabAddS, slabMul = 104, 112, 120, 128
-	slabMulStep                          = 136
+	slabW, slabSize, slabTile, slabA     = 0, 8, 16, 24
+	slabAS, slabStep, slabSums, slabLeft = 32, 40, 48, 56
+	slabRows, slabAhead                  = 64, 72
+	slabMask, slabStage                  = 80, 84
+	slabY, slabYS, slabYStep, slabBias   = 88, 96, 104, 112
+	slabAdd, slabMul, slabMulStep        = 120, 128, 136
+	// What a call keeps for itself.
+	slabRowA, slabRowSums, slabRowLeft, slabCount = 144, 152, 160, 168
 )
 
 // Bits of slabStage.
@@ -36,30 +39,24 @@ const aheadCalls = 3
 const slabPairs = 4
 
 // slabForm is what the rows are multiplied with: pairs of blocks of codes of a byte,
-// then their scales.
+// then their scales. Before all pairs of a slab may lie scales of 256 columns.
 type slabForm struct {
-	name        string
+	head        int  // bytes of scales of 256 columns, in f32: those of blocks are integers
 	halves      bool // scales in f16, as panels of Q8_0 have them; else in f32
 	mins, split bool // as in panelFormat
 	ahead       int  // cache lines that the next slab has for a pair of blocks, at most
 }
 
-var slabForms = []slabForm{
-	{name: "slabQ80", halves: true, ahead: 17},
-	{name: "slabPlain", ahead: 9},
-	{name: "slabMins", mins: true, ahead: 12},
-	{name: "slabSplit", split: true, ahead: 14},
+func slabFormOf(f panelFormat) slabForm {
+	return slabForm{head: f.head, halves: f.wide, mins: f.mins, split: f.split, ahead: (f.head + f.pairs*f.pairBytes() + 64*f.pairs - 1) / (64 * f.pairs)}
 }
 
 func writeSlabs(w *writer) {
-	for _, f := range slabForms {
-		p := &panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: panelFormat{wide: true, mins: f.mins, split: f.split}, height: 2 * slabHeight}
-		(&slabWriter{p, f}).write()
-	}
 	for _, f := range panelFormats {
-		if !f.wide {
-			(&panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: f, height: 2 * slabHeight}).expand()
-		}
+		form := slabFormOf(f)
+		multiply := &panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: panelFormat{head: f.head, wide: true, mins: f.mins, split: f.split}, height: 2 * slabHeight}
+		unpack := &panelWriter{vectorWriter: multiply.vectorWriter, panelFormat: f, height: slabHeight}
+		(&slabWriter{multiply, form, unpack}).write()
 	}
 }
 
@@ -67,15 +64,27 @@ func writeSlabs(w *writer) {
 const slabHeight = 6
 
 // slabWriter uses the registers of a panelWriter: row i of panel h accumulates where
-// that has row 6h+i. While products are added the registers of scales are free.
+// that has row 6h+i. While products are added the registers of scales are free. Where
+// scales are integers, sums wait in memory until the end of a slab, which is 256 columns,
+// and take the place of dot products then.
 type slabWriter struct {
 	*panelWriter
-	form slabForm
+	form  slabForm
+	panel *panelWriter // of panels as they lie in memory
 }
+
+func (p *slabWriter) sum(row int) reg.VecPhysical {
+	if p.integer() {
+		return p.dot(row)
+	}
+	return p.panelWriter.sum(row)
+}
+
+func (p *slabWriter) reg(i int) reg.VecPhysical { return p.v(2*p.height + i) }
 
 var (
 	slabPairSize, slabAheadStep = reg.R14, reg.R10
-	slabTmp, slabLeft           = reg.R15, reg.RDX
+	slabTmp, slabCalls          = reg.R15, reg.RDX
 )
 
 // pairSize is the distance from a pair of blocks to the next.
@@ -104,18 +113,37 @@ func (p *slabWriter) weight(panel int) reg.VecPhysical {
 	return p.reg([]int{pvWeight, pvScale}[panel])
 }
 
+// slabBytes is the size of a slab of one panel.
+func (p *slabWriter) slabBytes() int {
+	return slabPairs/p.panel.pairs*p.panel.head + slabPairs*p.panel.pairBytes()
+}
+
+func (p *slabWriter) tileBytes() int { return p.head + slabPairs*p.pairSize() }
+
 func (p *slabWriter) write() {
-	name := p.form.name + p.suffix
-	p.function(name, "func(args *byte)", name+" multiplies a slab of two panels of 16 weight rows; see slabArgs.")
+	name := "slab" + p.panel.name[:2] + p.panel.name[3:] + p.suffix
+	p.function(name, "func(args *byte)", name+" multiplies two panels of 16 weight rows, slab by slab; see slabArgs.")
 	p.do(x86.MOVQ(p.param("args"), pnlArgs))
-	p.arguments([]argument{{slabAS, pnlAS}, {slabAhead, pnlAhead}, {slabAheadSize, slabAheadStep}, {slabSize, slabPairSize}})
 	p.do(x86.MOVL(mem(pnlArgs, slabMask), slabTmp.As32()))
 	p.do(x86.KMOVW(slabTmp.As32(), reg.K1))
 	p.do(x86.SHRL(operand.U8(16), slabTmp.As32()))
 	p.do(x86.KMOVW(slabTmp.As32(), reg.K2))
-	p.do(x86.MOVQ(operand.U32(aheadCalls), slabLeft))
+	p.do(x86.MOVL(operand.U32(stageFirst), mem(pnlArgs, slabStage)))
+	p.label("slab")
+	p.do(x86.MOVQ(operand.U32(slabPairs), slabTmp))
+	p.do(x86.CMPQ(slabTmp, mem(pnlArgs, slabLeft)))
+	p.do(x86.CMOVQGT(mem(pnlArgs, slabLeft), slabTmp))
+	p.do(x86.MOVQ(slabTmp, mem(pnlArgs, slabCount)))
+	p.do(x86.SUBQ(slabTmp, mem(pnlArgs, slabLeft)))
+	p.do(x86.JNZ(to("begin")))
+	p.do(x86.ORL(operand.U32(stageLast), mem(pnlArgs, slabStage)))
+	p.label("begin")
+	if !p.form.halves {
+		p.expand()
+	}
+	p.rowsBegin()
 	p.label("more")
-	p.do(x86.MOVQ(mem(pnlArgs, slabRows), slabTmp))
+	p.do(x86.MOVQ(mem(pnlArgs, slabRowLeft), slabTmp))
 	p.do(x86.CMPQ(slabTmp, operand.U8(2*slabHeight)))
 	p.do(x86.JG(to(fmt.Sprintf("rows%d", slabHeight))))
 	p.do(x86.CMPQ(slabTmp, operand.U8(slabHeight)))
@@ -127,11 +155,40 @@ func (p *slabWriter) write() {
 		p.do(x86.CMPQ(slabTmp, operand.U8(rows)))
 		p.do(x86.JE(to(fmt.Sprintf("rows%d", rows))))
 	}
-	p.do(x86.VZEROUPPER())
-	p.do(x86.RET())
+	p.nextSlab()
 	for rows := slabHeight; rows >= 1; rows-- {
 		p.variant(rows)
 	}
+}
+
+// rowsBegin sets what a slab's rows begin with. The first groups of them fetch the next slab,
+// or that of the panels after these.
+func (p *slabWriter) rowsBegin() {
+	for _, a := range []struct{ from, to int }{{slabA, slabRowA}, {slabSums, slabRowSums}, {slabRows, slabRowLeft}} {
+		p.do(x86.MOVQ(mem(pnlArgs, a.from), slabTmp))
+		p.do(x86.MOVQ(slabTmp, mem(pnlArgs, a.to)))
+	}
+	p.arguments([]argument{{slabAS, pnlAS}, {slabW, pnlAhead}, {slabSize, slabAheadStep}, {slabSize, slabPairSize}})
+	if !p.form.halves {
+		p.do(x86.MOVQ(operand.U32(p.tileBytes()), slabPairSize))
+	}
+	p.do(x86.ADDQ(operand.U32(p.slabBytes()), pnlAhead))
+	p.do(x86.TESTL(operand.U32(stageLast), mem(pnlArgs, slabStage)))
+	p.do(x86.CMOVQNE(mem(pnlArgs, slabAhead), pnlAhead))
+	p.do(x86.MOVQ(operand.U32(aheadCalls), slabCalls))
+}
+
+// nextSlab goes on with the next 256 columns, if there are any.
+func (p *slabWriter) nextSlab() {
+	p.do(x86.TESTL(operand.U32(stageLast), mem(pnlArgs, slabStage)))
+	p.do(x86.JNZ(to("done")))
+	p.do(x86.MOVL(operand.U32(0), mem(pnlArgs, slabStage)))
+	p.do(x86.ADDQ(operand.U32(p.slabBytes()), mem(pnlArgs, slabW)))
+	p.do(x86.MOVQ(mem(pnlArgs, slabStep), slabTmp))
+	p.do(x86.ADDQ(slabTmp, mem(pnlArgs, slabA)))
+	p.do(x86.JMP(to("slab")))
+	p.label("done")
+	p.done()
 }
 
 type argument struct {
@@ -148,12 +205,25 @@ func (p *slabWriter) arguments(list []argument) {
 func (p *slabWriter) variant(rows int) {
 	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
 	p.label(l(""))
-	p.arguments([]argument{{slabW, pnlW}, {slabA, regA[0]}, {slabSums, pnlY}, {slabCount, pnlPairs}})
+	weights := slabTile
+	if p.form.halves {
+		weights = slabW
+	}
+	p.arguments([]argument{{weights, pnlW}, {slabRowA, regA[0]}, {slabRowSums, pnlY}, {slabCount, pnlPairs}})
 	if rows > 3 {
 		p.do(x86.LEAQ(operand.Mem{Base: regA[0], Index: pnlAS, Scale: 2}, regA[1]))
 		p.do(x86.ADDQ(pnlAS, regA[1]))
 	}
-	p.sums(rows)
+	if p.integer() {
+		p.do(x86.ADDQ(operand.U8(p.head), pnlW))
+		for h := range 2 {
+			for i := range rows {
+				p.clear(p.all(slabHeight*h + i))
+			}
+		}
+	} else {
+		p.sums(rows, "pair")
+	}
 	p.label(l("pair"))
 	for half := range 2 {
 		p.block(rows, half)
@@ -164,6 +234,11 @@ func (p *slabWriter) variant(rows int) {
 	}
 	p.do(x86.DECQ(pnlPairs))
 	p.do(x86.JNZ(to(l("pair"))))
+	if p.integer() {
+		p.sums(rows, "scale")
+		p.label(l("scale"))
+		p.scaleAll(rows)
+	}
 	p.do(x86.TESTL(operand.U32(stageLast), mem(pnlArgs, slabStage)))
 	p.do(x86.JNZ(to(l("finish"))))
 	for h := range 2 {
@@ -176,12 +251,13 @@ func (p *slabWriter) variant(rows int) {
 	for h := range 2 {
 		p.finish(rows, h)
 	}
+	p.outputs(rows)
 	p.label(l("next"))
 	p.next(rows)
 }
 
-// sums begin with nothing, or with what the slabs before gave.
-func (p *slabWriter) sums(rows int) {
+// sums begin with nothing, or with what the slabs before gave; it goes on at then.
+func (p *slabWriter) sums(rows int, then string) {
 	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
 	p.do(x86.TESTL(operand.U32(stageFirst), mem(pnlArgs, slabStage)))
 	p.do(x86.JNZ(to(l("first"))))
@@ -190,7 +266,7 @@ func (p *slabWriter) sums(rows int) {
 			p.do(x86.VMOVUPS(mem(pnlY, 128*i+64*h), p.sum(slabHeight*h+i)))
 		}
 	}
-	p.do(x86.JMP(to(l("pair"))))
+	p.do(x86.JMP(to(l(then))))
 	p.label(l("first"))
 	for h := range 2 {
 		for i := range rows {
@@ -235,11 +311,7 @@ func (p *slabWriter) begin(rows, half, part int) {
 	}
 	for h := range 2 {
 		for i := range rows {
-			if p.mins {
-				p.clear(p.dot(slabHeight*h + i))
-			} else {
-				p.do(x86.VPBROADCASTD(activation(i, half, disp), p.dot(slabHeight*h+i)))
-			}
+			p.do(x86.VPBROADCASTD(activation(i, half, disp), p.dot(slabHeight*h+i)))
 		}
 	}
 }
@@ -257,7 +329,7 @@ func (p *slabWriter) quad(rows, half, q int) {
 	}
 }
 
-// scaled adds the integer sums, times both scales, and takes the offsets off.
+// scaled adds the integer sums, times their scales.
 func (p *slabWriter) scaled(rows, half, part, h int) {
 	switch {
 	case p.form.halves:
@@ -267,18 +339,47 @@ func (p *slabWriter) scaled(rows, half, part, h int) {
 	default:
 		p.do(x86.VMOVUPS(p.at(h, 1024+64*half), p.reg(pvScale)))
 	}
-	if p.mins {
-		p.do(x86.VMOVUPS(p.at(h, 1024+128+64*half), p.reg(pvMin)))
-	}
 	for i := range rows {
-		d, t, sum := p.dot(slabHeight*h+i), p.reg([]int{pvTmp, pvOther}[i%2]), p.sum(slabHeight*h+i)
+		d := p.dot(slabHeight*h + i)
+		if p.integer() {
+			p.do(x86.VPDPWSSD(p.reg(pvScale), d, p.all(slabHeight*h+i)))
+			continue
+		}
+		t := p.reg([]int{pvTmp, pvOther}[i%2])
 		p.do(x86.VCVTDQ2PS(d, d))
 		p.do(x86.VMULPS_BCST(activation(i, half, recScale), p.reg(pvScale), t))
-		p.do(x86.VFMADD231PS(t, d, sum))
-		if p.mins {
-			p.do(x86.VFNMADD231PS_BCST(activation(i, half, recSum), p.reg(pvMin), sum))
+		p.do(x86.VFMADD231PS(t, d, p.sum(slabHeight*h+i)))
+	}
+}
+
+// scaleAll takes the offsets of 256 columns off, and adds what has been summed as
+// integers, times both scales. It comes after the last pair.
+func (p *slabWriter) scaleAll(rows int) {
+	blocks, before := 2*slabPairs, slabPairs*p.pairSize()
+	each := func(do func(h, i int)) {
+		for i := range rows {
+			for h := range 2 {
+				do(h, i)
+			}
 		}
 	}
+	for b := 0; p.mins && b < blocks; b++ {
+		for h := range 2 {
+			p.do(x86.VMOVUPS(p.at(h, b/2*p.pairSize()-before+1024+128+64*(b%2)), p.weight(h)))
+		}
+		each(func(h, i int) {
+			p.do(x86.VFNMADD231PS_BCST(activation(i, b-blocks, recSum), p.weight(h), p.sum(slabHeight*h+i)))
+		})
+	}
+	for h := range 2 {
+		p.do(x86.VMOVUPS(p.at(h, -before-p.head), p.weight(h)))
+	}
+	each(func(h, i int) {
+		all, t := p.all(slabHeight*h+i), p.reg([]int{pvTmp, pvOther}[h])
+		p.do(x86.VCVTDQ2PS(all, all))
+		p.do(x86.VMULPS_BCST(activation(i, -1, recScale), p.weight(h), t))
+		p.do(x86.VFMADD231PS(t, all, p.sum(slabHeight*h+i)))
+	})
 }
 
 // finish adds, multiplies and stores as the kernel of one panel does.
@@ -306,7 +407,7 @@ func (p *slabWriter) finish(rows, h int) {
 	}
 	p.label(l("ungated"))
 	given(slabAdd, "store")
-	p.do(x86.MOVQ(mem(pnlArgs, slabAddS), regA[0]))
+	p.do(x86.MOVQ(mem(pnlArgs, slabYS), regA[0]))
 	for i := range rows {
 		load(mem(slabTmp, 64*h))
 		p.do(x86.VADDPS(zmm[30], p.sum(slabHeight*h+i), p.sum(slabHeight*h+i)))
@@ -323,76 +424,83 @@ func (p *slabWriter) finish(rows, h int) {
 	}
 }
 
+// outputs moves what the last slab writes and reads on by so many rows.
+func (p *slabWriter) outputs(rows int) {
+	l := func(what int) string { return fmt.Sprintf("rows%dwithout%d", rows, what) }
+	p.do(x86.IMUL3Q(operand.U8(rows), mem(pnlArgs, slabYS), slabTmp))
+	p.do(x86.ADDQ(slabTmp, mem(pnlArgs, slabY)))
+	p.do(x86.CMPQ(mem(pnlArgs, slabAdd), operand.U8(0)))
+	p.do(x86.JE(to(l(slabAdd))))
+	p.do(x86.ADDQ(slabTmp, mem(pnlArgs, slabAdd)))
+	p.label(l(slabAdd))
+	p.do(x86.CMPQ(mem(pnlArgs, slabMul), operand.U8(0)))
+	p.do(x86.JE(to(l(slabMul))))
+	p.do(x86.ADDQ(operand.U32(64*rows), mem(pnlArgs, slabMul)))
+	p.label(l(slabMul))
+}
+
 // next goes on with the rows that follow: where they lie is kept in the arguments.
 // After some groups of rows the next slab has been fetched, and then the next rows are.
 func (p *slabWriter) next(rows int) {
-	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
-	for _, a := range []struct{ pointer, step int }{{slabA, slabAS}, {slabY, slabYS}, {slabAdd, slabAddS}} {
-		p.do(x86.MOVQ(mem(pnlArgs, a.pointer), slabTmp))
-		p.do(x86.TESTQ(slabTmp, slabTmp))
-		p.do(x86.JZ(to(l(fmt.Sprintf("without%d", a.pointer)))))
-		p.do(x86.IMUL3Q(operand.U8(rows), mem(pnlArgs, a.step), slabTmp))
-		p.do(x86.ADDQ(slabTmp, mem(pnlArgs, a.pointer)))
-		p.label(l(fmt.Sprintf("without%d", a.pointer)))
-	}
-	p.do(x86.CMPQ(mem(pnlArgs, slabMul), operand.U8(0)))
-	p.do(x86.JE(to(l("without"))))
-	p.do(x86.ADDQ(operand.U32(64*rows), mem(pnlArgs, slabMul)))
-	p.label(l("without"))
-	p.do(x86.ADDQ(operand.U32(128*rows), mem(pnlArgs, slabSums)))
-	p.do(x86.SUBQ(operand.U8(rows), mem(pnlArgs, slabRows)))
-	p.do(x86.DECQ(slabLeft))
+	p.do(x86.IMUL3Q(operand.U8(rows), pnlAS, slabTmp))
+	p.do(x86.ADDQ(slabTmp, mem(pnlArgs, slabRowA)))
+	p.do(x86.ADDQ(operand.U32(128*rows), mem(pnlArgs, slabRowSums)))
+	p.do(x86.SUBQ(operand.U8(rows), mem(pnlArgs, slabRowLeft)))
+	p.do(x86.DECQ(slabCalls))
 	p.do(x86.JG(to("more")))
-	p.do(x86.MOVQ(mem(pnlArgs, slabA), pnlAhead))
-	p.do(x86.IMUL3Q(operand.U8(slabHeight), pnlAS, slabTmp))
-	p.do(x86.ADDQ(slabTmp, pnlAhead))
+	p.do(x86.MOVQ(mem(pnlArgs, slabRowA), pnlAhead))
 	p.do(x86.MOVQ(operand.U32(64*slabPairs*p.lines()), slabAheadStep))
 	p.do(x86.JMP(to("more")))
 }
 
-// expand writes the kernel that unpacks pairs of blocks of a panel to bytes and
-// float32, as the forms of tiles have them.
-func (p *panelWriter) expand() {
-	name := "expand" + p.name[:2] + p.name[3:] + p.suffix
-	p.function(name, "func(tile, panel *byte, pairs int)", name+" unpacks pairs of blocks of a panel: codes of a byte, scales in float32.")
-	p.load("tile", pnlY)
-	p.load("panel", pnlW)
-	p.load("pairs", pnlPairs)
-	p.do(x86.VMOVUPS(p.constant(p.lowMask()), p.reg(pvMask)))
-	if p.head > 0 {
-		p.loadSuper(pnlW)
-		p.do(x86.ADDQ(operand.U32(p.head), pnlW))
+// expand unpacks a slab of both panels to bytes and scales, as the form has them.
+func (p *slabWriter) expand() {
+	u := p.panel
+	p.arguments([]argument{{slabTile, pnlY}, {slabW, pnlW}})
+	p.do(x86.VMOVUPS(u.constant(u.lowMask()), u.reg(pvMask)))
+	p.do(x86.MOVQ(operand.U32(2), slabCalls))
+	p.label("panel")
+	p.do(x86.MOVQ(mem(pnlArgs, slabCount), pnlPairs))
+	if u.head > 0 {
+		u.loadSuper(pnlW)
+		p.do(x86.VMOVUPS(u.reg(pvSuper), mem(pnlY, 0)))
+		p.do(x86.ADDQ(operand.U32(64), pnlY))
+		p.do(x86.ADDQ(operand.U32(u.head), pnlW))
 	}
 	p.label("pair")
-	size := 1024
-	put := func(r int) {
-		p.do(x86.VMOVUPS(p.reg(r), mem(pnlY, size)))
-		size += 64
-	}
+	u.expandPair()
+	p.do(x86.ADDQ(operand.U32(u.pairBytes()), pnlW))
+	p.do(x86.ADDQ(operand.U32(p.pairSize()), pnlY))
+	p.do(x86.DECQ(pnlPairs))
+	p.do(x86.JNZ(to("pair")))
+	p.arguments([]argument{{slabTile, pnlY}, {slabW, pnlW}})
+	p.do(x86.ADDQ(operand.U32(p.tileBytes()), pnlY))
+	p.do(x86.ADDQ(mem(pnlArgs, slabSize), pnlW))
+	p.do(x86.DECQ(slabCalls))
+	p.do(x86.JNZ(to("panel")))
+}
+
+// expandPair unpacks a pair of blocks.
+func (p *panelWriter) expandPair() {
+	put := func(at, r int) { p.do(x86.VMOVUPS(p.reg(r), mem(pnlY, at))) }
 	for half := range 2 {
 		for q := range 8 {
-			w := p.dot(half*8 + q)
+			w := p.dot((half*8 + q) % (2 * slabHeight))
 			p.codes(half, q, w)
 			p.do(x86.VMOVUPS(w, mem(pnlY, half*512+q*64)))
 		}
 	}
 	for half := range 2 {
 		p.loadScale(half, 0)
-		put(pvScale)
-		if p.split {
+		if !p.split {
+			put(1024+64*half, pvScale)
+		} else {
+			put(1024+128*half, pvScale)
 			p.loadScale(half, 1)
-			put(pvScale)
+			put(1024+128*half+64, pvScale)
 		}
-	}
-	for half := range 2 {
 		if p.mins {
-			p.loadScale(half, 0)
-			put(pvMin)
+			put(1024+128+64*half, pvMin)
 		}
 	}
-	p.do(x86.ADDQ(operand.U32(p.pairBytes()), pnlW))
-	p.do(x86.ADDQ(operand.U32(size), pnlY))
-	p.do(x86.DECQ(pnlPairs))
-	p.do(x86.JNZ(to("pair")))
-	p.done()
 }

@@ -16,6 +16,11 @@ const (
 	argStart, argReLU, argFrom    = 84, 88, 96
 	argLines, argLineStep         = 104, 112
 	argBounded, argAhead          = 92, 120
+	argResult, argZero            = 128, 132
+	argLo, argHi                  = 136, 140
+	argScale, argShift            = 144, 152
+	argRowScale, argRowStep       = 160, 168
+	resultFloats, resultBytes     = 1, 2
 	startC, startColumn, startRow = 1, 2, 3
 )
 
@@ -395,12 +400,101 @@ func (t *tileWriter) multiply(a reg.VecPhysical, half, row int) {
 
 // finish applies the activation and stores.
 func (t *tileWriter) finish(rows int) {
-	if !t.whole() {
+	switch t.b2 {
+	case quads:
+		t.do(x86.MOVL(t.arg(argResult), regTmp.As32()))
+		t.do(x86.CMPL(regTmp.As32(), operand.U8(resultFloats)))
+		t.do(x86.JE(operand.LabelRef(t.labelName(rows, "floats"))))
+		t.do(x86.CMPL(regTmp.As32(), operand.U8(resultBytes)))
+		t.do(x86.JE(operand.LabelRef(t.labelName(rows, "bytes"))))
+	case pairs:
+	default:
 		t.relu(rows)
 	}
+	t.store(rows)
+	if t.b2 == quads {
+		t.floats(rows)
+		t.bytes(rows)
+	}
+}
+
+// store writes the accumulators to C.
+func (t *tileWriter) store(rows int) {
 	for i := range rows {
 		for h := range t.halves {
 			t.storeHalf(t.acc(i, h), regC, h)
+		}
+		if i < rows-1 {
+			t.do(x86.ADDQ(regCS, regC))
+		}
+	}
+	t.do(x86.VZEROUPPER())
+	t.do(x86.RET())
+}
+
+// scales loads those of the columns into the vectors of B.
+func (t *tileWriter) scales() {
+	t.do(x86.MOVQ(t.arg(argScale), regTmp))
+	for h := range t.halves {
+		t.loadHalf(regTmp, h, t.b(h))
+	}
+}
+
+// floats writes c·(row's scale · column's scale) + shift to C, rounded after each
+// operation; -0, which changes nothing, is added where there is no shift.
+func (t *tileWriter) floats(rows int) {
+	t.label(t.labelName(rows, "floats"))
+	t.scales()
+	t.do(x86.MOVL(operand.U32(1<<31), regTmp.As32()))
+	for h := range t.halves {
+		t.do(x86.VPBROADCASTD(regTmp.As32(), t.spare(h)))
+	}
+	t.do(x86.MOVQ(t.arg(argShift), regTmp))
+	t.do(x86.TESTQ(regTmp, regTmp))
+	t.do(x86.JZ(operand.LabelRef(t.labelName(rows, "unshifted"))))
+	for h := range t.halves {
+		t.loadHalf(regTmp, h, t.spare(h))
+	}
+	t.label(t.labelName(rows, "unshifted"))
+	t.do(x86.MOVQ(t.arg(argRowScale), regTmp))
+	t.do(x86.MOVQ(t.arg(argRowStep), regRS))
+	for i := range rows {
+		t.do(x86.VBROADCASTSS(mem(regTmp, 0), t.spare(2)))
+		for h := range t.halves {
+			acc, scale := t.acc(i, h), t.spare(3+h)
+			t.do(x86.VMULPS(t.b(h), t.spare(2), scale))
+			t.do(x86.VCVTDQ2PS(acc, acc))
+			t.do(x86.VMULPS(scale, acc, acc))
+			t.do(x86.VADDPS(t.spare(h), acc, acc))
+			t.storeHalf(acc, regC, h)
+		}
+		if i < rows-1 {
+			t.do(x86.ADDQ(regRS, regTmp))
+			t.do(x86.ADDQ(regCS, regC))
+		}
+	}
+	t.do(x86.VZEROUPPER())
+	t.do(x86.RET())
+}
+
+// bytes writes round(c·column's scale) + zero to C as bytes, saturated; NaN becomes the
+// least.
+func (t *tileWriter) bytes(rows int) {
+	t.label(t.labelName(rows, "bytes"))
+	t.scales()
+	t.do(x86.VBROADCASTSS(t.arg(argLo), t.spare(0)))
+	t.do(x86.VBROADCASTSS(t.arg(argHi), t.spare(1)))
+	t.do(x86.VBROADCASTSS(t.arg(argZero), t.spare(2)))
+	for i := range rows {
+		for h := range t.halves {
+			acc := t.acc(i, h)
+			t.do(x86.VCVTDQ2PS(acc, acc))
+			t.do(x86.VMULPS(t.b(h), acc, acc))
+			t.do(x86.VMAXPS(t.spare(0), acc, acc))
+			t.do(x86.VMINPS(t.spare(1), acc, acc))
+			t.do(x86.VCVTPS2DQ(acc, acc))
+			t.do(x86.VPADDD(t.spare(2), acc, acc))
+			t.do(x86.VPMOVDB(acc, []reg.Register{reg.K1, reg.K2}[h], mem(regC, 16*h)))
 		}
 		if i < rows-1 {
 			t.do(x86.ADDQ(regCS, regC))

@@ -166,11 +166,22 @@ func (p Panel) Weight(panel []byte, row, column int) float32 {
 	return scale*float32(p.Code(pair, row, c%64)-p.Center()) - offset
 }
 
+// Super reports whether scales of blocks are multiples of those of 256 columns, and the
+// activations have one scale for as many.
+func (p Panel) Super() bool { return p.Head > 0 }
+
 // A record holds 32 activations: signed bytes; their scale; minus 128 times their
 // sum; the sum times the scale; minus 128 times the sums of the first and the
-// last sixteen.
+// last sixteen. With a scale for 256, which eight records repeat, it is minus 16 times
+// their sum, and minus 32 times the sums of sixteen.
 const (
 	RecordBytes = 52
+
+	// SuperColumns have one scale in records that QuantizeSuper writes.
+	SuperColumns = 256
+	// MostMagnitude bounds the magnitudes of sixteen activations there: a dot product
+	// with codes of 6 bits, or of 32 with codes of 5 bits, has 16 bits then.
+	MostMagnitude = 1<<15/32 - 1
 
 	recordScale, recordStart, recordSum, recordLow, recordHigh = 32, 36, 40, 44, 48
 )
@@ -185,26 +196,61 @@ func Quantize(dst []byte, x []float32) {
 }
 
 func quantizeRecord(dst []byte, x []float32) {
+	top := largest(x)
+	putRecord(dst, x, top/127, 127/max(top, 1e-30), 128, 128)
+}
+
+func largest(x []float32) float32 {
 	var top float32
 	for _, v := range x {
 		top = max(top, float32(math.Abs(float64(v))))
 	}
-	scale, inverse := top/127, 127/max(top, 1e-30)
-	var sums [2]int32
+	return top
+}
+
+// QuantizeSuper writes len(x)/32 records with one scale for 256 columns. It maps the
+// largest magnitude to 127, or to less where sixteen activations would be more than
+// MostMagnitude together.
+func QuantizeSuper(dst []byte, x []float32) {
+	const records = SuperColumns / 32
+	write := func(scale, inverse float32) (most int32) {
+		for i := range records {
+			most = max(most, putRecord(dst[i*RecordBytes:][:RecordBytes], x[32*i:][:32], scale, inverse, 16, 32))
+		}
+		return most
+	}
+	for len(x) >= SuperColumns {
+		top := largest(x[:SuperColumns])
+		scale, inverse := top/127, 127/max(top, 1e-30)
+		if most := write(scale, inverse); most > MostMagnitude {
+			// Rounding adds a half to each of sixteen, before and after.
+			less := float32(most+8) / (MostMagnitude - 8)
+			write(scale*less, inverse/less)
+		}
+		dst, x = dst[records*RecordBytes:], x[SuperColumns:]
+	}
+}
+
+// putRecord writes a record; center and half are what stands before the sums of all and
+// of sixteen. It returns the larger sum of sixteen magnitudes.
+func putRecord(dst []byte, x []float32, scale, inverse float32, center, half int32) int32 {
+	var sums, magnitudes [2]int32
 	for i, v := range x {
 		q := int32(math.RoundToEven(float64(v * inverse)))
 		dst[i] = byte(q)
 		sums[i/16] += q
+		magnitudes[i/16] += max(q, -q)
 	}
 	put := func(at int, v uint32) {
 		dst[at], dst[at+1], dst[at+2], dst[at+3] = byte(v), byte(v>>8), byte(v>>16), byte(v>>24)
 	}
 	sum := sums[0] + sums[1]
 	put(recordScale, math.Float32bits(scale))
-	put(recordStart, uint32(-128*sum))
+	put(recordStart, uint32(-center*sum))
 	put(recordSum, math.Float32bits(float32(sum)*scale))
-	put(recordLow, uint32(-128*sums[0]))
-	put(recordHigh, uint32(-128*sums[1]))
+	put(recordLow, uint32(-half*sums[0]))
+	put(recordHigh, uint32(-half*sums[1]))
+	return max(magnitudes[0], magnitudes[1])
 }
 
 // Word reads a float32 of a record.

@@ -119,8 +119,8 @@ func (s *Store) read(b []byte) {
 func (s *Store) Packing(region *graph.Region) pass.Packing {
 	return func(name string, size int, fill func([]byte)) ([]byte, error) {
 		kept, ok := s.found[name]
-		ok = ok && len(kept.data) == size && checksum(kept.data) == kept.sum
-		if ok && region == nil {
+		ok = ok && len(kept.data) == size
+		if ok && region == nil && checksum(kept.data) == kept.sum {
 			s.entries = append(s.entries, kept)
 			return kept.data, nil
 		}
@@ -129,14 +129,31 @@ func (s *Store) Packing(region *graph.Region) pass.Packing {
 			return nil, err
 		}
 		s.entries = append(s.entries, entry{name: name, data: data})
-		if ok {
-			copy(data, kept.data)
-			return data, nil
+		if ok && region != nil {
+			if s.copy(data, kept) {
+				return data, nil
+			}
+			clear(data)
 		}
 		s.fresh = true
 		fill(data)
 		return data, nil
 	}
+}
+
+// copy takes what was kept, piece by piece, so that never much of the file is in memory
+// beside its copy. It reports whether it is whole.
+func (s *Store) copy(dst []byte, kept entry) bool {
+	const piece = 4 << 20
+	sum, table := uint32(0), crc32.MakeTable(crc32.Castagnoli)
+	for src := kept.data; len(src) > 0; {
+		n := min(piece, len(src))
+		copy(dst, src[:n])
+		sum = crc32.Update(sum, table, dst[:n])
+		s.file.Forget(src[:n])
+		dst, src = dst[n:], src[n:]
+	}
+	return sum == kept.sum
 }
 
 func room(region *graph.Region, size int) ([]byte, error) {

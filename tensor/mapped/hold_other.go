@@ -15,3 +15,5 @@ func hold(f *os.File, n int) ([]byte, func() error, error) {
 	_, err := io.ReadFull(io.NewSectionReader(f, 0, int64(n)), data)
 	return data, func() error { return nil }, err
 }
+
+func forget([]byte) {}

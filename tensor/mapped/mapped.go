@@ -75,3 +75,7 @@ func (m *File) Close() error {
 	})
 	return err
 }
+
+// Forget tells that part of the file's bytes will not be read soon: they need no memory
+// until they are.
+func (m *File) Forget(part []byte) { forget(part) }

@@ -144,10 +144,74 @@ def layers():
     case("MultiHeadAttention", "MultiHeadAttention", {"num_heads": 2}, [q, k, v], y, domain="com.microsoft", opset=1)
 
 
+def bilinear(x, y0, x0):
+    """x [c, h, w] between its elements at y0, x0 [...]; 0 outside."""
+    c, h, w = x.shape
+    total = 0
+    for dy in (0, 1):
+        for dx in (0, 1):
+            yi, xi = y0.floor() + dy, x0.floor() + dx
+            weight = (1 - (y0 - yi).abs()) * (1 - (x0 - xi).abs())
+            inside = (yi >= 0) & (yi < h) & (xi >= 0) & (xi < w)
+            at = yi.clamp(0, h - 1).long() * w + xi.clamp(0, w - 1).long()
+            total = total + x.reshape(c, -1)[:, at] * (weight * inside)
+    return total
+
+
+def rare():
+    x = leaf(2, 3, 3)
+    case("Det", "Det", {}, [x], torch.linalg.det(x))
+    x, u = leaf(3, 4), leaf(3, 3)
+    at = torch.tensor([[0, 1, 1], [2, 2, 2], [3, 0, 3]])
+    case("ScatterElements mul", "ScatterElements", {"axis": 1, "reduction": "mul"}, [x, at, u], torch.scatter_reduce(x, 1, at, u, "prod"))
+    x, u = leaf(3, 4), (torch.tensor([[0.0, 1, 1], [0, 0, 1], [1, 1, 1]]) * rand(3, 3)).requires_grad_()
+    case("ScatterElements mul with zeros", "ScatterElements", {"axis": 1, "reduction": "mul"}, [x, at, u], torch.scatter_reduce(x, 1, at, u, "prod"))
+    parts = lambda z: torch.view_as_real(z)
+    x = leaf(2, 5, 1)
+    case("DFT of real numbers", "DFT", {"onesided": 1}, [x], parts(torch.fft.rfft(x[..., 0])))
+    x = leaf(2, 4, 2)
+    case("DFT filled up", "DFT", {}, [x, torch.tensor(6)], parts(torch.fft.fft(torch.view_as_complex(x), 6)))
+    x = leaf(2, 4, 2)
+    case("DFT inverse", "DFT", {"inverse": 1}, [x], parts(torch.fft.ifft(torch.view_as_complex(x))))
+    for n in (6, 5):
+        x = leaf(2, 4, 2)
+        case(f"DFT inverse of half a spectrum, {n}", "DFT", {"inverse": 1, "onesided": 1}, [x, torch.tensor(n)],
+             torch.fft.irfft(torch.view_as_complex(x), n)[..., None])
+    x, w = leaf(2, 9), leaf(4)
+    y = torch.stft(x, 4, 2, window=w, center=False, return_complex=True)
+    case("STFT", "STFT", {}, [x, torch.tensor(2), w], parts(y).transpose(1, 2))
+    x, w, o, m = leaf(1, 2, 4, 5), leaf(3, 2, 2, 2), leaf(1, 8, 3, 4, scale=0.7), leaf(1, 4, 3, 4)
+    b, gy, gx = leaf(3), *torch.meshgrid(torch.arange(3.0), torch.arange(4.0), indexing="ij")
+    y = b[:, None, None]
+    for k in range(4):
+        read = bilinear(x[0], gy + k // 2 + o[0, 2 * k], gx + k % 2 + o[0, 2 * k + 1])
+        y = y + torch.einsum("oc,chw->ohw", w[:, :, k // 2, k % 2], read * m[0, k])
+    case("DeformConv", "DeformConv", {}, [x, w, o, b, m], y[None])
+    x, w, b, s = leaf(2, 3, 5), leaf(3, 1, 3), leaf(3), leaf(2, 3, 2)
+    y = F.silu(F.conv1d(torch.cat([s, x], 2), w, b, groups=3))
+    case("CausalConvWithState", "CausalConvWithState", {"activation": "silu"}, [x, w, b, s], y, opset=27, outputs=2)
+    q, k, v = leaf(1, 3, 4), leaf(1, 3, 4), leaf(1, 3, 4)
+    s, decay, beta = leaf(1, 2, 2, 2), leaf(1, 3, 2, scale=0.3), leaf(1, 3, 2)
+    state, results = s, []
+    for t in range(3):
+        kt, vt, qt = (z[:, t].reshape(1, 2, 2) for z in (k, v, q))
+        state = state * decay[:, t].exp()[..., None, None]
+        missing = beta[:, t][..., None] * (vt - torch.einsum("bhk,bhkv->bhv", kt, state))
+        state = state + kt[..., None] * missing[..., None, :]
+        results.append(torch.einsum("bhk,bhkv->bhv", qt, state).reshape(1, 1, 4) / 2**0.5)
+    case("LinearAttention", "LinearAttention", {"q_num_heads": 2, "kv_num_heads": 2}, [q, k, v, s, decay, beta], torch.cat(results, 1), opset=27, outputs=2)
+    q, k, v = leaf(2, 2, 3, 4), leaf(2, 2, 5, 4), leaf(2, 2, 5, 4)
+    lengths = torch.tensor([3, 5])
+    seen = torch.arange(5)[None, None, None] < lengths[:, None, None, None]
+    seen = seen & (torch.arange(5)[None, :] <= torch.arange(3)[:, None] + lengths[:, None, None, None] - 3)
+    case("Attention with lengths", "Attention", {"is_causal": 1}, [q, k, v, None, None, None, lengths], F.scaled_dot_product_attention(q, k, v, attn_mask=seen))
+
+
 def main():
     movements()
     images()
     layers()
+    rare()
     path = pathlib.Path(__file__).with_name("gradients.json")
     with open(path, "w") as f:
         f.write("[\n" + ",\n".join(json.dumps(c, separators=(",", ":")) for c in cases) + "\n]\n")
