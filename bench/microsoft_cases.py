@@ -58,6 +58,9 @@ def cases():
     yield from attention(rng)
     yield from embedding(rng)
     yield from lstm(rng)
+    yield from channels_last(rng)
+    yield from tables(rng)
+    yield from experts(rng)
 
 
 def products(rng):
@@ -99,6 +102,54 @@ def embedding(rng):
         yield f"embedding_{name}", "QEmbedLayerNormalization", {"epsilon": 1e-5}, inputs, 2
 
 
+def channels_last(rng):
+    for dtype in (U8, I8):
+        t = np.dtype(dtype).name
+        x = quantised(rng, dtype, 2, 7, 9, 5)
+        yield f"global_average_last_{t}", "QLinearGlobalAveragePool", {"channels_last": 1}, [*x, *out(rng, dtype)], 1
+        yield f"average_pool_last_{t}", "QLinearAveragePool", {"channels_last": 1, "kernel_shape": [3, 2], "pads": [1, 0, 1, 0], "strides": [2, 1]}, [*x, *out(rng, dtype)], 1
+        yield f"max_pool_last_{t}", "NhwcMaxPool", {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1], "strides": [2, 1]}, [x[0]], 1
+
+
+def packed(codes, bits):
+    """Codes along the last dimension, the first in the low bits, lines filled up to bytes."""
+    per = 8 // bits
+    lines = np.zeros((*codes.shape[:-1], -(-codes.shape[-1] // per)), U8)
+    for i in range(per):
+        part = codes[..., i::per]
+        lines[..., :part.shape[-1]] |= (part << (bits * i)).astype(U8)
+    return lines
+
+
+def tables(rng):
+    for kind, name in ((0, "fp4"), (1, "nf4")):
+        for k, n, block in ((32, 5, 16), (33, 3, 32)):
+            inputs = [rng.standard_normal((2, 3, k)).astype(F32), codes(rng, U8, (n * k + 1) // 2), rng.uniform(0.5, 2, -(-n * k // block)).astype(F32)]
+            yield f"matmul_{name}_{k}", "MatMulBnb4", {"K": k, "N": n, "block_size": block, "quant_type": kind}, inputs, 1
+    for bits in (2, 4, 8):
+        table, blocks = rng.integers(0, 2**bits, (6, 40)), 3
+        for zeros in (False, True):
+            inputs = [packed(table, bits), np.array([[0, 3], [-1, 5]]), rng.uniform(0.5, 2, (6, blocks)).astype(F32), packed(rng.integers(0, 2**bits, (6, blocks)), bits) if zeros else None]
+            yield f"gather_{bits}{'_zeros' if zeros else ''}", "GatherBlockQuantized", {"bits": bits, "block_size": 16, "quantize_axis": 1, "given": 1}, inputs, 1
+
+
+def experts(rng):
+    tokens, hidden, inner, count = 5, 32, 64, 4
+    n = lambda *shape: rng.standard_normal(shape).astype(F32)
+    for act, k, norm, more in (("relu", 1, 0, {}), ("gelu", 2, 1, {}), ("silu", 2, 0, {}), ("identity", 3, 1, {}), ("swiglu", 2, 1, {"swiglu_fusion": 1}),
+                               ("swiglu", 2, 0, {"swiglu_fusion": 1, "activation_alpha": 1.7, "activation_beta": 1.0, "swiglu_limit": 1.5})):
+        rows = inner * (2 if act == "swiglu" else 1)
+        name = f"{act}_{k}{'_limited' if len(more) > 1 else ''}"
+        a = {"k": k, "activation_type": act, "normalize_routing_weights": norm, **more}
+        yield f"experts_{name}", "MoE", a, [n(tokens, hidden), n(tokens, count), F32(0.2) * n(count, rows, hidden), n(count, rows), F32(0.2) * n(count, hidden, inner), n(count, hidden)], 1
+    for bits, block, zeros in ((2, 0, False), (4, 0, True), (4, 32, False), (4, 32, True), (8, 0, True)):
+        layer = lambda r, c: [packed(rng.integers(0, 2**bits, (count, r, c)), bits), rng.uniform(0.005, 0.02, (count, r, c // block) if block else (count, r)).astype(F32), n(count, r)]
+        zero = lambda r, c: packed(rng.integers(0, 2**bits, (count, r, c // block) if block else (count, r)), bits) if zeros else None
+        a = {"k": 2, "activation_type": "silu", "normalize_routing_weights": 1, "expert_weight_bits": bits, **({"block_size": block} if block else {})}
+        inputs = [n(tokens, hidden), n(tokens, count), *layer(inner, hidden), *layer(hidden, inner), None, None, None, zero(inner, hidden), zero(hidden, inner)]
+        yield f"quantised_experts_{bits}_{block}{'_zeros' if zeros else ''}", "QMoE", a, inputs, 1
+
+
 def lstm(rng):
     seq, batch, width, hidden = 6, 3, 10, 8
     for name, direction, full, columns, dtype in (
@@ -119,9 +170,9 @@ def lstm(rng):
 def model(op, attributes, inputs, outputs):
     names = ["" if x is None else f"x{i}" for i, x in enumerate(inputs)]
     results = [f"y{i}" for i in range(outputs)]
-    node = helper.make_node(op, names, results, domain="com.microsoft", **attributes)
     # Parameters are constants, as quantisers write them; the first input is the model's.
-    given = next(i for i, x in enumerate(inputs) if x is not None and x.size > 1)
+    given = attributes.pop("given", None) or next(i for i, x in enumerate(inputs) if x is not None and x.size > 1)
+    node = helper.make_node(op, names, results, domain="com.microsoft", **attributes)
     typed = lambda i: helper.make_tensor_value_info(names[i], helper.np_dtype_to_tensor_dtype(inputs[i].dtype), inputs[i].shape)
     constants = [numpy_helper.from_array(x, names[i]) for i, x in enumerate(inputs) if x is not None and i != given]
     g = helper.make_graph([node], op, [typed(given)], [onnx.ValueInfoProto(name=y) for y in results], constants)

@@ -190,7 +190,7 @@ func (a Attrs) Ints(name string) []int {
 
 // Input is the i-th input, or nil.
 func (n *Node) Input(i int) *Value {
-	if i < len(n.Inputs) {
+	if i >= 0 && i < len(n.Inputs) {
 		return n.Inputs[i]
 	}
 	return nil

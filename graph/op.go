@@ -246,8 +246,8 @@ func (c *Call) ReserveExtra(n int) {
 // Extra is the memory that ReserveExtra asked for. Its content is undefined.
 func (c *Call) Extra() []byte { return c.scratch[:c.extraLen:c.extraLen] }
 
-// Has reports whether the optional input i is there.
-func (c *Call) Has(i int) bool { return i < len(c.In) && c.In[i] != nil }
+// Has reports whether the optional input i is there; a negative one is not.
+func (c *Call) Has(i int) bool { return i >= 0 && i < len(c.In) && c.In[i] != nil }
 
 // F32 are the elements of input i; nil if it is absent.
 func (c *Call) F32(i int) []float32 {

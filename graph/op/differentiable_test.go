@@ -20,11 +20,13 @@ var withoutGradient = map[string]string{
 		com.microsoft.DynamicQuantizeMatMul com.microsoft.QLinearAdd com.microsoft.QLinearMul com.microsoft.MatMulNBits
 		com.microsoft.DynamicQuantizeLSTM com.microsoft.QAttention com.microsoft.QEmbedLayerNormalization com.microsoft.QGemm
 		com.microsoft.QLinearAveragePool com.microsoft.QLinearConcat com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearLeakyRelu
-		com.microsoft.QLinearSigmoid com.microsoft.QLinearSoftmax com.microsoft.QLinearWhere`,
+		com.microsoft.QLinearSigmoid com.microsoft.QLinearSoftmax com.microsoft.QLinearWhere
+		com.microsoft.MatMulBnb4 com.microsoft.GatherBlockQuantized com.microsoft.QMoE com.microsoft.NhwcMaxPool`,
 	"lists, texts and images in files": `Optional OptionalGetElement SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceMap SplitToSequence ConcatFromSequence
 		StringConcat StringNormalizer StringSplit TfIdfVectorizer com.microsoft.Tokenizer ImageDecoder Unique`,
 	"classical models, trained elsewhere":                       `ai.onnx.ml.…`,
 	"steps of optimizers":                                       `ai.onnx.preview.training.…`,
+	"differentiable, but not done: refused by name":             `com.microsoft.MoE com.microsoft.TransposeMatMul com.microsoft.Trilu com.microsoft.GridSample`,
 	"written by passes and by gradients, after differentiation": `tandem.…`,
 	"before version 7, where broadcasting was another":          `Add Sub Mul Div Pow PRelu`,
 }

@@ -136,20 +136,29 @@ func inferPoolLast(c *graph.Infer) error {
 	if err := c.Require(1, 1); err != nil {
 		return err
 	}
-	x, err := imageLast(c)
+	out, err := poolLastShape(c)
 	if err != nil {
 		return err
+	}
+	c.Out(0, c.In(0).DType, out)
+	return nil
+}
+
+// poolLastShape is the shape of a window's results over the spatial dimensions.
+func poolLastShape(c *graph.Infer) (graph.Shape, error) {
+	x, err := imageLast(c)
+	if err != nil {
+		return nil, err
 	}
 	w, err := readWindow(c.Node.Attrs, c.Node.Attrs.Ints("kernel_shape"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	out, err := w.outShape(x, x[1])
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.Out(0, c.In(0).DType, toLast(out))
-	return nil
+	return toLast(out), nil
 }
 
 func kernelPoolLast(average bool) preparer {
@@ -189,15 +198,21 @@ func inferMeanLast(c *graph.Infer) error {
 	if err := c.Floats(0); err != nil {
 		return err
 	}
+	out, err := meanLastShape(c)
+	c.Out(0, c.In(0).DType, out)
+	return err
+}
+
+// meanLastShape has 1 for the spatial dimensions.
+func meanLastShape(c *graph.Infer) (graph.Shape, error) {
 	if _, err := imageLast(c); err != nil {
-		return err
+		return nil, err
 	}
 	out := slices.Clone(c.In(0).Shape)
 	for axis := 1; axis < len(out)-1; axis++ {
 		out[axis] = graph.Const(1)
 	}
-	c.Out(0, c.In(0).DType, out)
-	return nil
+	return out, nil
 }
 
 func kernelMeanLast(c *graph.Call) (func() error, error) {

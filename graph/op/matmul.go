@@ -14,6 +14,7 @@ func matmulOps() []graph.Op {
 		{ID: onnx("MatMul"), Since: 1, Infer: inferMatMul, Kernel: kernelMatMul, Grad: gradMatMul, Work: workProduct},
 		// attributes alpha, transA, transB, transBatchA, transBatchB
 		{ID: microsoft("FusedMatMul"), Since: 1, Infer: inferMatMul, Kernel: kernelMatMul, Grad: gradFusedMatMul, Work: workProduct},
+		{ID: microsoft("TransposeMatMul"), Since: 1, Infer: inferMatMul, Kernel: kernelMatMul, Work: workProduct}, // its former name
 		{ID: onnx("MatMulInteger"), Since: 10, Infer: inferMatMulInteger, Kernel: kernelMatMulInteger, Work: workProduct, Encoded: true, Panels: panelsOfBytes(1, []int{2}, []int{3})},
 		{ID: onnx("QLinearMatMul"), Since: 10, Infer: inferQLinearMatMul, Kernel: kernelQLinearMatMul, Work: workProduct, Encoded: true, Panels: panelsOfBytes(3, []int{1, 2, 6, 7}, []int{4, 5})},
 		{ID: microsoft("MatMulIntegerToFloat"), Since: 1, Infer: inferMatMulToFloat, Kernel: kernelMatMulToFloat},

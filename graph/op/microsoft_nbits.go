@@ -11,6 +11,7 @@ import (
 func nbitsOps() []graph.Op {
 	return []graph.Op{
 		{ID: microsoft("MatMulNBits"), Since: 1, Infer: inferNBits, Kernel: floating(kernelNBits[float32], kernelNBits[float64]), Work: workProduct},
+		{ID: microsoft("MatMulBnb4"), Since: 1, Infer: inferBnb4, Kernel: floating(kernelBnb4[float32], kernelBnb4[float64]), Work: workProduct},
 	}
 }
 
@@ -94,14 +95,12 @@ func inferNBits(c *graph.Infer) error {
 	return nil
 }
 
-// kernelNBits decodes one column of b at a time and multiplies every row of a by it.
 func kernelNBits[T wide](c *graph.Call) (func() error, error) {
 	f, err := readNBits(c.Node.Attrs)
 	if err != nil {
 		return nil, err
 	}
-	rows := c.In[nbitsA].Len() / f.k
-	rooms := make([][]T, c.Pool.Threads())
+	multiply := byColumns(c, f.k, f.n, nbitsBias, func(col int, to []T) { nbitsColumn(c, f, col, to) })
 	return func() error {
 		if c.Has(nbitsGroups) {
 			for i, g := range tensor.Data[int32](c.In[nbitsGroups]) {
@@ -110,24 +109,33 @@ func kernelNBits[T wide](c *graph.Call) (func() error, error) {
 				}
 			}
 		}
-		a, y := tensor.Data[T](c.In[nbitsA]), tensor.Data[T](c.Out[0])
-		c.Pool.For(f.n, max(1, (1<<15)/(f.k*max(1, rows))), func(lo, hi, worker int) {
-			if rooms[worker] == nil {
-				rooms[worker] = make([]T, f.k)
-			}
-			for col := lo; col < hi; col++ {
-				nbitsColumn(c, f, col, rooms[worker])
-				add := T(0)
-				if c.Has(nbitsBias) {
-					add = tensor.Data[T](c.In[nbitsBias])[col]
-				}
-				for r := range rows {
-					y[r*f.n+col] = dot(a[r*f.k:][:f.k], rooms[worker]) + add
-				}
-			}
-		})
+		multiply()
 		return nil
 	}, nil
+}
+
+// byColumns multiplies the rows of input 0, each of k numbers, by n columns, which it
+// decodes one at a time, and adds a bias where there is one.
+func byColumns[T wide](c *graph.Call, k, n, bias int, decode func(col int, to []T)) func() {
+	rows := c.In[0].Len() / k
+	rooms := make([][]T, c.Pool.Threads())
+	some := func(lo, hi, worker int) {
+		if rooms[worker] == nil {
+			rooms[worker] = make([]T, k)
+		}
+		a, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
+		for col := lo; col < hi; col++ {
+			decode(col, rooms[worker])
+			add := T(0)
+			if c.Has(bias) {
+				add = tensor.Data[T](c.In[bias])[col]
+			}
+			for r := range rows {
+				y[r*n+col] = dot(a[r*k:][:k], rooms[worker]) + add
+			}
+		}
+	}
+	return func() { c.Pool.For(n, max(1, (1<<15)/(k*max(1, rows))), some) }
 }
 
 // nbitsColumn decodes (code-zero)·scale for the elements of a column.

@@ -19,8 +19,8 @@ func qLinearOps() []graph.Op {
 	}
 	unary := one(quantizedInput{0, 1, 2}, quantizedInput{0, 3, 4})
 	where := one(plainInput(0), quantizedInput{1, 2, 3}, quantizedInput{4, 5, 6}, quantizedInput{1, 7, 8})
-	average := floating(kernelAveragePool[float32], kernelAveragePool[float64])
-	global := floating(kernelGlobalAverage[float32], kernelGlobalAverage[float64])
+	average := byLayout(floating(kernelAveragePool[float32], kernelAveragePool[float64]), kernelPoolLast(true))
+	global := byLayout(floating(kernelGlobalAverage[float32], kernelGlobalAverage[float64]), kernelMeanLast)
 	define := func(name string, s func(*graph.Node) scales, shape func(*graph.Infer, scales) (graph.Shape, error), k preparer) graph.Op {
 		return graph.Op{ID: microsoft(name), Since: 1, Infer: inferScaled(s, shape), Kernel: scaledKernel(s, k)}
 	}
@@ -28,8 +28,9 @@ func qLinearOps() []graph.Op {
 		define("QLinearSigmoid", unary, likeFirst, kernelEach(func(_ *graph.Node, x float64) float64 { return sigmoid(x) })),
 		define("QLinearLeakyRelu", unary, likeFirst, kernelEach(func(n *graph.Node, x float64) float64 { return leaky(x, float64(n.Attrs.Float("alpha", 0.01))) })),
 		define("QLinearSoftmax", unary, likeFirst, kernelQSoftmax),
-		define("QLinearAveragePool", unary, qPoolShape(poolShape), average),
-		define("QLinearGlobalAveragePool", unary, qPoolShape(globalShape), global),
+		define("QLinearAveragePool", unary, qPoolShape(poolShape, poolLastShape), average),
+		define("QLinearGlobalAveragePool", unary, qPoolShape(globalShape, meanLastShape), global),
+		{ID: microsoft("NhwcMaxPool"), Since: 1, Infer: inferNhwcMaxPool, Kernel: kernelPoolLast(false)},
 		define("QLinearWhere", where, qWhereShape, kernelWhere),
 		define("QLinearConcat", qConcatScales, qConcatShape, kernelConcat),
 		{ID: microsoft("QGemm"), Since: 1, Infer: inferQGemm, Kernel: kernelQGemm},
@@ -196,13 +197,37 @@ func kernelQSoftmax(c *graph.Call) (func() error, error) {
 
 func likeFirst(c *graph.Infer, _ scales) (graph.Shape, error) { return c.In(0).Shape, nil }
 
-func qPoolShape(shape func(*graph.Infer) (graph.Shape, error)) func(*graph.Infer, scales) (graph.Shape, error) {
+// qPoolShape is the rule of the one layout or the other.
+func qPoolShape(first, last func(*graph.Infer) (graph.Shape, error)) func(*graph.Infer, scales) (graph.Shape, error) {
 	return func(c *graph.Infer, _ scales) (graph.Shape, error) {
-		if c.Node.Attrs.Int("channels_last", 0) != 0 {
-			return nil, fmt.Errorf("channels_last is not supported")
+		if channelsLast(c.Node) {
+			return last(c)
 		}
-		return shape(c)
+		return first(c)
 	}
+}
+
+func channelsLast(n *graph.Node) bool { return n.Attrs.Int("channels_last", 0) != 0 }
+
+// byLayout is the kernel for channels in dimension 1, or that for the last.
+func byLayout(first, last preparer) preparer {
+	return func(c *graph.Call) (func() error, error) {
+		if channelsLast(c.Node) {
+			return last(c)
+		}
+		return first(c)
+	}
+}
+
+// inferNhwcMaxPool is MaxPool on bytes whose channels come last.
+func inferNhwcMaxPool(c *graph.Infer) error {
+	if err := c.Require(1, 1); err != nil {
+		return err
+	}
+	if err := typed(c, isByte, 0); err != nil {
+		return err
+	}
+	return inferPoolLast(c)
 }
 
 func qWhereShape(c *graph.Infer, _ scales) (graph.Shape, error) {

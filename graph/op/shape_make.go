@@ -16,6 +16,7 @@ func makeOps() []graph.Op {
 		{ID: onnx("EyeLike"), Since: 9, Infer: inferEyeLike, Kernel: kernelEyeLike},
 		{ID: onnx("OneHot"), Since: 9, Infer: inferOneHot, Kernel: kernelOneHot},
 		{ID: onnx("Trilu"), Since: 14, Infer: inferTrilu, Kernel: kernelTrilu, Grad: gradTrilu},
+		{ID: microsoft("Trilu"), Since: 1, Infer: inferTrilu, Kernel: kernelTrilu},
 	}
 }
 

@@ -37,7 +37,7 @@ func Lists() [][]graph.Op {
 		recurrentOps(),
 		microsoftNormOps(),
 		microsoftAttentionOps(),
-		nbitsOps(), qLinearOps(),
+		nbitsOps(), blockGatherOps(), expertsOps(), qLinearOps(),
 		randomOps(),
 		trainingOps(),
 		lossOps(), lossGradOps(), ctcOps(),
