@@ -240,7 +240,7 @@ func TestBrokenRows(t *testing.T) {
 		{"a bad escape", "x.jsonl", "{\"a\":\"\\q\"}\n", Options{}, "x.jsonl: line 1: character 10: a text in quotes, in UTF-8 is missing"},
 		{"JSON not UTF-8", "x.jsonl", "{\"a\":\"\xff\"}\n", Options{}, "in UTF-8"},
 		{"cut gzip", "x.csv.gz", "\x1f\x8b", Options{}, "x.csv.gz: it is not compressed by gzip"},
-		{"not Parquet", "x.parquet", "PAR1PAR1PAR1", Options{}, "x.parquet: it is not a whole Parquet file"},
+		{"not Parquet", "x.parquet", "PAR1PAR1PAR1", Options{}, "x.parquet: the description at the end of the file says to be longer than the file"},
 		{"no groups to split by", "x.csv", "a\n1\n", Options{Split: Split{Test: 0.5, By: ByGroup, Column: "g"}}, `no column "g"`},
 		{"no time to split by", "x.csv", "a,t\n1,2020-01-01\n2,\n", Options{Split: Split{Test: 0.5, By: ByTime, Column: "t"}}, `x.csv, line 3: column "t", to split by, has no date or number`},
 		{"no such split", "x.csv", "a\n1\n", Options{Split: Split{Test: 0.5, By: "luck"}}, `no way to split by "luck"`},
