@@ -15,7 +15,7 @@ CASES        = bench/.cases
 MICROSOFT    = bench/.cases-microsoft
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 # Packages whose tests start goroutines that share memory; the others are pure.
-RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./internal/... ./cmd/...
+RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./family/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
 .PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-plots bench-text bench-parity models clean FORCE

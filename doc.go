@@ -12,7 +12,8 @@
 //
 //	tensor     element types, shapes, buffers
 //	kernel     compute on float32 slices, in assembly with a plain-Go reference
-//	graph      networks as graphs of ONNX operators: gradients, passes, programs
+//	graph      networks as graphs of ONNX operators: gradients, passes, programs;
+//	           graph/precision rounds them to few bits
 //	nn         layers that write graphs
 //	data       datasets; data/npz, the files of NumPy
 //	processor  images to tensors; processor/tokenizer and processor/chat, text to tokens

@@ -28,6 +28,9 @@ func checkFooter(f io.ReaderAt, size int64) error {
 	if _, err := f.ReadAt(end[:], size-8); err != nil {
 		return err
 	}
+	if string(end[4:]) != "PAR1" {
+		return nil // no Parquet file, or a cut one: its reader says so
+	}
 	length := int64(binary.LittleEndian.Uint32(end[:]))
 	if length > size-12 {
 		return tooLong("the description at the end of the file")

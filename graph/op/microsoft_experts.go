@@ -269,11 +269,11 @@ func (l *expertLayer) decode(expert int) {
 	blocks := (l.cols + l.block - 1) / l.block
 	perRow := l.cols * l.bits / 8
 	codes, scales := l.c.In[l.in.weight].Bytes()[expert*l.rows*perRow:], l.c.In[l.in.scale].F32()[expert*l.rows*blocks:]
-	zero := l.zeros(expert, blocks)
+	zeros := l.zeros(expert, blocks)
 	for r := range l.rows {
 		row := codes[r*perRow:][:perRow]
 		for b := range blocks {
-			z, s := zero(r, b), scales[r*blocks+b]
+			z, s := zeros.at(r, b), scales[r*blocks+b]
 			for i := b * l.block; i < min((b+1)*l.block, l.cols); i++ {
 				l.decoded[r*l.cols+i] = float32(bitsAt(row, i, l.bits)-z) * s
 			}
@@ -281,18 +281,37 @@ func (l *expertLayer) decode(expert int) {
 	}
 }
 
-// zeros gives the zero point of a block: half the range where none is given.
-func (l *expertLayer) zeros(expert, blocks int) func(row, block int) int {
+// zeroPoints are those of the blocks of one expert: packed along the rows of the weights
+// if a row is one block and the points say so, else along the blocks of each row.
+type zeroPoints struct {
+	codes []byte // empty: half the range everywhere
+	bits  int
+	row   int // bytes of the points of one row; 0: one point a row, packed along the rows
+}
+
+func (l *expertLayer) zeros(expert, blocks int) zeroPoints {
+	z := zeroPoints{bits: l.bits}
 	if !l.c.Has(l.in.zero) {
-		return func(int, int) int { return 1 << (l.bits - 1) }
+		return z
 	}
-	all := l.c.In[l.in.zero].Bytes()
-	if l.block >= l.cols && blocks == 1 && len(all) == l.c.In[l.in.weight].Dim(0)*((l.rows*l.bits+7)/8) {
-		n := (l.rows*l.bits + 7) / 8
-		return func(row, _ int) int { return bitsAt(all[expert*n:], row, l.bits) }
+	all, along := l.c.In[l.in.zero].Bytes(), (l.rows*l.bits+7)/8
+	if blocks == 1 && len(all) == l.c.In[l.in.weight].Dim(0)*along {
+		z.codes = all[expert*along:]
+		return z
 	}
-	n := (blocks*l.bits + 7) / 8
-	return func(row, block int) int { return bitsAt(all[(expert*l.rows+row)*n:], block, l.bits) }
+	z.row = (blocks*l.bits + 7) / 8
+	z.codes = all[expert*l.rows*z.row:]
+	return z
+}
+
+func (z zeroPoints) at(row, block int) int {
+	switch {
+	case len(z.codes) == 0:
+		return 1 << (z.bits - 1)
+	case z.row == 0:
+		return bitsAt(z.codes, row, z.bits)
+	}
+	return bitsAt(z.codes[row*z.row:], block, z.bits)
 }
 
 // mixture is the work of one node.

@@ -29,7 +29,6 @@ func allocating() map[string]string {
 		"ConstantOfShape": shape, "Range": shape, "BlackmanWindow": shape, "HammingWindow": shape, "HannWindow": shape, "MelWeightMatrix": shape,
 		"StringConcat": text, "TfIdfVectorizer": text,
 		"ai.onnx.preview.FlexAttention": bodies,
-		"com.microsoft.QMoE":            "tables of the experts of a run",
 		"Bernoulli":                     draws, "Dropout": draws, "RandomUniformLike": draws,
 		"Col2Im": "the sizes of the block are read in every run", "TensorScatter": "the places are read in every run",
 		"Identity": "of a list, which is copied",
