@@ -11,7 +11,7 @@ TENSORFLOW   = bench/.tensorflow
 PADDLE       = bench/.paddle
 # Node cases of the newest onnx, which makes them in memory only.
 CASES        = bench/.cases
-# Cases of com.microsoft's operators on quantized numbers, with onnxruntime's results.
+# Cases of com.microsoft's operators, with onnxruntime's results or what numpy makes of their definition.
 MICROSOFT    = bench/.cases-microsoft
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 # Packages whose tests start goroutines that share memory; the others are pure.
@@ -169,7 +169,7 @@ $(CASES)/version: bench/requirements-cases.txt bench/onnx_cases.py
 	rm -rf $(CASES)
 	bench/.venv-cases/bin/python -W ignore bench/onnx_cases.py $(CASES)
 
-$(MICROSOFT)/version: bench/microsoft_cases.py $(VENV)/test
+$(MICROSOFT)/version: bench/microsoft_cases.py bench/microsoft_paged.py $(VENV)/test
 	rm -rf $(MICROSOFT)
 	$(PYTHON) bench/microsoft_cases.py $(MICROSOFT)
 
