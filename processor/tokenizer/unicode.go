@@ -14,15 +14,6 @@ import (
 // charRange is the characters lo to hi.
 type charRange struct{ lo, hi rune }
 
-func within(r rune, ranges []charRange) bool {
-	for _, x := range ranges {
-		if x.lo <= r && r <= x.hi {
-			return true
-		}
-	}
-	return false
-}
-
 // newer are the characters that Unicode 15.1 and 16 added, which patterns know.
 func newer() []struct {
 	charRange
