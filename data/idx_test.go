@@ -231,7 +231,7 @@ func TestOpenIDXRefuses(t *testing.T) {
 			m[idxNames[0]].Data, m[idxNames[2]].Data = idx(0x08, []uint8{}, 3, 0, 2), idx(0x08, []uint8{}, 1, 0, 2)
 		}, fault.Invalid, []string{idxNames[0], "0x2"}},
 		"a folder for a file": {func(m fstest.MapFS) { m[idxNames[2]] = &fstest.MapFile{Mode: fs.ModeDir} }, fault.Invalid, []string{idxNames[2], "folder"}},
-		"a damaged file": {func(m fstest.MapFS) { m[idxNames[0]].Data = []byte{0, 0} }, fault.Invalid, []string{idxNames[0]}},
+		"a damaged file":      {func(m fstest.MapFS) { m[idxNames[0]].Data = []byte{0, 0} }, fault.Invalid, []string{idxNames[0]}},
 	} {
 		m := set()
 		tc.change(m)

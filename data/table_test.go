@@ -244,6 +244,8 @@ func TestBrokenRows(t *testing.T) {
 		{"cut Parquet", "x.parquet", "PAR1PAR1PAR1", Options{}, "x.parquet: the description at the end of the file says to be longer than the file"},
 		{"no groups to split by", "x.csv", "a\n1\n", Options{Split: Split{Test: 0.5, By: ByGroup, Column: "g"}}, `no column "g"`},
 		{"no time to split by", "x.csv", "a,t\n1,2020-01-01\n2,\n", Options{Split: Split{Test: 0.5, By: ByTime, Column: "t"}}, `x.csv, line 3: column "t", to split by, has no date or number`},
+		{"nothing to train on", "x.csv", "a\n1\n", Options{Split: Split{Test: 0.9}}, "all 1 rows of x.csv are to test with"},
+		{"one group", "x.csv", "a,g\n1,2020-01-01\n2,2020-01-01\n", Options{Split: Split{Test: 0.5, By: ByTime, Column: "g"}}, "all 2 rows of x.csv are to test with"},
 		{"no such split", "x.csv", "a\n1\n", Options{Split: Split{Test: 0.5, By: "luck"}}, `no way to split by "luck"`},
 		{"a name that is not UTF-8", "x.csv", "\xe9t\xe9,b\n1,2\n", Options{}, "x.csv: the name of column 1 holds bytes that are not of the text's encoding"},
 		{"UTF-16 without a mark", "x.csv", "a\x00,\x00b\x00\n\x001\x00,\x002\x00\n\x00", Options{}, "x.csv: line 1: a zero byte"},
