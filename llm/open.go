@@ -34,6 +34,8 @@ type Options struct {
 	// Progress, if it is not nil, is told how many bytes of the weights are ready, of
 	// how many; the last call need not have all.
 	Progress func(done, all int64)
+	// Profile, if it is not nil, measures every step; the program is slower with it.
+	Profile *graph.Profile
 }
 
 const defaultContext = 4096
@@ -213,7 +215,7 @@ func (m *Model) start(w *weights, o Options) error {
 	}
 	m.packed = packed.Open(o.PackedDir, strings.Join(m.sources, "\n"), packed.OfFiles(m.sources...), pool.Tier())
 	m.closers = append(m.closers, region.Close, m.packed.Close)
-	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, reported(m.packed.Packing(region), w.bytes(), o.Progress))})
+	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Profile: o.Profile, Passes: pass.Decoder(pool, pages, reported(m.packed.Packing(region), w.bytes(), o.Progress))})
 	if err != nil {
 		return err
 	}
@@ -289,7 +291,8 @@ func (m *Model) Context() int { return m.context }
 // MemoryBytes is what the model holds between requests.
 func (m *Model) MemoryBytes() int64 { return m.memory }
 
-// Close ends the answers under way and frees the model.
+// Close ends the answers under way, waits until packed weights that are being kept have
+// been written, half a minute at most, and frees the model.
 func (m *Model) Close() error {
 	if m.engine != nil {
 		m.engine.close()
