@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -54,6 +55,7 @@ type Model struct {
 	packed    *packed.Store
 	memory    int64
 	closers   []func() error // in the order of opening
+	forgets   []func()       // give back memory that only opening needs
 }
 
 // Open opens a GGUF file, or a folder in Hugging Face's form: config.json,
@@ -88,12 +90,17 @@ func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
+	for _, forget := range m.forgets {
+		forget()
+	}
+	m.forgets = nil
+	debug.FreeOSMemory()
 	return m, nil
 }
 
 // readFile reads an open GGUF file, which it takes over.
 func (m *Model) readFile(f *gguf.File, o Options) (_ *weights, err error) {
-	m.sources, m.closers = f.Paths, append(m.closers, f.Close)
+	m.sources, m.closers, m.forgets = f.Paths, append(m.closers, f.Close), append(m.forgets, f.Forget)
 	if m.config, err = parseGGUF(f, o.Context); err != nil {
 		return nil, err
 	}
@@ -154,7 +161,7 @@ func (m *Model) readFolder(find finder, o Options) (*weights, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.closers = append(m.closers, s.Close)
+		m.closers, m.forgets = append(m.closers, s.Close), append(m.forgets, s.Forget)
 		for _, t := range s.Tensors {
 			if err := w.addHF(m.config.arch, t.Name, t.Tensor); err != nil {
 				return nil, err
