@@ -39,6 +39,7 @@ type benchResult struct {
 	Open           float64        `json:"open_ms"`
 	First          float64        `json:"first_result_ms"` // from the beginning of opening
 	PeakBytes      int64          `json:"peak_memory_bytes,omitempty"`
+	BeforeBytes    int64          `json:"memory_before_bytes,omitempty"` // what the process held before opening
 	WeightBytes    int64          `json:"weight_bytes"`
 	GFLOPPerSecond float64        `json:"gflop_per_s,omitempty"`
 	Profile        []benchProfile `json:"profile,omitempty"`
@@ -79,7 +80,7 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		}
 	}
 	profile := c.profile()
-	start := time.Now()
+	before, start := heldMemoryBytes(), time.Now()
 	m, err := tandem.Open(c.Path, tandem.Options{Threads: threads, Profile: profile, Precision: form, PackedDir: packedDir(a.getenv)})
 	if err != nil {
 		return err
@@ -101,7 +102,7 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	r.count(times, profile)
-	r.PeakBytes = peakMemoryBytes()
+	r.PeakBytes, r.BeforeBytes = peakMemoryBytes(), before
 	if a.json {
 		return a.emit(r)
 	}
