@@ -11,14 +11,14 @@ TENSORFLOW   = bench/.tensorflow
 PADDLE       = bench/.paddle
 # Node cases of the newest onnx, which makes them in memory only.
 CASES        = bench/.cases
-# Cases of com.microsoft's operators on quantized numbers, with onnxruntime's results.
+# Cases of com.microsoft's operators, with onnxruntime's results or what numpy makes of their definition.
 MICROSOFT    = bench/.cases-microsoft
 MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 # Packages whose tests start goroutines that share memory; the others are pure.
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./family/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-finetune bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-plots bench-text bench-parity models clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-finetune bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-plots bench-text bench-parity models test-bf16 clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -157,6 +157,17 @@ $(VENV)/test: bench/requirements-test.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+# The processor of bochscpu-python is made one with VDPBF16PS by a library (emulate.c).
+test-bf16: bench/.venv-emulate/emulate.so ## the kernel of bfloat16 dot products on an emulated processor
+	$(GO) test -c -o bench/.venv-emulate/kernel.test ./kernel
+	TANDEM_EMULATE="env LD_PRELOAD=$(abspath $<) $(abspath bench/.venv-emulate/bin/python) $(abspath bench/emulate.py)" \
+		bench/.venv-emulate/kernel.test -test.v -test.run Emulated
+
+bench/.venv-emulate/emulate.so: bench/emulate.c bench/requirements-emulate.txt
+	python3 -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r bench/requirements-emulate.txt
+	$(CC) -O1 -Wall -shared -fPIC -o $@ $< -ldl
+
 .PHONY: onnx-cases
 onnx-cases: $(CASES)/version ## the node cases of the newest onnx, as folders
 
@@ -166,7 +177,7 @@ $(CASES)/version: bench/requirements-cases.txt bench/onnx_cases.py
 	rm -rf $(CASES)
 	bench/.venv-cases/bin/python -W ignore bench/onnx_cases.py $(CASES)
 
-$(MICROSOFT)/version: bench/microsoft_cases.py $(VENV)/test
+$(MICROSOFT)/version: bench/microsoft_cases.py bench/microsoft_paged.py $(VENV)/test
 	rm -rf $(MICROSOFT)
 	$(PYTHON) bench/microsoft_cases.py $(MICROSOFT)
 
@@ -192,6 +203,6 @@ $(TENSORFLOW)/export $(PADDLE)/export:
 	@touch $@
 
 clean: ## remove what was built
-	rm -rf bin $(VENV) $(TENSORFLOW) $(PADDLE) bench/.models bench/.venv-cases $(CASES) $(MICROSOFT) data/mnist/embedded/*.gz
+	rm -rf bin $(VENV) $(TENSORFLOW) $(PADDLE) bench/.models bench/.venv-cases bench/.venv-emulate $(CASES) $(MICROSOFT) data/mnist/embedded/*.gz
 
 FORCE:

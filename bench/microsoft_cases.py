@@ -1,9 +1,11 @@
-"""Write cases of com.microsoft's operators on quantized numbers, with what onnxruntime
-gives for them, as the folders that `tandem conformance onnx DIR` reads.
+"""Write cases of com.microsoft's operators, most of them on quantized numbers, with what
+onnxruntime gives for them, as the folders that `tandem conformance onnx DIR` reads.
 
     python bench/microsoft_cases.py DIR
 
 onnxruntime runs one thread: the scales of DynamicQuantizeLSTM depend on how many there are.
+PagedAttention, which it has for GPUs only, is compared with its definition in numpy, in
+doubles (microsoft_paged.py).
 """
 import json
 import pathlib
@@ -13,6 +15,8 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
+
+import microsoft_paged
 
 ORT = onnxruntime.InferenceSession
 U8, I8, F32, I32 = np.uint8, np.int8, np.float32, np.int32
@@ -37,7 +41,8 @@ def out(rng, dtype, of=0.02):
 
 
 def cases():
-    """(name, operator, attributes, inputs, names of outputs); None is an absent input."""
+    """(name, operator, attributes, inputs, outputs); None is an absent input. Outputs are
+    their number, or what they are to be where onnxruntime cannot say."""
     rng = np.random.default_rng(11)
     for dtype in (U8, I8):
         t = np.dtype(dtype).name
@@ -61,6 +66,9 @@ def cases():
     yield from channels_last(rng)
     yield from tables(rng)
     yield from experts(rng)
+    yield from small_floats(rng)
+    yield from matrices(rng)
+    yield from microsoft_paged.cases(rng)
 
 
 def products(rng):
@@ -150,6 +158,26 @@ def experts(rng):
         yield f"quantised_experts_{bits}_{block}{'_zeros' if zeros else ''}", "QMoE", a, inputs, 1
 
 
+def small_floats(rng):
+    """Tables of floats of 8 and 4 bits, in blocks or one scale for a row, of their own or shared."""
+    for t, bits in ((np.dtype(d), 4 if d.startswith("float4") else 8) for d in ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float4_e2m1fn")):
+        table = rng.standard_normal((6, 40)).astype(F32).astype(t)
+        for block, scales in ((16, (6, 3)), (0, (6, 1)), (32, (1, 2))):
+            inputs = [table, np.array([[0, 3], [-1, 5]]), rng.uniform(0.5, 2, scales).astype(F32)]
+            yield f"gather_{t.name}_{block}", "GatherBlockQuantized", {"block_size": block, "quantize_axis": 1, "given": 1}, inputs, 1
+
+
+def matrices(rng):
+    for dtype in (F32, np.float64):
+        t = np.dtype(dtype).name
+        n = lambda *shape: rng.standard_normal(shape).astype(dtype)
+        for metric in ("sqeuclidean", "euclidean"):
+            for rows, cols, width in ((5, 3, 7), (20, 33, 65), (1, 1, 1)):
+                yield f"distances_{metric}_{rows}_{t}", "CDist", {"metric": metric, "given": 0}, [n(rows, width), n(cols, width)], 1
+        for shape in ((3, 3), (2, 5, 4, 4), (1, 1), (3, 20, 20)):
+            yield f"inverse_{len(shape)}_{shape[-1]}_{t}", "Inverse", {"given": 0}, [n(*shape) + 4 * np.eye(shape[-1], dtype=dtype)], 1
+
+
 def lstm(rng):
     seq, batch, width, hidden = 6, 3, 10, 8
     for name, direction, full, columns, dtype in (
@@ -169,14 +197,16 @@ def lstm(rng):
 
 def model(op, attributes, inputs, outputs):
     names = ["" if x is None else f"x{i}" for i, x in enumerate(inputs)]
-    results = [f"y{i}" for i in range(outputs)]
+    results = [f"y{i}" for i in range(outputs if isinstance(outputs, int) else len(outputs))]
     # Parameters are constants, as quantisers write them; the first input is the model's.
-    given = attributes.pop("given", None) or next(i for i, x in enumerate(inputs) if x is not None and x.size > 1)
+    given = attributes.pop("given", None)
+    if given is None:
+        given = next(i for i, x in enumerate(inputs) if x is not None and x.size > 1)
     node = helper.make_node(op, names, results, domain="com.microsoft", **attributes)
     typed = lambda i: helper.make_tensor_value_info(names[i], helper.np_dtype_to_tensor_dtype(inputs[i].dtype), inputs[i].shape)
     constants = [numpy_helper.from_array(x, names[i]) for i, x in enumerate(inputs) if x is not None and i != given]
     g = helper.make_graph([node], op, [typed(given)], [onnx.ValueInfoProto(name=y) for y in results], constants)
-    m = helper.make_model(g, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=8)
+    m = helper.make_model(g, opset_imports=[helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)], ir_version=11)
     return m, {names[given]: inputs[given]}
 
 
@@ -193,8 +223,9 @@ def write(root, name, m, feed, got):
     m.graph.output.extend(helper.make_tensor_value_info(f"y{i}", helper.np_dtype_to_tensor_dtype(y.dtype), y.shape) for i, y in enumerate(got))
     data = root / "microsoft" / f"test_{name}" / "test_data_set_0"
     data.mkdir(parents=True, exist_ok=True)
+    half = any(y.dtype == np.float16 for y in got)
     (data.parent / "model.onnx").write_bytes(m.SerializeToString())
-    (data.parent / "data.json").write_text(json.dumps({"rtol": 1e-5, "atol": 1e-6}))
+    (data.parent / "data.json").write_text(json.dumps({"rtol": 1e-3, "atol": 1e-4} if half else {"rtol": 1e-5, "atol": 1e-6}))
     (data / "input_0.pb").write_bytes(numpy_helper.from_array(*feed.values()).SerializeToString())
     for i, y in enumerate(got):
         (data / f"output_{i}.pb").write_bytes(numpy_helper.from_array(y).SerializeToString())
@@ -206,7 +237,7 @@ def main():
     for name, op, attributes, inputs, outputs in cases():
         m, feed = model(op, attributes, [None if x is None else np.asarray(x) for x in inputs], outputs)
         try:
-            got = run(m, feed)
+            got = run(m, feed) if isinstance(outputs, int) else outputs
         except Exception as e:
             raise RuntimeError(f"{name}: onnxruntime: {e}") from e
         write(root, name, m, feed, got)

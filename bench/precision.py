@@ -80,7 +80,7 @@ def speeds(name, sides, batch, threads, seconds, rounds):
         runs = {}
         for label, path, precision in sides:
             if precision == "onnxruntime":
-                runs[label] = Peer(path, threads, feed)
+                runs[label] = Peer(path, inputs, threads)
         found = {label: [] for label, _, _ in sides}
         for _ in range(rounds):
             for label, path, precision in sides:
@@ -100,7 +100,7 @@ def main():
     p.add_argument("name")
     p.add_argument("--peer", help="name of the file that onnxruntime's quantiser wrote")
     p.add_argument("--file", action="append", default=[], help="a file of tandem quantize, for both programs")
-    p.add_argument("--precision", nargs="*", default=["int8", "int8-weights", "int4-weights"])
+    p.add_argument("--precision", nargs="*", default=["bf16", "int8", "int8-weights", "int4-weights"])
     p.add_argument("--count", type=int, default=64, help="inputs for the error; 0: none")
     p.add_argument("--batch", type=int, nargs="*", default=[8])
     p.add_argument("--threads", type=int, nargs="*", default=[1, 2])

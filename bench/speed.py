@@ -9,7 +9,8 @@ are medians over the rounds. Run by `make bench-onnx`, which makes the models fi
     speed.py --keep rows.jsonl        goes on after the rows that the file has, and adds its own
 
 onnxruntime runs with all its optimisations and one thread pool of the given size, in a
-process of its own, whose memory after its imports is not counted. Means are over the
+process of its own. Memory is the most that a process had, above what it held before it
+opened the model: after its imports, and after Tandem's start. Means are over the
 models in float32; those of a quantiser have a mean of their own. The last line is one
 JSON object.
 """
@@ -41,7 +42,7 @@ class Peer:
     def __init__(self, path, inputs, threads):
         command = [sys.executable, __file__, "--peer", path, inputs, threads]
         self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.first_ms, self.peak_mb = self.answer()
+        self.first_ms, self.peak_mb = self.answer(), 0
 
     def answer(self):
         line = self.process.stdout.readline()
@@ -52,7 +53,8 @@ class Peer:
     def samples_per_s(self, batch, seconds):
         self.process.stdin.write(f"{seconds}\n")
         self.process.stdin.flush()
-        return batch * self.answer()
+        per_s, self.peak_mb = self.answer()
+        return batch * per_s
 
     def close(self):
         self.process.stdin.close()
@@ -65,8 +67,8 @@ def status_kb(key):
 
 
 def peer(path, inputs, threads):
-    """The process of a Peer: milliseconds to the first result and MB of peak memory, then
-    runs a second for each line that names a number of seconds."""
+    """The process of a Peer: milliseconds to the first result, then runs a second and MB of
+    peak memory so far for each line that names a number of seconds."""
     feed = {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in np.load(inputs).items()}
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = int(threads), 1
@@ -75,14 +77,13 @@ def peer(path, inputs, threads):
     before, began = status_kb("VmRSS"), time.perf_counter()
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     session.run(None, feed)
-    first = time.perf_counter() - began
-    print(json.dumps([1e3 * first, (status_kb("VmHWM") - before) / 1e3]), flush=True)
+    print(json.dumps(1e3 * (time.perf_counter() - began)), flush=True)
     for line in sys.stdin:
         runs, began = 0, time.perf_counter()
         while not runs or time.perf_counter() - began < float(line):
             session.run(None, feed)
             runs += 1
-        print(json.dumps(runs / (time.perf_counter() - began)), flush=True)
+        print(json.dumps([runs / (time.perf_counter() - began), (status_kb("VmHWM") - before) * 1024 / 1e6]), flush=True)
 
 
 def tandem(path, inputs, batch, threads, seconds):
@@ -114,7 +115,7 @@ def measure(name, batch, threads, seconds, rounds):
         "tandem": round(statistics.median(o["samples_per_s"] for o in ours), 2), "peer": round(statistics.median(theirs), 2),
         "ratio": round(statistics.median(ratios), 3), "ratio_low": round(min(ratios), 3), "ratio_high": round(max(ratios), 3), "rounds": rounds,
         "first_ms": round(statistics.median(o["first_result_ms"] for o in ours)), "peer_first_ms": round(session.first_ms),
-        "peak_mb": round(statistics.median(o["peak_memory_bytes"] for o in ours) / 1e6), "peer_peak_mb": round(session.peak_mb),
+        "peak_mb": round(statistics.median(o["peak_memory_bytes"] - o["memory_before_bytes"] for o in ours) / 1e6), "peer_peak_mb": round(session.peak_mb),
     }
 
 
@@ -162,7 +163,7 @@ def main():
     kept = {}
     if a.keep and a.keep.exists():
         kept = {(r["name"], r["batch"], r["threads"]): r for r in map(json.loads, a.keep.read_text().splitlines())}
-    print(f"onnxruntime {ort.__version__}, {rounds} rounds of {seconds} s; samples/s, medians; first: from opening to the first result, ms; MB: most memory")
+    print(f"onnxruntime {ort.__version__}, {rounds} rounds of {seconds} s; samples/s, medians; first: from opening to the first result, ms; MB: most memory, above what a process held before")
     print(HEAD)
     rows, failed = [], []
     for name in names:

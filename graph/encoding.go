@@ -23,6 +23,8 @@ const (
 	PanelB Encoding = "panel-b"
 	// PanelBytes is a matrix of bytes as kernel.PackBytes packs it for this processor.
 	PanelBytes Encoding = "panel-bytes"
+	// PanelBFloat16 is a matrix of bfloat16 as kernel.PackBFloat16 packs it for this processor.
+	PanelBFloat16 Encoding = "panel-bfloat16"
 	// PanelConv are weights as kernel.PackConvLast packs them for this processor.
 	PanelConv Encoding = "panel-conv"
 	// Zeros has no bytes: all elements are zero. For state.

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"tandem/fault"
 	"tandem/kernel"
@@ -15,8 +16,9 @@ import (
 // A frame is built in segments. Shape rules are run node by node, in numbers; as
 // far as they know every type, the nodes form a segment, whose memory is laid out
 // and whose kernels are prepared. A rule that needs elements ends the segment: it
-// is asked again when the segment has run. Most graphs are one segment, which is
-// kept and run again for the same input shapes.
+// is asked again when the segment has run. Most graphs are one segment. A frame is
+// kept and run again for the same input shapes, as far as elements still decide
+// the same.
 type frame struct {
 	p       *Program
 	pool    *kernel.Pool // of this frame's kernels, which stop when ctx ends
@@ -24,7 +26,6 @@ type frame struct {
 	types   map[*Value]Type
 	content map[*Value][]Dim
 	tensors map[*Value]*tensor.Tensor
-	arenas  []memory
 	spares  *spares // where arenas come from
 	bytes   int     // of arenas, and of what kernels keep
 	running int     // bytes that kernels have allocated in this run
@@ -32,13 +33,15 @@ type frame struct {
 	building bool
 	state    []memory
 	bodies   map[*Node]map[string]*Session
+	segments []segment
 	steps    []step
-	next     int                // the first node that is not prepared
-	inputs   [][]*tensor.Tensor // each input, and its views
+	next     int // the first node that is not prepared
+	inputs   []*tensor.Tensor
 	outputs  []*tensor.Tensor
 	copying  copying // of outputs
-	// dynamic: elements decided a shape, so that the frame serves this run only.
-	dynamic bool
+	// Of the shape rule that is running: elements that it has looked at, and, where a
+	// segment is looked at again, those that it may look at.
+	asking, answered []*Value
 }
 
 type step struct {
@@ -57,7 +60,7 @@ func (s *Session) newFrame(in []*tensor.Tensor) *frame {
 		x := new(tensor.Tensor)
 		*x = *in[i]
 		f.give(v, x)
-		f.inputs = append(f.inputs, []*tensor.Tensor{x})
+		f.inputs = append(f.inputs, x)
 	}
 	for i, st := range p.g.State {
 		x := new(tensor.Tensor)
@@ -94,9 +97,10 @@ func (f *frame) elements(v *Value) *tensor.Tensor {
 		return static{}.elements(v)
 	}
 	x := f.tensors[v]
-	if x != nil {
-		f.dynamic = true
+	if x == nil || f.answered != nil && !slices.Contains(f.answered, v) {
+		return nil
 	}
+	f.ask(v)
 	return x
 }
 
@@ -107,26 +111,21 @@ func (f *frame) run(ctx context.Context, in []*tensor.Tensor) error {
 		f.pool.Until(ctx.Done())
 	}
 	for i, x := range in {
-		for _, t := range f.inputs[i] {
-			t.Alias(x)
-		}
+		f.inputs[i].Alias(x)
 	}
-	for done := 0; ; {
-		for ; done < len(f.steps); done++ {
-			if err := ctx.Err(); err != nil {
-				return fault.From(err, "graph.run")
+	for i := 0; ; i++ {
+		if i < len(f.segments) && !f.holds(&f.segments[i]) {
+			f.truncate(i)
+		}
+		if i == len(f.segments) {
+			if f.next == len(f.p.g.Nodes) {
+				break
 			}
-			if err := f.do(f.steps[done]); err != nil {
-				if ctx.Err() != nil {
-					return fault.From(ctx.Err(), "graph.run")
-				}
-				return fault.Wrap(err, "graph.run", kindOf(err), "node %v", f.steps[done].node)
+			if err := f.extend(); err != nil {
+				return err
 			}
 		}
-		if f.next == len(f.p.g.Nodes) {
-			break
-		}
-		if err := f.extend(); err != nil {
+		if err := f.runSegment(i); err != nil {
 			return err
 		}
 	}
@@ -134,6 +133,30 @@ func (f *frame) run(ctx context.Context, in []*tensor.Tensor) error {
 		f.outputs = make([]*tensor.Tensor, len(f.p.g.Outputs))
 		for i, v := range f.p.g.Outputs {
 			f.outputs[i] = f.tensors[v]
+		}
+	}
+	return nil
+}
+
+// runSegment runs the steps of a segment.
+func (f *frame) runSegment(i int) error {
+	f.segments[i].begin()
+	end := len(f.steps)
+	if i+1 < len(f.segments) {
+		end = f.segments[i+1].step
+	}
+	for _, s := range f.steps[f.segments[i].step:end] {
+		if err := f.ctx.Err(); err != nil {
+			return fault.From(err, "graph.run")
+		}
+		if err := f.do(s); err != nil {
+			if f.ctx.Err() != nil {
+				return fault.From(f.ctx.Err(), "graph.run")
+			}
+			return fault.Wrap(err, "graph.run", kindOf(err), "node %v", s.node)
+		}
+		if s.op.Late && !f.made(s.node) {
+			f.truncate(i + 1)
 		}
 	}
 	return nil
@@ -172,28 +195,36 @@ func kindOf(err error) fault.Kind {
 	return fault.Invalid
 }
 
-// rest drops what belongs to the caller when a run is over.
+// rest drops what belongs to the caller when a run is over, and what Late nodes made.
 func (f *frame) rest() {
 	f.ctx = nil
 	f.pool.Until(nil)
-	for _, list := range f.inputs {
-		for _, t := range list {
-			t.Set(t.DType(), t.Shape(), nil)
+	for _, t := range f.inputs {
+		drop(t)
+	}
+	for i := range f.segments {
+		s := &f.segments[i]
+		for _, v := range s.views {
+			drop(v.is)
+		}
+		if f.p.ops[s.node].Late {
+			for _, o := range f.p.g.Nodes[s.node].Outputs {
+				if o != nil {
+					drop(f.tensors[o])
+				}
+			}
 		}
 	}
 }
 
-func (f *frame) free() {
-	for _, m := range f.arenas {
-		m.free()
-	}
-	f.arenas = nil
-}
+// drop leaves a tensor its type and shape.
+func drop(t *tensor.Tensor) { t.Set(t.DType(), t.Shape(), nil) }
 
-// leave is free for a frame whose memory another will want.
-func (f *frame) leave() {
-	f.spares.give(f.arenas)
-	f.arenas = nil
+func (f *frame) free() {
+	for _, s := range f.segments {
+		s.arena.free()
+	}
+	f.segments = nil
 }
 
 // extend prepares the next segment.
@@ -201,8 +232,10 @@ func (f *frame) extend() error {
 	f.building = true
 	defer func() { f.building = false }()
 	nodes, lo, hi := f.p.g.Nodes, f.next, f.next
+	seg := segment{node: lo, step: len(f.steps), bytes: f.bytes}
 	for ; hi < len(nodes); hi++ {
 		n := nodes[hi]
+		f.asking = nil
 		err := infer(n, f.p.ops[hi], f.p.g.OpVersion(n), f)
 		if errors.Is(err, ErrNeedsData) {
 			break
@@ -210,22 +243,27 @@ func (f *frame) extend() error {
 		if err != nil {
 			return fault.Wrap(err, "graph.run", fault.Invalid, "node %v", n)
 		}
+		if len(f.asking) > 0 {
+			seg.asked = append(seg.asked, question{hi, f.asking})
+		}
 	}
-	switch {
-	case hi > lo:
-		f.next = hi
-		return f.prepare(lo, hi)
-	case f.p.ops[lo].Late:
-		f.dynamic = true
+	late := hi == lo
+	if late && !f.p.ops[lo].Late {
+		return fault.New("graph.run", fault.Unsupported, "node %v: its shape cannot be found from its inputs", nodes[lo])
+	}
+	f.segments = append(f.segments, seg)
+	if late {
 		f.next = lo + 1
-		return f.prepareLate(lo)
+		f.prepareLate(lo)
+		return nil
 	}
-	return fault.New("graph.run", fault.Unsupported, "node %v: its shape cannot be found from its inputs", nodes[lo])
+	f.next = hi
+	return f.prepare(lo, hi)
 }
 
 // prepareLate adds a step whose kernel allocates its outputs. The kernel is asked
 // for when the step runs, as its inputs may decide what it does.
-func (f *frame) prepareLate(at int) error {
+func (f *frame) prepareLate(at int) {
 	n := f.p.g.Nodes[at]
 	c := f.call(n)
 	for j, o := range n.Outputs {
@@ -239,14 +277,8 @@ func (f *frame) prepareLate(at int) error {
 		if err == nil {
 			err = run()
 		}
-		for _, o := range n.Outputs {
-			if o != nil {
-				f.give(o, f.tensors[o])
-			}
-		}
 		return err
 	}})
-	return nil
 }
 
 func (f *frame) call(n *Node) *Call {
@@ -391,9 +423,10 @@ func (f *frame) place(l *layout, calls []*Call, lo int, sizes []int) error {
 	if err != nil {
 		return err
 	}
-	f.arenas = append(f.arenas, arena)
+	seg := &f.segments[len(f.segments)-1]
+	seg.arena = arena
 	for _, v := range l.order {
-		f.placeValue(l, v, byStore[l.of[v]], arena)
+		f.placeValue(l, v, byStore[l.of[v]], seg)
 	}
 	for i, b := range byCall {
 		if b != nil {
@@ -403,7 +436,7 @@ func (f *frame) place(l *layout, calls []*Call, lo int, sizes []int) error {
 	return nil
 }
 
-func (f *frame) placeValue(l *layout, v *Value, b *block, arena memory) {
+func (f *frame) placeValue(l *layout, v *Value, b *block, seg *segment) {
 	t, st := f.tensors[v], l.stores[l.of[v]]
 	n := t.DType().ByteLen(t.Len())
 	switch {
@@ -412,12 +445,10 @@ func (f *frame) placeValue(l *layout, v *Value, b *block, arena memory) {
 		t.Set(t.DType(), t.Shape(), f.state[st.state][:n:n])
 	case st.place == outside:
 		t.Alias(f.tensors[st.base])
-		for i, in := range f.inputs {
-			if in[0] == f.tensors[st.base] {
-				f.inputs[i] = append(in, t)
-			}
+		if st.base.Const == nil {
+			seg.views = append(seg.views, view{of: f.tensors[st.base], is: t})
 		}
 	case b != nil:
-		t.Set(t.DType(), t.Shape(), arena[b.offset:b.offset+n:b.offset+n])
+		t.Set(t.DType(), t.Shape(), seg.arena[b.offset:b.offset+n:b.offset+n])
 	}
 }

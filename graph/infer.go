@@ -172,8 +172,8 @@ func (c *Infer) Content(i int) ([]Dim, bool) {
 }
 
 // Follow is Content without a look at elements that are only known in this run:
-// for rules that pass content on and can do without. (A look makes the frame serve
-// one run, as other elements might give other shapes.)
+// for rules that pass content on and can do without. (After a look the rule is asked
+// again in every run, as other elements might give other shapes.)
 func (c *Infer) Follow(i int) ([]Dim, bool) {
 	v := c.Node.Input(i)
 	if v == nil || v.Const == nil && c.facts.contentOf(v) == nil {

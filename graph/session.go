@@ -21,7 +21,7 @@ type Session struct {
 	bodies map[*Node]map[string]*Session
 	turn   sync.Mutex // held for the whole of a run that has state
 
-	spares spares // memory of frames that served one run
+	spares spares // memory of segments that were built for other elements
 
 	mu       sync.Mutex
 	bindings []*binding // the most recently used first
@@ -197,8 +197,8 @@ func (s *Session) release(in []*tensor.Tensor, f *frame) {
 	f.rest()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || f.dynamic {
-		f.leave()
+	if s.closed {
+		f.free()
 		return
 	}
 	if b := s.find(in); b != nil {

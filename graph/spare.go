@@ -2,16 +2,16 @@ package graph
 
 import "sync"
 
-// spares are arenas of frames that served one run each, because elements decided a
-// shape: the next run takes them instead of asking the system, which would have to clear
-// every page.
+// spares are arenas of segments that frames have given up, because elements decided
+// another shape: the next takes them instead of asking the system, which would have to
+// clear every page.
 type spares struct {
 	mu     sync.Mutex
 	list   []memory
 	closed bool
 }
 
-// maxSpares bounds the arenas that are kept; a frame has one for each of its segments.
+// maxSpares bounds the arenas that are kept.
 const maxSpares = 16
 
 // spareSlack is how many bytes more than twice what is asked for may be given.
@@ -38,17 +38,15 @@ func (s *spares) take(n int) (memory, error) {
 }
 
 // give keeps memory for later, or frees it.
-func (s *spares) give(list []memory) {
+func (s *spares) give(m memory) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, m := range list {
-		switch {
-		case len(m) == 0:
-		case s.closed || len(s.list) == maxSpares:
-			m.free()
-		default:
-			s.list = append(s.list, m)
-		}
+	switch {
+	case len(m) == 0:
+	case s.closed || len(s.list) == maxSpares:
+		m.free()
+	default:
+		s.list = append(s.list, m)
 	}
 }
 

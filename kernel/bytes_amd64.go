@@ -130,3 +130,13 @@ func maxBytesAsm(isa ISA, signed bool, y, x *byte, n int) {
 		maxUint8AVX2(y, x, n)
 	}
 }
+
+func roundBFloat16Asm(isa ISA, y, x *float32, n int) {
+	if isa == AVX512 {
+		roundBFloat16AVX512(y, x, n)
+	} else {
+		roundBFloat16AVX2(y, x, n)
+	}
+}
+
+func narrowBFloat16Asm(y *uint16, x *float32, n int) { narrowBFloat16AVX512(y, x, n) }

@@ -26,7 +26,8 @@
 // The assembly (AVX-512, and AVX2 with FMA) is written by the generator in
 // kernel/asm. Package kernel/ref has a plain-Go counterpart of every kernel:
 // it is the tests' oracle and the path on other processors and with the build
-// tag purego.
+// tag purego. Dot products of bytes (VNNI) and of bfloat16 are used on AVX-512 where the
+// processor has them.
 package kernel
 
 //go:generate go run tandem/kernel/asm -out .

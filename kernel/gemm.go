@@ -75,6 +75,7 @@ type Gemm struct {
 // gemmRun is what one Run works out: strides with defaults filled in, the
 // division into chunks and the room for packed blocks.
 type gemmRun struct {
+	storage       storage // of Packed
 	lda, ldb, ldc int
 	plan          gemmPlan
 	isa           ISA
@@ -187,11 +188,12 @@ func (g *Gemm) ScratchLen(p *Pool) int {
 
 // Run computes the product. C must not overlap A or B.
 func (g *Gemm) Run(p *Pool, scratch []float32) {
+	g.plan = g.makePlan(p)
 	g.check(p, len(scratch))
 	if g.M == 0 || g.N == 0 {
 		return
 	}
-	g.isa, g.stop, g.plan = p.isa, p.stop, g.makePlan(p)
+	g.isa, g.stop = p.isa, p.stop
 	if g.K == 0 {
 		g.runEmpty()
 		return
@@ -227,7 +229,7 @@ func (g *Gemm) check(p *Pool, scratch int) {
 	checkMatrix("A", g.A, aRows, aCols, g.lda)
 	checkMatrix("C", g.C, g.M, g.N, g.ldc)
 	if g.Packed != nil {
-		checkLen("Gemm", "Packed", len(g.Packed), PackedLen(g.K, g.N, p.isa))
+		checkLen("Gemm", "Packed", len(g.Packed), ceilDiv(g.N, g.plan.cols)*g.panelLen())
 	} else {
 		checkMatrix("B", g.B, bRows, bCols, g.ldb)
 	}
@@ -387,7 +389,7 @@ func (g *Gemm) blocks(m0, m1, n0, n1 int, scratch []float32) {
 		step = 4 * nBlock
 	}
 	kStep := kBlock
-	if m1-m0 <= g.plan.rows && !g.plan.packA && (g.plan.direct || len(g.shared) > 0) {
+	if m1-m0 <= g.plan.rows && g.isa != Generic && !g.plan.packA && (g.plan.direct || len(g.shared) > 0) {
 		kStep = longK
 	}
 	for n := n0; n < n1; n += step {
@@ -401,12 +403,13 @@ func (g *Gemm) blocks(m0, m1, n0, n1 int, scratch []float32) {
 // blockOfB adds the product over [k0,k1) to rows [m0,m1), columns [n0,n1).
 func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 	pl := &g.plan
-	t := tileRun{isa: g.isa, tileShape: pl.tileShape, k: k1 - k0, c: g.C, cs: g.ldc, last: k1 == g.K, act: g.Act}
+	t := tileRun{isa: g.isa, tileShape: pl.tileShape, storage: g.storage, k: k1 - k0, c: g.C, cs: g.ldc, last: k1 == g.K, act: g.Act}
 	switch {
 	case pl.direct:
 		t.b, t.bs, t.panel, t.bounded = g.B[k0*g.ldb+n0:], g.ldb, pl.cols, true
 	case len(g.shared) > 0:
-		t.b, t.bs, t.panel = g.shared[n0*g.K+k0*pl.cols:], pl.cols, g.K*pl.cols
+		t.bs, t.panel = g.rowLen(), g.panelLen()
+		t.b = g.shared[n0/pl.cols*t.panel+k0*t.bs:]
 	default:
 		t.b, t.bs, t.panel = scratch[pl.aLen:], pl.cols, t.k*pl.cols
 		packBlock(t.b, g.B, g.ldb, g.TransB, k0, k1, n0, n1, g.isa)
@@ -435,6 +438,16 @@ func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 		t.run(mEnd-m, n1-n0)
 	}
 }
+
+// rowLen is the number of words in a row of a panel of B, panelLen that in a panel.
+func (g *Gemm) rowLen() int {
+	if g.storage == asBFloat16 {
+		return g.plan.cols / 2
+	}
+	return g.plan.cols
+}
+
+func (g *Gemm) panelLen() int { return g.K * g.rowLen() }
 
 // addAt is Add from an element on, or nil.
 func (g *Gemm) addAt(i int) []float32 {

@@ -17,3 +17,6 @@ func detect() ISA {
 
 // detectVNNI: the tier AVX512 does not include the dot products of bytes.
 func detectVNNI() bool { return cpu.X86.HasAVX512VNNI }
+
+// detectBF16: nor those of bfloat16.
+func detectBF16() bool { return cpu.X86.HasAVX512BF16 }

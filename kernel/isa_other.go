@@ -6,6 +6,8 @@ func detect() ISA { return Generic }
 
 func detectVNNI() bool { return false }
 
+func detectBF16() bool { return false }
+
 // spinPause without a pause instruction: a few loads' worth of time.
 func spinPause() {
 	for i := 0; i < 64; i++ {

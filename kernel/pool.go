@@ -73,6 +73,7 @@ type workers struct {
 	threads int
 	isa     ISA
 	vnni    bool // dot products of bytes, on AVX-512 only
+	dots    bool // dot products of bfloat16, on AVX-512 only
 
 	mu     sync.Mutex // held by the For (or Close) under way
 	closed bool       // guarded by mu
@@ -121,7 +122,7 @@ func NewPool(threads int, isa ISA) *Pool {
 	if isa > Detect() {
 		panic(fmt.Sprintf("kernel: NewPool with %v on a processor that has %v", isa, Detect()))
 	}
-	p := &workers{threads: threads, isa: isa, vnni: isa == AVX512 && detectVNNI(), done: make(chan struct{}, 1)}
+	p := &workers{threads: threads, isa: isa, vnni: isa == AVX512 && detectVNNI(), dots: isa == AVX512 && detectBF16(), done: make(chan struct{}, 1)}
 	p.sleepers = make([]sleeper, threads-1)
 	p.exited.Add(threads - 1)
 	for i := range p.sleepers {
@@ -139,10 +140,14 @@ func (p *workers) ISA() ISA { return p.isa }
 
 // Tier names what decides how weights are packed for this pool.
 func (p *Pool) Tier() string {
+	name := p.isa.String()
 	if p.vnni {
-		return p.isa.String() + " with VNNI"
+		name += " with VNNI"
 	}
-	return p.isa.String()
+	if p.dots {
+		name += " with BF16"
+	}
+	return name
 }
 
 // Close ends the workers and waits for them. A For after Close runs inline.

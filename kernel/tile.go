@@ -38,6 +38,7 @@ const (
 	asFloat16
 	asBFloat16
 	asPairs // words of two whole numbers of 16 bits
+	asDots  // words of two bfloat16, as those of A are then
 )
 
 // tileArgs is the one argument of the assembly tile kernels, which compute
@@ -86,6 +87,7 @@ const aheadRows = 32
 type tileRun struct {
 	isa ISA
 	tileShape
+	storage   storage // of b; where it is not float32, strides count words of 4 bytes all the same
 	k         int
 	a         []float32 // element (i,k) at i*rs + k*ks
 	rs, ks    int
@@ -142,7 +144,7 @@ func (t *tileRun) run(m, n int) {
 				args.bias = unsafe.Pointer(&t.bias[j])
 			}
 			args.lines = t.lines
-			runTile(t.isa, asFloat32, &args)
+			runTile(t.isa, t.storage, &args)
 		}
 		t.finish(i, min(i+rows, m), n)
 	}
@@ -179,6 +181,10 @@ func finish(isa ISA, act Activation, c, add []float32) {
 func (t *tileRun) runGeneric(m, n int, relu bool) {
 	for i := 0; i < m; i += t.rows {
 		for j := 0; j < n; j += t.cols {
+			if t.storage != asFloat32 {
+				t.runBFloat16(i, j, min(t.rows, m-i), min(t.cols, n-j), relu)
+				continue
+			}
 			s := ref.Tile{
 				Rows: min(t.rows, m-i), Cols: min(t.cols, n-j), K: t.k, Lines: t.lines, Line: t.line,
 				A: t.a[i*t.rs:], RS: t.rs, KS: t.ks,

@@ -15,6 +15,8 @@ func runTile(isa ISA, b storage, t *tileArgs) {
 			tileF16AVX512(args)
 		case asBFloat16:
 			tileBF16AVX512(args)
+		case asDots:
+			tileDotAVX512(args)
 		default:
 			tileAVX512(args)
 		}

@@ -9,13 +9,26 @@ import (
 )
 
 // peakMemoryBytes is the most memory that this process has had at once, mapped files
-// that were read included. 0 is unknown.
-func peakMemoryBytes() int64 {
-	var usage unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &usage); err != nil {
+// that were read included. 0 is unknown. (The figure of getrusage is not it: it begins with
+// that of the process that started this one.)
+func peakMemoryBytes() int64 { return statusBytes("VmHWM:") }
+
+// heldMemoryBytes is what it has now.
+func heldMemoryBytes() int64 { return statusBytes("VmRSS:") }
+
+// statusBytes is a line of what the system says of this process.
+func statusBytes(key string) int64 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
 		return 0
 	}
-	return usage.Maxrss << 10
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) == 3 && fields[0] == key && fields[2] == "kB" {
+			n, _ := strconv.ParseInt(fields[1], 10, 64)
+			return n << 10
+		}
+	}
+	return 0
 }
 
 // machineMemoryBytes is what this process may use: of the machine, or of its control

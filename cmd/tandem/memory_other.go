@@ -7,3 +7,6 @@ func machineMemoryBytes() int64 { return 0 }
 
 // peakMemoryBytes is unknown here.
 func peakMemoryBytes() int64 { return 0 }
+
+// heldMemoryBytes is unknown here.
+func heldMemoryBytes() int64 { return 0 }

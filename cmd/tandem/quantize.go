@@ -23,7 +23,7 @@ import (
 // quantizeCmd is `tandem quantize`.
 type quantizeCmd struct {
 	Path       string   `arg:"" name:"PATH" help:"An .onnx file, the directory of a run or of a model, or a .gguf file in f32, f16 or bf16."`
-	Precision  string   `help:"int8, int8-weights or int4-weights; of a .gguf file q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, bf16, f16 or f32." placeholder:"NAME" required:""`
+	Precision  string   `help:"bf16, int8, int8-weights or int4-weights; of a .gguf file q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, bf16, f16 or f32." placeholder:"NAME" required:""`
 	Output     string   `help:"File to write, or directory if PATH is one." placeholder:"PATH" required:""`
 	Data       []string `help:"Arrays by the names of the model's inputs, in NumPy's format: on them the error is measured, and for int8 the ranges of convolutions. An array \"labels\" has the number of each row's class. May be given more than once." placeholder:"FILE.npz" sep:"none"`
 	MaxError   float64  `help:"The error up to which layers are rounded: the distance of the outputs over their spread. Those that cost most stay in floats." placeholder:"SHARE" default:"0.2"`

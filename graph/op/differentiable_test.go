@@ -26,7 +26,7 @@ var withoutGradient = map[string]string{
 		StringConcat StringNormalizer StringSplit TfIdfVectorizer com.microsoft.Tokenizer ImageDecoder Unique`,
 	"classical models, trained elsewhere":                       `ai.onnx.ml.…`,
 	"steps of optimizers":                                       `ai.onnx.preview.training.…`,
-	"differentiable, but not done: refused by name":             `com.microsoft.MoE com.microsoft.TransposeMatMul com.microsoft.Trilu com.microsoft.GridSample`,
+	"differentiable, but not done: refused by name":             `com.microsoft.MoE com.microsoft.TransposeMatMul com.microsoft.Trilu com.microsoft.GridSample com.microsoft.PagedAttention`,
 	"written by passes and by gradients, after differentiation": `tandem.…`,
 	"before version 7, where broadcasting was another":          `Add Sub Mul Div Pow PRelu`,
 }

@@ -3,6 +3,8 @@ package op_test
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -91,7 +93,7 @@ func runAll(t *testing.T, b *graph.Builder, limit int, in ...*tensor.Tensor) ([]
 	}
 	defer s.Close()
 	var out []*tensor.Tensor
-	for range 3 { // frames that depend on data must not be kept
+	for range 3 { // what is kept of a frame must give the same
 		if out, err = s.Run(context.Background(), in, nil); err != nil {
 			return nil, err
 		}
@@ -185,5 +187,80 @@ func TestMemoryLimitHoldsForShapesFromData(t *testing.T) {
 	}
 	if _, err := runAll(t, b, 1<<20, tensor.Scalar(int64(-1))); err == nil || !strings.Contains(err.Error(), "negative") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestSegmentsFollowElements: one session, given data that decides other shapes again
+// and again, gives what a session of its own gives each; and what elements do not decide
+// otherwise is prepared once.
+func TestSegmentsFollowElements(t *testing.T) {
+	prepared := map[string]int{}
+	counted := graph.Op{
+		ID: graph.OpID{Domain: "test", Name: "Counted"}, Since: 1,
+		Infer: func(c *graph.Infer) error { c.Out(0, tensor.Float32, c.In(0).Shape); return nil },
+		Kernel: func(c *graph.Call) (func() error, error) {
+			prepared[c.Node.Attrs.String("at", "")]++
+			return func() error { copy(c.Out[0].F32(), c.F32(0)); return nil }, nil
+		},
+	}
+	g := &graph.Graph{Opset: graph.Opsets()}
+	g.Opset["test"] = 1
+	b := graph.Extend(g, graph.NewTable(append(op.Lists(), outsideOps(), []graph.Op{counted})...))
+	count := func(at string, x *graph.Value) *graph.Value { return outside(b, "Counted", graph.Attrs{"at": at}, x) }
+	x, shape, n := b.Input("x", tensor.Float32, graph.Sym("n")), b.Input("shape", tensor.Int64, graph.Const(2)), b.Input("n", tensor.Int64)
+	first := count("first", b.Op("Neg", nil, x))
+	view := b.Op("Unsqueeze", nil, x, b.Const("axis", tensor.Of([]int64{0}, 1)))
+	folded := count("folded", b.Op("Reshape", nil, first, shape))
+	found := outside(b, "Positives", nil, first)
+	again := outside(b, "Positives", nil, b.Op("Sub", nil, b.Op("Unsqueeze", nil, count("found", found), b.Const("end", tensor.Of([]int64{-1}, 1))), b.Const("two", tensor.Scalar(float32(2)))))
+	b.Output(folded)
+	b.Output(b.Op("Add", nil, view, outside(b, "Range", nil, n)))
+	b.Output(b.Op("Unsqueeze", nil, found, b.Const("start", tensor.Of([]int64{0}, 1))))
+	b.Output(count("last", again))
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	open := func(threads int) *graph.Session {
+		prog, err := graph.Compile(g, graph.Options{Ops: b.Ops, Pool: pool(t, threads)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := prog.NewSession()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		return s
+	}
+	kept, r := open(2), rand.New(rand.NewPCG(3, 5))
+	run := func(s *graph.Session, in []*tensor.Tensor) []*tensor.Tensor {
+		out, err := s.Run(context.Background(), in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for i := range 300 {
+		values, n := make([]float32, 12), []int64{1, 12}[i/30%2]
+		for j := range values {
+			values[j] = []float32{-4, -1, 1}[r.IntN(3)] * (1 + r.Float32())
+		}
+		if i%10 > 0 { // as many positive ones as before, mostly
+			values = []float32{-4, -1, 1, 1, 1, 1, 1, 1, 1, 1, 1, float32(-i % 10 / 5)}
+		}
+		dims := [][]int64{{3, 4}, {4, 3}, {-1, 6}}[i/50%3]
+		in := []*tensor.Tensor{tensor.Of(values, 12), tensor.Of(dims, 2), tensor.Scalar(n)}
+		got := run(kept, in)
+		before := maps.Clone(prepared)
+		want := run(open(1), in)
+		maps.Copy(prepared, before)
+		for j := range want {
+			if !got[j].Shape().Equal(want[j].Shape()) || !slices.Equal(got[j].F32(), want[j].F32()) {
+				t.Fatalf("run %d: output %d is %v %v, alone %v %v", i, j, got[j], got[j].F32(), want[j], want[j].F32())
+			}
+		}
+	}
+	if prepared["first"] > 6 || prepared["found"] > 100 || prepared["last"] > 110 {
+		t.Errorf("prepared %v times in 300 runs", prepared)
 	}
 }

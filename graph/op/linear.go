@@ -14,17 +14,27 @@ func linearOps() []graph.Op {
 		// (x, w, bias, add) -> act(x·w + bias) + add, over the last dimension of x;
 		// attributes activation, transB
 		{ID: private("Linear"), Infer: inferLinear, Kernel: kernelLinear, Work: workProduct, Encoded: true, Panels: graph.PanelSecond},
+		// Linear of x, each element rounded to the nearest bfloat16, and a matrix of
+		// bfloat16, with products and sums of float32
+		{ID: private("BFloat16Linear"), Infer: inferBFloat16Linear, Kernel: kernelBFloat16Linear, Work: workProduct, Encoded: true},
 	}
 }
 
-// inferLinear: x [..., k], w [k,n] or transposed, bias [n] in any number of
+func inferLinear(c *graph.Infer) error { return inferLinearOf(c, tensor.Float32) }
+
+func inferBFloat16Linear(c *graph.Infer) error { return inferLinearOf(c, tensor.BFloat16) }
+
+// inferLinearOf: x [..., k], w [k,n] or transposed, bias [n] in any number of
 // dimensions, add as the result.
-func inferLinear(c *graph.Infer) error {
+func inferLinearOf(c *graph.Infer, weights tensor.DType) error {
 	if err := c.Require(2, 4); err != nil {
 		return err
 	}
-	if err := c.Floats(0, 1, 2, 3); err != nil {
+	if err := c.Floats(0, 2, 3); err != nil {
 		return err
+	}
+	if d := c.In(1).DType; d != weights {
+		return fmt.Errorf("input 1 (%s) is %v, expected %v", c.Node.Inputs[1].Name, d, weights)
 	}
 	if err := c.Rank(1, 2); err != nil {
 		return err
@@ -52,24 +62,57 @@ func inferLinear(c *graph.Infer) error {
 	return nil
 }
 
-func kernelLinear(c *graph.Call) (func() error, error) {
+// linearForm is what both kernels of products with one matrix are told.
+type linearForm struct {
+	m, n, k int
+	trans   bool
+	act     kernel.Activation
+}
+
+func readLinear(c *graph.Call) (linearForm, error) {
 	act, err := activation(c.Node)
+	if err != nil {
+		return linearForm{}, err
+	}
+	if !act.fused {
+		return linearForm{}, fmt.Errorf("activation %q cannot be joined with a product", c.Node.Attrs.String("activation", ""))
+	}
+	x, w, y := c.In[0], c.In[1], c.Out[0]
+	f := linearForm{m: y.Shape()[:y.Rank()-1].Len(), n: y.Dim(y.Rank() - 1), k: x.Dim(x.Rank() - 1), trans: c.Node.Attrs.Int("transB", 0) != 0, act: act.act}
+	rows := w.Dim(0)
+	if f.trans {
+		rows = w.Dim(1)
+	}
+	if rows != f.k || c.Has(3) && !c.In[3].Shape().Equal(y.Shape()) {
+		return f, fmt.Errorf("shapes %v, %v and %v do not fit", x.Shape(), w.Shape(), y.Shape())
+	}
+	return f, nil
+}
+
+func kernelBFloat16Linear(c *graph.Call) (func() error, error) {
+	f, err := readLinear(c)
 	if err != nil {
 		return nil, err
 	}
-	if !act.fused {
-		return nil, fmt.Errorf("activation %q cannot be joined with a product", c.Node.Attrs.String("activation", ""))
+	if w := c.Node.Inputs[1].Const; w == nil || w.Encoding != graph.PanelBFloat16 {
+		return nil, fmt.Errorf("the weight %s is not packed", c.Node.Inputs[1].Name)
+	}
+	k := &kernel.BFloat16Gemm{M: f.m, N: f.n, K: f.k, Act: f.act}
+	c.Reserve(4 * k.ScratchLen(c.Pool))
+	return func() error {
+		k.A, k.Packed, k.C, k.Bias, k.Add = c.In[0].F32(), c.In[1].Bytes(), c.Out[0].F32(), c.F32(2), c.F32(3)
+		k.Run(c.Pool, c.ScratchF32())
+		return nil
+	}, nil
+}
+
+func kernelLinear(c *graph.Call) (func() error, error) {
+	f, err := readLinear(c)
+	if err != nil {
+		return nil, err
 	}
 	x, w, y := c.In[0], c.In[1], c.Out[0]
-	k := &kernel.Gemm{M: y.Shape()[:y.Rank()-1].Len(), N: y.Dim(y.Rank() - 1), K: x.Dim(x.Rank() - 1), Act: act.act}
-	k.TransB = c.Node.Attrs.Int("transB", 0) != 0
-	rows := w.Dim(0)
-	if k.TransB {
-		rows = w.Dim(1)
-	}
-	if rows != k.K || c.Has(3) && !c.In[3].Shape().Equal(y.Shape()) {
-		return nil, fmt.Errorf("shapes %v, %v and %v do not fit", x.Shape(), w.Shape(), y.Shape())
-	}
+	k := &kernel.Gemm{M: f.m, N: f.n, K: f.k, TransB: f.trans, Act: f.act}
 	if c.Has(2) {
 		k.BiasAxis = kernel.BiasColumn
 	}

@@ -10,6 +10,16 @@ import (
 
 // inferDet: [*, m, m] -> [*].
 func inferDet(c *graph.Infer) error {
+	if err := checkSquare(c); err != nil {
+		return err
+	}
+	s := c.In(0).Shape
+	c.Out(0, c.In(0).DType, s[:len(s)-2])
+	return nil
+}
+
+// checkSquare: the one input is a square matrix of floats, or a stack of them.
+func checkSquare(c *graph.Infer) error {
 	if err := c.Require(1, 1); err != nil {
 		return err
 	}
@@ -20,11 +30,7 @@ func inferDet(c *graph.Infer) error {
 	if len(s) < 2 {
 		return fmt.Errorf("shape %v: a square matrix or a stack of them expected", s)
 	}
-	if err := c.Same(s[len(s)-1], s[len(s)-2], "sides of the matrix"); err != nil {
-		return err
-	}
-	c.Out(0, c.In(0).DType, s[:len(s)-2])
-	return nil
+	return c.Same(s[len(s)-1], s[len(s)-2], "sides of the matrix")
 }
 
 func kernelDet[T float32 | float64](c *graph.Call) (func() error, error) {

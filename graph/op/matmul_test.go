@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"tandem/graph"
@@ -267,5 +268,25 @@ func TestMatMulShapesStaySymbolic(t *testing.T) {
 	y := b.Op("MatMul", nil, x, b.Const("w", tensor.New(tensor.Float32, 4, 5)))
 	if b.Err() != nil || fmt.Sprint(y.Type.Shape) != "[n, 3, 5]" {
 		t.Errorf("%v, %v", y.Type, b.Err())
+	}
+}
+
+// TestInverseOfNoInverse: a matrix without an inverse is named, and so is one that is not
+// square; nothing at all has an inverse of nothing.
+func TestInverseOfNoInverse(t *testing.T) {
+	id := graph.OpID{Domain: "com.microsoft", Name: "Inverse"}
+	stack := tensor.Of([]float32{1, 0, 0, 1, 1, 2, 2, 4}, 2, 2, 2)
+	if _, err := apply(t, 22, id, nil, stack); err == nil || !strings.Contains(err.Error(), "matrix 1 of 2 has no inverse") {
+		t.Error(err)
+	}
+	if _, err := apply(t, 22, id, nil, tensor.New(tensor.Float32, 2, 3)); err == nil {
+		t.Error("a matrix that is not square has been inverted")
+	}
+	if got, err := apply(t, 22, id, nil, tensor.New(tensor.Float32, 2, 0, 0)); err != nil || got.Len() != 0 {
+		t.Error(got, err)
+	}
+	metric := attrs("metric", "cosine")
+	if _, err := apply(t, 22, graph.OpID{Domain: "com.microsoft", Name: "CDist"}, metric, stack, stack); err == nil || !strings.Contains(err.Error(), `metric "cosine" is not supported`) {
+		t.Error(err)
 	}
 }

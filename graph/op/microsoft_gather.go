@@ -7,9 +7,16 @@ import (
 	"tandem/tensor"
 )
 
-// blockGatherOps: rows of a table whose numbers have few bits.
+// blockGatherOps: rows of a table whose numbers have few bits. The kernel reads their
+// codes itself; only scales and results are widened.
 func blockGatherOps() []graph.Op {
-	return []graph.Op{{ID: microsoft("GatherBlockQuantized"), Since: 1, Infer: inferBlockGather, Kernel: widened(kernelBlockGather)}}
+	half := func(d tensor.DType) bool { return d == tensor.Float16 || d == tensor.BFloat16 }
+	return []graph.Op{{ID: microsoft("GatherBlockQuantized"), Since: 1, Infer: inferBlockGather, Kernel: through(tensor.Float32, kernelBlockGather, half)}}
+}
+
+// smallFloat are the floats of 8 and 4 bits that tables have.
+func smallFloat(d tensor.DType) bool {
+	return d.Float() && d.Bits() <= 8 && d != tensor.Float8E8M0
 }
 
 // Inputs of GatherBlockQuantized.
@@ -26,16 +33,15 @@ type blockGather struct {
 	bits, block     int
 	shape           tensor.Shape // of the data, unpacked
 	axis, blockAxis int
-	blocks          int // along that axis
-	perBlock        int // elements behind it
-	zero            int // where there are no zero points
-	lineOfZeros     int // elements after which packed zero points begin with a new byte; 0: never
+	strides         []int // of the scales; 0 where one serves all
+	zero            int   // where there are no zero points
+	lineOfZeros     int   // elements after which packed zero points begin with a new byte; 0: never
 }
 
 // tableForm reads the attributes for data and scales of known shapes.
 func tableForm(a graph.Attrs, d tensor.DType, data, scales tensor.Shape) (g blockGather, err error) {
-	g = blockGather{bits: 4, block: a.Int("block_size", 128), shape: append(tensor.Shape{}, data...)}
-	if g.block < 16 || g.block&(g.block-1) != 0 {
+	g = blockGather{bits: d.Bits(), block: a.Int("block_size", 128), shape: append(tensor.Shape{}, data...)}
+	if whole := g.block == 0 && smallFloat(d); !whole && (g.block < 16 || g.block&(g.block-1) != 0) {
 		return g, fmt.Errorf("block_size is %d, expected a power of two from 16", g.block)
 	}
 	if g.axis, err = axisIn(a.Int("gather_axis", 0), len(data)); err != nil {
@@ -57,16 +63,22 @@ func tableForm(a graph.Attrs, d tensor.DType, data, scales tensor.Shape) (g bloc
 	if len(scales) != len(data) {
 		return g, fmt.Errorf("data has %d dimensions, scales %d", len(data), len(scales))
 	}
-	g.blocks = (g.shape[g.blockAxis] + g.block - 1) / g.block
+	if g.block == 0 {
+		g.block = max(1, g.shape[g.blockAxis])
+	}
+	g.strides = make([]int, len(scales))
 	for i, n := range g.shape {
 		if i == g.blockAxis {
-			n = g.blocks
+			n = (n + g.block - 1) / g.block
 		}
-		if scales[i] != n {
+		one := smallFloat(d) && i != g.blockAxis && scales[i] == 1
+		if scales[i] != n && !one {
 			return g, fmt.Errorf("scales have shape %v, which does not fit data of shape %v in blocks of %d", scales, g.shape, g.block)
 		}
+		if !one {
+			g.strides[i] = scales[i+1:].Len()
+		}
 	}
-	g.perBlock = g.shape[g.blockAxis+1:].Len()
 	if d == tensor.Uint8 {
 		g.lineOfZeros = scales[len(scales)-1]
 	}
@@ -78,8 +90,11 @@ func inferBlockGather(c *graph.Infer) error {
 		return err
 	}
 	d := c.In(blockData).DType
-	if d != tensor.Uint8 && d != tensor.Int4 && d != tensor.Uint4 {
-		return fmt.Errorf("data are %v: uint8, int4 and uint4 are supported", d)
+	if d != tensor.Uint8 && d != tensor.Int4 && d != tensor.Uint4 && !smallFloat(d) {
+		return fmt.Errorf("data are %v: uint8, int4, uint4 and floats of 8 and 4 bits are supported", d)
+	}
+	if smallFloat(d) && c.Has(blockZeros) {
+		return fmt.Errorf("data of %v have no zero points", d)
 	}
 	if t := c.In(blockIndices).DType; t != tensor.Int32 && t != tensor.Int64 {
 		return fmt.Errorf("the indices are %v, expected int32 or int64", t)
@@ -121,15 +136,7 @@ func kernelBlockGather(c *graph.Call) (func() error, error) {
 		return nil, err
 	}
 	outer, size, inner := around(g.shape, g.axis)
-	count := c.In[blockIndices].Len()
-	signed := data.DType() == tensor.Int4
-	element := func(bytes []byte, i int) int {
-		v := bitsAt(bytes, i, g.bits)
-		if signed && v > 7 {
-			v -= 16
-		}
-		return v
-	}
+	count, values := c.In[blockIndices].Len(), codeValues(data.DType(), g.bits)
 	some := func(lo, hi, _ int) {
 		codes, scales, y := data.Bytes(), c.In[blockScales].F32(), c.Out[0].F32()
 		for i := lo; i < hi; i++ {
@@ -144,12 +151,11 @@ func kernelBlockGather(c *graph.Call) (func() error, error) {
 			first := (i/count*size + k) * inner
 			for j := range to {
 				at := first + j
-				scale := g.scaleOf(at)
-				zero := g.zero
+				scale, zero := g.scaleOf(at), float32(g.zero)
 				if c.Has(blockZeros) {
-					zero = element(c.In[blockZeros].Bytes(), g.zeroAt(scale))
+					zero = values[bitsAt(c.In[blockZeros].Bytes(), g.zeroAt(scale), g.bits)]
 				}
-				to[j] = float32(element(codes, at)-zero) * scales[scale]
+				to[j] = (values[bitsAt(codes, at, g.bits)] - zero) * scales[scale]
 			}
 		}
 	}
@@ -159,11 +165,39 @@ func kernelBlockGather(c *graph.Call) (func() error, error) {
 	}, nil
 }
 
+// codeValues are the numbers that the codes of a type, or of so many bits, stand for.
+func codeValues(d tensor.DType, bits int) []float32 {
+	values := make([]float32, 1<<bits)
+	if smallFloat(d) {
+		codes := tensor.New(d, len(values))
+		for i := range codes.Bytes() {
+			codes.Bytes()[i] = byte(i)
+			if bits == 4 {
+				codes.Bytes()[i] = byte(2*i | (2*i+1)<<4)
+			}
+		}
+		tensor.Float32s(values, codes)
+		return values
+	}
+	for i := range values {
+		if values[i] = float32(i); d == tensor.Int4 && i > 7 {
+			values[i] -= 16
+		}
+	}
+	return values
+}
+
 // scaleOf is the place of the scale of an element.
-func (g blockGather) scaleOf(at int) int {
-	n := g.shape[g.blockAxis]
-	behind, along := at%g.perBlock, at/g.perBlock
-	return (along/n*g.blocks+along%n/g.block)*g.perBlock + behind
+func (g blockGather) scaleOf(at int) (place int) {
+	for i := len(g.shape) - 1; i >= 0; i-- {
+		x := at % g.shape[i]
+		at /= g.shape[i]
+		if i == g.blockAxis {
+			x /= g.block
+		}
+		place += x * g.strides[i]
+	}
+	return place
 }
 
 // zeroAt is the place of a block's zero point among all elements of their bytes.

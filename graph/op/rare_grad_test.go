@@ -15,6 +15,11 @@ func rareGradCases() []gradCase {
 	some := func(name string, build func(*graph.Builder, []*graph.Value) *graph.Value, shapes ...[]int) gradCase {
 		return gradCase{name: name, inputs: shapes, build: build}
 	}
+	ofMicrosoft := func(name string, a graph.Attrs) func(*graph.Builder, []*graph.Value) *graph.Value {
+		return func(b *graph.Builder, in []*graph.Value) *graph.Value {
+			return b.Node(graph.OpID{Domain: "com.microsoft", Name: name}, 1, a, in...)[0]
+		}
+	}
 	boxes := tensor.Of([]float32{0.4, 0.3, 3.6, 4.2, 1.1, 0.2, 4.7, 2.9, -1.5, 2, 2, 6}, 3, 4)
 	images := tensor.Of([]int64{0, 1, 0}, 3)
 	roi := func(a graph.Attrs) gradCase {
@@ -71,6 +76,9 @@ func rareGradCases() []gradCase {
 		some("Det of a matrix without an inverse", func(b *graph.Builder, in []*graph.Value) *graph.Value {
 			return b.Op("Det", nil, b.Op("Concat", attrs("axis", int64(0)), in[0], in[0], in[1]))
 		}, []int{1, 3}, []int{1, 3}),
+		some("Inverse", ofMicrosoft("Inverse", nil), []int{2, 3, 3}),
+		some("CDist", ofMicrosoft("CDist", nil), []int{3, 4}, []int{2, 4}),
+		some("CDist with a root", ofMicrosoft("CDist", attrs("metric", "euclidean")), []int{3, 4}, []int{2, 4}),
 		roi(attrs("output_height", int64(2), "output_width", int64(3), "sampling_ratio", int64(2), "spatial_scale", float32(0.9))),
 		roi(attrs("output_height", int64(2), "output_width", int64(2), "coordinate_transformation_mode", "output_half_pixel")),
 		roi(attrs("output_height", int64(2), "output_width", int64(2), "mode", "max", "sampling_ratio", int64(2))),

@@ -37,7 +37,7 @@ func Lists() [][]graph.Op {
 		recurrentOps(),
 		microsoftNormOps(),
 		microsoftAttentionOps(),
-		nbitsOps(), blockGatherOps(), expertsOps(), qLinearOps(),
+		nbitsOps(), blockGatherOps(), expertsOps(), qLinearOps(), microsoftMatrixOps(),
 		randomOps(),
 		trainingOps(),
 		lossOps(), lossGradOps(), ctcOps(),

@@ -40,6 +40,19 @@ func FuseLinear() graph.Pass {
 // toLinear rewrites a product with a matrix on the right, if n is one.
 func toLinear(n *graph.Node) bool {
 	a := n.Attrs
+	if !isLinear(n) {
+		return false
+	}
+	n.Op, n.Attrs = linear, graph.Attrs{}
+	if t := a.Int("transB", 0); t != 0 {
+		n.Attrs["transB"] = int64(t)
+	}
+	return true
+}
+
+// isLinear reports whether n is what Linear computes.
+func isLinear(n *graph.Node) bool {
+	a := n.Attrs
 	switch n.Op {
 	case graph.OpID{Name: "MatMul"}:
 	case graph.OpID{Name: "Gemm"}:
@@ -53,14 +66,7 @@ func toLinear(n *graph.Node) bool {
 		return false
 	}
 	x, w := n.Inputs[0], n.Inputs[1]
-	if !isFloat32(x) || !isFloat32(w) || len(x.Type.Shape) < 2 || len(w.Type.Shape) != 2 {
-		return false
-	}
-	n.Op, n.Attrs = linear, graph.Attrs{}
-	if t := a.Int("transB", 0); t != 0 {
-		n.Attrs["transB"] = int64(t)
-	}
-	return true
+	return isFloat32(x) && isFloat32(w) && len(x.Type.Shape) >= 2 && len(w.Type.Shape) == 2
 }
 
 func isFloat32(v *graph.Value) bool { return v.Type.Known() && v.Type.DType == tensor.Float32 }
@@ -76,7 +82,7 @@ func isBias(v, y *graph.Value) bool {
 
 // extends reports whether n is a product with one matrix that follows may join to more.
 func extends(n *graph.Node) bool {
-	return n.Op == linear || n.Op == integerLinear || n.Op == projection && len(n.Inputs) == 5 && n.Inputs[1] == nil
+	return n.Op == linear || n.Op == bfloat16Linear || n.Op == integerLinear || n.Op == projection && len(n.Inputs) == 5 && n.Inputs[1] == nil
 }
 
 // follows rewrites n, which reads the product of the node before as its input i,

@@ -4,6 +4,7 @@
 //
 //	form.go       the forms, and which layers have them
 //	rewrite.go    Pass: the rewrite
+//	bfloat16.go   layers in bfloat16
 //	weight.go     weights as bytes and as blocks of four bits, with their scales
 //	calibrate.go  ranges of values, from data
 //	static.go     convolutions between quantisers, from ranges

@@ -15,6 +15,8 @@ const (
 	// Int8 multiplies bytes: weights with a scale for each column, rows of activations in
 	// steps of their own. Convolutions take ranges, which Calibrate finds.
 	Int8 Form = "int8"
+	// BF16 multiplies numbers that are rounded to bfloat16, and adds float32.
+	BF16 Form = "bf16"
 	// Int8Weights keeps weights in blocks of 32 bytes; activations are floats between
 	// layers, and rounded in blocks of 32 within a product.
 	Int8Weights Form = "int8-weights"
@@ -23,7 +25,7 @@ const (
 )
 
 // Forms are all of them.
-func Forms() []Form { return []Form{Int8, Int8Weights, Int4Weights} }
+func Forms() []Form { return []Form{BF16, Int8, Int8Weights, Int4Weights} }
 
 // Parse reads the name of a form.
 func Parse(name string) (Form, error) {
@@ -34,10 +36,6 @@ func Parse(name string) (Form, error) {
 			return f, nil
 		}
 		names = append(names, string(f))
-	}
-	if strings.EqualFold(name, "bf16") {
-		return "", fault.New(op, fault.Unsupported, "bf16 needs dot products of bfloat16 (VDPBF16PS), for which Tandem has no kernels yet").
-			Try("give int8, int8-weights or int4-weights")
 	}
 	return "", fault.New(op, fault.Invalid, "no precision is called %.40q", name).Try("give one of " + strings.Join(names, ", "))
 }

@@ -27,7 +27,10 @@ type Options struct {
 // Pass rounds the layers of a graph, whose constants have been folded.
 func Pass(f Form, opt Options) graph.Pass {
 	return graph.Pass{Name: "precision", Run: func(g *graph.Graph, ops *graph.Table) error {
-		w := &rewriter{form: f, opt: opt, b: graph.Extend(g, ops), rows: map[*graph.Value][2]*graph.Value{}, made: map[weightOf][]*graph.Value{}}
+		w := &rewriter{
+			form: f, opt: opt, b: graph.Extend(g, ops), rows: map[*graph.Value][2]*graph.Value{},
+			halves: map[*graph.Value]*graph.Value{}, made: map[weightOf][]*graph.Value{},
+		}
 		if w.opt.Packing == nil {
 			w.opt.Packing = inMemory
 		}
@@ -81,7 +84,9 @@ type rewriter struct {
 	opt  Options
 	b    *graph.Builder
 	rows map[*graph.Value][2]*graph.Value // of an input: its rows in bytes, and their steps
-	made map[weightOf][]*graph.Value
+	// halves are inputs rounded to bfloat16, as float32.
+	halves map[*graph.Value]*graph.Value
+	made   map[weightOf][]*graph.Value
 }
 
 // weightOf is a weight and the form that it has been given.
@@ -94,6 +99,8 @@ type weightOf struct {
 func (w *rewriter) layer(l Layer) bool {
 	var y *graph.Value
 	switch {
+	case w.form == BF16:
+		y = w.bfloat16(l)
 	case l.Kind == Product && w.form == Int8:
 		y = w.rowProduct(l)
 	case l.Kind == Product && l.columns() >= blockColumns && l.columns()%blockColumns == 0:

@@ -2,11 +2,9 @@ package message
 
 // zhPrecision is what is said of models of floats that are rounded to few bits.
 var zhPrecision = [...]entry{
-	{"Round the model as it is opened: int8, int8-weights or int4-weights. tandem quantize tells what that costs, and keeps the result.", "打开模型时舍入：int8、int8-weights 或 int4-weights。tandem quantize 会说明代价，并保存结果。"},
+	{"Round the model as it is opened: bf16, int8, int8-weights or int4-weights. tandem quantize tells what that costs, and keeps the result.", "打开模型时舍入：bf16、int8、int8-weights 或 int4-weights。tandem quantize 会说明代价，并保存结果。"},
 	{"%s is for ONNX files and artifacts; language models are written in another precision", "%s 用于 ONNX 文件和模型目录；语言模型须以另一种精度写出"},
 	{"%s is for tensors in %s and an %s file", "%s 用于 %s 中的张量和 %s 文件"},
-	{"bf16 needs dot products of bfloat16 (VDPBF16PS), for which Tandem has no kernels yet", "bf16 需要 bfloat16 点积指令（VDPBF16PS），Tandem 尚无这样的内核"},
-	{"give int8, int8-weights or int4-weights", "请给出 int8、int8-weights 或 int4-weights"},
 	{"%s must be more than 0, and %s more than 50 and at most 100", "%s 必须大于 0，%s 必须大于 50 且不超过 100"},
 	{"%s must end in %s, as its source does", "%s 必须以 %s 结尾，与来源相同"},
 	{"give --data, from which the ranges of convolutions are taken", "请给出 --data，卷积的取值范围由它得出"},
@@ -26,7 +24,7 @@ var zhPrecision = [...]entry{
 	{"array %q of %s is %v, expected the number of a class for each row", "数组 %q（在 %s 中）是 %v，应为每行一个类别编号"},
 	{"%s, %s and %s are for ONNX files and artifacts", "%s、%s 和 %s 用于 ONNX 文件和模型目录"},
 	{"An .onnx file, the directory of a run or of a model, or a .gguf file in f32, f16 or bf16.", "一个 .onnx 文件、运行目录或模型目录，或 f32、f16、bf16 的 .gguf 文件。"},
-	{"int8, int8-weights or int4-weights; of a .gguf file q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, bf16, f16 or f32.", "int8、int8-weights 或 int4-weights；.gguf 文件则为 q8_0、q6_k、q5_k_m、q5_k_s、q5_1、q5_0、q4_k_m、q4_k_s、q4_1、q4_0、bf16、f16 或 f32。"},
+	{"bf16, int8, int8-weights or int4-weights; of a .gguf file q8_0, q6_k, q5_k_m, q5_k_s, q5_1, q5_0, q4_k_m, q4_k_s, q4_1, q4_0, bf16, f16 or f32.", "bf16、int8、int8-weights 或 int4-weights；.gguf 文件则为 q8_0、q6_k、q5_k_m、q5_k_s、q5_1、q5_0、q4_k_m、q4_k_s、q4_1、q4_0、bf16、f16 或 f32。"},
 	{"File to write, or directory if PATH is one.", "要写的文件；若 PATH 是目录则为目录。"},
 	{"Arrays by the names of the model's inputs, in NumPy's format: on them the error is measured, and for int8 the ranges of convolutions. An array \"labels\" has the number of each row's class. May be given more than once.", "按模型输入命名的数组，NumPy 格式：用来测量误差，int8 还用来测量卷积的取值范围。数组 “labels” 是每行的类别编号。可多次给出。"},
 	{"The error up to which layers are rounded: the distance of the outputs over their spread. Those that cost most stay in floats.", "舍入各层所允许的误差：输出的距离与其离散度之比。代价最大的层保持浮点。"},

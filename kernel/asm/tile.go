@@ -39,8 +39,8 @@ type tileWriter struct {
 }
 
 // storage says how the right-hand matrix is stored: as float32; in 16 bits, of which
-// whole rows are read; or as words of four signed bytes or two 16-bit numbers, whose
-// products with the bytes or numbers of a word of A are added as 32-bit numbers.
+// whole rows are read; or as words of four signed bytes, two 16-bit numbers or two
+// bfloat16, whose products with those of a word of A are added as 32-bit numbers.
 type storage uint8
 
 const (
@@ -49,6 +49,7 @@ const (
 	bfloat16
 	quads
 	pairs
+	dots
 )
 
 func writeTiles(w *writer) {
@@ -367,7 +368,7 @@ func (t *tileWriter) step(rows int) {
 		if i%3 > 0 {
 			m.Index, m.Scale = regRS, uint8(i%3)
 		}
-		if t.halves == 1 && !t.whole() { // one multiply-add for each element
+		if t.halves == 1 && t.b2 == float32s { // one multiply-add for each element
 			t.do(x86.VFMADD231PS_BCST(m, t.b(0), t.acc(i, 0)))
 			continue
 		}
@@ -393,6 +394,8 @@ func (t *tileWriter) multiply(a reg.VecPhysical, half, row int) {
 		product := t.spare(1)
 		t.do(x86.VPMADDWD(b, a, product))
 		t.do(x86.VPADDD(product, acc, acc))
+	case dots:
+		t.dot(a, b, acc)
 	default:
 		t.do(x86.VFMADD231PS(a, b, acc))
 	}

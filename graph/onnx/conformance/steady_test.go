@@ -20,7 +20,7 @@ import (
 // whose outputs are lists, or of sizes that only their kernels find, always do.
 func allocating() map[string]string {
 	const (
-		shape  = "the shape of its result is in its input's elements: a frame serves one run"
+		shape  = "the shape of its result is in its input's elements: its rule is asked in every run"
 		text   = "it makes strings"
 		bodies = "what a body gives is new in every step"
 		draws  = "it draws as the reference's generator does, which it seeds anew"

@@ -1,0 +1,280 @@
+package kernel
+
+import (
+	endian "encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"tandem/kernel/ref"
+	"tandem/tensor"
+)
+
+// bfloat16Pools are testPools, one of plain Go with words of pairs, and one of AVX-512
+// without dot products where the processor has them.
+func bfloat16Pools(t testing.TB) []*Pool {
+	pools := testPools(t)
+	pairs := NewPool(2, Generic)
+	pairs.dots = true
+	t.Cleanup(pairs.Close)
+	pools = append(pools, pairs)
+	if detectBF16() {
+		wide := NewPool(2, AVX512)
+		wide.dots = false
+		t.Cleanup(wide.Close)
+		pools = append(pools, wide)
+	}
+	return pools
+}
+
+// TestDotProductsOfBFloat16 says so where the tests of this file do not reach the kernel
+// of VDPBF16PS.
+func TestDotProductsOfBFloat16(t *testing.T) {
+	if !detectBF16() {
+		t.Skip("SKIPPED: this processor has no VDPBF16PS; make test-bf16 runs its kernel on an emulated one")
+	}
+	p := NewPool(1, Detect())
+	t.Cleanup(p.Close)
+	if bfloat16FormOf(p).storage != asDots {
+		t.Fatal("the pool does not use dot products")
+	}
+}
+
+func bfloat16Bytes(x []float32) []byte {
+	b := make([]byte, 0, 2*len(x))
+	for _, v := range x {
+		b = endian.LittleEndian.AppendUint16(b, tensor.BFloat16Bits(v))
+	}
+	return b
+}
+
+// bfloat16Case is a random product, with b as it is packed and as floats.
+type bfloat16Case struct {
+	BFloat16Gemm
+	b     []float32
+	trans bool
+}
+
+func (c *bfloat16Case) String() string {
+	return fmt.Sprintf("%d×%d×%d trans %v bias %v act %d add %v", c.M, c.N, c.K, c.trans, c.Bias != nil, c.Act, c.Add != nil)
+}
+
+func randomBFloat16Case(r *rand.Rand, m, n, k int) *bfloat16Case {
+	c := &bfloat16Case{b: random(r, k*n, 0), trans: r.IntN(2) == 0}
+	c.M, c.N, c.K, c.A, c.C = m, n, k, random(r, m*k, r.IntN(16)), make([]float32, m*n)
+	if r.IntN(2) == 0 {
+		c.Bias = random(r, n, r.IntN(16))
+	}
+	c.Act = Activation(r.IntN(int(ActGELUErf) + 1))
+	if r.IntN(3) == 0 {
+		c.Add = random(r, m*n, r.IntN(16))
+	}
+	return c
+}
+
+func (c *bfloat16Case) run(p *Pool) {
+	c.Packed = make([]byte, PackedBFloat16Len(c.K, c.N, p))
+	for i := range c.Packed {
+		c.Packed[i] = 0xa5
+	}
+	PackBFloat16(p, c.Packed, bfloat16Bytes(c.b), c.K, c.N, c.trans)
+	copy(c.C, dirty(len(c.C)))
+	c.Run(p, dirty(c.ScratchLen(p)))
+}
+
+// oracle is the product of what is rounded, in float64, and what follows it.
+func (c *bfloat16Case) oracle() []float32 {
+	rounded := func(x []float32) []float32 {
+		y := make([]float32, len(x))
+		for i, v := range x {
+			y[i] = ref.RoundBFloat16(v)
+		}
+		return y
+	}
+	want := make([]float32, c.M*c.N)
+	for i := range want {
+		if c.Bias != nil {
+			want[i] = c.Bias[i%c.N]
+		}
+	}
+	bks, bcs := c.N, 1
+	if c.trans {
+		bks, bcs = 1, c.K
+	}
+	ref.Gemm(c.M, c.N, c.K, rounded(c.A), c.K, 1, rounded(c.b), bks, bcs, want, c.N, true)
+	if c.Act != ActNone {
+		unaryGeneric(c.Act.unary(), want, want, 0)
+	}
+	if c.Add != nil {
+		ref.Add(want, want, c.Add)
+	}
+	return want
+}
+
+func TestBFloat16GemmAgainstReference(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 1))
+	dims := []int{0, 1, 2, 3, 5, 8, 11, 12, 13, 16, 17, 24, 31, 32, 33, 48, 67}
+	pools := bfloat16Pools(t)
+	for range 150 {
+		m, n, k := dims[r.IntN(len(dims))], dims[r.IntN(len(dims))], dims[r.IntN(len(dims))]
+		switch r.IntN(8) {
+		case 0:
+			k = 380 + r.IntN(900)
+		case 1:
+			m = 90 + r.IntN(40)
+		case 2:
+			n = 250 + r.IntN(40)
+		case 3:
+			k, m = 2048, 7+r.IntN(5)
+		}
+		c := randomBFloat16Case(r, m, n, k)
+		want := c.oracle()
+		for _, p := range pools {
+			c.run(p)
+			for i := range want {
+				if !close32(c.C[i], want[i], float32(k+1)*1e-6) {
+					t.Fatalf("%v: %v: element %d,%d is %v, want %v", p.Tier(), c, i/c.N, i%c.N, c.C[i], want[i])
+				}
+			}
+		}
+	}
+}
+
+// TestBFloat16GemmOfWholeNumbers is exact in any order of sums.
+func TestBFloat16GemmOfWholeNumbers(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 2))
+	pools := bfloat16Pools(t)
+	for range 60 {
+		c := randomBFloat16Case(r, 1+r.IntN(30), 1+r.IntN(70), 1+r.IntN(900))
+		c.Act, c.Bias, c.Add = Activation(r.IntN(2)), nil, nil
+		for _, x := range [][]float32{c.A, c.b} {
+			for i := range x {
+				x[i] = float32(r.IntN(15) - 7)
+			}
+		}
+		want := c.oracle()
+		for _, p := range pools {
+			c.run(p)
+			same(t, fmt.Sprint(p.Tier(), " ", c), c.C, want)
+		}
+	}
+}
+
+// TestBFloat16RowsDoNotDependOnTheirBatch: alone, in a batch, and with other threads.
+func TestBFloat16RowsDoNotDependOnTheirBatch(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 3))
+	pools := bfloat16Pools(t)
+	for range 20 {
+		m, n, k := 2+r.IntN(60), 1+r.IntN(90), 1+r.IntN(1500)
+		c := randomBFloat16Case(r, m, n, k)
+		want := map[string][]float32{}
+		for i, p := range pools {
+			tier := fmt.Sprint(p.Tier(), p.dots, p.isa)
+			c.run(p)
+			if want[tier] == nil {
+				want[tier] = append([]float32(nil), c.C...)
+			}
+			same(t, c, c.C, want[tier])
+			part := *c
+			part.BFloat16Gemm = BFloat16Gemm{M: 1 + r.IntN(m), N: n, K: k, Bias: c.Bias, Act: c.Act}
+			first := r.IntN(m - part.M + 1)
+			part.A, part.C = c.A[first*k:][:part.M*k], make([]float32, part.M*n)
+			if c.Add != nil {
+				part.Add = c.Add[first*n:]
+			}
+			part.run(pools[i])
+			same(t, c, part.C, want[tier][first*n:][:part.M*n])
+		}
+	}
+}
+
+// TestRoundBFloat16: every tier rounds as tensors are converted.
+func TestRoundBFloat16(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 4))
+	x := []float32{0, float32(math.Copysign(0, -1)), float32(math.NaN()), -float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)),
+		math.MaxFloat32, -math.MaxFloat32, math.SmallestNonzeroFloat32, 0x1.01p0, 0x1.03p0, 0x1.008p0, math.Float32frombits(0x7f800001), math.Float32frombits(0xffffffff)}
+	for range 5000 {
+		x = append(x, math.Float32frombits(r.Uint32()), math.Float32frombits(r.Uint32()&0xffff0000|0x8000))
+	}
+	for _, isa := range tiers() {
+		for _, n := range []int{0, 1, 15, 16, 17, 100, len(x)} {
+			y, words := make([]float32, n), dirty((n+3)/2)
+			roundBFloat16(isa, y, x[len(x)-n:])
+			narrowBFloat16(isa, words, x[len(x)-n:])
+			for i, v := range x[len(x)-n:] {
+				want := uint32(tensor.BFloat16Bits(v))
+				if v != v {
+					want = 0x7fc0
+				}
+				half := bitsAt(words)[i/2] >> (i % 2 * 16) & 0xffff
+				if math.Float32bits(y[i]) != want<<16 || half != want {
+					t.Fatalf("%v: %x becomes %x and %x, want %x", isa, math.Float32bits(v), math.Float32bits(y[i]), half, want)
+				}
+			}
+			for i := n; i < 2*len(words); i++ {
+				if bitsAt(words)[i/2]>>(i%2*16)&0xffff != 0 {
+					t.Fatalf("%v: half %d behind %d numbers is not 0", isa, i, n)
+				}
+			}
+		}
+	}
+}
+
+// TestPackBFloat16 finds every element where the kernels read it, on tiers that this
+// processor cannot run too.
+func TestPackBFloat16(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 5))
+	for _, isa := range tiers() {
+		for _, dots := range []bool{false, true} {
+			p := NewPool(2, isa)
+			t.Cleanup(p.Close)
+			p.dots = dots
+			k, n := 1+r.IntN(20), 1+r.IntN(80)
+			b := make([]byte, 2*k*n)
+			for i := range b {
+				b[i] = byte(r.Uint32())
+			}
+			dst := make([]byte, PackedBFloat16Len(k, n, p))
+			for _, trans := range []bool{false, true} {
+				PackBFloat16(p, dst, b, k, n, trans)
+				cols, rows := shapeOf(isa).cols, k
+				if dots {
+					rows += k % 2
+				}
+				for i := range rows {
+					for j := range ceilDiv(n, cols) * cols {
+						at, from := j/cols*rows*cols+i*cols+j%cols, i*n+j
+						if dots {
+							at = j/cols*rows*cols + i/2*2*cols + 2*(j%cols) + i%2
+						}
+						if trans {
+							from = j*k + i
+						}
+						want := uint16(0)
+						if i < k && j < n {
+							want = endian.LittleEndian.Uint16(b[2*from:])
+						}
+						if got := endian.LittleEndian.Uint16(dst[2*at:]); got != want {
+							t.Fatalf("%v dots %v trans %v: element %d,%d of %d×%d is %x, want %x", isa, dots, trans, i, j, k, n, got, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkBFloat16Gemm(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	for _, s := range [][3]int{{1024, 384, 384}, {1024, 1536, 384}, {1024, 384, 1536}, {1, 1536, 384}, {1, 50257, 768}} {
+		b.Run(fmt.Sprintf("%dx%dx%d", s[0], s[1], s[2]), func(b *testing.B) {
+			p := NewPool(1, Detect())
+			defer p.Close()
+			c := &BFloat16Gemm{M: s[0], N: s[1], K: s[2], A: random(r, s[0]*s[2], 0), C: make([]float32, s[0]*s[1])}
+			c.Packed = make([]byte, PackedBFloat16Len(c.K, c.N, p))
+			scratch := make([]float32, c.ScratchLen(p))
+			benchFlops(b, 2*float64(c.M)*float64(c.N)*float64(c.K), func() { c.Run(p, scratch) })
+		})
+	}
+}
