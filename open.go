@@ -80,11 +80,12 @@ func (m *Model) openONNX(path string, pool *kernel.Pool, opt Options) error {
 	store := packed.Open(opt.PackedDir, path+"\n"+string(opt.Precision), packed.OfFiles(mapping.Paths()...), pool.Tier())
 	m.atClose(store.Close)
 	program, err := graph.Compile(g, graph.Options{
-		Ops: opt.Ops, Pool: pool, Passes: passes(pool, store.Packing(nil), opt.Precision), MemoryLimitBytes: opt.MemoryLimitBytes, Profile: opt.Profile,
+		Ops: opt.Ops, Pool: pool, Passes: passes(pool, forgetting(store.Packing(nil), mapping), opt.Precision), MemoryLimitBytes: opt.MemoryLimitBytes, Profile: opt.Profile,
 	})
 	if err != nil {
 		return fault.Wrap(err, "tandem.open", fault.KindOf(err), "%s", path).Try(fault.RemedyOf(err))
 	}
+	mapping.Forget()
 	store.Keep()
 	session, err := program.NewSession()
 	if err != nil {
@@ -99,6 +100,23 @@ func (m *Model) openONNX(path string, pool *kernel.Pool, opt Options) error {
 		return err
 	}
 	return nil
+}
+
+// forgetBytes is how much is packed between two times that the files are forgotten.
+const forgetBytes = 8 << 20
+
+// forgetting packs, and keeps weights from lying in memory twice: as the files have them,
+// and packed.
+func forgetting(packing pass.Packing, files *onnx.Files) pass.Packing {
+	packed := 0
+	return func(name string, size int, fill func([]byte)) ([]byte, error) {
+		data, err := packing(name, size, fill)
+		if packed += size; packed >= forgetBytes {
+			files.Forget()
+			packed = 0
+		}
+		return data, err
+	}
 }
 
 // passes are those for serving, after what rounds the graph.

@@ -107,6 +107,16 @@ func openBeneath(dir, location string) (*mapped.File, error) {
 	return mapped.Of(f)
 }
 
+// Forget tells that the files' bytes have been read: they need no memory until they are
+// read again, which may be at any time.
+func (m *Files) Forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, f := range m.all {
+		f.Forget(f.Bytes())
+	}
+}
+
 // Close unmaps every file.
 func (m *Files) Close() error {
 	m.mu.Lock()
