@@ -2,7 +2,7 @@
 """Language models in Tandem beside llama.cpp: the same files, the same threads, in turns.
 
     llm.py [--rounds 3] [--threads 1 2] [--models qwen3-0.6b llama3.2-1b] [--formats Q8_0 Q4_K_M]
-           [--only prompt decode parallel depth huge memory load http]
+           [--only prompt decode parallel depth huge memory load http] [--keep rounds.jsonl]
 
 Rows: reading a prompt of 512; decoding 128 from an empty cache, and 32 after 2,048 tokens;
 16 sequences decoding at once; decoding when llama.cpp has huge pages too; the most memory
@@ -15,6 +15,11 @@ LLAMA_BIN   folder with llama.cpp's programs. Without it llama.cpp is built from
             (about 18 minutes on two cores).
 LLM_MODELS  folder of GGUF files; what is missing there is made, with random weights,
             by ../shared/peers/make_gguf.py (LLM_PEERS names another folder).
+
+With --keep FILE, rounds that the file has are not measured again, and each new one is
+added to it as it ends: a run that ended goes on where it was, and rows can be measured
+one by one (--models, --formats, --threads, --only), of which `--keep FILE --rounds 0`
+then prints all.
 
 QUICK=1 does one round, of one model, on two threads, in some five minutes. Prints rows for
 people and, as the last line, one JSON object. A ratio of more than 1 is in Tandem's favour.
@@ -171,19 +176,41 @@ CASES = {
 }
 
 
-def measure(case, path, threads, rounds, bin, label):
+class Kept:
+    """Rounds that were measured before: pairs of what each side had."""
+
+    def __init__(self, path):
+        self.path, self.rounds = path, {}
+        for line in path.read_text().splitlines() if path and path.exists() else []:
+            r = json.loads(line)
+            self.rounds.setdefault((r["row"], r["threads"]), []).append((r["tandem"], r["peer"]))
+
+    def of(self, row, threads):
+        return self.rounds.setdefault((row, threads), [])
+
+    def add(self, row, threads, ours, theirs):
+        self.of(row, threads).append((ours, theirs))
+        if self.path:
+            with self.path.open("a") as f:
+                f.write(json.dumps({"row": row, "threads": threads, "tandem": ours, "peer": theirs}) + "\n")
+
+
+def measure(case, path, threads, rounds, bin, label, kept):
+    """A row; None if no round of it has been measured."""
     name, asked, ours, theirs, unit = CASES[case]
-    a, b = [], []
-    for _ in range(rounds):
-        a.append(ours(path, threads))
-        b.append(theirs(bin, path, threads))
+    name = f"{label}, {name}"
+    while len(kept.of(name, threads)) < rounds:
+        kept.add(name, threads, ours(path, threads), theirs(bin, path, threads))
+    pairs = kept.of(name, threads)
+    if not pairs:
+        return None
     less = unit in ("s", "MB")
-    ratios = sorted(y / x if less else x / y for x, y in zip(a, b))
-    row = {"name": f"{label}, {name}", "tandem": round(statistics.median(a), 2), "peer": round(statistics.median(b), 2),
+    ratios = sorted(y / x if less else x / y for x, y in pairs)
+    row = {"name": name, "tandem": round(statistics.median(x for x, _ in pairs), 2), "peer": round(statistics.median(y for _, y in pairs), 2),
            "ratio": round(statistics.median(ratios), 3), "ratio_min": round(ratios[0], 3), "ratio_max": round(ratios[-1], 3),
-           "asked": asked[label.split()[1]], "unit": unit, "threads": threads, "rounds": rounds}
+           "asked": asked[label.split()[1]], "unit": unit, "threads": threads, "rounds": len(pairs)}
     print(f"  {row['name']}, {threads} threads: {row['tandem']} against {row['peer']} {unit}: "
-          f"{row['ratio']} × ({row['ratio_min']} to {row['ratio_max']}, asked {row['asked']})", flush=True)
+          f"{row['ratio']} × ({row['ratio_min']} to {row['ratio_max']}, asked {row['asked']}; {len(pairs)} rounds)", flush=True)
     return row
 
 
@@ -194,14 +221,18 @@ def main():
     p.add_argument("--models", nargs="+", default=["qwen3-0.6b"] if QUICK else ["qwen3-0.6b", "llama3.2-1b"])
     p.add_argument("--formats", nargs="+", default=["Q8_0", "Q4_K_M"], choices=["Q8_0", "Q4_K_M"])
     p.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
+    p.add_argument("--keep", type=Path, help="a file of rounds, which are not measured again")
     a = p.parse_args()
-    bin, rows = llama(), []
+    bin, rows, kept = llama(), [], Kept(a.keep)
     for name in a.models:
         for fmt in a.formats:
             path = model(name, fmt, bin)
             for threads in a.threads:
                 for case in a.only:
-                    rows.append(measure(case, path, threads, a.rounds, bin, f"{name} {fmt}"))
+                    row = measure(case, path, threads, a.rounds, bin, f"{name} {fmt}", kept)
+                    rows += [row] if row else []
+    if not rows:
+        raise SystemExit("nothing was measured")
     ratios = [r["ratio"] for r in rows]
     print(json.dumps({"bench": "llm", "geomean": round(statistics.geometric_mean(ratios), 3), "worst": min(ratios), "rows": rows,
                       "machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}))

@@ -189,6 +189,11 @@ def assigned(lo, hi):
     return [chr(c) for c in range(lo, hi + 1) if unicodedata.category(chr(c)) not in ("Cn", "Cs")]
 
 
+def marks():
+    """Marks of every version, and letters that some of them are composed with."""
+    return [chr(c) for c in range(0x300, 0x20000) if unicodedata.category(chr(c)).startswith("M")] + list("aeiouAOſΩかきק가각") * 20
+
+
 def text(rng, alphabets, lines):
     parts = []
     for _ in range(rng.randrange(0, 14)):
@@ -204,7 +209,7 @@ def text(rng, alphabets, lines):
         elif kind < 0.7:
             parts.append(rng.choice(SENTENCES)[rng.randrange(8):][:rng.randrange(1, 30)])
         elif kind < 0.75:
-            parts.append(rng.choice(["a", " ", "ab", "0", "\n", "中", "▁", "é", "'", "."]) * rng.randrange(1, 70))
+            parts.append(rng.choice(["a", " ", "ab", "0", "\n", "中", "▁", "é", "'", ".", "\u0301", "\u0327\u0301"]) * rng.randrange(1, 70))
         else:
             alphabet = rng.choice(alphabets)
             parts.append("".join(rng.choice(alphabet) for _ in range(rng.randrange(1, 9))))
@@ -233,7 +238,7 @@ def main():
     a = p.parse_args()
     a.out.mkdir(parents=True, exist_ok=True)
     lines = lines_of(a.texts)
-    alphabets = [s for s in (assigned(*b) for b in BLOCKS) if s]
+    alphabets = [s for s in (assigned(*b) for b in BLOCKS) if s] + [marks()] * 2
     rng = random.Random(a.count)
     texts = [text(rng, alphabets, lines) for _ in range(a.count)]
     for name, tok in itertools.chain(trained(), packaged(), rebuilt(a.vocabularies) if a.vocabularies else ()):

@@ -224,7 +224,14 @@ func TestOpenIDXRefuses(t *testing.T) {
 		"wide labels":         {func(m fstest.MapFS) { m[idxNames[3]].Data = idx(0x0c, []int32{1}, 1) }, fault.Invalid, []string{idxNames[3]}},
 		"other sizes": {func(m fstest.MapFS) { m[idxNames[2]].Data = idx(0x08, []uint8{1, 2}, 1, 2, 1) },
 			fault.Invalid, []string{idxNames[0], "1x2", idxNames[2], "2x1"}},
-		"a damaged file": {func(m fstest.MapFS) { m[idxNames[0]].Data = []byte{0, 0} }, fault.Invalid, []string{idxNames[0]}},
+		"no pictures": {func(m fstest.MapFS) {
+			m[idxNames[0]].Data, m[idxNames[1]].Data = idx(0x08, []uint8{}, 0, 1, 2), idx(0x08, []uint8{}, 0)
+		}, fault.Invalid, []string{idxNames[0], "no pictures"}},
+		"pictures of no pixels": {func(m fstest.MapFS) {
+			m[idxNames[0]].Data, m[idxNames[2]].Data = idx(0x08, []uint8{}, 3, 0, 2), idx(0x08, []uint8{}, 1, 0, 2)
+		}, fault.Invalid, []string{idxNames[0], "0x2"}},
+		"a folder for a file": {func(m fstest.MapFS) { m[idxNames[2]] = &fstest.MapFile{Mode: fs.ModeDir} }, fault.Invalid, []string{idxNames[2], "folder"}},
+		"a damaged file":      {func(m fstest.MapFS) { m[idxNames[0]].Data = []byte{0, 0} }, fault.Invalid, []string{idxNames[0]}},
 	} {
 		m := set()
 		tc.change(m)

@@ -2,7 +2,6 @@ package data
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -89,9 +88,16 @@ func Open(ctx context.Context, path string, opt Options) (train, test *Dataset, 
 	if err := opt.check(); err != nil {
 		return nil, nil, err
 	}
+	info, err := lookAt(path)
+	if err == nil && opt.TestPath != "" {
+		_, err = lookAt(opt.TestPath)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	format := opt.Format
 	if format == "" {
-		if format, err = recognise(path); err != nil {
+		if format, err = recognise(path, info); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -100,6 +106,9 @@ func Open(ctx context.Context, path string, opt Options) (train, test *Dataset, 
 		opt.Format = format
 		return openTable(ctx, path, opt)
 	case FormatIDX:
+		if !info.IsDir() {
+			return nil, nil, fault.New(openOp, fault.Invalid, "%s is a file", filepath.Base(path)).Try("give the folder of the set's four files")
+		}
 		return OpenIDX(os.DirFS(path))
 	case FormatImages:
 		return openPictures(ctx, path, opt)
@@ -132,12 +141,27 @@ func (opt Options) check() error {
 // minMemoryBytes is room for two windows of a table, and what they're read with.
 const minMemoryBytes = 64 << 20
 
-// recognise tells the format of what is at path.
-func recognise(path string) (string, error) {
+// lookAt refuses what is neither a file nor a folder that has something in it. What is
+// read once only, such as a pipe, will not do: most readers pass over the data twice.
+func lookAt(path string) (fs.FileInfo, error) {
 	info, err := os.Stat(path)
-	if err != nil {
-		return "", fault.Wrap(err, openOp, fault.KindOf(err), "the data cannot be read").Try("give the path of a file or a folder of data")
+	if err == nil && !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, fault.New(openOp, fault.Invalid, "%s is no file", filepath.Base(path)).Try("write what it gives to a file first")
 	}
+	if err == nil && info.IsDir() {
+		var entries []fs.DirEntry
+		if entries, err = os.ReadDir(path); err == nil && len(entries) == 0 {
+			return nil, fault.New(openOp, fault.Invalid, "%s is an empty folder", filepath.Base(path)).Try("give a folder of data")
+		}
+	}
+	if err != nil {
+		return nil, fault.Wrap(err, openOp, fault.KindOf(err), "the data cannot be read").Try("give the path of a file or a folder of data")
+	}
+	return info, nil
+}
+
+// recognise tells the format of what is at path.
+func recognise(path string, info fs.FileInfo) (string, error) {
 	if !info.IsDir() {
 		return recogniseFile(path)
 	}
@@ -157,7 +181,7 @@ func recognise(path string) (string, error) {
 			return recogniseFile(filepath.Join(path, e.Name()))
 		}
 	}
-	return "", fault.New(openOp, fault.Invalid, "%s is an empty folder", path).Try("give a folder of data")
+	return "", fault.New(openOp, fault.Invalid, "%s has hidden files only", filepath.Base(path)).Try("give a folder of data")
 }
 
 func recogniseFile(path string) (string, error) {
@@ -174,9 +198,9 @@ func recogniseFile(path string) (string, error) {
 
 // tableFiles are the files of a table, in the order of their names.
 func tableFiles(path string) ([]string, error) {
-	info, err := os.Stat(path)
+	info, err := lookAt(path)
 	if err != nil {
-		return nil, fault.Wrap(err, openOp, fault.KindOf(err), "the data cannot be read").Try("give the path of a file or a folder of data")
+		return nil, err
 	}
 	if !info.IsDir() {
 		return []string{path}, nil
@@ -195,7 +219,7 @@ func tableFiles(path string) ([]string, error) {
 		return err
 	})
 	if err == nil && len(files) == 0 {
-		err = errors.New("no files")
+		err = fault.New(openOp, fault.Invalid, "%s has no files of a table", filepath.Base(path)).Try("give a folder of CSV, JSONL or Parquet files")
 	}
 	return files, fault.From(err, openOp)
 }

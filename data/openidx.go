@@ -81,6 +81,11 @@ func checkPair(image, label idxFile) error {
 		return fault.New(idxOp, fault.Invalid, "%s holds %v, not uint8 pictures of three dimensions", image.name, t).
 			Try("check that the files are not mixed up")
 	}
+	if t := image.tensor; t.Dim(0) == 0 {
+		return fault.New(idxOp, fault.Invalid, "%s has no pictures", image.name).Try("take a set that has some")
+	} else if t.Dim(1) == 0 || t.Dim(2) == 0 {
+		return fault.New(idxOp, fault.Invalid, "%s has pictures of %v pixels", image.name, t.Shape()[1:]).Try("take a set whose pictures have pixels")
+	}
 	if t := label.tensor; t.DType() != tensor.Uint8 || t.Rank() != 1 {
 		return fault.New(idxOp, fault.Invalid, "%s holds %v, not uint8 labels of one dimension", label.name, t).
 			Try("check that the files are not mixed up")
@@ -113,6 +118,9 @@ func readIDXFile(fsys fs.FS, name string) (idxFile, error) {
 			return idxFile{}, fault.From(err, idxOp)
 		}
 		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return idxFile{}, fault.New(idxOp, fault.Invalid, "%s is a folder", path).Try("put the file of that name there")
+		}
 		t, err := ReadIDX(f, path, idxFileLimitBytes)
 		return idxFile{path, t}, err
 	}

@@ -91,13 +91,16 @@ func openPictures(ctx context.Context, where string, opt Options) (train, test *
 
 // listPictures lists what is in the folders of classes, in the order of the names.
 func listPictures(where string) (*pictures, error) {
-	info, err := os.Stat(where)
+	info, err := lookAt(where)
 	if err != nil {
-		return nil, fault.Wrap(err, openOp, fault.KindOf(err), "the data cannot be read").Try("give the path of a file or a folder of data")
+		return nil, err
 	}
 	p := &pictures{where: where, fsys: os.DirFS(where)}
 	if !info.IsDir() {
 		z, err := zip.OpenReader(where)
+		if kind := fault.KindOf(err); err != nil && kind != fault.Internal {
+			return nil, fault.Wrap(err, openOp, kind, "the data cannot be read").Try("give the path of a file that may be read")
+		}
 		if err != nil {
 			return nil, fault.Wrap(err, openOp, fault.Invalid, "%s is not a whole zip file", filepath.Base(where)).Try("pack it anew")
 		}
@@ -240,15 +243,18 @@ func (p *pictures) check(ctx context.Context, memory int64) error {
 }
 
 func (p *pictures) checkOne(x *picture) error {
-	f, err := p.fsys.Open(x.name)
+	info, err := fs.Stat(p.fsys, x.name)
+	if err == nil && !info.Mode().IsRegular() {
+		return p.bad(x.name, "it is no file").Try("take it out")
+	}
+	var f fs.File
+	if err == nil {
+		f, err = p.fsys.Open(x.name)
+	}
 	if err != nil {
 		return p.bad(x.name, "it cannot be opened: %v", err).Try("check that it is whole and may be read")
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fault.From(err, openOp)
-	}
 	if x.bytes = info.Size(); x.bytes > maxPictureBytes {
 		return p.bad(x.name, "it has %d bytes, at most %d are read", x.bytes, maxPictureBytes).Try("make it smaller, or take it out")
 	}

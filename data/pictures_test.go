@@ -3,6 +3,7 @@ package data
 import (
 	"archive/zip"
 	"bytes"
+	"hash/crc32"
 	"image"
 	"image/color"
 	"image/jpeg"
@@ -12,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tandem/fault"
@@ -125,12 +127,18 @@ func TestBrokenPictures(t *testing.T) {
 		files map[string][]byte
 		says  string
 	}{
-		"a text":          {map[string][]byte{"a/1.png": good, "a/2.png": []byte("hello")}, "picture a/2.png: it is neither PNG nor JPEG nor GIF"},
-		"an empty file":   {map[string][]byte{"a/1.png": nil}, "picture a/1.png: it is neither"},
-		"a cut header":    {map[string][]byte{"a/1.png": good[:20]}, "picture a/1.png: it is damaged"},
-		"a wrong sum":     {map[string][]byte{"a/1.png": wide}, "picture a/1.png: it is damaged"},
-		"no class":        {map[string][]byte{"1.png": good, "a/2.png": good}, "picture 1.png: it lies in no folder of a class"},
-		"a file too long": {map[string][]byte{"a/1.png": append(huge, make([]byte, maxPictureBytes)...)}, "at most 33554432 are read"},
+		"a text":                 {map[string][]byte{"a/1.png": good, "a/2.png": []byte("hello")}, "picture a/2.png: it is neither PNG nor JPEG nor GIF"},
+		"an empty file":          {map[string][]byte{"a/1.png": nil}, "picture a/1.png: it is neither"},
+		"a cut header":           {map[string][]byte{"a/1.png": good[:20]}, "picture a/1.png: it is damaged"},
+		"a wrong sum":            {map[string][]byte{"a/1.png": wide}, "picture a/1.png: it is damaged"},
+		"no class":               {map[string][]byte{"1.png": good, "a/2.png": good}, "picture 1.png: it lies in no folder of a class"},
+		"a picture of no pixels": {map[string][]byte{"a/1.gif": []byte("GIF89a\x00\x00\x00\x00\x00\x00\x00")}, "picture a/1.gif: it is 0 pixels wide"},
+		"a cut JPEG":             {map[string][]byte{"a/1.jpg": pictureJPEG(t)[:12]}, "picture a/1.jpg: it is damaged"},
+		"a huge picture":         {map[string][]byte{"a/1.gif": []byte("GIF89a\xff\xff\xff\xff\x00\x00\x00")}, "picture a/1.gif: it is 65535 pixels wide and 65535 high"},
+		"another kind":           {map[string][]byte{"a/1.png": []byte("RIFF\x24\x00\x00\x00WEBPVP8 ")}, "picture a/1.png: it is neither PNG nor JPEG nor GIF"},
+		"a table among them":     {map[string][]byte{"a/1.png": good, "a/labels.csv": []byte("1.png,a\n")}, "picture a/labels.csv: it is neither"},
+		"no pictures":            {map[string][]byte{"train/.keep": nil}, "has no pictures to train on"},
+		"a file too long":        {map[string][]byte{"a/1.png": append(huge, make([]byte, maxPictureBytes)...)}, "at most 33554432 are read"},
 	} {
 		folder, zipped := tree(t, tc.files)
 		for _, path := range []string{folder, zipped} {
@@ -142,6 +150,68 @@ func TestBrokenPictures(t *testing.T) {
 	}
 	if _, _, err := Open(t.Context(), write(t, "x.zip", "PK\x03\x04rest"), Options{}); !strings.Contains(err.Error(), "x.zip is not a whole zip file") {
 		t.Error(err)
+	}
+}
+
+// TestBrokenZips: names that leave the folder, files that are not as the list says, and
+// zips of other things.
+func TestBrokenZips(t *testing.T) {
+	good := picturePNG(t, 2, 2, 1)
+	pack := func(write func(z *zip.Writer) error) string {
+		var b bytes.Buffer
+		z := zip.NewWriter(&b)
+		must(t, write(z))
+		must(t, z.Close())
+		return b.String()
+	}
+	one := func(h *zip.FileHeader, content []byte) func(z *zip.Writer) error {
+		return func(z *zip.Writer) error {
+			w, err := z.CreateRaw(h)
+			if err == nil {
+				_, err = w.Write(content)
+			}
+			return err
+		}
+	}
+	stored := func(name string, content []byte) *zip.FileHeader {
+		n := uint64(len(content))
+		return &zip.FileHeader{Name: name, CompressedSize64: n, UncompressedSize64: n, CRC32: crc32.ChecksumIEEE(content)}
+	}
+	other, secret, large, short := stored("a/1.png", good), stored("a/1.png", good), stored("a/1.png", good), stored("a/1.png", good)
+	other.Method, secret.Flags = 99, 1
+	large.UncompressedSize64, large.Method = 1<<40, zip.Deflate
+	short.CRC32++
+	whole := pack(one(stored("a/1.png", good), good))
+	for _, c := range []struct{ name, content, says string }{
+		{"a name that leaves", pack(one(stored("../1.png", good), good)), ""},
+		{"a name that leaves from within", pack(one(stored("a/../../1.png", good), good)), ""},
+		{"a bomb", pack(one(large, good)), "picture a/1.png: it has 1099511627776 bytes, at most 33554432 are read"},
+		{"another method", pack(one(other, good)), "picture a/1.png"},
+		{"a wrong sum", pack(one(short, good)), "picture a/1.png"},
+		{"nothing in it", pack(func(*zip.Writer) error { return nil }), "x.zip has no pictures to train on"},
+		{"nothing at all", "", "x.zip is not a whole zip file"},
+		{"cut", whole[:len(whole)-10], "x.zip is not a whole zip file"},
+		{"a text", "a,b\n1,2\n", "x.zip is not a whole zip file"},
+	} {
+		train, _, err := Open(t.Context(), write(t, "x.zip", c.content), Options{})
+		if err == nil { // what the list says was true so far
+			_, err = train.Digest()
+			must(t, train.Close())
+		}
+		if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "x.zip") || fault.RemedyOf(err) == "" {
+			t.Errorf("%s: %v (%v), try %q, want %q", c.name, err, fault.KindOf(err), fault.RemedyOf(err), c.says)
+		}
+	}
+	folder := filepath.Join(t.TempDir(), "set")
+	must(t, os.MkdirAll(filepath.Join(folder, "a"), 0o755))
+	must(t, syscall.Mkfifo(filepath.Join(folder, "a", "1.png"), 0o644))
+	if _, _, err := Open(t.Context(), folder, Options{}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "picture a/1.png: it is no file") {
+		t.Errorf("a pipe: %v", err)
+	}
+	must(t, os.Remove(filepath.Join(folder, "a", "1.png")))
+	must(t, os.Symlink("nowhere", filepath.Join(folder, "a", "1.png")))
+	if _, _, err := Open(t.Context(), folder, Options{}); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "picture a/1.png: it cannot be opened") {
+		t.Errorf("a link to nothing: %v", err)
 	}
 }
 
@@ -190,12 +260,29 @@ func TestTokens(t *testing.T) {
 	if four, _ := open(t, write(t, "x.u32", "\x01\x00\x01\x00\x00\x01\x00\x00"), Options{Window: 1}); whole(t, four, TokensColumn).I64()[0] != 65537 {
 		t.Error("numbers of four bytes")
 	}
-	for name, tc := range map[string]struct{ file, text, says string }{
-		"odd":   {"x.u16", "abc", "x.u16 does not hold whole tokens of 2 bytes"},
-		"short": {"x.txt", "abc", "x.txt has 3 tokens, an example takes 8"},
+}
+
+// TestBrokenTokens: files that hold no windows of tokens.
+func TestBrokenTokens(t *testing.T) {
+	long := strings.Repeat("ab", 100)
+	for name, tc := range map[string]struct {
+		file, text string
+		opt        Options
+		says       string
+	}{
+		"odd":                 {"x.u16", "abc", Options{Window: 7}, "x.u16 does not hold whole tokens of 2 bytes"},
+		"odd by two":          {"x.u32", "abcdef", Options{Window: 7}, "x.u32 does not hold whole tokens of 4 bytes"},
+		"short":               {"x.txt", "abc", Options{Window: 7}, "x.txt has 3 tokens, an example takes 8"},
+		"nothing":             {"x.txt", "", Options{}, "x.txt has 0 tokens, an example takes 129"},
+		"a token of 32 bits":  {"x.u32", "\x01\x00\x00\x00\xff\xff\xff\xff", Options{Window: 1}, "x.u32: token 2 is 4294967295"},
+		"a negative window":   {"x.txt", long, Options{Window: -1}, "windows of -1 tokens"},
+		"a huge window":       {"x.txt", long, Options{Window: 1 << 21}, "windows of 2097152 tokens"},
+		"all is to test with": {"x.txt", long, Options{Window: 150, Split: Split{Test: 0.9}}, "x.txt has 1 windows, and all of them are to test with"},
+		"another test set":    {"x.txt", long, Options{Window: 7, TestPath: write(t, "y.u16", long)}, "y.u16 has tokens of 2 bytes, x.txt of 1"},
 	} {
-		if _, _, err := Open(t.Context(), write(t, tc.file, tc.text), Options{Window: 7}); err == nil || !strings.Contains(err.Error(), tc.says) {
-			t.Errorf("%s: %v", name, err)
+		_, _, err := Open(t.Context(), write(t, tc.file, tc.text), tc.opt)
+		if k := fault.KindOf(err); k != fault.Invalid || !strings.Contains(err.Error(), tc.says) || fault.RemedyOf(err) == "" {
+			t.Errorf("%s: %v (%v), want %q", name, err, k, tc.says)
 		}
 	}
 }

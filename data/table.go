@@ -205,6 +205,10 @@ func (o *opening) keep() (train, test *Dataset, err error) {
 	if test, err = o.tables[1].dataset(); err != nil {
 		return nil, nil, err
 	}
+	if train.Len() == 0 {
+		return nil, nil, fault.New(openOp, fault.Invalid, "all %d rows of %s are to test with", o.rows, filepath.Base(o.files[0])).
+			Try("set data.split.test smaller, or split by another column")
+	}
 	if test.Len() == 0 {
 		test = nil
 	}

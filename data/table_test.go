@@ -244,7 +244,36 @@ func TestBrokenRows(t *testing.T) {
 		{"cut Parquet", "x.parquet", "PAR1PAR1PAR1", Options{}, "x.parquet: the description at the end of the file says to be longer than the file"},
 		{"no groups to split by", "x.csv", "a\n1\n", Options{Split: Split{Test: 0.5, By: ByGroup, Column: "g"}}, `no column "g"`},
 		{"no time to split by", "x.csv", "a,t\n1,2020-01-01\n2,\n", Options{Split: Split{Test: 0.5, By: ByTime, Column: "t"}}, `x.csv, line 3: column "t", to split by, has no date or number`},
+		{"nothing to train on", "x.csv", "a\n1\n", Options{Split: Split{Test: 0.9}}, "all 1 rows of x.csv are to test with"},
+		{"one group", "x.csv", "a,g\n1,2020-01-01\n2,2020-01-01\n", Options{Split: Split{Test: 0.5, By: ByTime, Column: "g"}}, "all 2 rows of x.csv are to test with"},
 		{"no such split", "x.csv", "a\n1\n", Options{Split: Split{Test: 0.5, By: "luck"}}, `no way to split by "luck"`},
+		{"a name that is not UTF-8", "x.csv", "\xe9t\xe9,b\n1,2\n", Options{}, "x.csv: the name of column 1 holds bytes that are not of the text's encoding"},
+		{"UTF-16 without a mark", "x.csv", "a\x00,\x00b\x00\n\x001\x00,\x002\x00\n\x00", Options{}, "x.csv: line 1: a zero byte"},
+		{"a zero byte", "x.csv", "a,b\n1,2\n3,4\x00\n", Options{}, "x.csv: line 3: a zero byte"},
+		{"a workbook", "x.csv", "PK\x03\x04\x14\x00\x06\x00 a zip of sheets", Options{}, "x.csv: line 1: a zero byte"},
+		{"only a mark", "x.csv", "\ufeff", Options{}, "x.csv: it is empty"},
+		{"only empty lines", "x.csv", "\n\r\n\n", Options{}, "x.csv: it is empty"},
+		{"a huge field", "x.csv", "a,b\n1," + strings.Repeat("x", 16<<20) + "\n", Options{}, "x.csv: line 2: the row is longer than 16777216 bytes"},
+		{"a quote open in a huge file", "x.csv", "a,b\n1,\"" + strings.Repeat("2\n3,", 4<<20) + "\n", Options{}, "x.csv: line 2: the row is longer than 16777216 bytes"},
+		{"too many columns", "x.csv", strings.Repeat("a,", 1<<14) + "a\n", Options{}, "x.csv: line 1: more than 16384 fields"},
+		{"an infinite number", "x.csv", "a\n1\ninf\n", Options{Columns: map[string]Kind{"a": Float}}, `line 3, column "a": "inf" is not of the kind float`},
+		{"a number beyond floats", "x.csv", "a\n1\n1e999\n", Options{Columns: map[string]Kind{"a": Float}}, `line 3, column "a": "1e999" is not of the kind float`},
+		{"a number beyond integers", "x.csv", "a\n1\n99999999999999999999\n", Options{Columns: map[string]Kind{"a": Integer}}, `line 3, column "a": "99999999999999999999" is not of the kind integer`},
+		{"an infinity among numbers", "x.csv", many + "1,-inf\n", Options{}, `line 52, column "b": "-inf" is not a number`},
+		{"half a truth", "x.csv", "a\nyes\nmaybe\n", Options{Columns: map[string]Kind{"a": Boolean}}, `line 3, column "a": "maybe" is not of the kind boolean`},
+		{"nothing in JSONL", "x.jsonl", "", Options{}, "x.jsonl has no rows"},
+		{"a list of objects", "x.json", "[{\"a\":1},\n{\"a\":2}]\n", Options{}, "x.json: line 1: the line is not a JSON object"},
+		{"an object over lines", "x.jsonl", "{\n\"a\":1}\n", Options{}, "x.jsonl: line 1: character 2: a name in quotes is missing"},
+		{"no name in JSONL", "x.jsonl", "{\"\":1}\n", Options{}, "x.jsonl: line 1: a name is empty"},
+		{"NaN in JSONL", "x.jsonl", "{\"a\":NaN}\n", Options{}, "x.jsonl: line 1: character 6: a value is missing"},
+		{"a zero byte in JSONL", "x.jsonl", "{\"a\":\"\x00\"}\n", Options{}, "x.jsonl: line 1: character 6: a text in quotes, in UTF-8 is missing"},
+		{"a number beyond floats in JSONL", "x.jsonl", "{\"a\":1.5}\n{\"a\":1e999}\n", Options{}, `line 2, column "a": "1e999" is not of the kind float`},
+		{"a long line of JSON", "x.jsonl", "{\"a\":\"" + strings.Repeat("x", 16<<20) + "\"}\n", Options{}, "x.jsonl: line 1: the row is longer"},
+		{"nothing in Parquet", "x.parquet", "", Options{}, "x.parquet: it is not a whole Parquet file"},
+		{"text that is Parquet", "x.csv", "PAR1\x15\x00\x15", Options{}, "x.csv: line 1: a zero byte"},
+		{"a compressed Parquet", "x.parquet.gz", gzipped(t, "PAR1PAR1"), Options{}, "x.parquet.gz: it is a compressed Parquet file"},
+		{"not zstd", "x.csv.zst", "a,b\n1,2\n", Options{}, "x.csv.zst"},
+		{"not bzip2", "x.csv.bz2", "a,b\n1,2\n", Options{}, "x.csv.bz2"},
 		{"too little memory", "x.csv", "a\n1\n", Options{MemoryBytes: 1 << 20}, "1 MiB of memory"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -255,9 +284,19 @@ func TestBrokenRows(t *testing.T) {
 			}
 		})
 	}
-	if _, _, err := Open(t.Context(), filepath.Join(t.TempDir(), "none.csv"), Options{}); fault.KindOf(err) != fault.NotFound {
-		t.Errorf("no file: %v", err)
+}
+
+func gzipped(t testing.TB, text string) string {
+	t.Helper()
+	var b strings.Builder
+	z := gzip.NewWriter(&b)
+	if _, err := z.Write([]byte(text)); err != nil {
+		t.Fatal(err)
 	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }
 
 // TestCutGzip: a file that ends too early is no shorter set.

@@ -20,6 +20,7 @@ const TokensColumn = "tokens"
 const (
 	defaultWindow = 128
 	maxWindow     = 1 << 20
+	maxToken      = 1<<24 - 1
 )
 
 // tokens is a file of tokens of 1, 2 or 4 bytes, little-endian.
@@ -57,7 +58,13 @@ func openTokens(ctx context.Context, path string, opt Options) (train, test *Dat
 	d := all.dataset(n, classes)
 	if opt.TestPath == "" {
 		// Neighbours are alike: the end is held out, not windows here and there.
-		if held := int(float64(n)*opt.Split.Test + 0.5); held > 0 {
+		held := int(float64(n)*opt.Split.Test + 0.5)
+		if held == n {
+			_ = all.Close() // it was only read
+			return nil, nil, fault.New(openOp, fault.Invalid, "%s has %d windows, and all of them are to test with", filepath.Base(path), n).
+				Try("give a longer file, set data.window smaller, or data.split.test")
+		}
+		if held > 0 {
 			return d.Slice(0, n-held), d.Slice(n-held, n), nil
 		}
 		return d, nil, nil
@@ -67,6 +74,11 @@ func openTokens(ctx context.Context, path string, opt Options) (train, test *Dat
 		_ = all.Close() // the error that stopped it counts
 		return nil, nil, err
 	}
+	if all.width != other.width {
+		_, _ = all.Close(), other.Close() // they were only read
+		return nil, nil, fault.New(openOp, fault.Invalid, "%s has tokens of %d bytes, %s of %d", filepath.Base(opt.TestPath), other.width, filepath.Base(path), all.width).
+			Try("give both of one kind")
+	}
 	classes = max(classes, more)
 	train, test = all.dataset(n, classes), other.dataset(m, classes)
 	train.own(other)
@@ -75,6 +87,13 @@ func openTokens(ctx context.Context, path string, opt Options) (train, test *Dat
 
 // openStream counts the windows of a file, and the tokens that there are.
 func openStream(ctx context.Context, path string, window int) (t *tokens, n, classes int, err error) {
+	info, err := lookAt(path)
+	if err == nil && info.IsDir() {
+		err = fault.New(openOp, fault.Invalid, "%s is a folder", filepath.Base(path)).Try("give one file of tokens, or a text")
+	}
+	if err != nil {
+		return nil, 0, 0, err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, 0, 0, fault.Wrap(err, openOp, fault.KindOf(err), "the data cannot be read").Try("give the path of a file or a folder of data")
@@ -106,7 +125,11 @@ func (t *tokens) count(ctx context.Context) (n, most int, err error) {
 				Try("name files of 2 bytes a token .u16, of 4 bytes .u32, and text .txt")
 		}
 		t.widen(buf[:k/t.width], raw)
-		for _, v := range buf[:k/t.width] {
+		for i, v := range buf[:k/t.width] {
+			if v > maxToken {
+				return 0, 0, fault.New(openOp, fault.Invalid, "%s: token %d is %d, they go up to %d", filepath.Base(t.path), n+i+1, v, maxToken).
+					Try("write the numbers of tokens, without negative ones, lowest byte first")
+			}
 			most = max(most, int(v))
 		}
 		n += k / t.width

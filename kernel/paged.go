@@ -5,6 +5,7 @@ import (
 	"math"
 	"unsafe"
 
+	"tandem/kernel/ref"
 	"tandem/tensor/block"
 )
 
@@ -307,9 +308,7 @@ func (t *pagedTile) block(from, n int) {
 			h.run()
 		}
 	}
-	for r := range t.rows {
-		t.weights(r, from, n)
-	}
+	t.weigh(from, n)
 	for p := 0; p*PageTokens < n; p++ {
 		page := int(pages[p])*t.KVHeads + t.kv
 		values := t.Values[page*t.width*PageTokens*2:][:t.width*PageTokens*2]
@@ -321,37 +320,37 @@ func (t *pagedTile) block(from, n int) {
 	}
 }
 
-// weights turns a row of scores into weights, and scales what was summed before
-// to a new greatest score.
-func (t *pagedTile) weights(r, from, n int) {
-	at := t.at + r/t.heads
-	lo, hi := 0, min(n, at+1-from)
-	if t.Window >= 0 {
-		lo = max(0, at-t.Window-from)
+// weigh turns scores of n keys into weights, those of keys that a row does not see into
+// zeros, and scales what was summed before to a new greatest score.
+func (t *pagedTile) weigh(from, n int) {
+	n = ceilDiv(n, PageTokens) * PageTokens // as many as were computed: whole vectors
+	for r := range t.rows {
+		all := t.scores[r*keyBlock:][:n]
+		if t.SoftCap != 0 {
+			unary(t.isa, opScale, all, all, 1/t.SoftCap)
+			unary(t.isa, OpTanh, all, all, 0)
+			unary(t.isa, opScale, all, all, t.SoftCap)
+		}
+		at := t.at + r/t.heads - from
+		if t.Window >= 0 {
+			hide(all[:min(n, max(0, at-t.Window))])
+		}
+		hide(all[min(n, max(0, at+1)):])
 	}
-	all := t.scores[r*keyBlock:][:n]
-	if lo >= hi {
-		clear(all)
+	if t.isa != Generic {
+		weighAsm(t.isa, &t.scores[0], &t.top[0], &t.total[0], &t.out[0], t.rows, n, keyBlock, t.width)
 		return
 	}
-	seen := all[lo:hi]
-	if t.SoftCap != 0 {
-		unary(t.isa, opScale, seen, seen, 1/t.SoftCap)
-		unary(t.isa, OpTanh, seen, seen, 0)
-		unary(t.isa, opScale, seen, seen, t.SoftCap)
+	for r := range t.rows {
+		ref.Weigh(t.scores[r*keyBlock:][:n], &t.top[r], &t.total[r], t.out[r*t.width:][:t.width])
 	}
-	top := max(t.top[r], maximum(t.isa, seen))
-	if top > t.top[r] {
-		less := float32(math.Exp(float64(t.top[r] - top)))
-		t.top[r] = top
-		t.total[r] *= less
-		out := t.out[r*t.width:][:t.width]
-		unary(t.isa, opScale, out, out, less)
+}
+
+// hide gives scores that have no weight.
+func hide(scores []float32) {
+	for i := range scores {
+		scores[i] = float32(math.Inf(-1))
 	}
-	unary(t.isa, opExpShift, seen, seen, top)
-	t.total[r] += sum(t.isa, seen)
-	clear(all[:lo])
-	clear(all[hi:])
 }
 
 // halvesAt is memory as float16.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"tandem/kernel/ref"
 	"tandem/tensor"
 )
 
@@ -171,6 +172,56 @@ func TestPagedSequencesDoNotDependOnEachOther(t *testing.T) {
 				w := c.Heads * c.Size
 				if one := c.run(t, p, s, s+1); !slices.Equal(one, all[int(c.Lengths[s])*w:int(c.Lengths[s+1])*w]) {
 					t.Fatalf("%v, %d threads: sequence %d differs alone", p.ISA(), p.Threads(), s)
+				}
+			}
+		}
+	}
+}
+
+// TestWeighEqualsReference: hidden scores, NaN and rows without anything to see among them.
+func TestWeighEqualsReference(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	inf := float32(math.Inf(1))
+	for _, isa := range tiers() {
+		for range 50 {
+			rows, n, width := 1+r.IntN(14), 32*(1+r.IntN(4)), 32*(1+r.IntN(4))
+			if isa == Generic {
+				continue
+			}
+			scores, out := random(r, rows*keyBlock, 0), random(r, rows*width, 0)
+			top, total := make([]float32, rows), random(r, rows, 0)
+			for i := range scores {
+				switch scores[i] *= 30; r.IntN(9) {
+				case 0:
+					scores[i] = -inf
+				case 1:
+					scores[i] = -1e9
+				}
+			}
+			for i := range rows {
+				switch top[i] = float32(r.IntN(100) - 40); r.IntN(4) {
+				case 0:
+					top[i] = lowest
+				case 1:
+					hide(scores[i*keyBlock:][:n])
+				case 2:
+					scores[i*keyBlock+r.IntN(n)] = float32(math.NaN())
+				}
+			}
+			gotScores, gotOut, gotTop, gotTotal := slices.Clone(scores), slices.Clone(out), slices.Clone(top), slices.Clone(total)
+			weighAsm(isa, &gotScores[0], &gotTop[0], &gotTotal[0], &gotOut[0], rows, n, keyBlock, width)
+			for i := range rows {
+				ref.Weigh(scores[i*keyBlock:][:n], &top[i], &total[i], out[i*width:][:width])
+			}
+			for _, x := range []struct {
+				what      string
+				got, want []float32
+			}{{"weight", gotScores, scores}, {"sum", gotOut, out}, {"top", gotTop, top}, {"total", gotTotal, total}} {
+				for i, want := range x.want {
+					got := x.got[i]
+					if both := got != got && want != want; !both && got != want && !(math.Abs(float64(got-want)) <= 1e-6*math.Abs(float64(want))+1e-37) {
+						t.Fatalf("%v: %d rows of %d, %s %d is %v, want %v", isa, rows, n, x.what, i, got, want)
+					}
 				}
 			}
 		}

@@ -82,10 +82,37 @@ func CanUnpack(f block.Format) bool {
 // UnpackRow reads a row of weights that PackRows has packed.
 func UnpackRow(f block.Format, dst []float32, data []byte, row int) {
 	p, _ := ref.PanelOf(f)
-	panel := data[row/ref.PanelRows*p.Bytes(len(dst)):]
-	for c := range dst {
-		dst[c] = p.Weight(panel, row%ref.PanelRows, c)
+	panel, row := data[row/ref.PanelRows*p.Bytes(len(dst)):], row%ref.PanelRows
+	center := p.Center()
+	for c := 0; c < len(dst); c += 32 {
+		group := panel[c/p.GroupColumns()*p.GroupBytes():]
+		pair, half := group[p.Head+c%p.GroupColumns()/64*p.PairBytes():], c%64/32
+		var scale, offset float32
+		for q := range 8 {
+			if q%4 == 0 { // as often as any format has another
+				scale, offset = p.Scale(group, pair, row, 32*half+4*q)
+			}
+			codes := codesOf(p, pair, row, half, q)
+			for i := range 4 {
+				dst[c+4*q+i] = scale*float32(int(codes>>(8*i)&255)-center) - offset
+			}
+		}
 	}
+}
+
+// codesOf reads the codes of four columns of a row of a pair, each in a byte.
+func codesOf(p ref.Panel, pair []byte, row, half, quad int) uint32 {
+	if p.Wide {
+		return word(pair[512*half:], 16*quad+row)
+	}
+	codes := word(pair, 16*quad+row) >> (4 * half) & 0x0f0f0f0f
+	switch p.High {
+	case 1:
+		codes |= word(pair[512+64*half:], row) >> quad & 0x01010101 << 4
+	case 2:
+		codes |= word(pair[512+128*half+quad/4*64:], row) >> (2 * (quad % 4)) & 0x03030303 << 4
+	}
+	return codes
 }
 
 func packFloats(f block.Format, dst, src []byte, rows, columns, high int) {

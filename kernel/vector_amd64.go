@@ -254,3 +254,11 @@ func weightsAsm(isa ISA, s *float32, n int, top float32) float32 {
 	}
 	return ref.Sum(lanes[:isa.lanes()])
 }
+
+func weighAsm(isa ISA, scores, top, total, out *float32, rows, n, stride, width int) {
+	if isa == AVX512 {
+		weighAVX512(scores, top, total, out, rows, n, stride*4, width)
+	} else {
+		weighAVX2(scores, top, total, out, rows, n, stride*4, width)
+	}
+}

@@ -29,3 +29,5 @@ func standardizeAsm(ISA, *float32, *float32, *float32, *float32, int, float32, f
 func scoresAsm(ISA, *float32, *float32, int, float32) float32 { panic(noAssembly) }
 
 func weightsAsm(ISA, *float32, int, float32) float32 { panic(noAssembly) }
+
+func weighAsm(ISA, *float32, *float32, *float32, *float32, int, int, int, int) { panic(noAssembly) }

@@ -24,6 +24,11 @@ func scoresAVX512(lanes *float32, s *float32, bias *float32, n int, scale float3
 //go:noescape
 func weightsAVX512(lanes *float32, s *float32, n int, top float32)
 
+// weighAVX512 is ref.Weigh for rows of scores; n and width count whole vectors, the stride of scores is in bytes.
+//
+//go:noescape
+func weighAVX512(scores *float32, top *float32, total *float32, out *float32, rows int, n int, stride int, width int)
+
 // deviationsAVX2 sums (x-s)² into lanes; n is a multiple of 64.
 //
 //go:noescape
@@ -43,3 +48,8 @@ func scoresAVX2(lanes *float32, s *float32, bias *float32, n int, scale float32)
 //
 //go:noescape
 func weightsAVX2(lanes *float32, s *float32, n int, top float32)
+
+// weighAVX2 is ref.Weigh for rows of scores; n and width count whole vectors, the stride of scores is in bytes.
+//
+//go:noescape
+func weighAVX2(scores *float32, top *float32, total *float32, out *float32, rows int, n int, stride int, width int)

@@ -473,6 +473,128 @@ DATA lanes3f800000<>+56(SB)/4, $0x3f800000
 DATA lanes3f800000<>+60(SB)/4, $0x3f800000
 GLOBL lanes3f800000<>(SB), RODATA|NOPTR, $64
 
+// func weighAVX512(scores *float32, top *float32, total *float32, out *float32, rows int, n int, stride int, width int)
+// Requires: AVX, AVX512F, FMA3
+TEXT ·weighAVX512(SB), NOSPLIT, $0-64
+	MOVQ scores+0(FP), DI
+	MOVQ top+8(FP), SI
+	MOVQ total+16(FP), DX
+	MOVQ out+24(FP), R8
+	MOVQ rows+32(FP), R9
+	MOVQ n+40(FP), R10
+	MOVQ stride+48(FP), R11
+	MOVQ width+56(FP), R12
+
+row:
+	VBROADCASTSS (SI), Z8
+	VMOVAPS      Z8, Z10
+	MOVQ         DI, AX
+	MOVQ         R10, CX
+
+greatest:
+	VMOVUPS      (AX), Z1
+	VMAXPS       Z10, Z1, Z10
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x00000010, CX
+	JNZ          greatest
+	VSHUFF32X4   $0x4e, Z10, Z10, Z0
+	VMAXPS       Z0, Z10, Z10
+	VSHUFF32X4   $0xb1, Z10, Z10, Z0
+	VMAXPS       Z0, Z10, Z10
+	VPERMILPS    $0x4e, Z10, Z0
+	VMAXPS       Z0, Z10, Z10
+	VPERMILPS    $0xb1, Z10, Z0
+	VMAXPS       Z0, Z10, Z10
+	VMOVSS       X10, (SI)
+	VSUBPS       Z10, Z8, Z0
+	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMOVUPS      lanes42b20000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ    Z2, Z2
+	VCVTDQ2PS    Z2, Z4
+	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
+	VMOVUPS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS       Z0, Z0, Z5
+	VFMADD213PS  Z0, Z5, Z3
+	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS    Z4, Z0, Z0
+	VMOVAPS.Z    Z0, K1, Z0
+	VMOVAPS      Z0, Z9
+	VXORPS       X11, X11, X11
+	MOVQ         DI, AX
+	MOVQ         R10, CX
+
+weight:
+	VMOVUPS      (AX), Z0
+	VSUBPS       Z10, Z0, Z0
+	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS       Z0, Z1, Z0
+	VMOVUPS      lanes42b20000<>+0(SB), Z1
+	VMINPS       Z0, Z1, Z0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ    Z2, Z2
+	VCVTDQ2PS    Z2, Z4
+	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
+	VMOVUPS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS       Z0, Z0, Z5
+	VFMADD213PS  Z0, Z5, Z3
+	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS    Z4, Z0, Z0
+	VMOVAPS.Z    Z0, K1, Z0
+	VMOVUPS      Z0, (AX)
+	VADDPS       Z0, Z11, Z11
+	ADDQ         $0x00000040, AX
+	SUBQ         $0x00000010, CX
+	JNZ          weight
+	VSHUFF32X4   $0x4e, Z11, Z11, Z0
+	VADDPS       Z0, Z11, Z11
+	VSHUFF32X4   $0xb1, Z11, Z11, Z0
+	VADDPS       Z0, Z11, Z11
+	VPERMILPS    $0x4e, Z11, Z0
+	VADDPS       Z0, Z11, Z11
+	VPERMILPS    $0xb1, Z11, Z0
+	VADDPS       Z0, Z11, Z11
+	VMOVSS       (DX), X0
+	VFMADD231SS  X0, X9, X11
+	VMOVSS       X11, (DX)
+	MOVQ         R8, AX
+	VUCOMISS     X8, X10
+	JEQ          next
+	MOVQ         R12, CX
+
+out:
+	VMULPS  (AX), Z9, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000010, CX
+	JNZ     out
+
+next:
+	LEAQ (R8)(R12*4), R8
+	ADDQ R11, DI
+	ADDQ $0x04, SI
+	ADDQ $0x04, DX
+	DECQ R9
+	JNZ  row
+	VZEROUPPER
+	RET
+
 // func deviationsAVX2(lanes *float32, x *float32, n int, s float32)
 // Requires: AVX, FMA3
 TEXT ·deviationsAVX2(SB), NOSPLIT, $0-28
@@ -739,3 +861,135 @@ DATA lanes0000007f<>+52(SB)/4, $0x0000007f
 DATA lanes0000007f<>+56(SB)/4, $0x0000007f
 DATA lanes0000007f<>+60(SB)/4, $0x0000007f
 GLOBL lanes0000007f<>(SB), RODATA|NOPTR, $64
+
+// func weighAVX2(scores *float32, top *float32, total *float32, out *float32, rows int, n int, stride int, width int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·weighAVX2(SB), NOSPLIT, $0-64
+	MOVQ scores+0(FP), DI
+	MOVQ top+8(FP), SI
+	MOVQ total+16(FP), DX
+	MOVQ out+24(FP), R8
+	MOVQ rows+32(FP), R9
+	MOVQ n+40(FP), R10
+	MOVQ stride+48(FP), R11
+	MOVQ width+56(FP), R12
+
+row:
+	VBROADCASTSS (SI), Y8
+	VMOVAPS      Y8, Y10
+	MOVQ         DI, AX
+	MOVQ         R10, CX
+
+greatest:
+	VMOVUPS      (AX), Y1
+	VMAXPS       Y10, Y1, Y10
+	ADDQ         $0x00000020, AX
+	SUBQ         $0x00000008, CX
+	JNZ          greatest
+	VPERM2F128   $0x01, Y10, Y10, Y0
+	VMAXPS       Y0, Y10, Y10
+	VPERMILPS    $0x4e, Y10, Y0
+	VMAXPS       Y0, Y10, Y10
+	VPERMILPS    $0xb1, Y10, Y0
+	VMAXPS       Y0, Y10, Y10
+	VMOVSS       X10, (SI)
+	VSUBPS       Y10, Y8, Y0
+	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Y0, Y7
+	VMOVUPS      lanesc2ae0000<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VMOVUPS      lanes42b20000<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Y0, Y2
+	VCVTPS2DQ    Y2, Y2
+	VCVTDQ2PS    Y2, Y4
+	VFNMADD231PS lanes3f317218<>+0(SB), Y4, Y0
+	VFNMADD231PS lanesb102e308<>+0(SB), Y4, Y0
+	VMOVUPS      lanes39500d01<>+0(SB), Y3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3c088889<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3f000000<>+0(SB), Y0, Y3
+	VMULPS       Y0, Y0, Y5
+	VFMADD213PS  Y0, Y5, Y3
+	VADDPS       lanes3f800000<>+0(SB), Y3, Y0
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       lanes0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       lanes0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VANDPS       Y7, Y0, Y0
+	VMOVAPS      Y0, Y9
+	VXORPS       X11, X11, X11
+	MOVQ         DI, AX
+	MOVQ         R10, CX
+
+weight:
+	VMOVUPS      (AX), Y0
+	VSUBPS       Y10, Y0, Y0
+	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Y0, Y7
+	VMOVUPS      lanesc2ae0000<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VMOVUPS      lanes42b20000<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Y0, Y2
+	VCVTPS2DQ    Y2, Y2
+	VCVTDQ2PS    Y2, Y4
+	VFNMADD231PS lanes3f317218<>+0(SB), Y4, Y0
+	VFNMADD231PS lanesb102e308<>+0(SB), Y4, Y0
+	VMOVUPS      lanes39500d01<>+0(SB), Y3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3c088889<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3f000000<>+0(SB), Y0, Y3
+	VMULPS       Y0, Y0, Y5
+	VFMADD213PS  Y0, Y5, Y3
+	VADDPS       lanes3f800000<>+0(SB), Y3, Y0
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       lanes0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       lanes0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VANDPS       Y7, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y0, Y11, Y11
+	ADDQ         $0x00000020, AX
+	SUBQ         $0x00000008, CX
+	JNZ          weight
+	VPERM2F128   $0x01, Y11, Y11, Y0
+	VADDPS       Y0, Y11, Y11
+	VPERMILPS    $0x4e, Y11, Y0
+	VADDPS       Y0, Y11, Y11
+	VPERMILPS    $0xb1, Y11, Y0
+	VADDPS       Y0, Y11, Y11
+	VMOVSS       (DX), X0
+	VFMADD231SS  X0, X9, X11
+	VMOVSS       X11, (DX)
+	MOVQ         R8, AX
+	VUCOMISS     X8, X10
+	JEQ          next
+	MOVQ         R12, CX
+
+out:
+	VMULPS  (AX), Y9, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000008, CX
+	JNZ     out
+
+next:
+	LEAQ (R8)(R12*4), R8
+	ADDQ R11, DI
+	ADDQ $0x04, SI
+	ADDQ $0x04, DX
+	DECQ R9
+	JNZ  row
+	VZEROUPPER
+	RET

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -34,6 +35,8 @@ type Options struct {
 	// Progress, if it is not nil, is told how many bytes of the weights are ready, of
 	// how many; the last call need not have all.
 	Progress func(done, all int64)
+	// Profile, if it is not nil, measures every step; the program is slower with it.
+	Profile *graph.Profile
 }
 
 const defaultContext = 4096
@@ -52,6 +55,7 @@ type Model struct {
 	packed    *packed.Store
 	memory    int64
 	closers   []func() error // in the order of opening
+	forgets   []func()       // give back memory that only opening needs
 }
 
 // Open opens a GGUF file, or a folder in Hugging Face's form: config.json,
@@ -86,12 +90,17 @@ func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
+	for _, forget := range m.forgets {
+		forget()
+	}
+	m.forgets = nil
+	debug.FreeOSMemory()
 	return m, nil
 }
 
 // readFile reads an open GGUF file, which it takes over.
 func (m *Model) readFile(f *gguf.File, o Options) (_ *weights, err error) {
-	m.sources, m.closers = f.Paths, append(m.closers, f.Close)
+	m.sources, m.closers, m.forgets = f.Paths, append(m.closers, f.Close), append(m.forgets, f.Forget)
 	if m.config, err = parseGGUF(f, o.Context); err != nil {
 		return nil, err
 	}
@@ -152,7 +161,7 @@ func (m *Model) readFolder(find finder, o Options) (*weights, error) {
 		if err != nil {
 			return nil, err
 		}
-		m.closers = append(m.closers, s.Close)
+		m.closers, m.forgets = append(m.closers, s.Close), append(m.forgets, s.Forget)
 		for _, t := range s.Tensors {
 			if err := w.addHF(m.config.arch, t.Name, t.Tensor); err != nil {
 				return nil, err
@@ -213,7 +222,7 @@ func (m *Model) start(w *weights, o Options) error {
 	}
 	m.packed = packed.Open(o.PackedDir, strings.Join(m.sources, "\n"), packed.OfFiles(m.sources...), pool.Tier())
 	m.closers = append(m.closers, region.Close, m.packed.Close)
-	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Passes: pass.Decoder(pool, pages, reported(m.packed.Packing(region), w.bytes(), o.Progress))})
+	p, err := graph.Compile(g, graph.Options{Ops: ops, Pool: pool, Profile: o.Profile, Passes: pass.Decoder(pool, pages, reported(m.packed.Packing(region), w.bytes(), o.Progress))})
 	if err != nil {
 		return err
 	}
@@ -289,7 +298,8 @@ func (m *Model) Context() int { return m.context }
 // MemoryBytes is what the model holds between requests.
 func (m *Model) MemoryBytes() int64 { return m.memory }
 
-// Close ends the answers under way and frees the model.
+// Close ends the answers under way, waits until packed weights that are being kept have
+// been written, half a minute at most, and frees the model.
 func (m *Model) Close() error {
 	if m.engine != nil {
 		m.engine.close()

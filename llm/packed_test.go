@@ -65,7 +65,6 @@ func TestModelInParts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.packed.Wait()
 		ids, _, _, err = ask(m, request)
 		if err := errors.Join(err, m.Close()); err != nil {
 			t.Fatal(err)
@@ -113,7 +112,6 @@ func TestPackedWeightsAreKept(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.packed.Wait()
 		for p, err := range m.Generate(context.Background(), Request{Prompt: []int{1, 403}, MaxTokens: 30, Sampling: Sampling{Logprobs: -1}}) {
 			if err != nil {
 				t.Fatal(err)

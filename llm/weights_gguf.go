@@ -30,10 +30,15 @@ func (w *weights) addGGUF(f *gguf.File) error {
 	return nil
 }
 
-// dense is a tensor as float32: where it lies, if it is such.
+// dense is a tensor as float32: where it lies, if it is a matrix of such. Of a small one
+// every use would keep 64 KB of the file in memory.
 func dense(t *gguf.Tensor) (*tensor.Tensor, error) {
 	if t.Format == block.F32 {
-		return tensor.FromBytes(tensor.Float32, t.Data, t.Shape...)
+		x, err := tensor.FromBytes(tensor.Float32, t.Data, t.Shape...)
+		if err == nil && len(t.Shape) < 2 {
+			x = x.Clone()
+		}
+		return x, err
 	}
 	x, err := t.Float32s()
 	if err != nil {

@@ -34,6 +34,10 @@ type Safetensors struct {
 // Close unmaps the file.
 func (s *Safetensors) Close() error { return s.file.Close() }
 
+// Forget gives back the memory that holds what has been read of the file: what is touched
+// again is read again.
+func (s *Safetensors) Forget() { s.file.Forget(s.file.Bytes()) }
+
 const (
 	maxHeaderBytes = 100_000_000 // as the format says
 	headerAlign    = 64          // bytes: where the data begins

@@ -68,7 +68,7 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		if c.Precision != "" {
 			return usage("%s is for ONNX files and artifacts; language models are written in another precision", "--precision").with("tandem quantize MODEL.gguf --precision q8_0 --output OUT.gguf")
 		}
-		return c.textBench.run(ctx, a, c.Path, threads)
+		return c.textBench.run(ctx, a, c.Path, threads, c.profile())
 	}
 	form, err := c.form()
 	if err != nil {
@@ -79,16 +79,13 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 			return err
 		}
 	}
-	var profile *graph.Profile
-	if c.Profile {
-		profile = graph.NewProfile()
-	}
+	profile := c.profile()
 	before, start := heldMemoryBytes(), time.Now()
 	m, err := tandem.Open(c.Path, tandem.Options{Threads: threads, Profile: profile, Precision: form, PackedDir: packedDir(a.getenv)})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, m.Close()) }()
+	defer func() { err = errors.Join(err, a.closing(ctx, m.Close)) }()
 	opened := time.Since(start)
 	in, err := c.inputs(m)
 	if err != nil {
@@ -110,6 +107,14 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		return a.emit(r)
 	}
 	return r.show(a)
+}
+
+// profile is where times are added up, if they are to be shown.
+func (c *benchCmd) profile() *graph.Profile {
+	if !c.Profile {
+		return nil
+	}
+	return graph.NewProfile()
 }
 
 // measure runs for a tenth of the time to warm up, and then for all of it.
@@ -152,20 +157,28 @@ func (r *benchResult) count(times []time.Duration, profile *graph.Profile) {
 	if profile == nil {
 		return
 	}
-	rows := profile.Rows()
-	var sum time.Duration
 	var work float64
-	for _, row := range rows {
-		sum += row.Time
+	for _, row := range profile.Rows() {
 		work += row.Work
 	}
 	r.GFLOPPerSecond = work / 1e9 / total.Seconds()
+	r.Profile = profileOf(profile, len(times))
+}
+
+// profileOf is what a profile has of so many runs.
+func profileOf(profile *graph.Profile, runs int) (list []benchProfile) {
+	rows := profile.Rows()
+	var sum time.Duration
 	for _, row := range rows {
-		r.Profile = append(r.Profile, benchProfile{
-			row.Op.String(), row.Shapes, float64(row.Calls) / float64(len(times)), ms(row.Time) / float64(len(times)),
+		sum += row.Time
+	}
+	for _, row := range rows {
+		list = append(list, benchProfile{
+			row.Op.String(), row.Shapes, float64(row.Calls) / float64(runs), ms(row.Time) / float64(runs),
 			row.Work / max(float64(row.Time.Nanoseconds()), 1), float64(row.Time) / max(float64(sum), 1),
 		})
 	}
+	return list
 }
 
 func (r *benchResult) show(a *app) error {
@@ -182,12 +195,19 @@ func (r *benchResult) show(a *app) error {
 	if r.GFLOPPerSecond > 0 {
 		rows = append(rows, []string{"GFLOP/s", fmt.Sprintf("%.1f", r.GFLOPPerSecond)})
 	}
-	if err := a.table(nil, rows); err != nil || r.Profile == nil {
+	if err := a.table(nil, rows); err != nil {
 		return err
+	}
+	return a.profileTable(r.Profile)
+}
+
+func (a *app) profileTable(profile []benchProfile) error {
+	if profile == nil {
+		return nil
 	}
 	fmt.Fprintln(a.out)
 	var lines [][]string
-	for _, p := range r.Profile {
+	for _, p := range profile {
 		lines = append(lines, []string{p.Operator, fmt.Sprintf("%.1f%%", 100*p.Share), fmt.Sprintf("%.3f", p.Time),
 			strconv.FormatFloat(p.Calls, 'f', -1, 64), fmt.Sprintf("%.1f", p.GFLOPS), p.Shapes})
 	}

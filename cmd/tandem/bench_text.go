@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tandem/fault"
+	"tandem/graph"
 	"tandem/kernel"
 	"tandem/llm"
 )
@@ -36,11 +37,13 @@ type textResult struct {
 	Open        float64 `json:"open_ms"`
 	PeakBytes   int64   `json:"peak_memory_bytes,omitempty"`
 	MemoryBytes int64   `json:"model_memory_bytes"`
+
+	Profile []benchProfile `json:"profile,omitempty"` // a run is a prompt and an answer
 }
 
 // run measures a model that generates text: the time to read prompts, then that between
 // the tokens of answers, all of them going on at once. Tokens are random.
-func (b *textBench) run(ctx context.Context, a *app, path string, threads int) (err error) {
+func (b *textBench) run(ctx context.Context, a *app, path string, threads int, profile *graph.Profile) (err error) {
 	if b.PP < 1 || b.TG < 1 || b.Depth < 0 || b.Parallel < 1 || b.Rounds < 1 {
 		return usage("--pp, --tg, --parallel and --rounds must be at least 1, and --depth not negative")
 	}
@@ -52,16 +55,19 @@ func (b *textBench) run(ctx context.Context, a *app, path string, threads int) (
 	progress, opened := a.opening(path)
 	m, err := llm.Open(path, llm.Options{
 		Pool: pool, Context: room, Limits: llm.Limits{MaxSequences: b.Parallel, CacheTokens: b.Parallel * room},
-		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes())), PackedDir: packedDir(a.getenv), Progress: progress,
+		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes())), PackedDir: packedDir(a.getenv), Progress: progress, Profile: profile,
 	})
 	opened()
 	if err != nil {
 		return b.explained(err, path, room)
 	}
-	defer func() { err = errors.Join(err, m.Close()) }()
+	defer func() { err = errors.Join(err, a.closing(ctx, m.Close)) }()
 	r := textResult{Model: path, PP: b.PP, TG: b.TG, Depth: b.Depth, Parallel: b.Parallel, Threads: threads, Open: ms(time.Since(start)), MemoryBytes: m.MemoryBytes()}
 	if _, err := b.times(ctx, m, min(b.PP, 32), 2); err != nil { // to warm up
 		return err
+	}
+	if profile != nil {
+		profile.Reset()
 	}
 	var prefill, decode []float64
 	for range b.Rounds {
@@ -76,6 +82,9 @@ func (b *textBench) run(ctx context.Context, a *app, path string, threads int) (
 		prefill, decode = append(prefill, p), append(decode, d)
 	}
 	r.Prefill, r.Decode, r.PeakBytes = median(prefill), median(decode), peakMemoryBytes()
+	if profile != nil {
+		r.Profile = profileOf(profile, b.Rounds)
+	}
 	if a.json {
 		return a.emit(r)
 	}
@@ -175,5 +184,8 @@ func (r *textResult) show(a *app) error {
 	if r.PeakBytes > 0 {
 		rows = append(rows, []string{a.msg.Sprintf("Peak memory"), size(r.PeakBytes)})
 	}
-	return a.table(nil, rows)
+	if err := a.table(nil, rows); err != nil {
+		return err
+	}
+	return a.profileTable(r.Profile)
 }

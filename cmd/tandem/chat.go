@@ -49,7 +49,7 @@ func (c *chatCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeModel()) }()
+	defer func() { err = errors.Join(err, a.closing(ctx, closeModel)) }()
 	if err := ctx.Err(); err != nil { // Ctrl-C while the model was being opened
 		return fault.From(err, "tandem.chat")
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math"
@@ -12,6 +13,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"tandem/fault"
 	"tandem/internal/message"
 	"tandem/train"
 )
@@ -227,5 +229,34 @@ func (a *app) opening(path string) (progress func(done, all int64), done func())
 		if shown >= 0 {
 			fmt.Fprint(a.err, "\r\x1b[K")
 		}
+	}
+}
+
+// closing closes a model, and says on a terminal what it waits for when it takes its
+// time. Where nothing had been interrupted before, an interrupt ends the waiting: what
+// was not written whole is of no use to the next start, and does no harm.
+func (a *app) closing(ctx context.Context, closeModel func() error) error {
+	const patience = time.Second
+	if a.json || !terminal(a.err) {
+		return closeModel()
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- closeModel() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(patience):
+	}
+	fmt.Fprint(a.err, a.msg.Sprintf("Keeping the packed weights, so that the next start is faster; Ctrl-C ends it"))
+	defer fmt.Fprint(a.err, "\r\x1b[K")
+	interrupted := ctx.Done()
+	if ctx.Err() != nil {
+		interrupted = nil // the next one ends the process
+	}
+	select {
+	case err := <-closed:
+		return err
+	case <-interrupted:
+		return fault.From(ctx.Err(), "tandem.close")
 	}
 }

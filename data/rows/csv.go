@@ -66,7 +66,10 @@ func (c *csvScanner) head(opt Options) error {
 	c.names = numbered(len(c.fields))
 	if header {
 		for i, f := range c.fields {
-			c.names[i] = string(f)
+			if c.names[i] = string(f); !utf8.Valid(f) || bytes.ContainsRune(f, utf8.RuneError) {
+				return fault.New("rows.open", fault.Invalid, "the name of column %d holds bytes that are not of the text's encoding", i+1).
+					Try("name the encoding, such as data.encoding: gb18030, or correct the first line")
+			}
 		}
 	} else {
 		c.again = true
@@ -116,6 +119,11 @@ func (c *csvScanner) row() bool {
 		case err != nil:
 			c.err = err
 		case ok:
+			if bytes.IndexByte(c.buf[c.start:c.start+used], 0) >= 0 {
+				c.err = atLine(c.line+1, "a zero byte, which no text has").
+					Try("name the encoding, such as data.encoding: utf-16le; save a workbook as CSV")
+				continue
+			}
 			c.start += used
 			c.line += c.lines
 			if len(c.fields) == 1 && len(c.fields[0]) == 0 {

@@ -86,13 +86,15 @@ type scanner interface {
 	next(row *Row) error
 }
 
+const unreadable = "give the path of a file that may be read"
+
 // Open begins to read a file. A name that ends in .gz, .bz2 or .zst is of a
 // compressed file.
 func Open(path string, opt Options) (*Reader, error) {
 	const op = "rows.open"
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fault.Wrap(err, op, fault.KindOf(err), "the data cannot be read")
+		return nil, fault.Wrap(err, op, fault.KindOf(err), "the data cannot be read").Try(unreadable)
 	}
 	r := &Reader{path: path, file: f}
 	if err := r.open(opt); err != nil {
@@ -192,8 +194,8 @@ func recognise(name string, text *bufio.Reader) Format {
 	switch begin := strings.TrimLeft(string(head), "\ufeff \t\r\n"); {
 	case strings.HasPrefix(string(head), "PAR1"):
 		return Parquet
-	case strings.HasPrefix(begin, "{"):
-		return JSONL
+	case strings.HasPrefix(begin, "{"), strings.HasPrefix(begin, "[") && strings.HasPrefix(strings.TrimLeft(begin[1:], " \t\r\n"), "{"):
+		return JSONL // or a list of objects, which its reader refuses
 	}
 	return CSV
 }
@@ -274,7 +276,7 @@ func numbered(n int) []string {
 func Recognise(path string) (Format, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", fault.Wrap(err, "rows.open", fault.KindOf(err), "the data cannot be read")
+		return "", fault.Wrap(err, "rows.open", fault.KindOf(err), "the data cannot be read").Try(unreadable)
 	}
 	defer f.Close()
 	in, closer, name, err := unpack(f, path)

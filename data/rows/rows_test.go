@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -154,6 +155,13 @@ func TestParquetForms(t *testing.T) {
 		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+	nested := filepath.Join(t.TempDir(), "nested.parquet")
+	if err := os.WriteFile(nested, seeds[len(seeds)-1], 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(nested, Options{}); fault.KindOf(err) != fault.Unsupported || !strings.Contains(err.Error(), `nested.parquet: column "list" holds a list or an object`) {
+		t.Errorf("a list in a column: %v", err)
 	}
 	page := []byte{0x15, 0, 0x15, 8, 0x15, 8, 0x1c, 0x18, 0xff, 0xff, 0xff, 0xff, 0x03}
 	if w := (thriftWalk{b: page, left: 100}); true {

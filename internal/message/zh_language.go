@@ -65,6 +65,7 @@ var zhLanguage = [...]entry{
 	{"%s has %d bytes, at most %d are read", "%s 有 %d 字节，最多读取 %d 字节"},
 	{"give a .gguf file, or a folder with config.json, safetensors and tokenizer.json", "给出 .gguf 文件，或含有 config.json、safetensors 和 tokenizer.json 的目录"},
 	{"Opening %s: %d %%", "正在打开 %s：%d %%"},
+	{"Keeping the packed weights, so that the next start is faster; Ctrl-C ends it", "正在保存打包后的权重，以便下次更快启动；按 Ctrl-C 结束"},
 	{"--pp, --depth and --tg take a context of %d tokens, and the model was made for %d", "--pp、--depth 和 --tg 需要 %d 个词元的上下文，而模型只支持 %d 个"},
 	{"%s is no Hugging Face folder: it has no %s", "%s 不是 Hugging Face 目录：缺少 %s"},
 	{"the file has a vocabulary and no weights", "文件只有词表，没有权重"},

@@ -16,6 +16,7 @@ func writeRows(w *writer) {
 		v.standardize()
 		v.scores()
 		v.weights()
+		v.weigh()
 	}
 }
 
@@ -107,20 +108,110 @@ func (w *vectorWriter) weights() {
 	w.loop(regN, []reg.GPPhysical{regY}, 1, func(disp int) {
 		w.do(x86.VMOVUPS(mem(regY, disp), w.v(0)))
 		w.do(x86.VSUBPS(w.v(sScale), w.v(0), w.v(0)))
-		if w.lanes == 16 {
-			w.do(x86.VCMPPS(notLess, w.float(flushBelow), w.v(0), reg.K1))
-		} else {
-			w.do(x86.VCMPPS(notLess, w.float(flushBelow), w.v(0), w.v(7)))
-		}
-		w.expFrom(flushBelow)
-		if w.lanes == 16 {
-			w.do(x86.VMOVAPS_Z(w.v(0), reg.K1, w.v(0)))
-		} else {
-			w.do(x86.VANDPS(w.v(7), w.v(0), w.v(0)))
-		}
+		w.normalExp()
 		w.do(x86.VMOVUPS(w.v(0), mem(regY, disp)))
 		w.do(x86.VADDPS(w.v(0), w.v(8), w.v(8)))
 	})
 	w.do(x86.VMOVUPS(w.v(8), mem(regX2, 0)))
+	w.done()
+}
+
+// normalExp replaces vector 0 by its exponential, 0 below the normal range. It uses
+// vectors 0 to 5 and 7, and the mask K1.
+func (w *vectorWriter) normalExp() {
+	if w.lanes == 16 {
+		w.do(x86.VCMPPS(notLess, w.float(flushBelow), w.v(0), reg.K1))
+	} else {
+		w.do(x86.VCMPPS(notLess, w.float(flushBelow), w.v(0), w.v(7)))
+	}
+	w.expFrom(flushBelow)
+	if w.lanes == 16 {
+		w.do(x86.VMOVAPS_Z(w.v(0), reg.K1, w.v(0)))
+	} else {
+		w.do(x86.VANDPS(w.v(7), w.v(0), w.v(0)))
+	}
+}
+
+// across combines the lanes of vector i, so that each has the result; it uses vector 0.
+// The order is the same for all: halves, quarters, pairs, neighbours.
+func (w *vectorWriter) across(i int, op func(x, y, to int)) {
+	step := func(turn func()) {
+		turn()
+		op(0, i, i)
+	}
+	if w.lanes == 16 {
+		for _, order := range []uint8{0x4e, 0xb1} {
+			step(func() { w.do(x86.VSHUFF32X4(operand.U8(order), w.v(i), w.v(i), w.v(0))) })
+		}
+	} else {
+		step(func() { w.do(x86.VPERM2F128(operand.U8(1), w.v(i), w.v(i), w.v(0))) })
+	}
+	for _, order := range []uint8{0x4e, 0xb1} {
+		step(func() { w.do(x86.VPERMILPS(operand.U8(order), w.v(i), w.v(0))) })
+	}
+}
+
+// weigh does a block of scores' part of a softmax that goes over blocks: it replaces
+// scores by weights, and moves what was summed before to a new greatest score.
+func (w *vectorWriter) weigh() {
+	const was, factor, greatest, total = 8, 9, 10, 11
+	w.function("weigh"+w.suffix, "func(scores, top, total, out *float32, rows, n, stride, width int)",
+		"weigh"+w.suffix+" is ref.Weigh for rows of scores; n and width count whole vectors, the stride of scores is in bytes.")
+	scores, tops, totals, out, rows, n := regY, regX1, regX2, reg.R8, reg.R9, reg.R10
+	stride, width, p, left := reg.R11, reg.R12, reg.RAX, regN
+	for _, a := range []struct {
+		name string
+		r    reg.GPPhysical
+	}{{"scores", scores}, {"top", tops}, {"total", totals}, {"out", out}, {"rows", rows}, {"n", n}, {"stride", stride}, {"width", width}} {
+		w.load(a.name, a.r)
+	}
+	through := func(label string, count reg.GPPhysical, body func()) {
+		w.do(x86.MOVQ(count, left))
+		w.label(label)
+		body()
+		w.do(x86.ADDQ(operand.U32(w.bytes()), p))
+		w.do(x86.SUBQ(operand.U32(w.lanes), left))
+		w.do(x86.JNZ(to(label)))
+	}
+	w.label("row")
+	w.do(x86.VBROADCASTSS(mem(tops, 0), w.v(was)))
+	w.do(x86.VMOVAPS(w.v(was), w.v(greatest)))
+	w.do(x86.MOVQ(scores, p))
+	through("greatest", n, func() {
+		w.do(x86.VMOVUPS(mem(p, 0), w.v(1)))
+		w.do(x86.VMAXPS(w.v(greatest), w.v(1), w.v(greatest))) // the second source beside NaN
+	})
+	w.across(greatest, func(x, y, to int) { w.do(x86.VMAXPS(w.v(x), w.v(y), w.v(to))) })
+	w.do(x86.VMOVSS(w.x(greatest), mem(tops, 0)))
+	w.do(x86.VSUBPS(w.v(greatest), w.v(was), w.v(0)))
+	w.normalExp()
+	w.do(x86.VMOVAPS(w.v(0), w.v(factor)))
+	w.zero(total)
+	w.do(x86.MOVQ(scores, p))
+	through("weight", n, func() {
+		w.do(x86.VMOVUPS(mem(p, 0), w.v(0)))
+		w.do(x86.VSUBPS(w.v(greatest), w.v(0), w.v(0)))
+		w.normalExp()
+		w.do(x86.VMOVUPS(w.v(0), mem(p, 0)))
+		w.do(x86.VADDPS(w.v(0), w.v(total), w.v(total)))
+	})
+	w.across(total, func(x, y, to int) { w.do(x86.VADDPS(w.v(x), w.v(y), w.v(to))) })
+	w.do(x86.VMOVSS(mem(totals, 0), w.x(0)))
+	w.do(x86.VFMADD231SS(w.x(0), w.x(factor), w.x(total)))
+	w.do(x86.VMOVSS(w.x(total), mem(totals, 0)))
+	w.do(x86.MOVQ(out, p))
+	w.do(x86.VUCOMISS(w.x(was), w.x(greatest)))
+	w.do(x86.JEQ(to("next")))
+	through("out", width, func() {
+		w.do(x86.VMULPS(mem(p, 0), w.v(factor), w.v(0)))
+		w.do(x86.VMOVUPS(w.v(0), mem(p, 0)))
+	})
+	w.label("next")
+	w.do(x86.LEAQ(operand.Mem{Base: out, Index: width, Scale: 4}, out))
+	w.do(x86.ADDQ(stride, scores))
+	w.do(x86.ADDQ(operand.U8(4), tops))
+	w.do(x86.ADDQ(operand.U8(4), totals))
+	w.do(x86.DECQ(rows))
+	w.do(x86.JNZ(to("row")))
 	w.done()
 }

@@ -108,8 +108,8 @@ func (p Panel) Code(pair []byte, row, column int) int {
 	return code
 }
 
-// scale is that of a row for 16 columns, and its offset.
-func (p Panel) scale(group, pair []byte, row, column int) (scale, offset float32) {
+// Scale is that of a row for 16 columns, and its offset.
+func (p Panel) Scale(group, pair []byte, row, column int) (scale, offset float32) {
 	half, s := column/32, pair[p.ScalesAt():]
 	if p.Tiny {
 		return Half(s[32*half+2*row:]), 0
@@ -148,7 +148,7 @@ func (p Panel) block(sum float32, group, pair, r []byte, row, half int) float32 
 		for j := c; j < c+step; j++ {
 			dot += (p.Code(pair, row, half*32+j) - p.Center()) * int(int8(r[j]))
 		}
-		scale, offset := p.scale(group, pair, row, half*32+c)
+		scale, offset := p.Scale(group, pair, row, half*32+c)
 		sum += float32(float32(dot) * float32(scale*Word(r, recordScale)))
 		if p.Mins {
 			sum -= float32(offset * Word(r, recordSum))
@@ -162,7 +162,7 @@ func (p Panel) Weight(panel []byte, row, column int) float32 {
 	g, c := column/p.GroupColumns(), column%p.GroupColumns()
 	group := panel[g*p.GroupBytes():]
 	pair := group[p.Head+c/64*p.PairBytes():]
-	scale, offset := p.scale(group, pair, row, c%64)
+	scale, offset := p.Scale(group, pair, row, c%64)
 	return scale*float32(p.Code(pair, row, c%64)-p.Center()) - offset
 }
 

@@ -39,6 +39,21 @@ func Weights(s []float32, top float32) float32 {
 	return Sum(s)
 }
 
+// Weigh does a block's part of a softmax over blocks: with top the greater of itself and
+// the greatest score that is a number, it replaces scores by exp(score - top), 0 below the
+// normal range, and adds them to total. Before that total and out, which went with the old
+// top, become those of the new one. top begins as a finite number below all scores.
+func Weigh(scores []float32, top, total *float32, out []float32) {
+	greatest := max(*top, Max(scores))
+	less := []float32{*top}
+	Weights(less, greatest)
+	if greatest != *top {
+		Scale(out, out, less[0])
+	}
+	*total = float32(*total*less[0]) + Weights(scores, greatest)
+	*top = greatest
+}
+
 // AttentionRow computes y = softmax(scale·K·q + bias)·V in float64, for keys and
 // values with the given row strides.
 func AttentionRow(y, q, k, v, bias []float32, keys, ks, vs int, scale float32) {

@@ -99,6 +99,15 @@ func (f *File) Close() error {
 	return errors.Join(errs...)
 }
 
+// Forget gives back the memory that holds what has been read of the file: f has no
+// metadata and lists no tensors any more, and what is touched of their data is read again.
+func (f *File) Forget() {
+	f.Metadata, f.Tensors, f.byName = nil, nil, nil
+	for _, m := range f.files {
+		m.Forget(m.Bytes())
+	}
+}
+
 // Tensor finds a tensor by name.
 func (f *File) Tensor(name string) (*Tensor, bool) {
 	i, ok := f.byName[name]

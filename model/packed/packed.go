@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"tandem/graph"
 	"tandem/graph/pass"
@@ -27,10 +28,13 @@ const (
 	entryLen = 4 + 8 + 4
 	align    = 64
 	suffix   = ".packed"
+	unready  = ".part" // of a file that is being written
 	// smallest is what must have been packed for a file to be worth its place.
 	smallest = 1 << 20
 	// maxFolderBytes bounds all files of a folder.
 	maxFolderBytes = 64 << 30
+	// pieceBytes are copied or written at a time.
+	pieceBytes = 4 << 20
 )
 
 // Store has the packed weights of one model.
@@ -42,7 +46,7 @@ type Store struct {
 	entries []entry // those that the model uses
 	fresh   bool    // some were packed anew
 	writing sync.WaitGroup
-	stopped atomic.Bool
+	stopped atomic.Bool // what is being written is given up
 }
 
 type entry struct {
@@ -144,10 +148,9 @@ func (s *Store) Packing(region *graph.Region) pass.Packing {
 // copy takes what was kept, piece by piece, so that never much of the file is in memory
 // beside its copy. It reports whether it is whole.
 func (s *Store) copy(dst []byte, kept entry) bool {
-	const piece = 4 << 20
 	sum, table := uint32(0), crc32.MakeTable(crc32.Castagnoli)
 	for src := kept.data; len(src) > 0; {
-		n := min(piece, len(src))
+		n := min(pieceBytes, len(src))
 		copy(dst, src[:n])
 		sum = crc32.Update(sum, table, dst[:n])
 		s.file.Forget(src[:n])
@@ -182,14 +185,16 @@ func (s *Store) Keep() {
 	s.writing.Go(func() { s.write(entries, total) })
 }
 
-// Wait returns when what is being written has been.
-func (s *Store) Wait() { s.writing.Wait() }
+// patience is how long Close waits for what is being written, at most.
+const patience = 30 * time.Second
 
-// Close ends what is being written, and unmaps the file: weights that came from it
-// must not be read any more.
+// Close returns when what is being written has been, so that a short first start is
+// enough for the second to be fast; on a disk that takes too long it is given up. Then
+// the file is unmapped: weights that came from it must not be read any more.
 func (s *Store) Close() error {
-	s.stopped.Store(true)
+	late := time.AfterFunc(patience, func() { s.stopped.Store(true) })
 	s.writing.Wait()
+	late.Stop()
 	if s.file == nil {
 		return nil
 	}

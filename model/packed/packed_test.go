@@ -34,7 +34,6 @@ func TestStore(t *testing.T) {
 			t.Errorf("Fresh is %v", s.Fresh())
 		}
 		s.Keep()
-		s.Wait()
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -74,6 +73,23 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// TestGivenUp: what was not written whole leaves nothing behind.
+func TestGivenUp(t *testing.T) {
+	dir := t.TempDir()
+	s := Open(dir, "model", "state", "tier")
+	s.stopped.Store(true)
+	if _, err := s.Packing(nil)("a", 2*smallest, func(dst []byte) { dst[0] = 1 }); err != nil {
+		t.Fatal(err)
+	}
+	s.Keep()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) > 0 {
+		t.Error(files, err)
+	}
+}
+
 // FuzzRead: no file makes the store fail.
 func FuzzRead(f *testing.F) {
 	f.Add([]byte("\x01\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00a"))
@@ -88,7 +104,7 @@ func FuzzRead(f *testing.F) {
 
 func TestMakeRoom(t *testing.T) {
 	dir := t.TempDir()
-	for i, name := range []string{"new.packed", "old.packed", "other"} {
+	for i, name := range []string{"new.packed", "old.packed", "other", "old.packed.1.part"} {
 		path := filepath.Join(dir, name)
 		if err := os.WriteFile(path, make([]byte, 100), 0o600); err != nil {
 			t.Fatal(err)
@@ -102,7 +118,7 @@ func TestMakeRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	left, _ := filepath.Glob(filepath.Join(dir, "*"))
-	if len(left) != 2 || filepath.Base(left[0]) != "new.packed" {
+	if len(left) != 2 || filepath.Base(left[0]) != "new.packed" || filepath.Base(left[1]) != "other" {
 		t.Errorf("%v are left", left)
 	}
 }

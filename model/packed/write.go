@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // write replaces the file. Errors are not reported: a cache that cannot be kept is none.
@@ -16,7 +17,7 @@ func (s *Store) write(entries []entry, total int64) {
 	if os.MkdirAll(dir, 0o755) != nil || makeRoom(dir, maxFolderBytes-total) != nil {
 		return
 	}
-	f, err := os.CreateTemp(dir, "*"+suffix)
+	f, err := os.CreateTemp(dir, filepath.Base(s.path)+".*"+unready)
 	if err != nil {
 		return
 	}
@@ -29,7 +30,7 @@ func (s *Store) write(entries []entry, total int64) {
 	}
 }
 
-var errStopped = errors.New("the model is closed")
+var errStopped = errors.New("writing takes too long")
 
 func (s *Store) writeTo(f *os.File, entries []entry) error {
 	w := bufio.NewWriterSize(f, 1<<20)
@@ -37,9 +38,6 @@ func (s *Store) writeTo(f *os.File, entries []entry) error {
 	_, _ = w.Write(s.key[:])
 	at := headLen
 	for _, e := range entries {
-		if s.stopped.Load() {
-			return errStopped
-		}
 		head := binary.LittleEndian.AppendUint32(nil, uint32(len(e.name)))
 		head = binary.LittleEndian.AppendUint64(head, uint64(len(e.data)))
 		head = binary.LittleEndian.AppendUint32(head, checksum(e.data))
@@ -48,13 +46,22 @@ func (s *Store) writeTo(f *os.File, entries []entry) error {
 			head = append(head, 0)
 		}
 		_, _ = w.Write(head)
-		_, _ = w.Write(e.data)
+		for piece := range slices.Chunk(e.data, pieceBytes) {
+			if s.stopped.Load() {
+				return errStopped
+			}
+			_, _ = w.Write(piece)
+		}
 		at += len(head) + len(e.data)
 	}
 	return w.Flush()
 }
 
-// makeRoom removes the oldest files until the others take no more than limit bytes.
+// staleAfter is how long nothing has been written to a file that nobody writes any more.
+const staleAfter = 10 * time.Minute
+
+// makeRoom removes the oldest files until the others take no more than limit bytes, and
+// what a process left that was ended while it wrote.
 func makeRoom(dir string, limit int64) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -63,8 +70,13 @@ func makeRoom(dir string, limit int64) error {
 	var files []os.FileInfo
 	total := int64(0)
 	for _, e := range list {
-		if info, err := e.Info(); err == nil && strings.HasSuffix(e.Name(), suffix) {
+		info, err := e.Info()
+		switch {
+		case err != nil: // it has gone
+		case strings.HasSuffix(e.Name(), suffix):
 			files, total = append(files, info), total+info.Size()
+		case strings.HasSuffix(e.Name(), unready) && time.Since(info.ModTime()) > staleAfter:
+			_ = os.Remove(filepath.Join(dir, e.Name())) // another process may have been first
 		}
 	}
 	slices.SortFunc(files, func(a, b os.FileInfo) int { return a.ModTime().Compare(b.ModTime()) })

@@ -176,13 +176,13 @@ func (b *builder) normalizer() error {
 func newNormalizer(p *part) (normalizer, error) {
 	switch p.Type {
 	case "NFC":
-		return norm.NFC.String, nil
+		return normalForm(norm.NFC), nil
 	case "NFD":
-		return norm.NFD.String, nil
+		return normalForm(norm.NFD), nil
 	case "NFKC":
-		return norm.NFKC.String, nil
+		return normalForm(norm.NFKC), nil
 	case "NFKD":
-		return norm.NFKD.String, nil
+		return normalForm(norm.NFKD), nil
 	case "Lowercase":
 		return lowercase, nil
 	case "StripAccents":

@@ -57,14 +57,14 @@ func toLower(s string) string {
 		if r == 'İ' {
 			b.WriteString("i̇")
 		} else {
-			b.WriteRune(unicode.ToLower(r))
+			b.WriteRune(toLowerRune(r))
 		}
 	}
 	return b.String()
 }
 
 // stripAccents drops marks.
-func stripAccents(s string) string { return drop(s, unicode.IsMark) }
+func stripAccents(s string) string { return drop(s, isAccent) }
 
 func drop(s string, is func(rune) bool) string {
 	return strings.Map(func(r rune) rune {
@@ -130,7 +130,7 @@ func (b bert) normalize(s string) string {
 		s = w.String()
 	}
 	if b.accents {
-		s = drop(norm.NFD.String(s), isBertAccent)
+		s = drop(normalForm(norm.NFD)(s), isBertAccent)
 	}
 	if b.lower {
 		s = lowercase(s)
