@@ -7,27 +7,14 @@ import (
 	"tandem/kernel/ref"
 )
 
-// BFloat16Gemm computes C = act(bfloat16(A)·B + bias) + Add for a matrix B of bfloat16:
-// the elements of A are rounded to the nearest bfloat16, halves to even; products and
-// sums are float32, in one chain for each element.
+// A Gemm of bfloat16 computes act(bfloat16(A)·bfloat16(B) + bias) + Add: operands are
+// rounded to the nearest bfloat16, halves to even; products and sums are float32, in one
+// chain for each element.
 //
 // The tiers differ in bits. AVX-512 with dot products of bfloat16 (VDPBF16PS) adds the
 // products of two k at a time, the second of the two first, and takes numbers below the
 // normal ones for zero; the others add them in order, as Gemm does with the same numbers
 // in float32.
-type BFloat16Gemm struct {
-	M, N, K int
-	A       []float32 // [M, K]
-	Packed  []byte    // B [K, N] as PackBFloat16 wrote it, aligned to 4 bytes
-	C       []float32 // [M, N]
-	Bias    []float32 // for each column, or nil
-	Act     Activation
-	Add     []float32 // like C; or nil
-
-	gemm   Gemm
-	form   bfloat16Form
-	stride int // words of a row of A as it is multiplied
-}
 
 // bfloat16Form is how a pool's processor multiplies bfloat16: by dot products of two, or
 // by widening them to float32.
@@ -68,7 +55,7 @@ func PackedBFloat16Len(k, n int, p *Pool) int {
 }
 
 // PackBFloat16 packs b, a matrix [k,n] of bfloat16, or [n,k] when trans, for use as
-// BFloat16Gemm.Packed on p: panels of columns, filled up with zeros, each [k][columns] or,
+// Gemm.Packed with BFloat16 on p: panels of columns, filled up with zeros, each [k][columns] or,
 // where dot products take two k at a time, [k/2][columns][2].
 func PackBFloat16(p *Pool, dst, b []byte, k, n int, trans bool) {
 	f := bfloat16FormOf(p)
@@ -97,49 +84,109 @@ func PackBFloat16(p *Pool, dst, b []byte, k, n int, trans bool) {
 	})
 }
 
-// plan sets up the product of words, which Gemm carries out.
-func (g *BFloat16Gemm) plan(p *Pool) {
+// bfloat16Run is what one Run of a Gemm of bfloat16 works out: the same product on words
+// of 4 bytes, pairs of bfloat16 or numbers that are rounded, which are written first.
+type bfloat16Run struct {
+	words    *Gemm
+	form     bfloat16Form
+	operands [2]roundedOperand // A and, unless it is packed, B
+	rounding int               // which of them is under way
+}
+
+// roundedOperand is a matrix, of which k runs along the rows or along the columns.
+type roundedOperand struct {
+	from              []float32
+	rows, columns, ld int
+	alongRows         bool // k does
+	to                []float32
+	toRows, stride    int
+}
+
+func (f bfloat16Form) operand(from []float32, rows, columns, ld int, alongRows bool) roundedOperand {
+	o := roundedOperand{from: from, rows: rows, columns: columns, ld: or(ld, columns), alongRows: alongRows, toRows: rows, stride: columns}
+	if alongRows {
+		o.stride = f.words(columns)
+	} else {
+		o.toRows = f.words(rows)
+	}
+	if o.stride*4%aliasBytes == 0 {
+		o.stride += 16
+	}
+	return o
+}
+
+// len is the number of words that the operand takes.
+func (o *roundedOperand) len() int { return o.toRows * o.stride }
+
+func (g *Gemm) planBFloat16(p *Pool) {
+	if g.words == nil {
+		g.words = new(Gemm)
+	}
 	g.form = bfloat16FormOf(p)
-	words := g.form.words(g.K)
-	if g.stride = words; words*4%aliasBytes == 0 {
-		g.stride += 16
+	m := g.words
+	*m = Gemm{
+		M: g.M, N: g.N, K: g.form.words(g.K), TransA: g.TransA, TransB: g.TransB, LDC: or(g.LDC, g.N),
+		C: g.C, Packed: g.Packed, Bias: g.Bias, BiasAxis: g.BiasAxis, Accumulate: g.Accumulate, Act: g.Act, Add: g.Add,
 	}
-	m := &g.gemm
-	m.M, m.N, m.K, m.LDA, m.storage = g.M, g.N, words, g.stride, g.form.storage
-	m.Packed = wordsAt(g.Packed)
-	if m.Packed == nil {
-		m.Packed = []float32{} // B is packed in any case
+	if g.TransA {
+		g.operands[0] = g.form.operand(g.A, g.K, g.M, g.LDA, false)
+	} else {
+		g.operands[0] = g.form.operand(g.A, g.M, g.K, g.LDA, true)
 	}
-	m.C, m.Bias, m.Act, m.Add, m.BiasAxis = g.C, g.Bias, g.Act, g.Add, BiasNone
-	if g.Bias != nil {
-		m.BiasAxis = BiasColumn
+	m.LDA, m.storage = g.operands[0].stride, g.form.storage
+	switch {
+	case g.Packed != nil:
+		g.operands[1] = roundedOperand{}
+		return
+	case g.TransB:
+		g.operands[1] = g.form.operand(g.B, g.N, g.K, g.LDB, true)
+	default:
+		g.operands[1] = g.form.operand(g.B, g.K, g.N, g.LDB, false)
+	}
+	m.LDB = g.operands[1].stride
+	if m.storage == asBFloat16 {
+		m.storage = asFloat32
 	}
 }
 
-// ScratchLen is the number of floats that Run needs on p for these dimensions.
-func (g *BFloat16Gemm) ScratchLen(p *Pool) int {
-	g.plan(p)
-	return g.M*g.stride + g.gemm.ScratchLen(p)
+func (g *Gemm) bfloat16ScratchLen(p *Pool) int {
+	g.planBFloat16(p)
+	return g.operands[0].len() + g.operands[1].len() + g.words.ScratchLen(p)
 }
 
-// Run computes the product. C must not overlap A.
-func (g *BFloat16Gemm) Run(p *Pool, scratch []float32) {
-	g.plan(p)
-	checkLen("BFloat16Gemm", "A", len(g.A), g.M*g.K)
-	checkLen("BFloat16Gemm", "scratch", len(scratch), g.M*g.stride)
-	g.gemm.A, scratch = scratch[:g.M*g.stride], scratch[g.M*g.stride:]
-	p.run(g.M, ceilDiv(1<<14, max(1, g.K)), g)
-	g.gemm.Run(p, scratch)
+func (g *Gemm) runBFloat16(p *Pool, scratch []float32) {
+	g.planBFloat16(p)
+	for i := range g.operands {
+		o := &g.operands[i]
+		checkLen("Gemm", "scratch", len(scratch), o.len())
+		o.to, scratch = scratch[:o.len()], scratch[o.len():]
+		if o.rows > 0 && o.columns > 0 {
+			checkMatrix([]string{"A", "B"}[i], o.from, o.rows, o.columns, o.ld)
+		}
+		g.rounding = i
+		p.run(o.toRows, ceilDiv(1<<14, max(1, o.stride)), g)
+	}
+	g.words.A, g.words.B = g.operands[0].to, g.operands[1].to
+	g.words.Run(p, scratch)
 }
 
-// chunk rounds rows of A.
-func (g *BFloat16Gemm) chunk(lo, hi, _ int) {
+// round writes rows [lo,hi) of words.
+func (g *Gemm) round(lo, hi int) {
+	o, isa, pairs := &g.operands[g.rounding], g.form.isa, g.form.storage == asDots
+	row := func(i int) []float32 { return o.from[i*o.ld:][:o.columns] }
 	for i := lo; i < hi; i++ {
-		x, to := g.A[i*g.K:][:g.K], g.gemm.A[i*g.stride:][:g.stride]
-		if g.form.storage == asDots {
-			narrowBFloat16(g.form.isa, to, x)
-		} else {
-			roundBFloat16(g.form.isa, to[:g.K], x)
+		to := o.to[i*o.stride:][:o.stride]
+		switch {
+		case !pairs:
+			roundBFloat16(isa, to[:o.columns], row(i))
+		case o.alongRows:
+			narrowBFloat16(isa, to, row(i))
+		case 2*i+1 < o.rows:
+			pairBFloat16(isa, bitsAt(to), row(2*i), row(2*i+1))
+		default:
+			for j, v := range row(2 * i) {
+				bitsAt(to)[j] = math.Float32bits(ref.RoundBFloat16(v)) >> 16
+			}
 		}
 	}
 }
@@ -175,16 +222,33 @@ func narrowBFloat16(isa ISA, words, x []float32) {
 	clear(y[len(x):])
 }
 
+// pairBFloat16 writes the bfloat16 nearest to two rows, one of each in a word.
+func pairBFloat16(isa ISA, words []uint32, lower, upper []float32) {
+	n := 0
+	if isa == AVX512 {
+		n = len(lower) &^ 15
+		for i := 0; i < n; i += asmElements {
+			pairBFloat16Asm(&words[i], &lower[i], &upper[i], min(asmElements, n-i))
+		}
+	}
+	for i := n; i < len(lower); i++ {
+		words[i] = math.Float32bits(ref.RoundBFloat16(lower[i]))>>16 | math.Float32bits(ref.RoundBFloat16(upper[i]))
+	}
+}
+
 // runBFloat16 is a tile on processors without kernels for it.
 func (t *tileRun) runBFloat16(i, j, rows, cols int, relu bool) {
 	a, b, c := t.a[i*t.rs:], t.b[j/t.cols*t.panel:], t.c[i*t.cs+j:]
-	var bias []float32
-	if t.start == startColumnBias {
+	var bias, rowBias []float32
+	switch t.start {
+	case startColumnBias:
 		bias = t.bias[j:]
+	case startRowBias:
+		rowBias = t.bias[i:]
 	}
 	if t.storage == asDots {
-		s := ref.DotTile{Rows: rows, Cols: cols, Words: t.k, A: bitsAt(a), RS: t.rs, B: bitsAt(b), BS: t.bs,
-			C: c, CS: t.cs, FromC: t.start == startC, ColumnBias: bias, ReLU: relu}
+		s := ref.DotTile{Rows: rows, Cols: cols, Words: t.k, A: bitsAt(a), RS: t.rs, KS: t.ks, B: bitsAt(b), BS: t.bs,
+			C: c, CS: t.cs, FromC: t.start == startC, ColumnBias: bias, RowBias: rowBias, ReLU: relu}
 		s.Run()
 		return
 	}
@@ -193,17 +257,12 @@ func (t *tileRun) runBFloat16(i, j, rows, cols int, relu bool) {
 	for q, v := range halves[:t.k*t.cols] {
 		wide[q] = math.Float32frombits(uint32(v) << 16)
 	}
-	s := ref.Tile{Rows: rows, Cols: cols, K: t.k, A: a, RS: t.rs, KS: 1, B: wide[:], BS: t.cols,
-		C: c, CS: t.cs, FromC: t.start == startC, ColumnBias: bias, ReLU: relu}
+	s := ref.Tile{Rows: rows, Cols: cols, K: t.k, A: a, RS: t.rs, KS: t.ks, B: wide[:], BS: t.cols,
+		C: c, CS: t.cs, FromC: t.start == startC, ColumnBias: bias, RowBias: rowBias, ReLU: relu}
 	s.Run()
 }
 
-// wordsAt are bytes as words of 4, which have the type of floats and are not looked at as
-// such; bitsAt are words as numbers.
-func wordsAt(b []byte) []float32 {
-	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
-}
-
+// bitsAt are words, which have the type of floats and are not looked at as such, as numbers.
 func bitsAt(x []float32) []uint32 {
 	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(x))), len(x))
 }

@@ -156,10 +156,11 @@ func TestDotTileEmulated(t *testing.T) {
 type dotTile struct {
 	ref.DotTile
 	bias, before []float32
+	bounded      bool
 }
 
 func (c *dotTile) String() string {
-	return fmt.Sprintf("%d×%d of %d words, strides %d and %d, from C %v, bias %v, ReLU %v", c.Rows, c.Cols, c.Words, c.RS, c.CS, c.FromC, c.ColumnBias != nil, c.ReLU)
+	return fmt.Sprintf("%d×%d of %d words, strides %d, %d and %d, from C %v, bias %v, ReLU %v", c.Rows, c.Cols, c.Words, c.RS, c.KS, c.CS, c.FromC, c.ColumnBias != nil, c.ReLU)
 }
 
 func randomDotTile(r *rand.Rand, rows int) *dotTile {
@@ -178,11 +179,20 @@ func randomDotTile(r *rand.Rand, rows int) *dotTile {
 	pair := func() uint32 { return number()>>16 | number()&0xffff0000 }
 	c := &dotTile{bias: make([]float32, 32)}
 	c.Rows, c.Cols, c.Words, c.BS, c.ReLU = rows, 1+r.IntN(32), r.IntN(40), 32, r.IntN(2) == 0
-	c.RS, c.CS = c.Words+r.IntN(5), c.Cols+r.IntN(5)
+	c.RS, c.KS, c.CS = c.Words+r.IntN(5), 1, c.Cols+r.IntN(5)
 	if r.IntN(4) == 0 {
 		c.Cols, c.CS = 32, 32
 	}
-	c.A, c.B = make([]uint32, 1+rows*c.RS), make([]uint32, 32*(c.Words+1))
+	c.A = make([]uint32, 1+rows*c.RS)
+	if r.IntN(3) == 0 { // A is transposed
+		c.RS, c.KS = 1, rows+r.IntN(5)
+		c.A = make([]uint32, 1+c.Words*c.KS)
+	}
+	c.B = make([]uint32, 32*(c.Words+1))
+	if c.bounded = r.IntN(3) == 0; c.bounded { // B ends with the last column
+		c.BS = c.Cols
+		c.B = make([]uint32, 1+c.Words*c.BS)
+	}
 	c.C = make([]float32, rows*c.CS)
 	for _, words := range [][]uint32{c.A, c.B} {
 		for i := range words {
@@ -207,8 +217,11 @@ func randomDotTile(r *rand.Rand, rows int) *dotTile {
 func (c *dotTile) args() *tileArgs {
 	a := &tileArgs{
 		a: unsafe.Pointer(&c.A[0]), b: unsafe.Pointer(&c.B[0]), c: unsafe.Pointer(&c.C[0]),
-		rs: uintptr(c.RS) * 4, ks: 4, bs: uintptr(c.BS) * 4, cs: uintptr(c.CS) * 4,
+		rs: uintptr(c.RS) * 4, ks: uintptr(c.KS) * 4, bs: uintptr(c.BS) * 4, cs: uintptr(c.CS) * 4,
 		k: c.Words, rows: c.Rows, mask: uint32(uint64(1)<<c.Cols - 1), ahead: 128 * aheadRows,
+	}
+	if c.bounded {
+		a.bounded = 1
 	}
 	if c.FromC {
 		a.start = startC

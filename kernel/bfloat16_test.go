@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"unsafe"
 
 	"tandem/kernel/ref"
 	"tandem/tensor"
@@ -49,42 +50,15 @@ func bfloat16Bytes(x []float32) []byte {
 	return b
 }
 
-// bfloat16Case is a random product, with b as it is packed and as floats.
-type bfloat16Case struct {
-	BFloat16Gemm
-	b     []float32
-	trans bool
+// roundedCase is a random product of bfloat16.
+func roundedCase(r *rand.Rand, m, n, k int) *Gemm {
+	g := randomGemm(r, m, n, k)
+	g.BFloat16 = true
+	return g
 }
 
-func (c *bfloat16Case) String() string {
-	return fmt.Sprintf("%d×%d×%d trans %v bias %v act %d add %v", c.M, c.N, c.K, c.trans, c.Bias != nil, c.Act, c.Add != nil)
-}
-
-func randomBFloat16Case(r *rand.Rand, m, n, k int) *bfloat16Case {
-	c := &bfloat16Case{b: random(r, k*n, 0), trans: r.IntN(2) == 0}
-	c.M, c.N, c.K, c.A, c.C = m, n, k, random(r, m*k, r.IntN(16)), make([]float32, m*n)
-	if r.IntN(2) == 0 {
-		c.Bias = random(r, n, r.IntN(16))
-	}
-	c.Act = Activation(r.IntN(int(ActGELUErf) + 1))
-	if r.IntN(3) == 0 {
-		c.Add = random(r, m*n, r.IntN(16))
-	}
-	return c
-}
-
-func (c *bfloat16Case) run(p *Pool) {
-	c.Packed = make([]byte, PackedBFloat16Len(c.K, c.N, p))
-	for i := range c.Packed {
-		c.Packed[i] = 0xa5
-	}
-	PackBFloat16(p, c.Packed, bfloat16Bytes(c.b), c.K, c.N, c.trans)
-	copy(c.C, dirty(len(c.C)))
-	c.Run(p, dirty(c.ScratchLen(p)))
-}
-
-// oracle is the product of what is rounded, in float64, and what follows it.
-func (c *bfloat16Case) oracle() []float32 {
+// roundedOracle is the oracle of the rounded operands.
+func roundedOracle(g *Gemm) []float32 {
 	rounded := func(x []float32) []float32 {
 		y := make([]float32, len(x))
 		for i, v := range x {
@@ -92,31 +66,30 @@ func (c *bfloat16Case) oracle() []float32 {
 		}
 		return y
 	}
-	want := make([]float32, c.M*c.N)
-	for i := range want {
-		if c.Bias != nil {
-			want[i] = c.Bias[i%c.N]
-		}
+	exact := *g
+	exact.A, exact.B = rounded(g.A), rounded(g.B)
+	return exact.oracle()
+}
+
+// pack packs B for p.
+func packBFloat16For(p *Pool, g *Gemm) {
+	rows, columns := g.K, g.N
+	if g.TransB {
+		rows, columns = columns, rows
 	}
-	bks, bcs := c.N, 1
-	if c.trans {
-		bks, bcs = 1, c.K
+	var dense []float32
+	for i := range rows {
+		dense = append(dense, g.B[i*g.LDB:][:columns]...)
 	}
-	ref.Gemm(c.M, c.N, c.K, rounded(c.A), c.K, 1, rounded(c.b), bks, bcs, want, c.N, true)
-	if c.Act != ActNone {
-		unaryGeneric(c.Act.unary(), want, want, 0)
-	}
-	if c.Add != nil {
-		ref.Add(want, want, c.Add)
-	}
-	return want
+	g.Packed = dirty(PackedBFloat16Len(g.K, g.N, p) / 4)
+	PackBFloat16(p, unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(g.Packed))), 4*len(g.Packed)), bfloat16Bytes(dense), g.K, g.N, g.TransB)
 }
 
 func TestBFloat16GemmAgainstReference(t *testing.T) {
 	r := rand.New(rand.NewPCG(16, 1))
 	dims := []int{0, 1, 2, 3, 5, 8, 11, 12, 13, 16, 17, 24, 31, 32, 33, 48, 67}
 	pools := bfloat16Pools(t)
-	for range 150 {
+	for range 250 {
 		m, n, k := dims[r.IntN(len(dims))], dims[r.IntN(len(dims))], dims[r.IntN(len(dims))]
 		switch r.IntN(8) {
 		case 0:
@@ -128,13 +101,17 @@ func TestBFloat16GemmAgainstReference(t *testing.T) {
 		case 3:
 			k, m = 2048, 7+r.IntN(5)
 		}
-		c := randomBFloat16Case(r, m, n, k)
-		want := c.oracle()
+		g := roundedCase(r, m, n, k)
+		start, want := append([]float32(nil), g.C...), roundedOracle(g)
 		for _, p := range pools {
-			c.run(p)
+			copy(g.C, start)
+			if g.Packed = nil; r.IntN(2) == 0 && k > 0 && n > 0 {
+				packBFloat16For(p, g)
+			}
+			g.Run(p, dirty(g.ScratchLen(p)))
 			for i := range want {
-				if !close32(c.C[i], want[i], float32(k+1)*1e-6) {
-					t.Fatalf("%v: %v: element %d,%d is %v, want %v", p.Tier(), c, i/c.N, i%c.N, c.C[i], want[i])
+				if !close32(g.C[i], want[i], float32(k+1)*1e-6) {
+					t.Fatalf("%v: %v: element %d,%d is %v, want %v", p.Tier(), g, i/g.LDC, i%g.LDC, g.C[i], want[i])
 				}
 			}
 		}
@@ -146,46 +123,66 @@ func TestBFloat16GemmOfWholeNumbers(t *testing.T) {
 	r := rand.New(rand.NewPCG(16, 2))
 	pools := bfloat16Pools(t)
 	for range 60 {
-		c := randomBFloat16Case(r, 1+r.IntN(30), 1+r.IntN(70), 1+r.IntN(900))
-		c.Act, c.Bias, c.Add = Activation(r.IntN(2)), nil, nil
-		for _, x := range [][]float32{c.A, c.b} {
+		g := roundedCase(r, 1+r.IntN(30), 1+r.IntN(70), 1+r.IntN(900))
+		g.Act, g.Add = Activation(r.IntN(2)), nil
+		for _, x := range [][]float32{g.A, g.B, g.C, g.Bias} {
 			for i := range x {
 				x[i] = float32(r.IntN(15) - 7)
 			}
 		}
-		want := c.oracle()
+		start, want := append([]float32(nil), g.C...), roundedOracle(g)
 		for _, p := range pools {
-			c.run(p)
-			same(t, fmt.Sprint(p.Tier(), " ", c), c.C, want)
+			copy(g.C, start)
+			if g.Packed = nil; r.IntN(2) == 0 {
+				packBFloat16For(p, g)
+			}
+			g.Run(p, dirty(g.ScratchLen(p)))
+			same(t, fmt.Sprint(p.Tier(), " ", g), g.C, want)
 		}
 	}
 }
 
-// TestBFloat16RowsDoNotDependOnTheirBatch: alone, in a batch, and with other threads.
+// TestBFloat16RowsDoNotDependOnTheirBatch: alone, in a batch, with other threads, packed
+// and not.
 func TestBFloat16RowsDoNotDependOnTheirBatch(t *testing.T) {
 	r := rand.New(rand.NewPCG(16, 3))
 	pools := bfloat16Pools(t)
 	for range 20 {
 		m, n, k := 2+r.IntN(60), 1+r.IntN(90), 1+r.IntN(1500)
-		c := randomBFloat16Case(r, m, n, k)
+		a, b, bias, trans := random(r, m*k, 3), random(r, n*k, 5), random(r, n, 1), r.IntN(2) == 0
 		want := map[string][]float32{}
-		for i, p := range pools {
-			tier := fmt.Sprint(p.Tier(), p.dots, p.isa)
-			c.run(p)
+		for _, p := range pools {
+			tier := fmt.Sprint(p.isa, p.dots)
+			run := func(first, rows int, packed bool) []float32 {
+				g := &Gemm{M: rows, N: n, K: k, TransB: trans, LDB: n, A: a[first*k:], B: b, C: make([]float32, rows*n), Bias: bias, BiasAxis: BiasColumn, BFloat16: true}
+				if trans {
+					g.LDB = k
+				}
+				if packed {
+					packBFloat16For(p, g)
+				}
+				g.Run(p, dirty(g.ScratchLen(p)))
+				return g.C
+			}
 			if want[tier] == nil {
-				want[tier] = append([]float32(nil), c.C...)
+				want[tier] = run(0, m, false)
 			}
-			same(t, c, c.C, want[tier])
-			part := *c
-			part.BFloat16Gemm = BFloat16Gemm{M: 1 + r.IntN(m), N: n, K: k, Bias: c.Bias, Act: c.Act}
-			first := r.IntN(m - part.M + 1)
-			part.A, part.C = c.A[first*k:][:part.M*k], make([]float32, part.M*n)
-			if c.Add != nil {
-				part.Add = c.Add[first*n:]
-			}
-			part.run(pools[i])
-			same(t, c, part.C, want[tier][first*n:][:part.M*n])
+			same(t, tier, run(0, m, true), want[tier])
+			rows := 1 + r.IntN(m)
+			first := r.IntN(m - rows + 1)
+			same(t, tier, run(first, rows, r.IntN(2) == 0), want[tier][first*n:][:rows*n])
 		}
+	}
+}
+
+// TestRunsOfBFloat16DoNotAllocate, after the first.
+func TestRunsOfBFloat16DoNotAllocate(t *testing.T) {
+	p := NewPool(2, Detect())
+	t.Cleanup(p.Close)
+	g := roundedCase(rand.New(rand.NewPCG(16, 6)), 70, 80, 90)
+	scratch := dirty(g.ScratchLen(p))
+	if n := testing.AllocsPerRun(20, func() { g.Run(p, scratch) }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
@@ -271,10 +268,10 @@ func BenchmarkBFloat16Gemm(b *testing.B) {
 		b.Run(fmt.Sprintf("%dx%dx%d", s[0], s[1], s[2]), func(b *testing.B) {
 			p := NewPool(1, Detect())
 			defer p.Close()
-			c := &BFloat16Gemm{M: s[0], N: s[1], K: s[2], A: random(r, s[0]*s[2], 0), C: make([]float32, s[0]*s[1])}
-			c.Packed = make([]byte, PackedBFloat16Len(c.K, c.N, p))
-			scratch := make([]float32, c.ScratchLen(p))
-			benchFlops(b, 2*float64(c.M)*float64(c.N)*float64(c.K), func() { c.Run(p, scratch) })
+			g := &Gemm{M: s[0], N: s[1], K: s[2], A: random(r, s[0]*s[2], 0), C: make([]float32, s[0]*s[1]), BFloat16: true}
+			g.Packed = make([]float32, PackedBFloat16Len(g.K, g.N, p)/4)
+			scratch := make([]float32, g.ScratchLen(p))
+			benchFlops(b, 2*float64(g.M)*float64(g.N)*float64(g.K), func() { g.Run(p, scratch) })
 		})
 	}
 }

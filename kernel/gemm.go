@@ -63,6 +63,7 @@ type Gemm struct {
 	LDA, LDB, LDC  int  // row strides in elements; 0 means dense
 	A, B, C        []float32
 	Packed         []float32 // B as PackB wrote it; then B, LDB and TransB are not looked at
+	BFloat16       bool      // A and B are rounded to bfloat16 first; Packed is what PackBFloat16 wrote
 	Bias           []float32
 	BiasAxis       BiasAxis
 	Accumulate     bool // C += A·B; then there must be no bias
@@ -70,6 +71,7 @@ type Gemm struct {
 	Add            []float32 // rows as in C; or nil
 
 	gemmRun
+	bfloat16Run
 }
 
 // gemmRun is what one Run works out: strides with defaults filled in, the
@@ -176,18 +178,36 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		pl.units = panels
 		perUnit *= pl.cols * max(g.M, pl.rows) // fewer rows wait for memory
 	}
-	pl.grain = max(ceilDiv(chunkFlops, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8))
+	pl.grain = evenGrain(pl.units, max(ceilDiv(chunkFlops, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8)), p.threads)
 	return pl
+}
+
+// evenGrain is grain, or somewhat less where that gives every thread as many chunks: of
+// three chunks on two threads one thread has twice the work.
+func evenGrain(units, grain, threads int) int {
+	for g := grain; 2*g > grain; g-- {
+		if ceilDiv(units, g)%threads == 0 {
+			return g
+		}
+	}
+	return grain
 }
 
 // ScratchLen is the number of floats that Run needs on p for these dimensions.
 func (g *Gemm) ScratchLen(p *Pool) int {
+	if g.BFloat16 {
+		return g.bfloat16ScratchLen(p)
+	}
 	pl := g.makePlan(p)
 	return pl.sharedLen + pl.leftLen + p.threads*pl.perWorker
 }
 
 // Run computes the product. C must not overlap A or B.
 func (g *Gemm) Run(p *Pool, scratch []float32) {
+	if g.BFloat16 {
+		g.runBFloat16(p, scratch)
+		return
+	}
 	g.plan = g.makePlan(p)
 	g.check(p, len(scratch))
 	if g.M == 0 || g.N == 0 {
@@ -320,7 +340,7 @@ func (g *Gemm) copyBlock(lo, hi int) {
 // strips computes rows [m0,m1) and columns [n0,n1) of C for the block under way.
 func (g *Gemm) strips(m0, m1, n0, n1 int) {
 	pl, k := &g.plan, g.k1-g.k0
-	t := tileRun{isa: g.isa, tileShape: pl.tileShape, k: k, cs: g.ldc, last: g.k1 == g.K, act: g.Act, rs: 1, ks: leftStride}
+	t := tileRun{isa: g.isa, tileShape: pl.tileShape, storage: g.storage, k: k, cs: g.ldc, last: g.k1 == g.K, act: g.Act, rs: 1, ks: leftStride}
 	for n := n0; n < n1; n += nBlock {
 		nEnd := min(n+nBlock, n1)
 		if pl.direct {
@@ -356,6 +376,10 @@ func (g *Gemm) startOf(k, n int) (start uint32, bias []float32) {
 }
 
 func (g *Gemm) chunk(lo, hi, worker int) {
+	if g.BFloat16 {
+		g.round(lo, hi)
+		return
+	}
 	if g.phase == gemmCopy {
 		g.copyBlock(lo, hi)
 		return

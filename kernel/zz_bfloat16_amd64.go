@@ -18,3 +18,8 @@ func roundBFloat16AVX2(y *float32, x *float32, n int)
 //
 //go:noescape
 func narrowBFloat16AVX512(y *uint16, x *float32, n int)
+
+// pairBFloat16AVX512 writes the bfloat16 nearest to two numbers as one word, halves to even.
+//
+//go:noescape
+func pairBFloat16AVX512(y *uint32, lower *float32, upper *float32, n int)

@@ -254,3 +254,41 @@ loop:
 	JNZ     loop
 	VZEROUPPER
 	RET
+
+// func pairBFloat16AVX512(y *uint32, lower *float32, upper *float32, n int)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·pairBFloat16AVX512(SB), NOSPLIT, $0-32
+	MOVQ y+0(FP), DI
+	MOVQ lower+8(FP), SI
+	MOVQ upper+16(FP), DX
+	MOVQ n+24(FP), CX
+
+loop:
+	VMOVUPS (SI), Z0
+	VPSRLD  $0x10, Z0, Z1
+	VANDPS  lanes00000001<>+0(SB), Z1, Z1
+	VPADDD  lanes00007fff<>+0(SB), Z1, Z1
+	VPADDD  Z0, Z1, Z1
+	VANDPS  lanesffff0000<>+0(SB), Z1, Z1
+	VCMPPS  $0x03, Z0, Z0, K1
+	VMOVUPS lanes7fc00000<>+0(SB), K1, Z1
+	VMOVAPS Z1, Z0
+	VPSRLD  $0x10, Z0, Z3
+	VMOVUPS (DX), Z0
+	VPSRLD  $0x10, Z0, Z1
+	VANDPS  lanes00000001<>+0(SB), Z1, Z1
+	VPADDD  lanes00007fff<>+0(SB), Z1, Z1
+	VPADDD  Z0, Z1, Z1
+	VANDPS  lanesffff0000<>+0(SB), Z1, Z1
+	VCMPPS  $0x03, Z0, Z0, K1
+	VMOVUPS lanes7fc00000<>+0(SB), K1, Z1
+	VMOVAPS Z1, Z0
+	VORPS   Z3, Z0, Z0
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000040, DI
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x00000010, CX
+	JNZ     loop
+	VZEROUPPER
+	RET

@@ -42,6 +42,7 @@ type TrainSpec struct {
 	Freeze          []string      `yaml:"freeze" help:"patterns of parameters that stay as they are"`
 	Rates           []RateSpec    `yaml:"rates" help:"factors on the learning rate by patterns of parameters; the first that fits counts"`
 	Recompute       bool          `yaml:"recompute" help:"keep fewer results of the forward pass and compute the others again: less memory, more time, the same weights"`
+	Precision       string        `yaml:"precision" one:"f32 bf16" help:"bf16: products of matrices round what they multiply to bfloat16, forward and backward; weights, sums and all else stay float32"`
 	CheckpointSteps int           `yaml:"checkpoint_steps" limit:"[1,)" help:"steps between checkpoints, besides one after each epoch"`
 }
 
@@ -200,6 +201,7 @@ func (s *Spec) FillDefaults() {
 	setDefault(&t.CheckpointSteps, 200)
 	setDefault(&t.Monitor, metric.Loss)
 	setDefault(&t.TopK, 5)
+	setDefault(&t.Precision, "f32")
 	setDefault(&t.Optimizer.Name, "adam")
 	setDefault(&t.Schedule.Name, "cosine")
 	s.Data.setDefaults()

@@ -22,7 +22,8 @@ type Stepper struct {
 	in, out    []*tensor.Tensor
 }
 
-// NewStepper prepares p for training. Only the seed and the optimizer of spec count.
+// NewStepper prepares p for training. Only the seed, the optimizer, the precision and what
+// is computed again count in spec.
 func NewStepper(p *Problem, spec TrainSpec, ops *graph.Table, pool *kernel.Pool) (*Stepper, error) {
 	return newStepper(p, spec, stepOptions(spec, ops, pool))
 }
@@ -32,6 +33,9 @@ func stepOptions(spec TrainSpec, ops *graph.Table, pool *kernel.Pool) graph.Opti
 	passes := pass.Training()
 	if spec.Recompute {
 		passes = slices.Insert(passes, 0, pass.Recompute())
+	}
+	if spec.Precision == "bf16" {
+		passes = append(passes, pass.RoundProducts())
 	}
 	return graph.Options{Ops: ops, Pool: pool, Passes: passes}
 }

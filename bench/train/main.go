@@ -28,6 +28,7 @@ func main() {
 	threads := flag.Int("threads", 2, "workers")
 	only := flag.String("only", "mlp,cnn,resnet18,lstm,gru,transformer", "networks")
 	scale := flag.Float64("scale", 1, "steps a round, as a factor")
+	precision := flag.String("precision", "f32", "f32 or bf16 (train.precision)")
 	recompute := flag.Bool("recompute", false, "keep fewer results of the forward pass (train.recompute)")
 	profile := flag.String("profile", "", "write a CPU profile of the steps to this file")
 	text := flag.String("text", "", "a text: train the network of -only on its characters and print bits per character")
@@ -59,19 +60,19 @@ func main() {
 			continue
 		}
 		n.steps = max(1, int(float64(n.steps)**scale))
-		if err := n.run(pool, base, *recompute); err != nil {
+		if err := n.run(pool, base, train.TrainSpec{Recompute: *recompute, Precision: *precision}); err != nil {
 			log.Fatalf("%s: %v", n.name, err)
 		}
 	}
 }
 
 // run times five rounds of steps after two to warm up, and prints the median.
-func (n network) run(pool *kernel.Pool, baseKiB int, recompute bool) error {
+func (n network) run(pool *kernel.Pool, baseKiB int, spec train.TrainSpec) error {
 	p, err := n.problem(1)
 	if err != nil {
 		return err
 	}
-	spec := train.TrainSpec{Seed: 1, Recompute: recompute, Optimizer: train.OptimizerSpec{Name: "adam", LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}}
+	spec.Seed, spec.Optimizer = 1, train.OptimizerSpec{Name: "adam", LearningRate: 1e-3, Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8}
 	s, err := train.NewStepper(p, spec, op.Default(), pool)
 	if err != nil {
 		return err

@@ -67,6 +67,52 @@ func TestBFloat16LinearEqualsLinear(t *testing.T) {
 	}
 }
 
+// TestRoundedProductsEqualProducts: rounding within a product or before it, for stacks of
+// matrices, in each form of transposition, with factors and what is added.
+func TestRoundedProductsEqualProducts(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 21))
+	in := []*tensor.Tensor{randomFloats(r, 1, 3, 7, 20), randomFloats(r, 1, 3, 20, 9)}
+	build := func(transA, transB, rounded bool) *graph.Graph {
+		b := graph.NewBuilder("g", op.Default())
+		operand := func(v *graph.Value, perm []int64, trans bool) *graph.Value {
+			if trans {
+				v = b.Op("Transpose", graph.Attrs{"perm": perm}, v)
+			}
+			if rounded {
+				v = b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, b.Op("Cast", graph.Attrs{"to": int64(tensor.BFloat16)}, v))
+			}
+			return v
+		}
+		flag := map[bool]int64{true: 1}
+		attrs := graph.Attrs{"transA": flag[transA], "transB": flag[transB], "alpha": float32(0.5), "beta": float32(2)}
+		x, y := b.Input("x", tensor.Float32, graph.Dims(3, 7, 20)...), b.Input("y", tensor.Float32, graph.Dims(3, 20, 9)...)
+		stacked := b.Node(graph.OpID{Domain: "com.microsoft", Name: "FusedMatMul"}, 1, attrs,
+			operand(x, []int64{0, 2, 1}, transA), operand(y, []int64{0, 2, 1}, transB))[0]
+		first := func(v *graph.Value) *graph.Value {
+			return b.Op("Squeeze", nil, b.Op("Slice", nil, v, b.Const("from", tensor.Of([]int64{0}, 1)), b.Const("to", tensor.Of([]int64{1}, 1))), b.Const("axes", tensor.Of([]int64{0}, 1)))
+		}
+		b.Output(b.Op("Add", nil, stacked, b.Op("Gemm", attrs, operand(first(x), []int64{1, 0}, transA), operand(first(y), []int64{1, 0}, transB), b.Const("c", tensor.Of([]float32{3}, 1)))))
+		if b.Err() != nil {
+			t.Fatal(b.Err())
+		}
+		return b.G
+	}
+	for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
+		p := kernel.NewPool(2, isa)
+		t.Cleanup(p.Close)
+		for form := range 4 {
+			transA, transB := form&1 != 0, form&2 != 0
+			have, want := runWith(t, build(transA, transB, false), p, []graph.Pass{pass.RoundProducts()}, in), runWith(t, build(transA, transB, true), p, nil, in)
+			for i, v := range want {
+				near := math.Abs(float64(v-have[i])) < 1e-4
+				if v != have[i] && !(near && strings.Contains(p.Tier(), "BF16")) {
+					t.Fatalf("%v %v %v: element %d is %v, want %v", p.Tier(), transA, transB, i, have[i], v)
+				}
+			}
+		}
+	}
+}
+
 func runWith(t *testing.T, g *graph.Graph, p *kernel.Pool, passes []graph.Pass, in []*tensor.Tensor) []float32 {
 	t.Helper()
 	program, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p, Passes: passes})

@@ -13,6 +13,8 @@ func gemmOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("Gemm"), Since: 6, Infer: inferGemm, Kernel: kernelGemm, Grad: gradGemm, Work: workProduct, Encoded: true, Panels: graph.PanelSecond},
 		{ID: microsoft("FusedGemm"), Since: 1, Infer: inferGemm, Kernel: kernelGemm, Expand: expandFused("Gemm"), Work: workProduct, Encoded: true, Panels: graph.PanelSecond},
+		// FusedGemm of operands that are rounded to bfloat16
+		{ID: private("BFloat16Gemm"), Infer: inferGemm, Kernel: kernelBFloat16Gemm, Work: workProduct},
 	}
 }
 
@@ -69,7 +71,11 @@ func kernelGemm(c *graph.Call) (func() error, error) {
 	return floating(kernelGemmF32, kernelGemmOf[float64])(c)
 }
 
-func kernelGemmF32(c *graph.Call) (func() error, error) {
+func kernelGemmF32(c *graph.Call) (func() error, error) { return gemmKernel(c, false) }
+
+func kernelBFloat16Gemm(c *graph.Call) (func() error, error) { return gemmKernel(c, true) }
+
+func gemmKernel(c *graph.Call, bfloat16 bool) (func() error, error) {
 	attrs := c.Node.Attrs
 	act, err := activation(c.Node)
 	if err != nil {
@@ -78,7 +84,7 @@ func kernelGemmF32(c *graph.Call) (func() error, error) {
 	a, y := c.In[0], c.Out[0]
 	k := &kernel.Gemm{
 		M: y.Dim(0), N: y.Dim(1), K: a.Dim(1),
-		TransA: attrs.Int("transA", 0) != 0, TransB: attrs.Int("transB", 0) != 0,
+		TransA: attrs.Int("transA", 0) != 0, TransB: attrs.Int("transB", 0) != 0, BFloat16: bfloat16,
 	}
 	if k.TransA {
 		k.K = a.Dim(0)

@@ -94,13 +94,17 @@ func kernelBFloat16Linear(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w := c.Node.Inputs[1].Const; w == nil || w.Encoding != graph.PanelBFloat16 {
+	w := c.Node.Inputs[1].Const
+	if w == nil || w.Encoding != graph.PanelBFloat16 {
 		return nil, fmt.Errorf("the weight %s is not packed", c.Node.Inputs[1].Name)
 	}
-	k := &kernel.BFloat16Gemm{M: f.m, N: f.n, K: f.k, Act: f.act}
+	k := &kernel.Gemm{M: f.m, N: f.n, K: f.k, Act: f.act, BFloat16: true, Packed: asElements[float32](w.Data)}
+	if c.Has(2) {
+		k.BiasAxis = kernel.BiasColumn
+	}
 	c.Reserve(4 * k.ScratchLen(c.Pool))
 	return func() error {
-		k.A, k.Packed, k.C, k.Bias, k.Add = c.In[0].F32(), c.In[1].Bytes(), c.Out[0].F32(), c.F32(2), c.F32(3)
+		k.A, k.C, k.Bias, k.Add = c.In[0].F32(), c.Out[0].F32(), c.F32(2), c.F32(3)
 		k.Run(c.Pool, c.ScratchF32())
 		return nil
 	}, nil

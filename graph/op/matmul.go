@@ -15,6 +15,8 @@ func matmulOps() []graph.Op {
 		// attributes alpha, transA, transB, transBatchA, transBatchB
 		{ID: microsoft("FusedMatMul"), Since: 1, Infer: inferMatMul, Kernel: kernelMatMul, Grad: gradFusedMatMul, Work: workProduct},
 		{ID: microsoft("TransposeMatMul"), Since: 1, Infer: inferMatMul, Kernel: kernelMatMul, Work: workProduct}, // its former name
+		// FusedMatMul of operands that are rounded to bfloat16
+		{ID: private("BFloat16MatMul"), Infer: inferMatMul, Kernel: kernelBFloat16MatMul, Work: workProduct},
 		{ID: onnx("MatMulInteger"), Since: 10, Infer: inferMatMulInteger, Kernel: kernelMatMulInteger, Work: workProduct, Encoded: true, Panels: panelsOfBytes(1, []int{2}, []int{3})},
 		{ID: onnx("QLinearMatMul"), Since: 10, Infer: inferQLinearMatMul, Kernel: kernelQLinearMatMul, Work: workProduct, Encoded: true, Panels: panelsOfBytes(3, []int{1, 2, 6, 7}, []int{4, 5})},
 		{ID: microsoft("MatMulIntegerToFloat"), Since: 1, Infer: inferMatMulToFloat, Kernel: kernelMatMulToFloat},
@@ -128,13 +130,28 @@ func kernelMatMulOf[T arith](c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.kernel(c, attrs.alpha), nil
+}
+
+func kernelBFloat16MatMul(c *graph.Call) (func() error, error) {
+	attrs := readMatMul(c.Node)
+	s, err := newStack[float32](c, attrs, c.In[0].Shape(), c.In[1].Shape())
+	if err != nil {
+		return nil, err
+	}
+	s.gemm.BFloat16 = true
+	return s.kernel(c, attrs.alpha), nil
+}
+
+// kernel multiplies, and then by a factor.
+func (s *stack[T]) kernel(c *graph.Call, alpha float32) func() error {
 	c.Reserve(4 * s.scratchLen())
 	return func() error {
 		y := tensor.Data[T](c.Out[0])
 		s.run(tensor.Data[T](c.In[0]), tensor.Data[T](c.In[1]), y, c.ScratchF32())
-		scaleAll(y, attrs.alpha)
+		scaleAll(y, alpha)
 		return nil
-	}, nil
+	}
 }
 
 // stack multiplies two stacks of matrices.

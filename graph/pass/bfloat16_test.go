@@ -63,3 +63,23 @@ half = Gemm(r, vf, bias_2)
 -> relu, sum, weights, half
 `)
 }
+
+// TestRoundProducts: those of float32 are rounded, with their attributes; others stay.
+func TestRoundProducts(t *testing.T) {
+	b := newBuilder(t)
+	x := b.Input("x", tensor.Float32, graph.Sym("n"), graph.Const(4))
+	d := b.Input("d", tensor.Float64, graph.Const(4), graph.Const(4))
+	y := b.node("y", "Gemm", x, b.floats("w", 4, 6), b.floats("bias", 6))
+	b.Output(b.node("relu", "Relu", y))
+	b.Output(b.node("z", "MatMul", x, b.floats("v", 4, 4)))
+	b.Output(b.node("double", "MatMul", d, d))
+	if err := pass.FuseActivation().Run(b.G, nil); err != nil {
+		t.Fatal(err)
+	}
+	check(t, b.G, pass.RoundProducts(), `
+relu = tandem.BFloat16Gemm{Relu}(x, w, bias)
+z = tandem.BFloat16MatMul(x, v)
+double = MatMul(d, d)
+-> relu, z, double
+`)
+}

@@ -150,6 +150,7 @@ var zhTrain = [...]entry{
 	{"patterns of parameters that stay as they are", "保持不变的参数的名称模式"},
 	{"factors on the learning rate by patterns of parameters; the first that fits counts", "按参数名称模式给学习率的系数；第一个匹配的有效"},
 	{"keep fewer results of the forward pass and compute the others again: less memory, more time, the same weights", "少保留前向结果，需要时再计算：省内存，费时间，权重不变"},
+	{"bf16: products of matrices round what they multiply to bfloat16, forward and backward; weights, sums and all else stay float32", "bf16：前向和反向的矩阵乘法先把相乘的数舍入为 bfloat16；权重、求和及其余一切仍为 float32"},
 	{"steps between checkpoints, besides one after each epoch", "检查点之间的步数（每轮结束另存一次）"},
 	{"rule that updates weights", "更新权重的方法"},
 	{"the peak of the schedule", "学习率的峰值"},

@@ -59,6 +59,21 @@ func writeBFloat16(w *writer) {
 		v.do(x86.VPSRLD(operand.U8(16), v.v(0), v.v(0)))
 		v.do(x86.VPMOVDW(v.v(0), mem(regY, 0)))
 	})
+	v.function("pairBFloat16AVX512", "func(y *uint32, lower, upper *float32, n int)",
+		"pairBFloat16AVX512 writes the bfloat16 nearest to two numbers as one word, halves to even.")
+	v.load("y", regY)
+	v.load("lower", regX1)
+	v.load("upper", regX2)
+	v.load("n", regN)
+	v.each(regN, []stream{{regY, 4}, {regX1, 4}, {regX2, 4}}, func() {
+		v.do(x86.VMOVUPS(mem(regX1, 0), v.v(0)))
+		v.bfloat16()
+		v.do(x86.VPSRLD(operand.U8(16), v.v(0), v.v(3)))
+		v.do(x86.VMOVUPS(mem(regX2, 0), v.v(0)))
+		v.bfloat16()
+		v.do(x86.VORPS(v.v(3), v.v(0), v.v(0)))
+		v.do(x86.VMOVUPS(v.v(0), mem(regY, 0)))
+	})
 }
 
 // bfloat16 rounds vector 0: it adds to the bits half of what goes, less one unless what

@@ -168,7 +168,7 @@ func (t *tileWriter) write() {
 // narrows reports whether there are variants for tiles of half the width, bounds
 // whether there are some for a B that may end with the last column.
 func (t *tileWriter) narrows() bool { return t.lanes == 16 && !t.half() }
-func (t *tileWriter) bounds() bool  { return t.lanes == 16 && t.b2 == float32s }
+func (t *tileWriter) bounds() bool  { return t.lanes == 16 && (t.b2 == float32s || t.b2 == dots) }
 
 // variants writes a variant for each number of rows.
 func (t *tileWriter) variants() {

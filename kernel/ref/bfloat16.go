@@ -22,14 +22,15 @@ func RoundBFloat16(x float32) float32 {
 // Strides are in words.
 type DotTile struct {
 	Rows, Cols, Words int
-	A                 []uint32 // row i at i*RS
-	RS                int
+	A                 []uint32 // (i,k) at i*RS + k*KS
+	RS, KS            int
 	B                 []uint32 // (k,j) at k*BS + j
 	BS                int
 	C                 []float32 // (i,j) at i*CS + j
 	CS                int
 	FromC             bool      // start from C
-	ColumnBias        []float32 // or from these, or from zero
+	ColumnBias        []float32 // or from these
+	RowBias           []float32 // or from these, or from zero
 	ReLU              bool
 }
 
@@ -40,11 +41,15 @@ func (t *DotTile) Run() {
 		switch {
 		case t.ColumnBias != nil:
 			copy(c, t.ColumnBias)
+		case t.RowBias != nil:
+			for j := range c {
+				c[j] = t.RowBias[i]
+			}
 		case !t.FromC:
 			clear(c)
 		}
 		for k := range t.Words {
-			a, b := t.A[i*t.RS+k], t.B[k*t.BS:][:t.Cols]
+			a, b := t.A[i*t.RS+k*t.KS], t.B[k*t.BS:][:t.Cols]
 			for j := range c {
 				c[j] = multiplyAdd(a&0xffff0000, b[j]&0xffff0000, c[j])
 				c[j] = multiplyAdd(a<<16, b[j]<<16, c[j])
