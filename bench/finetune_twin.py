@@ -6,7 +6,7 @@
 
 onnxruntime computes the model's states of each sentence, whose mean over the tokens is the feature, as
 bench/finetune has it; LogisticRegression (L-BFGS to the end, C = 1 and others) is trained on the same
-sentences. Prints one JSON object.
+sentences. Prints one JSON object. Run by `make bench-finetune`.
 """
 import argparse
 import json

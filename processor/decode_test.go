@@ -2,6 +2,7 @@ package processor
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -84,6 +85,26 @@ func TestDecodeConversions(t *testing.T) {
 		got, err := p.Decode(bytes.NewReader(encode(t, "png", tc.m)), DefaultLimits())
 		if err != nil || !bytes.Equal(got.Bytes(), tc.want) {
 			t.Errorf("%s: %v, want %v, %v", name, got.Bytes(), tc.want, err)
+		}
+	}
+}
+
+// TestDecodeCMYK: a JPEG for print, 8x8 pixels of cyan, as Pillow writes it.
+func TestDecodeCMYK(t *testing.T) {
+	const cyan = "/9j/7gAOQWRvYmUAZAAAAAAA/9sAQwACAQEBAQECAQEBAgICAgIEAwICAgIFBAQDBAYFBgYGBQYGBgcJCAYHCQcGBggLCAkKCgoKCgYICwwLCgwJCgoK" +
+		"/8AAFAgACAAIBEMRAE0RAFkRAEsRAP/EABUAAQEAAAAAAAAAAAAAAAAAAAkK/8QAFBABAAAAAAAAAAAAAAAAAAAAAP/aAA4EQwBNAFkASwAAPwCf8/h/D+P/2Q=="
+	encoded, err := base64.StdEncoding.DecodeString(cyan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Image{Height: 8, Width: 8, Channels: 3, Scale: 1}
+	got, err := p.Decode(bytes.NewReader(encoded), DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, v := range got.Bytes() {
+		if want := []int{0, 255, 255}[i%3]; int(v)-want > 2 || want-int(v) > 2 {
+			t.Fatalf("byte %d is %d, want %d", i, v, want)
 		}
 	}
 }

@@ -26,6 +26,7 @@ import (
 type settings struct {
 	model, tokenizer, data, out, only string
 	length, limit, threads            int
+	seed                              uint64
 }
 
 // recipe is one of the runs that are compared.
@@ -58,6 +59,7 @@ func main() {
 	flag.StringVar(&s.only, "only", "", "run only the recipe of this name")
 	flag.IntVar(&s.length, "length", 32, "tokens of a sentence")
 	flag.IntVar(&s.limit, "limit", 0, "sentences to train on; 0: all")
+	flag.Uint64Var(&s.seed, "seed", 1, "order of the sentences and first weights")
 	flag.IntVar(&s.threads, "threads", runtime.GOMAXPROCS(0), "threads")
 	flag.Parse()
 	if err := s.run(); err != nil {
@@ -97,14 +99,14 @@ func (s settings) run() error {
 		rows = append(rows, row{r.name, m["test_accuracy"], m["test_f1"], m["test_auc"], time.Since(start).Seconds()})
 		fmt.Printf("%-28s accuracy %.4f  F1 %.4f  AUC %.4f  %4.0f s\n", r.name, m["test_accuracy"], m["test_f1"], m["test_auc"], time.Since(start).Seconds())
 	}
-	return json.NewEncoder(os.Stdout).Encode(map[string]any{"bench": "finetune", "set": "SST-2", "train": set.train.Len(), "dev": set.dev.Len(), "rows": rows})
+	return json.NewEncoder(os.Stdout).Encode(map[string]any{"bench": "finetune", "set": "SST-2", "seed": s.seed, "train": set.train.Len(), "dev": set.dev.Len(), "rows": rows})
 }
 
 func (s settings) train(set *sentences, r recipe, dir string) (*train.Record, error) {
 	spec := train.Spec{Name: "finetune", Family: "bench", Task: "classify", Data: train.DataSpec{Path: s.data}}
 	spec.From = tune.Start{Model: s.model, After: "states", Pool: "mean", LoRA: tune.LoRA{Rank: r.lora}}
 	spec.From.LoRA.Patterns = []string{"*attention.self.query*", "*attention.self.value*", "*dense*"}
-	spec.Train = train.TrainSpec{Epochs: r.epochs, BatchRows: 32, Seed: 1, ClipNorm: 1, CheckpointSteps: 1 << 30}
+	spec.Train = train.TrainSpec{Epochs: r.epochs, BatchRows: 32, Seed: s.seed, ClipNorm: 1, CheckpointSteps: 1 << 30}
 	spec.Train.Optimizer = train.OptimizerSpec{Name: "adamw", LearningRate: r.rate, WeightDecay: 0.01}
 	spec.Train.Schedule = train.ScheduleSpec{Name: "linear", WarmupSteps: r.warmup}
 	spec.FillDefaults()
@@ -146,7 +148,7 @@ func (s settings) problem(set *sentences, r recipe, spec train.Spec) (*train.Pro
 		params = t.Builder.Params()
 	}
 	if r.fresh {
-		if err := drawAnew(t.Kept); err != nil {
+		if err := drawAnew(t.Kept, s.seed); err != nil {
 			return nil, err
 		}
 	}
@@ -161,7 +163,7 @@ func (s settings) problem(set *sentences, r recipe, spec train.Spec) (*train.Pro
 
 // drawAnew gives parameters what BERT begins with: weights of deviation 0.02, biases of
 // 0, scales of 1.
-func drawAnew(params []*graph.Value) error {
+func drawAnew(params []*graph.Value, seed uint64) error {
 	var errs []error
 	for i, v := range params {
 		t, err := v.Const.Tensor()
@@ -171,7 +173,7 @@ func drawAnew(params []*graph.Value) error {
 		}
 		x := t.F32()
 		if t.Rank() > 1 {
-			kernel.Normal(x, 1, uint64(i))
+			kernel.Normal(x, seed, uint64(i))
 			for j := range x {
 				x[j] *= 0.02
 			}

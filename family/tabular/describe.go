@@ -64,6 +64,10 @@ func describe(m Model, trainSet, testSet *data.Dataset) (*processor.Rows, target
 			if n := s.missing + held[i].missing; n > 0 {
 				return nil, t, fault.New(op, fault.Invalid, "%d rows have no value of the target %q", n, m.Target).Try("take these rows out of the data")
 			}
+			if len(f.Values) == 1 {
+				return nil, t, fault.New(op, fault.Invalid, "the target %q has one value, %q: there is nothing to tell apart", m.Target, f.Values[0]).
+					Try("check model.target, or give data of several classes")
+			}
 			t = target{f, s.mean, s.deviation()}
 			continue
 		case !m.seen(f.Name):

@@ -1,9 +1,11 @@
 package setting
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -55,6 +57,10 @@ func Scalar(text string, from Source) *Node { return &Node{Source: from, text: t
 // a spec says what it means where it means it.
 func Parse(name string, text []byte) (*Node, error) {
 	root := &Node{Source: Source{Name: name}, shape: mapping}
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // which editors put there
+	if err := checkText(name, text); err != nil {
+		return nil, err
+	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
 		line, message := 0, err.Error()
@@ -80,6 +86,24 @@ func Parse(name string, text []byte) (*Node, error) {
 		return nil, n.fail("", "it must be a list of keys with values")
 	}
 	return n, nil
+}
+
+// checkText: the parser takes whatever bytes there are.
+func checkText(name string, text []byte) error {
+	line := 1
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			return fault.New("setting.parse", fault.Invalid, "%s is not UTF-8", Source{name, line}).Try("save the file as UTF-8")
+		case r == 0:
+			return fault.New("setting.parse", fault.Invalid, "%s has a zero byte, which no text has", Source{name, line}).Try("save the file as UTF-8")
+		case r == '\n':
+			line++
+		}
+		text = text[n:]
+	}
+	return nil
 }
 
 func convert(name string, from ast.Node, depth int) (*Node, error) {

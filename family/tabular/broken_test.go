@@ -1,0 +1,74 @@
+package tabular
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tandem/data"
+	"tandem/fault"
+	"tandem/graph/op"
+	"tandem/train"
+)
+
+// TestBrokenTargets: rows whose label is not there, of another kind or no number, and
+// columns that are not there, stop the run before it begins.
+func TestBrokenTargets(t *testing.T) {
+	rows := "a,b,y\n" + strings.Repeat("1,x,no\n2,z,yes\n", 30)
+	numbers := "a,y\n" + strings.Repeat("1,0.5\n2,1.5\n", 30)
+	for _, c := range []struct {
+		name, text, test, task string
+		change                 func(*Model, *train.Spec)
+		kind                   fault.Kind
+		says                   []string
+	}{
+		{"no target", rows, "", Classify, func(m *Model, _ *train.Spec) { m.Target = "" }, fault.Invalid, []string{"model.target is missing"}},
+		{"no such column", rows, "", Classify, func(m *Model, _ *train.Spec) { m.Target = "label" }, fault.NotFound, []string{`no column "label"`, `"y"`}},
+		{"no such column to ignore", rows, "", Classify, func(m *Model, _ *train.Spec) { m.Ignore = []string{"c"} }, fault.NotFound, []string{`model.ignore names column "c"`}},
+		{"nothing but the target", "y\n" + strings.Repeat("no\nyes\n", 30), "", Classify, nil, fault.Invalid, []string{"column"}},
+		{"a missing label", rows + "1,x,\n", "", Classify, nil, fault.Invalid, []string{"1 rows have no value of the target \"y\""}},
+		{"a label that is NaN", numbers + "1,NaN\n", "", Regress, nil, fault.Invalid, []string{"1 rows have no value of the target \"y\""}},
+		{"a label that is infinite", numbers + "1,inf\n", "", Regress, nil, fault.Invalid, []string{"line 62", `column "y"`, `"inf" is not of the kind float`}},
+		{"a label that is a text", numbers + "1,x\n", "", Regress, nil, fault.Invalid, []string{"line 62", `column "y"`, `"x" is not of the kind float`}},
+		{"one class", "a,y\n" + strings.Repeat("1,no\n", 60), "", Classify, nil, fault.Invalid, []string{`the target "y" has one value, "no"`}},
+		{"a target of another kind", rows, "", Classify, func(_ *Model, s *train.Spec) { s.Data.Columns = map[string]data.Kind{"y": data.Text} }, fault.Invalid, []string{`the target "y"`}},
+		{"a test set without the target", rows, "a,b\n1,x\n", Classify, nil, fault.Invalid, []string{"1 rows have no value of the target \"y\""}},
+		{"a test set that is not there", rows, "-", Classify, nil, fault.NotFound, []string{"test.csv"}},
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "train.csv")
+		if err := os.WriteFile(path, []byte(c.text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		s := train.Spec{Family: "tabular", Task: c.task}
+		s.Data.Path = path
+		if c.test != "" {
+			if s.Data.TestPath = filepath.Join(dir, "test.csv"); c.test != "-" {
+				if err := os.WriteFile(s.Data.TestPath, []byte(c.test), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		m := defaultModel()
+		m.Target = "y"
+		if c.change != nil {
+			c.change(&m, &s)
+		}
+		s.Model.Value = m
+		s.FillDefaults()
+		p, err := Prepare(t.Context(), s, op.Default())
+		if err == nil {
+			_ = p.Train.Close()
+		}
+		if fault.KindOf(err) != c.kind || fault.RemedyOf(err) == "" {
+			t.Errorf("%s: %v (%v), try %q", c.name, err, fault.KindOf(err), fault.RemedyOf(err))
+			continue
+		}
+		for _, says := range c.says {
+			if !strings.Contains(err.Error(), says) {
+				t.Errorf("%s: %v does not say %q", c.name, err, says)
+			}
+		}
+	}
+}
