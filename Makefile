@@ -18,7 +18,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./family/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-finetune bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-plots bench-text bench-parity models test-bf16 clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-finetune bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-embed bench-plots bench-text bench-parity models test-bf16 clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,11 @@ bench-onnx: build $(VENV)/export ## exported models beside onnxruntime (QUICK=1:
 	$(PYTHON) bench/export.py $(if $(QUICK),$$($(PYTHON) bench/speed.py --list --quick),$(MODELS))
 	$(PYTHON) bench/speed.py $(MODELS) $(if $(KEEP),--keep $(KEEP))
 
+bench-embed: build $(VENV)/export $(VENV)/text ## MiniLM from text to vector beside tokenizers and onnxruntime
+	$(GO) build -o bin/text-bench ./bench/text
+	$(PYTHON) bench/export.py minilm
+	$(PYTHON) bench/text_speed.py --texts $(TANDEM_DATA)
+
 bench-plots: build $(VENV)/export ## samples/s against batch and threads, and a roofline, in docs/plots (some minutes)
 	$(PYTHON) bench/export.py minilm resnet50
 	$(PYTHON) bench/speed_plot.py batches minilm resnet50 $(if $(KEEP),--keep $(KEEP))
@@ -146,8 +151,8 @@ $(VENV)/text: bench/requirements-text.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them
-	$(PYTHON) bench/llm.py
+bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them; KEEP=FILE goes on after the rounds that the file has
+	$(PYTHON) bench/llm.py $(if $(KEEP),--keep $(KEEP))
 
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:

@@ -227,6 +227,14 @@ func (f *frame) free() {
 	f.segments = nil
 }
 
+// leave is free for a frame whose memory another will want.
+func (f *frame) leave() {
+	for _, s := range f.segments {
+		f.spares.give(s.arena)
+	}
+	f.segments = nil
+}
+
 // extend prepares the next segment.
 func (f *frame) extend() error {
 	f.building = true

@@ -21,7 +21,7 @@ type Session struct {
 	bodies map[*Node]map[string]*Session
 	turn   sync.Mutex // held for the whole of a run that has state
 
-	spares spares // memory of segments that were built for other elements
+	spares spares // memory of segments that were built for other shapes
 
 	mu       sync.Mutex
 	bindings []*binding // the most recently used first
@@ -212,7 +212,7 @@ func (s *Session) release(in []*tensor.Tensor, f *frame) {
 	s.bindings = slices.Insert(s.bindings, 0, b)
 	if len(s.bindings) > maxBindings {
 		for _, old := range s.bindings[maxBindings].idle {
-			old.free()
+			old.leave()
 		}
 		s.bindings = s.bindings[:maxBindings]
 	}

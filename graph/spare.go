@@ -2,9 +2,9 @@ package graph
 
 import "sync"
 
-// spares are arenas of segments that frames have given up, because elements decided
-// another shape: the next takes them instead of asking the system, which would have to
-// clear every page.
+// spares are arenas of segments that were given up, because elements decided another
+// shape or other shapes came since: the next takes them instead of asking the system, which
+// would have to clear every page.
 type spares struct {
 	mu     sync.Mutex
 	list   []memory

@@ -178,8 +178,19 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		pl.units = panels
 		perUnit *= pl.cols * max(g.M, pl.rows) // fewer rows wait for memory
 	}
-	pl.grain = max(ceilDiv(chunkFlops, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8))
+	pl.grain = evenGrain(pl.units, max(ceilDiv(chunkFlops, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8)), p.threads)
 	return pl
+}
+
+// evenGrain is grain, or somewhat less where that gives every thread as many chunks: of
+// three chunks on two threads one thread has twice the work.
+func evenGrain(units, grain, threads int) int {
+	for g := grain; 2*g > grain; g-- {
+		if ceilDiv(units, g)%threads == 0 {
+			return g
+		}
+	}
+	return grain
 }
 
 // ScratchLen is the number of floats that Run needs on p for these dimensions.
