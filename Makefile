@@ -151,8 +151,8 @@ $(VENV)/text: bench/requirements-text.txt | $(VENV)/bin/python
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them
-	$(PYTHON) bench/llm.py
+bench-llm: build $(VENV)/llm ## language models beside llama.cpp; LLAMA_BIN and LLM_MODELS save building and making them; KEEP=FILE goes on after the rounds that the file has
+	$(PYTHON) bench/llm.py $(if $(KEEP),--keep $(KEEP))
 
 # The marks say for which list of packages the environment was made.
 $(VENV)/bin/python:

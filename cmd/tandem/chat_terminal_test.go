@@ -3,7 +3,10 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,5 +131,32 @@ func TestChatOnATerminal(t *testing.T) {
 	p.types(end)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v after %q", err, p.unread)
+	}
+}
+
+// TestClosingOnATerminal: closing that takes its time says why, and an interrupt ends it.
+func TestClosingOnATerminal(t *testing.T) {
+	person, program := terminalPair(t)
+	defer program.Close()
+	a := newApp(nil, strings.NewReader(""), io.Discard, program, func(string) string { return "" })
+	reader := &typist{t: t, terminal: person}
+	for _, interrupted := range []bool{false, true} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		written, closed := make(chan struct{}), make(chan error, 1)
+		go func() { closed <- a.closing(ctx, func() error { <-written; return nil }) }()
+		reader.sees("Keeping the packed weights")
+		if interrupted {
+			interrupt()
+		} else {
+			close(written)
+		}
+		if err := <-closed; errors.Is(err, context.Canceled) != interrupted {
+			t.Errorf("interrupted %v: closing says %v", interrupted, err)
+		}
+		reader.sees("\x1b[K") // the line is taken away
+		interrupt()
+		if interrupted {
+			close(written)
+		}
 	}
 }

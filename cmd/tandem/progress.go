@@ -240,6 +240,10 @@ func (a *app) closing(ctx context.Context, closeModel func() error) error {
 	if a.json || !terminal(a.err) {
 		return closeModel()
 	}
+	interrupted := ctx.Done()
+	if ctx.Err() != nil {
+		interrupted = nil // the next one ends the process
+	}
 	closed := make(chan error, 1)
 	go func() { closed <- closeModel() }()
 	select {
@@ -249,10 +253,6 @@ func (a *app) closing(ctx context.Context, closeModel func() error) error {
 	}
 	fmt.Fprint(a.err, a.msg.Sprintf("Keeping the packed weights, so that the next start is faster; Ctrl-C ends it"))
 	defer fmt.Fprint(a.err, "\r\x1b[K")
-	interrupted := ctx.Done()
-	if ctx.Err() != nil {
-		interrupted = nil // the next one ends the process
-	}
 	select {
 	case err := <-closed:
 		return err
