@@ -8,6 +8,9 @@ package kernel
 // plus Start, are exact, and rescaled to [N,OH,OW,OC]. Packed is what PackByteConv
 // makes of weights whose zero points are 0. What pads is the zero point. Strides,
 // dilations and Groups of 0 mean 1.
+//
+// It is a product of patches by weights for each group; where every group has one
+// channel, a window that slides.
 type ByteConv struct {
 	N, H, W, C, OC, KH, KW               int
 	StrideH, StrideW                     int
@@ -25,6 +28,7 @@ type ByteConv struct {
 type byteConvRun struct {
 	window
 	byteForm
+	byteSlide
 	vectors ISA
 	k       int // taps times channels of a group
 	stride  int // bytes of a patch as it is multiplied
@@ -50,6 +54,10 @@ func (c *ByteConv) planar() *Conv {
 func (c *ByteConv) plan(p *Pool) {
 	c.window, c.byteForm, c.vectors = c.planar().window(), byteFormOf(p), p.isa
 	c.k = c.taps * c.ic
+	if c.slides = slidesBytes(c.OC, c.ic, c.KH, c.KW, c.groups); c.slides {
+		c.planSlide(p)
+		return
+	}
 	pointwise := c.taps == 1 && c.strideH == 1 && c.strideW == 1 && c.PadTop+c.PadLeft+c.PadBottom+c.PadRight == 0
 	c.inPlace = pointwise && c.size == 1 && !c.SignedX && c.groups == 1 && c.C%4 == 0 && c.C%aliasBytes != 0
 	c.stride = 4 * c.words(c.k)
@@ -70,7 +78,14 @@ func (c *ByteConv) plan(p *Pool) {
 	c.worker += (4*c.tileShape.rows*min(byteColumns, c.oc) + 63) &^ 63
 }
 
-func (c *ByteConv) startBytes() int { return (4*c.OC + 63) &^ 63 }
+// startBytes is the scratch that all workers share.
+func (c *ByteConv) startBytes() int {
+	n := 4 * c.OC
+	if c.slides {
+		n += 8 * c.together * c.C
+	}
+	return (n + 63) &^ 63
+}
 
 // ScratchLen is the number of bytes that Run needs on p.
 func (c *ByteConv) ScratchLen(p *Pool) int {
@@ -89,7 +104,13 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 		return
 	}
 	n := c.startBytes()
-	c.start, c.scratch = int32sAt(scratch[:n]), scratch[n:]
+	c.scratch = scratch[n:]
+	if c.slides {
+		c.beginSlide(scratch[:n])
+		p.run(c.N*c.chunks, 1, c)
+		return
+	}
+	c.start = int32sAt(scratch[:n])
 	size := PackedByteLen(c.k, c.oc, p)
 	for g := range c.groups {
 		sums, r := int32sAt(c.Packed[g*size+c.sumsAt(c.k, c.oc):]), c.Rescale
@@ -103,6 +124,12 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 
 func (c *ByteConv) chunk(lo, hi, worker int) {
 	scratch := c.scratch[worker*c.worker:][:c.worker]
+	if c.slides {
+		for u := lo; u < hi; u++ {
+			c.slide(u, float32sAt(scratch))
+		}
+		return
+	}
 	s := byteStrips{byteForm: c.byteForm, vectors: c.vectors, to: &c.Rescale, stride: c.stride, words: c.words(c.k), panel: c.panelBytes(c.k), cs: c.OC}
 	room := (4*c.tileShape.rows*min(byteColumns, c.oc) + 63) &^ 63
 	s.tile, scratch = int32sAt(scratch[:room]), scratch[room:]
@@ -184,15 +211,22 @@ func (c *ByteConv) patch(to []byte, g, m int) {
 
 // PackedByteConvLen is the number of bytes that PackByteConv writes for p.
 func PackedByteConvLen(oc, ic, kh, kw, groups int, p *Pool) int {
+	if slidesBytes(oc, ic, kh, kw, groups) {
+		return 4 * oc * kh * kw
+	}
 	return groups * PackedByteLen(ic*kh*kw, oc/groups, p)
 }
 
 // PackByteConv packs weights [oc, ic, kh, kw] of signed bytes for ByteConv on p, a
-// matrix of PackBytes for each group.
+// matrix of PackBytes for each group, or what slides over pixels.
 func PackByteConv(p *Pool, dst, w []byte, oc, ic, kh, kw, groups int) {
 	taps, k, width := kh*kw, ic*kh*kw, oc/groups
 	checkLen("PackByteConv", "w", len(w), oc*k)
 	checkLen("PackByteConv", "dst", len(dst), PackedByteConvLen(oc, ic, kh, kw, groups, p))
+	if slidesBytes(oc, ic, kh, kw, groups) {
+		packByteSlide(float32sAt(dst), w, oc, taps)
+		return
+	}
 	last := make([]byte, oc*k)
 	for o := range oc {
 		for ch := range ic {

@@ -21,56 +21,117 @@ func TestByteConvIsExact(t *testing.T) {
 			d.Groups, d.C, d.OC, d.KH, d.KW = 1, 4*(1+r.IntN(20)), 1+r.IntN(80), 1, 1
 			d.StrideH, d.StrideW, d.PadTop, d.PadLeft, d.PadBottom, d.PadRight = 1, 1, 0, 0, 0, 0
 		}
-		s := d.shape()
-		oh, ow := d.OutSize()
-		ic, out := d.C/s.Groups, d.N*oh*ow*d.OC
-		x, w := randomBytes(r, d.N*d.H*d.W*d.C), randomBytes(r, d.OC*ic*d.KH*d.KW)
-		c := &ByteConv{
-			N: d.N, H: d.H, W: d.W, C: d.C, OC: d.OC, KH: d.KH, KW: d.KW, StrideH: d.StrideH, StrideW: d.StrideW,
-			PadTop: d.PadTop, PadLeft: d.PadLeft, PadBottom: d.PadBottom, PadRight: d.PadRight,
-			DilationH: d.DilationH, DilationW: d.DilationW, Groups: d.Groups, X: x, SignedX: r.IntN(2) == 0,
+		checkByteConv(t, r, pools, d, randomBytes)
+	}
+}
+
+// TestByteConvSlides: depthwise convolutions, those among them whose sums are as great as
+// may be, whose windows have too many taps to slide, and whose images are cut into chunks.
+func TestByteConvSlides(t *testing.T) {
+	r := rand.New(rand.NewPCG(43, 3))
+	pools := bytePools(t)
+	depthwise := func(n, h, w, c, kh, kw, stride, pad, dilation int) *Conv {
+		return &Conv{N: n, H: h, W: w, C: c, OC: c, Groups: c, KH: kh, KW: kw, StrideH: stride, StrideW: stride,
+			PadTop: pad, PadLeft: pad, PadBottom: pad, PadRight: pad, DilationH: dilation, DilationW: dilation}
+	}
+	for range 60 {
+		kh, kw := 1+r.IntN(5), 1+r.IntN(5)
+		checkByteConv(t, r, pools, depthwise(1+r.IntN(3), kh+4+r.IntN(9), kw+4+r.IntN(9), 1+r.IntN(150), kh, kw, 1+r.IntN(3), r.IntN(6), 1+r.IntN(2)), randomBytes)
+	}
+	extremes := func(r *rand.Rand, n int) []byte {
+		x := randomBytes(r, n)
+		for i, v := range x {
+			x[i] = []byte{0, 127, 128, 255, 128, 128}[v%6]
 		}
-		c.ZeroX = byteValue(byte(r.Uint32()), c.SignedX)
-		c.Start, c.ScaleB, c.To, c.ToSigned = make([]int32, d.OC), random(r, d.OC, 0), int32(r.IntN(9)), r.IntN(2) == 0
-		for i := range c.Start {
-			c.Start[i] = int32(r.IntN(999))
+		return x
+	}
+	for i := range 16 {
+		kh, kw := []int{8, 10}[i/8], []int{16, 13}[i/8] // 128 taps and 130
+		checkByteConv(t, r, pools, depthwise(1, 11, 17, 35, kh, kw, 1, 2, 1), extremes)
+		all := []string{"\xff\x80\x00", "\x00\x80\xff", "\x7f\x80\x80", "\x80\x80\x7f"}[i%4] // x, weights, zero point
+		checkByteConv(t, r, pools, depthwise(1, 11, 17, 19, kh, kw, 1, 2, 1), func(_ *rand.Rand, n int) []byte {
+			x := make([]byte, n)
+			fill(x, all[0])
+			all = all[1:]
+			return x
+		})
+	}
+	for _, stride := range []int{1, 2} {
+		checkByteConv(t, r, pools, depthwise(2, 13, 45, 512, 3, 3, stride, 1, 1), randomBytes)
+		checkByteConv(t, r, pools, depthwise(2, 12, 130, 300, 2, 1, stride, 1, 2), randomBytes)
+	}
+}
+
+// checkByteConv compares a convolution of bytes that the given function makes with its
+// sums by definition, and with what becomes of them.
+func checkByteConv(t *testing.T, r *rand.Rand, pools []*Pool, d *Conv, made func(*rand.Rand, int) []byte) {
+	t.Helper()
+	s := d.shape()
+	oh, ow := d.OutSize()
+	ic, out := d.C/s.Groups, d.N*oh*ow*d.OC
+	x, w := made(r, d.N*d.H*d.W*d.C), made(r, d.OC*ic*d.KH*d.KW)
+	c := &ByteConv{
+		N: d.N, H: d.H, W: d.W, C: d.C, OC: d.OC, KH: d.KH, KW: d.KW, StrideH: d.StrideH, StrideW: d.StrideW,
+		PadTop: d.PadTop, PadLeft: d.PadLeft, PadBottom: d.PadBottom, PadRight: d.PadRight,
+		DilationH: d.DilationH, DilationW: d.DilationW, Groups: d.Groups, X: x, SignedX: r.IntN(2) == 0,
+	}
+	c.ZeroX = byteValue(made(r, 1)[0], c.SignedX)
+	c.Start, c.ScaleB, c.To, c.ToSigned = make([]int32, d.OC), random(r, d.OC, 0), int32(r.IntN(9)), r.IntN(2) == 0
+	for i := range c.Start {
+		c.Start[i] = int32(r.Uint32()) >> r.IntN(30)
+	}
+	want := sumsByDefinition(c, w, oh, ow)
+	bytes, floats := make([]byte, out), make([]float32, out)
+	for i := 0; i < out; i += d.OC {
+		ref.Requantize(bytes[i:][:d.OC], want[i:][:d.OC], c.ScaleB, c.To, c.ToSigned)
+		ref.ScaleSums(floats[i:][:d.OC], want[i:][:d.OC], c.ScaleB, nil, 0.5)
+	}
+	for i := range floats {
+		floats[i] = max(0, floats[i])
+	}
+	for _, p := range pools {
+		c.Packed = make([]byte, PackedByteConvLen(d.OC, ic, d.KH, d.KW, s.Groups, p))
+		PackByteConv(p, c.Packed, w, d.OC, ic, d.KH, d.KW, s.Groups)
+		c.Sums = make([]int32, out)
+		c.Run(p, make([]byte, c.ScratchLen(p)))
+		if !slices.Equal(c.Sums, want) {
+			t.Fatalf("%v %+v signed %v: %v, want %v", p.isa, s, c.SignedX, c.Sums, want)
 		}
-		want := make([]int32, out)
-		for i := range want {
-			o, ox, oy, n := i%d.OC, i/d.OC%ow, i/d.OC/ow%oh, i/d.OC/ow/oh
-			want[i] = c.Start[o]
-			for ky := range d.KH {
-				for kx := range d.KW {
-					y, x0 := oy*or(d.StrideH, 1)-d.PadTop+ky*or(d.DilationH, 1), ox*or(d.StrideW, 1)-d.PadLeft+kx*or(d.DilationW, 1)
-					if y < 0 || y >= d.H || x0 < 0 || x0 >= d.W {
-						continue
-					}
-					for ch := range ic {
-						v := byteValue(x[((n*d.H+y)*d.W+x0)*d.C+o/(d.OC/s.Groups)*ic+ch], c.SignedX) - c.ZeroX
-						want[i] += v * int32(int8(w[((o*ic+ch)*d.KH+ky)*d.KW+kx]))
-					}
+		c.Sums, c.Bytes = nil, make([]byte, out)
+		c.Run(p, make([]byte, c.ScratchLen(p)))
+		if !slices.Equal(c.Bytes, bytes) {
+			t.Fatalf("%v %+v: bytes %v, want %v", p.isa, s, c.Bytes, bytes)
+		}
+		c.Bytes, c.Y, c.ScaleA, c.Act = nil, make([]float32, out), []float32{0.5}, ActReLU
+		c.Run(p, make([]byte, c.ScratchLen(p)))
+		if !slices.Equal(c.Y, floats) {
+			t.Fatalf("%v %+v: floats %v, want %v", p.isa, s, c.Y, floats)
+		}
+		c.Y = nil
+	}
+}
+
+// sumsByDefinition are the sums of c with weights w.
+func sumsByDefinition(c *ByteConv, w []byte, oh, ow int) []int32 {
+	sums, groups := make([]int32, c.N*oh*ow*c.OC), or(c.Groups, 1)
+	ic := c.C / groups
+	for i := range sums {
+		o, ox, oy, n := i%c.OC, i/c.OC%ow, i/c.OC/ow%oh, i/c.OC/ow/oh
+		sums[i] = c.Start[o]
+		for ky := range c.KH {
+			for kx := range c.KW {
+				y, x := oy*or(c.StrideH, 1)-c.PadTop+ky*or(c.DilationH, 1), ox*or(c.StrideW, 1)-c.PadLeft+kx*or(c.DilationW, 1)
+				if y < 0 || y >= c.H || x < 0 || x >= c.W {
+					continue
+				}
+				for ch := range ic {
+					v := byteValue(c.X[((n*c.H+y)*c.W+x)*c.C+o/(c.OC/groups)*ic+ch], c.SignedX) - c.ZeroX
+					sums[i] += v * int32(int8(w[((o*ic+ch)*c.KH+ky)*c.KW+kx]))
 				}
 			}
 		}
-		bytes := make([]byte, out)
-		for i := 0; i < out; i += d.OC {
-			ref.Requantize(bytes[i:][:d.OC], want[i:][:d.OC], c.ScaleB, c.To, c.ToSigned)
-		}
-		for _, p := range pools {
-			c.Packed = make([]byte, PackedByteConvLen(d.OC, ic, d.KH, d.KW, s.Groups, p))
-			PackByteConv(p, c.Packed, w, d.OC, ic, d.KH, d.KW, s.Groups)
-			c.Sums, c.Bytes = make([]int32, out), nil
-			c.Run(p, make([]byte, c.ScratchLen(p)))
-			if !slices.Equal(c.Sums, want) {
-				t.Fatalf("%v %+v signed %v: %v, want %v", p.isa, s, c.SignedX, c.Sums, want)
-			}
-			c.Sums, c.Bytes = nil, make([]byte, out)
-			c.Run(p, make([]byte, c.ScratchLen(p)))
-			if !slices.Equal(c.Bytes, bytes) {
-				t.Fatalf("%v %+v: bytes %v, want %v", p.isa, s, c.Bytes, bytes)
-			}
-		}
 	}
+	return sums
 }
 
 // TestCombineAndMaxBytes: the same bytes on every tier.
@@ -83,9 +144,13 @@ func TestCombineAndMaxBytes(t *testing.T) {
 				return ref.Steps{Scale: 0.01 + r.Float32()/10, Zero: byteValue(byte(r.Uint32()), signed), Signed: signed}
 			}
 			v := &CombineBytes{Product: r.IntN(2) == 0, Y: make([]byte, n), A: randomBytes(r, n), B: randomBytes(r, n), OfA: steps(), OfB: steps(), OfY: steps()}
+			a := v.A
+			if r.IntN(2) == 0 {
+				a = repeatRows(r, v)
+			}
 			v.Run(p)
-			want := make([]byte, n)
-			ref.CombineBytes(want, v.A, v.B, v.OfA, v.OfB, v.OfY, v.Product)
+			want := make([]byte, len(v.Y))
+			ref.CombineBytes(want, a, v.B, v.OfA, v.OfB, v.OfY, v.Product)
 			if !slices.Equal(v.Y, want) {
 				t.Fatalf("%v: %v, want %v", p.isa, v.Y, want)
 			}
@@ -117,4 +182,18 @@ func TestCombineAndMaxBytes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// repeatRows gives v a random number of rows of A that are repeated, and returns them
+// written out.
+func repeatRows(r *rand.Rand, v *CombineBytes) []byte {
+	v.Columns, v.Repeat = 1+r.IntN(90), 1+r.IntN(40)
+	rows := 1 + r.IntN(5)
+	n := rows * v.Columns * v.Repeat
+	v.A, v.B, v.Y = randomBytes(r, rows*v.Columns), randomBytes(r, n), make([]byte, n)
+	var a []byte
+	for row := range slices.Chunk(v.A, v.Columns) {
+		a = append(a, slices.Repeat(row, v.Repeat)...)
+	}
+	return a
 }

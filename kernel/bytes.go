@@ -110,20 +110,25 @@ func (v *DequantizeBytes) Run(p *Pool) {
 }
 
 func (v *DequantizeBytes) chunk(lo, hi, _ int) {
-	y, x := v.Y[lo:hi], v.X[lo:hi]
-	if v.isa == Generic {
-		ref.DequantizeBytes(y, x, v.Scale, v.Zero, v.Signed)
+	dequantizeBytes(v.isa, v.Y[lo:hi], v.X[lo:hi], v.Scale, v.Zero, v.Signed)
+}
+
+// dequantizeBytes writes (x-zero)·scale for the first len(y) bytes of x.
+func dequantizeBytes(isa ISA, y []float32, x []byte, scale float32, zero int32, signed bool) {
+	x = x[:len(y)]
+	if isa == Generic {
+		ref.DequantizeBytes(y, x, scale, zero, signed)
 		return
 	}
-	n := len(y) &^ (v.isa.lanes() - 1)
+	n := len(y) &^ (isa.lanes() - 1)
 	for i := 0; i < n; i += asmElements {
-		dequantizeBytesAsm(v.isa, v.Signed, &y[i], &x[i], min(asmElements, n-i), v.Scale, float32(v.Zero))
+		dequantizeBytesAsm(isa, signed, &y[i], &x[i], min(asmElements, n-i), scale, float32(zero))
 	}
 	if n < len(y) {
 		var tx [16]byte
 		var ty [16]float32
 		copy(tx[:], x[n:])
-		dequantizeBytesAsm(v.isa, v.Signed, &ty[0], &tx[0], v.isa.lanes(), v.Scale, float32(v.Zero))
+		dequantizeBytesAsm(isa, signed, &ty[0], &tx[0], isa.lanes(), scale, float32(zero))
 		copy(y[n:], ty[:])
 	}
 }
@@ -212,25 +217,39 @@ type Steps = ref.Steps
 
 // CombineBytes computes Y = saturate(round(f(A, B)/scale) + zero), where f is the sum,
 // or with Product the product, of the numbers that bytes stand for in the steps of each.
-// All three are int8, or all uint8.
+// All three are int8, or all uint8. With Repeat, A has rows of Columns bytes, each of
+// which meets that many rows of B.
 type CombineBytes struct {
-	Product       bool
-	Y, A, B       []byte
-	OfA, OfB, OfY ref.Steps
+	Product         bool
+	Y, A, B         []byte
+	OfA, OfB, OfY   ref.Steps
+	Columns, Repeat int
 
 	isa ISA
 }
 
 // Run computes Y.
 func (v *CombineBytes) Run(p *Pool) {
-	checkLen("CombineBytes", "A", len(v.A), len(v.Y))
+	checkLen("CombineBytes", "A", len(v.A)*max(1, v.Repeat), len(v.Y))
 	checkLen("CombineBytes", "B", len(v.B), len(v.Y))
 	v.isa = p.isa
 	p.run(len(v.Y), vectorGrain, v)
 }
 
 func (v *CombineBytes) chunk(lo, hi, _ int) {
-	y, a, b := v.Y[lo:hi], v.A[lo:hi], v.B[lo:hi]
+	if v.Repeat == 0 {
+		v.combine(v.Y[lo:hi], v.A[lo:hi], v.B[lo:hi])
+		return
+	}
+	for i := lo; i < hi; {
+		row, column := i/v.Columns, i%v.Columns
+		n := min(hi-i, v.Columns-column)
+		v.combine(v.Y[i:][:n], v.A[row/v.Repeat*v.Columns+column:][:n], v.B[i:][:n])
+		i += n
+	}
+}
+
+func (v *CombineBytes) combine(y, a, b []byte) {
 	if v.isa == Generic {
 		ref.CombineBytes(y, a, b, v.OfA, v.OfB, v.OfY, v.Product)
 		return

@@ -71,9 +71,9 @@ type byteProduct struct {
 
 // byteProductOf is the product of inputs a and b, if it is such. A negative number of a
 // zero point's input says that it is absent.
-func byteProductOf(c *graph.Call, a, b, aZero, bZero int) (*byteProduct, bool) {
+func byteProductOf(c *graph.Call, attrs matMulAttrs, a, b, aZero, bZero int) (*byteProduct, bool) {
 	p := &byteProduct{call: c, a: c.In[a], w: c.In[b], zeroA: optional(c, aZero), zeroB: optional(c, bZero)}
-	s, err := newStack[int32](c, matMulAttrs{}, p.a.Shape(), p.w.Shape())
+	s, err := newStack[int32](c, attrs, p.a.Shape(), p.w.Shape())
 	if err != nil {
 		return nil, false
 	}
@@ -188,7 +188,7 @@ func columnScales(to []float32, scale *tensor.Tensor, factor float32) {
 }
 
 func kernelIntegerLinear(c *graph.Call) (func() error, error) {
-	p, ok := byteProductOf(c, integerA, integerB, integerZeroA, integerZeroB)
+	p, ok := byteProductOf(c, matMulAttrs{}, integerA, integerB, integerZeroA, integerZeroB)
 	if !ok {
 		return nil, fmt.Errorf("operands %v and %v with these zero points are no product of bytes with one matrix", c.In[integerA].Shape(), c.In[integerB].Shape())
 	}
@@ -261,7 +261,7 @@ func (p *byteProduct) byteSums() func() error {
 	}
 }
 
-// byteSteps is the kernel of QLinearMatMul on byteProduct. The three scales become one
+// byteSteps is the kernel of QLinearMatMul and QGemm on byteProduct. The three scales become one
 // factor, as in onnxruntime.
 func (p *byteProduct) byteSteps(aScale, bScale, yScale, yZero int) func() error {
 	c := p.call
@@ -298,16 +298,20 @@ func (p *byteProduct) steppable(aScale, bScale, yScale, yZero int) bool {
 
 // panelsOfBytes is Op.Panels of a product of bytes: its matrix b is packed if the zero
 // points and scales, each one number or also one for each column, are certain to be
-// what byteProduct takes.
+// what byteProduct takes. The attribute transB is looked at.
 func panelsOfBytes(b int, numbers, columns []int) func(*graph.Node) []graph.Panel {
 	return func(n *graph.Node) []graph.Panel {
 		w := n.Inputs[b].Type
 		if !w.Known() || len(w.Shape) != 2 || !n.Inputs[0].Type.Known() || !isByte(n.Inputs[0].Type.DType) {
 			return nil
 		}
+		trans, width := n.Attrs.Int("transB", 0) != 0, w.Shape[1]
+		if trans {
+			width = w.Shape[0]
+		}
 		number := func(v *graph.Value) bool { return v.Type.Shape.Len().Is(1) }
 		column := func(v *graph.Value) bool {
-			return number(v) || len(v.Type.Shape) == 1 && v.Type.Shape[0].Equal(w.Shape[1])
+			return number(v) || len(v.Type.Shape) == 1 && v.Type.Shape[0].Equal(width)
 		}
 		plain := func(list []int, fits func(*graph.Value) bool) bool {
 			return !slices.ContainsFunc(list, func(i int) bool {
@@ -318,6 +322,6 @@ func panelsOfBytes(b int, numbers, columns []int) func(*graph.Node) []graph.Pane
 		if !plain(numbers, number) || !plain(columns, column) {
 			return nil
 		}
-		return []graph.Panel{{In: b}}
+		return []graph.Panel{{In: b, Transposed: trans}}
 	}
 }

@@ -43,7 +43,7 @@ func inferMatMulInteger(c *graph.Infer) error {
 }
 
 func kernelMatMulInteger(c *graph.Call) (func() error, error) {
-	if p, ok := byteProductOf(c, 0, 1, 2, 3); ok {
+	if p, ok := byteProductOf(c, matMulAttrs{}, 0, 1, 2, 3); ok {
 		return p.byteSums(), nil
 	}
 	q, err := newQuantizedProduct[int32](c, 0, 1, 2, 3)
@@ -79,7 +79,7 @@ func inferQLinearMatMul(c *graph.Infer) error {
 
 func kernelQLinearMatMul(c *graph.Call) (func() error, error) {
 	if isByte(c.In[0].DType()) && isByte(c.In[3].DType()) {
-		if p, ok := byteProductOf(c, 0, 3, 2, 5); ok && p.steppable(1, 4, 6, 7) {
+		if p, ok := byteProductOf(c, matMulAttrs{}, 0, 3, 2, 5); ok && p.steppable(1, 4, 6, 7) {
 			return p.byteSteps(1, 4, 6, 7), nil
 		}
 		return qLinearMatMul[int32](c)

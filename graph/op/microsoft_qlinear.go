@@ -33,7 +33,7 @@ func qLinearOps() []graph.Op {
 		{ID: microsoft("NhwcMaxPool"), Since: 1, Infer: inferNhwcMaxPool, Kernel: kernelPoolLast(false)},
 		define("QLinearWhere", where, qWhereShape, kernelWhere),
 		define("QLinearConcat", qConcatScales, qConcatShape, kernelConcat),
-		{ID: microsoft("QGemm"), Since: 1, Infer: inferQGemm, Kernel: kernelQGemm},
+		{ID: microsoft("QGemm"), Since: 1, Infer: inferQGemm, Kernel: kernelQGemm, Work: workProduct, Encoded: true, Panels: qGemmPanels},
 		{ID: microsoft("QEmbedLayerNormalization"), Since: 1, Infer: inferQEmbedNorm, Kernel: scaledKernel(qEmbedScales, kernelEmbedNorm[float32])},
 		{ID: microsoft("QAttention"), Since: 1, Infer: inferQAttention, Kernel: kernelQAttention},
 	}

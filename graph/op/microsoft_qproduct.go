@@ -64,7 +64,44 @@ func inferQGemm(c *graph.Infer) error {
 	return nil
 }
 
+// qGemmPanels packs matrices of which byteSteps computes the product.
+func qGemmPanels(n *graph.Node) []graph.Panel {
+	attrs := qGemmAttrs(n)
+	if attrs.trans[0] || attrs.alpha != 1 || n.Input(qgScale) == nil || n.Input(qgZero) == nil {
+		return nil
+	}
+	panels := panelsOfBytes(qgB, []int{qgAScale, qgAZero, qgScale, qgZero}, []int{qgBScale, qgBZero})(n)
+	if add := n.Input(qgC); add != nil && panels != nil {
+		width := n.Inputs[qgB].Type.Shape[1]
+		if panels[0].Transposed {
+			width = n.Inputs[qgB].Type.Shape[0]
+		}
+		if !add.Type.Known() || len(add.Type.Shape) != 1 || !add.Type.Shape[0].Equal(width) {
+			return nil
+		}
+	}
+	return panels
+}
+
+// kernelPackedQGemm is the kernel of what qGemmPanels packs.
+func kernelPackedQGemm(c *graph.Call) (func() error, error) {
+	p, ok := byteProductOf(c, qGemmAttrs(c.Node), qgA, qgB, qgAZero, qgBZero)
+	if !ok || !p.steppable(qgAScale, qgBScale, qgScale, qgZero) {
+		return nil, fmt.Errorf("operands %v and %v with these scales and zero points are no product of bytes", c.In[qgA].Shape(), c.In[qgB].Shape())
+	}
+	run := p.byteSteps(qgAScale, qgBScale, qgScale, qgZero)
+	return func() error {
+		if c.Has(qgC) {
+			p.Start = tensor.Data[int32](c.In[qgC])
+		}
+		return run()
+	}, nil
+}
+
 func kernelQGemm(c *graph.Call) (func() error, error) {
+	if v := c.Node.Inputs[qgB].Const; v != nil && v.Encoding == graph.PanelBytes {
+		return kernelPackedQGemm(c)
+	}
 	y, attrs := c.Out[0], qGemmAttrs(c.Node)
 	q, err := newProductOf[int32](c, attrs, qgA, qgB, qgAZero, qgBZero)
 	if err != nil {

@@ -52,7 +52,12 @@ func kernelQLinear(product bool) preparer {
 	}
 	return func(c *graph.Call) (func() error, error) {
 		if c.In[0].Shape().Equal(c.In[3].Shape()) {
-			return combineBytes(c, product), nil
+			return combineBytes(c, &kernel.CombineBytes{Product: product}, 0, 3), nil
+		}
+		for _, first := range []int{0, 3} {
+			if columns, repeat := repeatedRows(c.In[first].Shape(), c.In[3-first].Shape()); columns >= combinedColumns {
+				return combineBytes(c, &kernel.CombineBytes{Product: product, Columns: columns, Repeat: repeat}, first, 3-first), nil
+			}
 		}
 		if c.In[0].DType() == tensor.Int8 {
 			return qLinear[int8](c, f)
@@ -89,9 +94,33 @@ func qLinear[T int8 | uint8](c *graph.Call, f func(a, b float32) float32) (func(
 	}, err
 }
 
-// combineBytes is qLinear for operands of one shape.
-func combineBytes(c *graph.Call, product bool) func() error {
-	k := &kernel.CombineBytes{Product: product}
+// combinedColumns is the length of rows from which on combining them one by one pays.
+const combinedColumns = 8
+
+// repeatedRows tells how a is repeated for each element of b: its rows have so many
+// columns, and each meets so many rows of b; no columns if a is no such tensor.
+func repeatedRows(a, b tensor.Shape) (columns, repeat int) {
+	if len(a) != len(b) || b.Len() == 0 {
+		return 0, 0
+	}
+	from, until := 0, len(a)
+	for from < until && a[from] == b[from] {
+		from++
+	}
+	for until > from && a[until-1] == b[until-1] {
+		until--
+	}
+	for _, d := range a[from:until] {
+		if d != 1 {
+			return 0, 0
+		}
+	}
+	return b[until:].Len(), b[from:until].Len()
+}
+
+// combineBytes is qLinear for operands of one shape, or for inputs a, whose rows are
+// repeated, and b.
+func combineBytes(c *graph.Call, k *kernel.CombineBytes, a, b int) func() error {
 	steps := func(i int) kernel.Steps {
 		s := kernel.Steps{Scale: c.F32(i)[0], Signed: c.In[0].DType() == tensor.Int8}
 		if c.Has(i + 1) {
@@ -100,8 +129,8 @@ func combineBytes(c *graph.Call, product bool) func() error {
 		return s
 	}
 	return func() error {
-		k.OfA, k.OfB, k.OfY = steps(1), steps(4), steps(6)
-		k.A, k.B, k.Y = c.In[0].Bytes(), c.In[3].Bytes(), c.Out[0].Bytes()
+		k.OfA, k.OfB, k.OfY = steps(a+1), steps(b+1), steps(6)
+		k.A, k.B, k.Y = c.In[a].Bytes(), c.In[b].Bytes(), c.Out[0].Bytes()
 		k.Run(c.Pool)
 		return nil
 	}

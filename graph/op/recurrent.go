@@ -24,7 +24,7 @@ func rnnOps() []graph.Op {
 		// attributes kind, direction, activations; see recurrent_grad.go
 		ID: private("RecurrentGrad"), Infer: inferRecurrentGrad, Kernel: kernelRecurrentGrad,
 		InPlace: []graph.Alias{{In: rgGates, Out: rgOutGates}, {In: rgSaved, Out: rgOutSaved}},
-	}, graph.Op{ID: microsoft("DynamicQuantizeLSTM"), Since: 1, Infer: inferQuantizedLSTM, Kernel: kernelQuantizedLSTM})
+	}, graph.Op{ID: microsoft("DynamicQuantizeLSTM"), Since: 1, Infer: inferQuantizedLSTM, Kernel: kernelQuantizedLSTM, Work: workRecurrent, Encoded: true, Panels: panelsQuantizedLSTM})
 }
 
 // recurrentKind is what distinguishes the layers.

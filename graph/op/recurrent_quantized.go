@@ -2,8 +2,10 @@ package op
 
 import (
 	"fmt"
+	"math"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -69,46 +71,80 @@ func checkQuantizedLSTM(c *graph.Infer, dirs, hidden graph.Dim) error {
 	return nil
 }
 
-// layerProduct multiplies floats, made bytes by their range, with bytes.
+// panelsQuantizedLSTM: the products of bytes read both matrices of weights packed.
+func panelsQuantizedLSTM(*graph.Node) []graph.Panel {
+	return []graph.Panel{{In: inWeight}, {In: inRecurrence}}
+}
+
+// layerProduct multiplies floats, made bytes by their range, with the bytes of a
+// direction.
 type layerProduct struct {
-	product[int32]
+	kernel.ByteGemm
+	pool                *kernel.Pool
 	weight, scale, zero *tensor.Tensor
-	rows, cols, sums    []int32
-	scales              []float32 // of the direction under way, one or one for each column
+	packed              bool
+	room                []byte // for the weights of a direction, if they are not packed
+	zeros               []int32
+	step                [1]float32 // of the bytes that the floats became
+	reach               kernel.ByteRange
+	quantizer           kernel.QuantizeBytes
+	bytes, scratch      []byte
 }
 
 func newLayerProduct(c *graph.Call, weight, scale, zero, rows int) (*layerProduct, error) {
-	w := c.In[weight]
-	p := &layerProduct{weight: w, scale: c.In[scale], zero: optional(c, zero)}
-	p.m, p.k, p.n = rows, w.Dim(1), w.Dim(2)
-	p.prepared(c.Pool)
+	w, constant := c.In[weight], c.Node.Inputs[weight].Const
+	p := &layerProduct{pool: c.Pool, weight: w, scale: c.In[scale], zero: optional(c, zero)}
+	p.packed = constant != nil && constant.Encoding == graph.PanelBytes
+	p.M, p.K, p.N = rows, w.Dim(1), w.Dim(2)
+	p.ZeroB, p.ScaleA = []int32{}, p.step[:] // there may be zero points
+	packing := 0
+	if !p.packed {
+		packing = kernel.PackedByteLen(p.K, p.N, c.Pool)
+	}
 	var err error
 	for _, part := range []struct {
-		to *[]int32
+		to *[]byte
 		n  int
-	}{{&p.rows, p.m * p.k}, {&p.cols, p.k * p.n}, {&p.sums, p.m * p.n}} {
-		if *part.to, err = graph.Room[int32](c, part.n); err != nil {
+	}{{&p.room, packing}, {&p.bytes, rows * p.K}, {&p.scratch, p.ScratchLen(c.Pool)}} {
+		if *part.to, err = graph.Room[byte](c, part.n); err != nil {
 			return nil, err
 		}
 	}
-	return p, nil
+	if p.zeros, err = graph.Room[int32](c, p.N); err != nil {
+		return nil, err
+	}
+	p.ScaleB, err = graph.Room[float32](c, p.N)
+	return p, err
 }
 
-// load reads the weights of a direction, less their zero points.
+// load reads the weights of direction d, their zero points and scales.
 func (p *layerProduct) load(d int) {
-	size := p.k * p.n
-	if p.weight.DType() == tensor.Int8 {
-		convert(p.cols, tensor.Data[int8](p.weight)[d*size:][:size])
+	dirs, signed := p.weight.Dim(0), p.weight.DType() == tensor.Int8
+	if p.packed {
+		p.Packed = part(p.weight.Bytes(), d, dirs)
 	} else {
-		convert(p.cols, tensor.Data[uint8](p.weight)[d*size:][:size])
+		p.Packed = p.room
+		p.PackB(p.pool, p.room, part(p.weight.Bytes(), d, dirs), signed)
 	}
-	p.scales = part(p.scale.F32(), d, p.weight.Dim(0))
-	if p.zero == nil {
-		return
+	scales := part(p.scale.F32(), d, dirs)
+	for j := range p.ScaleB {
+		p.ScaleB[j] = scales[j%len(scales)]
 	}
-	n := p.zero.Len() / p.weight.Dim(0)
-	for i := range p.cols {
-		p.cols[i] -= int32(smallByte(p.zero, d*n+i%p.n%n))
+	base, some := int32(0), false
+	if !signed {
+		base = -128 // as they are packed
+	}
+	for j := range p.zeros {
+		p.zeros[j] = base
+		if p.zero != nil {
+			n := p.zero.Len() / dirs
+			p.zeros[j] += int32(smallByte(p.zero, d*n+j%n))
+		}
+		some = some || p.zeros[j] != 0
+	}
+	p.ZeroB = nil
+	if some {
+		p.ZeroB = p.zeros
 	}
 }
 
@@ -118,14 +154,41 @@ func part[T any](x []T, d, parts int) []T {
 	return x[d*n:][:n]
 }
 
-// multiply computes rows of x; those of y beyond len(x) stay as they are.
-func (p *layerProduct) multiply(y, x []float32) {
-	p.m = len(x) / max(p.k, 1)
-	scale := quantizeByRange(p.rows[:len(x)], x)
-	p.run(p.rows, p.cols, p.sums, nil)
-	for i, v := range p.sums[:p.m*p.n] {
-		y[i] = float32(v) * (scale * p.scales[i%p.n%len(p.scales)])
+// quantize makes rows bytes, as DynamicQuantizeLinear does. Without a range all are 0.
+func (p *layerProduct) quantize(x []float32) {
+	p.M = len(x) / max(p.K, 1)
+	p.reach.X = x
+	p.reach.Run(p.pool)
+	p.step[0] = (p.reach.Hi - p.reach.Lo) / 255
+	if p.step[0] == 0 {
+		return
 	}
+	p.ZeroA = int32(min(max(math.RoundToEven(float64(-p.reach.Lo/p.step[0])), 0), 255))
+	p.A = p.bytes[:len(x)]
+	q := &p.quantizer
+	q.X, q.Y, q.Scale, q.Zero = x, p.A, p.step[0], p.ZeroA
+	q.Run(p.pool)
+}
+
+// multiply computes the rows that are bytes; those of y after them stay as they are.
+func (p *layerProduct) multiply(y []float32) {
+	p.Y = y[:p.M*p.N]
+	if p.step[0] == 0 {
+		clear(p.Y)
+		return
+	}
+	p.Run(p.pool, p.scratch)
+}
+
+// quantizedLSTM is a layer, whose products go by bytes.
+type quantizedLSTM struct {
+	*recurrent[float32]
+	input, states *layerProduct
+	// counted are the states whose range counts. The last state of a sequence still does
+	// in the step after it, as with ONNX Runtime.
+	counted []float32
+	lstm    kernel.LSTMCell
+	running []bool
 }
 
 func kernelQuantizedLSTM(c *graph.Call) (func() error, error) {
@@ -133,37 +196,61 @@ func kernelQuantizedLSTM(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	input, err := newLayerProduct(c, inWeight, inWeightScale, inWeightZero, r.seq*r.batch)
-	if err != nil {
+	q := &quantizedLSTM{recurrent: r, running: make([]bool, r.batch)}
+	if q.input, err = newLayerProduct(c, inWeight, inWeightScale, inWeightZero, r.seq*r.batch); err != nil {
 		return nil, err
 	}
-	states, err := newLayerProduct(c, inRecurrence, inRecurrenceScale, inRecurrenceZero, r.batch)
-	if err != nil {
+	if q.states, err = newLayerProduct(c, inRecurrence, inRecurrenceScale, inRecurrenceZero, r.batch); err != nil {
 		return nil, err
 	}
-	// The states whose range counts. The last state of a sequence still does in the step
-	// after it, as with ONNX Runtime.
-	counted, err := graph.Room[float32](c, r.batch*r.hidden)
-	if err != nil {
+	if q.counted, err = graph.Room[float32](c, r.batch*r.hidden); err != nil {
 		return nil, err
 	}
-	r.fromInput = func(d int) {
-		input.load(d)
-		states.load(d)
-		steps := 0 // what lies behind the longest sequence has no part in the range
-		for _, n := range r.lengths {
-			steps = max(steps, n)
-		}
-		input.multiply(r.xw, c.F32(inX)[:steps*r.batch*r.in])
-	}
-	r.fromStates = func(step int) {
-		copy(counted, r.h)
-		for b, n := range r.lengths {
-			if step > n {
-				clear(counted[b*r.hidden:][:r.hidden])
-			}
-		}
-		states.multiply(r.hr, counted)
+	r.fromInput, r.fromStates = q.weigh, q.recur
+	if plainRecurrent(c.Node, kindLSTM()) == "" {
+		r.cell = q.step
 	}
 	return r.run, nil
+}
+
+// weigh computes what the input gives to the gates of direction d.
+func (q *quantizedLSTM) weigh(d int) {
+	q.input.load(d)
+	q.states.load(d)
+	if d == 0 { // the others read the same bytes
+		steps := 0 // what lies behind the longest sequence has no part in the range
+		for _, n := range q.lengths {
+			steps = max(steps, n)
+		}
+		q.input.quantize(q.c.F32(inX)[:steps*q.batch*q.in])
+	}
+	q.input.multiply(q.xw)
+}
+
+// recur computes what the states give to the gates.
+func (q *quantizedLSTM) recur(step int) {
+	copy(q.counted, q.h)
+	for b, n := range q.lengths {
+		if step > n {
+			clear(q.counted[b*q.hidden:][:q.hidden])
+		}
+	}
+	q.states.quantize(q.counted)
+	q.states.multiply(q.hr)
+}
+
+// step is stepLSTM on the fused kernel, for layers as plainRecurrent says.
+func (q *quantizedLSTM) step(_ *recurrent[float32], step int) {
+	q.recur(step)
+	width, pool := 4*q.hidden, q.c.Pool
+	gates := q.hr[:q.batch*width]
+	for b, t := range q.active {
+		if q.running[b] = t >= 0; t >= 0 {
+			row := gates[b*width:][:width]
+			kernel.OpAdd.Do(pool, row, row, q.gatesOf(b))
+			kernel.OpAdd.Do(pool, row, row, q.bias)
+		}
+	}
+	q.lstm = kernel.LSTMCell{Gates: gates, Prev: q.state, C: q.state, H: q.h, Active: q.running, Rows: q.batch, Hidden: q.hidden}
+	q.lstm.Run(pool)
 }

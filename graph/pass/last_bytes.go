@@ -35,16 +35,24 @@ func (l *lowering) byteConv(n *graph.Node) error {
 	return nil
 }
 
-// combine lowers the sum or product of two images of bytes.
+// combine lowers the sum or product of two images of bytes, one of which may have one
+// pixel.
 func (l *lowering) combine(n *graph.Node) bool {
 	a, b := n.Inputs[0], n.Inputs[3]
-	if !l.virtual[a] && !l.virtual[b] || !imageLike(a) || !sameShape(a, b) {
+	if !l.virtual[a] && !l.virtual[b] || !imageLike(a) || !sameShape(a, b) && !onePixelOf(a, b) && !onePixelOf(b, a) {
 		return false
 	}
 	in := slices.Clone(n.Inputs)
 	in[0], in[3] = l.lastOf(a), l.lastOf(b)
 	l.set(n.Outputs[0], l.b.Node(n.Op, 1, n.Attrs, in...)[0])
 	return true
+}
+
+// onePixelOf reports whether a has the images and channels of b, and one pixel.
+func onePixelOf(a, b *graph.Value) bool {
+	s, of := a.Type.Shape, b.Type.Shape
+	return imageLike(a) && imageLike(b) && len(s) == len(of) && s[:2].Equal(of[:2]) &&
+		!slices.ContainsFunc(s[2:], func(d graph.Dim) bool { return !d.Is(1) })
 }
 
 // packByteConv packs the weights t of a QLinearConv with a window of kh × kw.

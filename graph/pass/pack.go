@@ -83,26 +83,32 @@ func (p panelOf) key() string {
 	return p.w.Name + ".packed"
 }
 
-// packPanels packs a matrix, or the matrices of which a weight is a list, one by one.
-func packPanels(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
-	w := panel.w
-	t, err := w.Const.Tensor()
-	if err != nil {
-		return nil, err
+// matricesOf are the matrices [k,n] of a weight: it is one, or a list of them.
+func matricesOf(panel panelOf) (t *tensor.Tensor, count, k, n int, err error) {
+	if t, err = panel.w.Const.Tensor(); err != nil {
+		return nil, 0, 0, 0, err
 	}
 	rank := t.Rank()
 	if rank != 2 && rank != 3 {
-		return nil, fmt.Errorf("weight %s of shape %v is no matrix", w.Name, t.Shape())
+		return nil, 0, 0, 0, fmt.Errorf("weight %s of shape %v is no matrix", panel.w.Name, t.Shape())
 	}
-	count, ld := 1, t.Dim(rank-1)
+	count, k, n = 1, t.Dim(rank-2), t.Dim(rank-1)
 	if rank == 3 {
 		count = t.Dim(0)
 	}
-	k, n := t.Dim(rank-2), ld
 	if panel.trans {
 		k, n = n, k
 	}
-	size := kernel.PackedLen(k, n, p.ISA())
+	return t, count, k, n, nil
+}
+
+// packPanels packs a matrix, or the matrices of which a weight is a list, one by one.
+func packPanels(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
+	t, count, k, n, err := matricesOf(panel)
+	if err != nil {
+		return nil, err
+	}
+	w, size, ld := panel.w, kernel.PackedLen(k, n, p.ISA()), t.Dim(t.Rank()-1)
 	data, err := packing(panel.key(), 4*count*size, func(dst []byte) {
 		for i := range count {
 			kernel.PackB(floats(dst)[i*size:], t.F32()[i*k*n:], k, n, ld, panel.trans, p.ISA())
@@ -120,18 +126,17 @@ func floats(b []byte) []float32 {
 	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }
 
+// packBytes is packPanels for bytes.
 func packBytes(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
-	w := panel.w
-	t, err := w.Const.Tensor()
+	t, count, k, n, err := matricesOf(panel)
 	if err != nil {
 		return nil, err
 	}
-	k, n := t.Dim(0), t.Dim(1)
-	if panel.trans {
-		k, n = n, k
-	}
-	data, err := packing(panel.key(), kernel.PackedByteLen(k, n, p), func(dst []byte) {
-		kernel.PackBytes(p, dst, t.Bytes(), t.DType() == tensor.Int8, k, n, panel.trans)
+	w, size := panel.w, kernel.PackedByteLen(k, n, p)
+	data, err := packing(panel.key(), count*size, func(dst []byte) {
+		for i := range count {
+			kernel.PackBytes(p, dst[i*size:][:size], t.Bytes()[i*k*n:][:k*n], t.DType() == tensor.Int8, k, n, panel.trans)
+		}
 	})
 	if err != nil {
 		return nil, err
