@@ -45,7 +45,7 @@ purego: ## the tests without assembly
 	GOARCH=arm64 $(GO) vet ./...
 
 race: ## the race detector on concurrent code (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -short -race $(RACED)
+	CGO_ENABLED=1 $(GO) test -short -race -timeout 20m $(RACED)
 
 lint: ## vet, staticcheck and formatting
 	$(GO) mod tidy -diff

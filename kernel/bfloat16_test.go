@@ -89,7 +89,7 @@ func TestBFloat16GemmAgainstReference(t *testing.T) {
 	r := rand.New(rand.NewPCG(16, 1))
 	dims := []int{0, 1, 2, 3, 5, 8, 11, 12, 13, 16, 17, 24, 31, 32, 33, 48, 67}
 	pools := bfloat16Pools(t)
-	for range 250 {
+	for range rounds(250) {
 		m, n, k := dims[r.IntN(len(dims))], dims[r.IntN(len(dims))], dims[r.IntN(len(dims))]
 		switch r.IntN(8) {
 		case 0:
@@ -147,7 +147,7 @@ func TestBFloat16GemmOfWholeNumbers(t *testing.T) {
 func TestBFloat16RowsDoNotDependOnTheirBatch(t *testing.T) {
 	r := rand.New(rand.NewPCG(16, 3))
 	pools := bfloat16Pools(t)
-	for range 20 {
+	for range rounds(20) {
 		m, n, k := 2+r.IntN(60), 1+r.IntN(90), 1+r.IntN(1500)
 		a, b, bias, trans := random(r, m*k, 3), random(r, n*k, 5), random(r, n, 1), r.IntN(2) == 0
 		want := map[string][]float32{}
@@ -274,4 +274,12 @@ func BenchmarkBFloat16Gemm(b *testing.B) {
 			benchFlops(b, 2*float64(g.M)*float64(g.N)*float64(g.K), func() { g.Run(p, scratch) })
 		})
 	}
+}
+
+// rounds is a quarter of n in a short run, which is that of the race detector.
+func rounds(n int) int {
+	if testing.Short() {
+		return n / 4
+	}
+	return n
 }
