@@ -139,16 +139,17 @@ func sameMetrics(t *testing.T, a, b string) {
 }
 
 // TestTwentyKills kills the process that trains, by SIGKILL, at twenty random moments:
-// in half of them from its start on, while it reads and compiles, in the others while it
-// steps and writes checkpoints. The weights are those of a run that was left alone.
+// in half of them soon after its start, while it reads and compiles, in the others while it
+// steps and writes checkpoints: some steps after the first checkpoint, however fast the
+// machine is. The weights are those of a run that was left alone.
 func TestTwentyKills(t *testing.T) {
-	spec := twoLayersSpec(20)
+	spec := twoLayersSpec(30)
 	if dir := os.Getenv("TRAIN_IN"); dir != "" {
 		opt := options(t, 2)
 		_, err := train.ReadRecord(dir)
 		opt.Resume = err == nil
 		opt.Callbacks.Step = func(int, float64) error {
-			fmt.Println("stepped") // it trains: the clock runs from the first on
+			fmt.Println("stepped") // its parent counts them
 			time.Sleep(time.Millisecond)
 			return nil
 		}
@@ -169,7 +170,11 @@ func TestTwentyKills(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, uint64(time.Now().UnixNano())))
 	var steps []int
 	for i := range kills {
-		killed, text := trainAndKill(t, dir, i%2 == 0, time.Duration(rng.Int64N(int64(60*time.Millisecond))))
+		after, delay := 0, time.Duration(rng.Int64N(int64(60*time.Millisecond)))
+		if i%2 == 1 {
+			after, delay = spec.Train.CheckpointSteps+1+rng.IntN(40), delay/20
+		}
+		killed, text := trainAndKill(t, dir, after, delay)
 		if !killed {
 			t.Fatalf("it ended by itself before kill %d, at steps %v: %s", i+1, steps, text)
 		}
@@ -177,7 +182,7 @@ func TestTwentyKills(t *testing.T) {
 			steps = append(steps, r.Steps)
 		}
 	}
-	if killed, text := trainAndKill(t, dir, false, time.Hour); killed {
+	if killed, text := trainAndKill(t, dir, 0, time.Hour); killed {
 		t.Fatal(text)
 	}
 	got, err := train.ReadRecord(dir)
@@ -189,9 +194,9 @@ func TestTwentyKills(t *testing.T) {
 	}
 }
 
-// trainAndKill starts a child that trains in dir and kills it after a delay, counted from
-// its start or from its first step. It reports whether the child was still there.
-func trainAndKill(t *testing.T, dir string, fromStart bool, delay time.Duration) (killed bool, text string) {
+// trainAndKill starts a child that trains in dir and kills it after so many steps of it and
+// a delay. It reports whether the child was still there.
+func trainAndKill(t *testing.T, dir string, steps int, delay time.Duration) (killed bool, text string) {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^TestTwentyKills$")
 	child.Env = append(os.Environ(), "TRAIN_IN="+dir)
@@ -203,8 +208,12 @@ func trainAndKill(t *testing.T, dir string, fromStart bool, delay time.Duration)
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for !fromStart && lines.Scan() && lines.Text() != "stepped" {
-		text += lines.Text() + "\n"
+	for steps > 0 && lines.Scan() {
+		if lines.Text() == "stepped" {
+			steps--
+		} else {
+			text += lines.Text() + "\n"
+		}
 	}
 	timer := time.AfterFunc(delay, func() { _ = child.Process.Kill() }) // it may have ended by itself
 	defer timer.Stop()
