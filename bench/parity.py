@@ -133,12 +133,18 @@ def overlap(a, b):
 
 
 def rows_alone(m, model, x, whole, folder):
-    """Whether each row gives the same bits alone, where the model has rows."""
-    n = len(next(iter(x.values())))
-    if "compare" in m or m.get("quantised") and "dynamic" in m["exporter"] or any(len(y) != n for y in whole):
+    """Whether each row gives the same bits alone, where the model has rows, or each picture
+    the same detections."""
+    n, c = len(next(iter(x.values()))), m.get("compare")
+    if m.get("quantised") and "dynamic" in m["exporter"] or m.get("batches") == [1]:
         return None  # scales of dynamic quantisation are those of the whole batch
+    if any(len(y) != (len(whole[c["picture"]]) if c else n) for y in whole):
+        return None
     alone = outputs(model, [{k: v[i:i + 1] for k, v in x.items()} for i in range(n)], folder)
-    return all(same(row, [y[i:i + 1] for y in whole]) for i, row in enumerate(alone))
+    if c is None:
+        return all(same(row, [y[i:i + 1] for y in whole]) for i, row in enumerate(alone))
+    without_picture = lambda ys: [y for k, y in enumerate(ys) if k != c["picture"]]
+    return all(same(without_picture(row), without_picture([y[whole[c["picture"]] == i] for y in whole])) for i, row in enumerate(alone))
 
 
 def compare(name, folder):

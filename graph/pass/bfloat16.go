@@ -77,13 +77,13 @@ func packBFloat16(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value,
 // to bfloat16, in the forward pass and in the gradients. What they read, parameters among
 // it, and what they give stays float32. It comes after those that look for products.
 func RoundProducts() graph.Pass {
+	rounded := map[graph.OpID]string{
+		{Name: "MatMul"}: "BFloat16MatMul", {Domain: "com.microsoft", Name: "FusedMatMul"}: "BFloat16MatMul",
+		{Name: "Gemm"}: "BFloat16Gemm", {Domain: "com.microsoft", Name: "FusedGemm"}: "BFloat16Gemm",
+	}
 	return graph.Pass{Name: "round-products", Run: func(g *graph.Graph, _ *graph.Table) error {
 		for _, n := range g.Nodes {
-			to := map[graph.OpID]string{
-				{Name: "MatMul"}: "BFloat16MatMul", {Domain: "com.microsoft", Name: "FusedMatMul"}: "BFloat16MatMul",
-				{Name: "Gemm"}: "BFloat16Gemm", {Domain: "com.microsoft", Name: "FusedGemm"}: "BFloat16Gemm",
-			}[n.Op]
-			if to != "" && isFloat32(n.Inputs[0]) {
+			if to := rounded[n.Op]; to != "" && isFloat32(n.Inputs[0]) {
 				n.Op = graph.OpID{Domain: graph.Private, Name: to}
 			}
 		}
