@@ -7,8 +7,8 @@ import (
 
 // Estimate is what one run of a program is expected to take.
 type Estimate struct {
-	Work         float64 // arithmetic operations, as Op.Work counts them
-	StateBytes   int     // what lasts from run to run: parameters and what goes with them
+	Work       float64 // arithmetic operations, as Op.Work counts them
+	StateBytes int     // what lasts from run to run: parameters and what goes with them
 	// WorkingBytes are of the values between inputs and outputs, which share memory where
 	// lifetimes allow, and of what kernels work in and keep for themselves.
 	WorkingBytes int
