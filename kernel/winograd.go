@@ -72,6 +72,9 @@ const (
 	winogradGroup  = 2  // panels
 	winogradLane   = 16 // channels are multiples of it
 	winogradGap    = 16 // floats that keep rows and frequencies off the same ways of L1
+	// For WinogradSide.
+	winogradChannels = 32
+	winogradRead     = 16
 )
 
 func (c *ConvLast) winogradPlan(w *window, p *Pool) winogradPlan {
@@ -122,9 +125,9 @@ func (c *ConvLast) runWinograd(p *Pool, scratch []float32) {
 	c.stop = p.stop
 	if w.filter.Side != w.side {
 		w.filter = ref.NewWinograd(w.side)
+		w.setCoefficients()
 	}
 	w.frequency = c.C * w.cols
-	w.setCoefficients()
 	for i := range w.size {
 		for j := range w.size {
 			w.offsets[i*w.size+j] = 4 * (i*c.W + j) * c.C
@@ -302,6 +305,24 @@ func (w *winograd) output(m []float32, step, t, channel, n int, r *winogradRoom)
 			finish(c.isa, c.Act, c.Y[at+(i*c.ow+j)*c.OC:][:n], nil)
 		}
 	}
+}
+
+// WinogradSide is the side of the tiles by which a convolution of c to oc channels with
+// windows of 3×3 and h×w outputs is computed fastest, or 0 where it is directly. What is
+// compared is the multiplications for one image and the reading of the weights, which
+// takes as long as using them for winogradRead more tiles.
+func WinogradSide(h, w, c, oc int) int {
+	if c%winogradLane != 0 || oc%winogradLane != 0 || min(c, oc) < winogradChannels || min(h, w) < 1 {
+		return 0
+	}
+	best, side := 9*(h*w+winogradRead), 0
+	for _, s := range []int{2, 4} {
+		tiles := ceilDiv(h, s) * ceilDiv(w, s)
+		if cost := (s + 2) * (s + 2) * (tiles + winogradRead); cost < best {
+			best, side = cost, s
+		}
+	}
+	return side
 }
 
 // WinogradLen is the number of floats that PackWinograd writes for weights [oc, ic, 3, 3]
