@@ -120,6 +120,9 @@ func recurrentFormCases() []gradCase {
 		form("GRU", 1, attrs("linear_before_reset", int64(1), "clip", float32(0.7)), false, false), form("GRU", 1, attrs("layout", int64(1), "linear_before_reset", int64(1)), false, false),
 		form("LSTM", 1, attrs("direction", "reverse"), true, true), form("LSTM", 2, attrs("direction", "bidirectional", "input_forget", int64(1)), false, false),
 		form("LSTM", 1, attrs("layout", int64(1)), true, false), form("LSTM", 1, attrs("activations", []string{"HardSigmoid", "Softsign", "Tanh"}, "activation_alpha", []float32{0.3}), false, false),
+		form("LSTM", 1, attrs("activations", []string{"Affine", "ScaledTanh", "Tanh"}, "activation_alpha", []float32{0.4, 0.8}, "activation_beta", []float32{0.1, 0.7}), false, false),
+		form("GRU", 2, attrs("direction", "bidirectional", "activations", []string{"Sigmoid", "ScaledTanh", "Affine", "Tanh"}, "activation_alpha", []float32{0.9, 0.5}, "activation_beta", []float32{0.6, 0.2}), true, false),
+		form("RNN", 1, attrs("activations", []string{"ThresholdedRelu"}, "activation_alpha", []float32{0.3}), false, false),
 		form("RNN", 1, attrs("activations", []string{"Elu"}, "activation_alpha", []float32{0.5}), true, false), form("RNN", 2, attrs("direction", "bidirectional", "layout", int64(1)), false, false),
 	}
 }

@@ -118,8 +118,20 @@ func (u *unrolledRecurrent) readCurves() error {
 			op, attrs = "Elu", graph.Attrs{"alpha": take(&alphas, 1)}
 		case "hardsigmoid":
 			op, attrs = "HardSigmoid", graph.Attrs{"alpha": take(&alphas, 0.2), "beta": take(&betas, 0.5)}
+		case "thresholdedrelu":
+			op, attrs = "ThresholdedRelu", graph.Attrs{"alpha": take(&alphas, 1)}
+		case "affine":
+			a, b := constant(u.Builder, "alpha", take(&alphas, 1)), constant(u.Builder, "beta", take(&betas, 0))
+			u.curves = append(u.curves, func(x *graph.Value) *graph.Value { return u.Op("Add", nil, u.Op("Mul", nil, a, x), b) })
+			continue
+		case "scaledtanh":
+			a, b := constant(u.Builder, "alpha", take(&alphas, 1)), constant(u.Builder, "beta", take(&betas, 1))
+			u.curves = append(u.curves, func(x *graph.Value) *graph.Value {
+				return u.Op("Mul", nil, a, u.Op("Tanh", nil, u.Op("Mul", nil, b, x)))
+			})
+			continue
 		default:
-			return fmt.Errorf("activation %q has no gradient", name)
+			return fmt.Errorf("activation %q is unknown", name)
 		}
 		u.curves = append(u.curves, func(x *graph.Value) *graph.Value { return u.Op(op, attrs, x) })
 	}
