@@ -23,9 +23,7 @@ const (
 // byteSlide is how a depthwise ByteConv is divided.
 type byteSlide struct {
 	slides   bool
-	rows     int // of the output, in a chunk
 	lines    int // of X, that a chunk reads
-	reach    int // lines that a window covers
 	together int // pixels that are rescaled at a time
 	base     []float32
 	scales   []float32 // of together pixels
@@ -39,7 +37,6 @@ func slidesBytes(oc, ic, kh, kw, groups int) bool {
 
 func (c *ByteConv) planSlide(p *Pool) {
 	line := c.W * c.C
-	c.reach = (c.KH-1)*c.dilationH + 1
 	c.rows = max(1, (blockBytes/4/max(1, line)-c.reach)/c.strideH+1)
 	c.chunks = ceilDiv(max(1, c.oh), c.rows)
 	if p.threads > 1 {

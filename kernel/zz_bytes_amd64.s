@@ -431,21 +431,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func addUint8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func addUint8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX512F
-TEXT ·addUint8AVX512(SB), NOSPLIT, $0-64
+TEXT ·addUint8AVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS factorA+32(FP), Z8
 	VBROADCASTSS zeroA+36(FP), Z9
-	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS factorB+40(FP), Z10
 	VBROADCASTSS zeroB+44(FP), Z11
-	VBROADCASTSS scale+48(FP), Z15
-	VBROADCASTSS lo+52(FP), Z12
-	VBROADCASTSS hi+56(FP), Z13
-	VBROADCASTSS zero+60(FP), Z14
+	VBROADCASTSS lo+48(FP), Z12
+	VBROADCASTSS hi+52(FP), Z13
+	VBROADCASTSS zero+56(FP), Z14
 
 loop:
 	VPMOVZXBD (SI), Z0
@@ -457,7 +456,6 @@ loop:
 	VSUBPS    Z11, Z1, Z1
 	VMULPS    Z10, Z1, Z1
 	VADDPS    Z1, Z0, Z0
-	VDIVPS    Z15, Z0, Z0
 	VMAXPS    Z12, Z0, Z0
 	VMINPS    Z13, Z0, Z0
 	VCVTPS2DQ Z0, Z0
@@ -471,21 +469,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func mulUint8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func mulUint8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX512F
-TEXT ·mulUint8AVX512(SB), NOSPLIT, $0-64
+TEXT ·mulUint8AVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS factorA+32(FP), Z8
 	VBROADCASTSS zeroA+36(FP), Z9
-	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS factorB+40(FP), Z10
 	VBROADCASTSS zeroB+44(FP), Z11
-	VBROADCASTSS scale+48(FP), Z15
-	VBROADCASTSS lo+52(FP), Z12
-	VBROADCASTSS hi+56(FP), Z13
-	VBROADCASTSS zero+60(FP), Z14
+	VBROADCASTSS lo+48(FP), Z12
+	VBROADCASTSS hi+52(FP), Z13
+	VBROADCASTSS zero+56(FP), Z14
 
 loop:
 	VPMOVZXBD (SI), Z0
@@ -497,7 +494,6 @@ loop:
 	VSUBPS    Z11, Z1, Z1
 	VMULPS    Z10, Z1, Z1
 	VMULPS    Z1, Z0, Z0
-	VDIVPS    Z15, Z0, Z0
 	VMAXPS    Z12, Z0, Z0
 	VMINPS    Z13, Z0, Z0
 	VCVTPS2DQ Z0, Z0
@@ -529,21 +525,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func addInt8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func addInt8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX512F
-TEXT ·addInt8AVX512(SB), NOSPLIT, $0-64
+TEXT ·addInt8AVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS factorA+32(FP), Z8
 	VBROADCASTSS zeroA+36(FP), Z9
-	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS factorB+40(FP), Z10
 	VBROADCASTSS zeroB+44(FP), Z11
-	VBROADCASTSS scale+48(FP), Z15
-	VBROADCASTSS lo+52(FP), Z12
-	VBROADCASTSS hi+56(FP), Z13
-	VBROADCASTSS zero+60(FP), Z14
+	VBROADCASTSS lo+48(FP), Z12
+	VBROADCASTSS hi+52(FP), Z13
+	VBROADCASTSS zero+56(FP), Z14
 
 loop:
 	VPMOVSXBD (SI), Z0
@@ -555,7 +550,6 @@ loop:
 	VSUBPS    Z11, Z1, Z1
 	VMULPS    Z10, Z1, Z1
 	VADDPS    Z1, Z0, Z0
-	VDIVPS    Z15, Z0, Z0
 	VMAXPS    Z12, Z0, Z0
 	VMINPS    Z13, Z0, Z0
 	VCVTPS2DQ Z0, Z0
@@ -569,21 +563,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func mulInt8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func mulInt8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX512F
-TEXT ·mulInt8AVX512(SB), NOSPLIT, $0-64
+TEXT ·mulInt8AVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS factorA+32(FP), Z8
 	VBROADCASTSS zeroA+36(FP), Z9
-	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS factorB+40(FP), Z10
 	VBROADCASTSS zeroB+44(FP), Z11
-	VBROADCASTSS scale+48(FP), Z15
-	VBROADCASTSS lo+52(FP), Z12
-	VBROADCASTSS hi+56(FP), Z13
-	VBROADCASTSS zero+60(FP), Z14
+	VBROADCASTSS lo+48(FP), Z12
+	VBROADCASTSS hi+52(FP), Z13
+	VBROADCASTSS zero+56(FP), Z14
 
 loop:
 	VPMOVSXBD (SI), Z0
@@ -595,7 +588,6 @@ loop:
 	VSUBPS    Z11, Z1, Z1
 	VMULPS    Z10, Z1, Z1
 	VMULPS    Z1, Z0, Z0
-	VDIVPS    Z15, Z0, Z0
 	VMAXPS    Z12, Z0, Z0
 	VMINPS    Z13, Z0, Z0
 	VCVTPS2DQ Z0, Z0
@@ -1064,21 +1056,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func addUint8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func addUint8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX2
-TEXT ·addUint8AVX2(SB), NOSPLIT, $0-64
+TEXT ·addUint8AVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS factorA+32(FP), Y8
 	VBROADCASTSS zeroA+36(FP), Y9
-	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS factorB+40(FP), Y10
 	VBROADCASTSS zeroB+44(FP), Y11
-	VBROADCASTSS scale+48(FP), Y15
-	VBROADCASTSS lo+52(FP), Y12
-	VBROADCASTSS hi+56(FP), Y13
-	VBROADCASTSS zero+60(FP), Y14
+	VBROADCASTSS lo+48(FP), Y12
+	VBROADCASTSS hi+52(FP), Y13
+	VBROADCASTSS zero+56(FP), Y14
 
 loop:
 	VPMOVZXBD (SI), Y0
@@ -1090,7 +1081,6 @@ loop:
 	VSUBPS    Y11, Y1, Y1
 	VMULPS    Y10, Y1, Y1
 	VADDPS    Y1, Y0, Y0
-	VDIVPS    Y15, Y0, Y0
 	VMAXPS    Y12, Y0, Y0
 	VMINPS    Y13, Y0, Y0
 	VCVTPS2DQ Y0, Y0
@@ -1108,21 +1098,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func mulUint8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func mulUint8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX2
-TEXT ·mulUint8AVX2(SB), NOSPLIT, $0-64
+TEXT ·mulUint8AVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS factorA+32(FP), Y8
 	VBROADCASTSS zeroA+36(FP), Y9
-	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS factorB+40(FP), Y10
 	VBROADCASTSS zeroB+44(FP), Y11
-	VBROADCASTSS scale+48(FP), Y15
-	VBROADCASTSS lo+52(FP), Y12
-	VBROADCASTSS hi+56(FP), Y13
-	VBROADCASTSS zero+60(FP), Y14
+	VBROADCASTSS lo+48(FP), Y12
+	VBROADCASTSS hi+52(FP), Y13
+	VBROADCASTSS zero+56(FP), Y14
 
 loop:
 	VPMOVZXBD (SI), Y0
@@ -1134,7 +1123,6 @@ loop:
 	VSUBPS    Y11, Y1, Y1
 	VMULPS    Y10, Y1, Y1
 	VMULPS    Y1, Y0, Y0
-	VDIVPS    Y15, Y0, Y0
 	VMAXPS    Y12, Y0, Y0
 	VMINPS    Y13, Y0, Y0
 	VCVTPS2DQ Y0, Y0
@@ -1170,21 +1158,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func addInt8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func addInt8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX2
-TEXT ·addInt8AVX2(SB), NOSPLIT, $0-64
+TEXT ·addInt8AVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS factorA+32(FP), Y8
 	VBROADCASTSS zeroA+36(FP), Y9
-	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS factorB+40(FP), Y10
 	VBROADCASTSS zeroB+44(FP), Y11
-	VBROADCASTSS scale+48(FP), Y15
-	VBROADCASTSS lo+52(FP), Y12
-	VBROADCASTSS hi+56(FP), Y13
-	VBROADCASTSS zero+60(FP), Y14
+	VBROADCASTSS lo+48(FP), Y12
+	VBROADCASTSS hi+52(FP), Y13
+	VBROADCASTSS zero+56(FP), Y14
 
 loop:
 	VPMOVSXBD (SI), Y0
@@ -1196,7 +1183,6 @@ loop:
 	VSUBPS    Y11, Y1, Y1
 	VMULPS    Y10, Y1, Y1
 	VADDPS    Y1, Y0, Y0
-	VDIVPS    Y15, Y0, Y0
 	VMAXPS    Y12, Y0, Y0
 	VMINPS    Y13, Y0, Y0
 	VCVTPS2DQ Y0, Y0
@@ -1214,21 +1200,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func mulInt8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func mulInt8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX2
-TEXT ·mulInt8AVX2(SB), NOSPLIT, $0-64
+TEXT ·mulInt8AVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS factorA+32(FP), Y8
 	VBROADCASTSS zeroA+36(FP), Y9
-	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS factorB+40(FP), Y10
 	VBROADCASTSS zeroB+44(FP), Y11
-	VBROADCASTSS scale+48(FP), Y15
-	VBROADCASTSS lo+52(FP), Y12
-	VBROADCASTSS hi+56(FP), Y13
-	VBROADCASTSS zero+60(FP), Y14
+	VBROADCASTSS lo+48(FP), Y12
+	VBROADCASTSS hi+52(FP), Y13
+	VBROADCASTSS zero+56(FP), Y14
 
 loop:
 	VPMOVSXBD (SI), Y0
@@ -1240,7 +1225,6 @@ loop:
 	VSUBPS    Y11, Y1, Y1
 	VMULPS    Y10, Y1, Y1
 	VMULPS    Y1, Y0, Y0
-	VDIVPS    Y15, Y0, Y0
 	VMAXPS    Y12, Y0, Y0
 	VMINPS    Y13, Y0, Y0
 	VCVTPS2DQ Y0, Y0

@@ -300,23 +300,21 @@ func (w *vectorWriter) widenBytes() {
 	})
 }
 
-// combineBytes writes the sum or the product of bytes with scales of their own, of which
-// the one of the result is divided by.
+// combineBytes writes the sum or the product of bytes with factors of their own.
 func (w *vectorWriter) combineBytes(name string, combine func(x, y, z operand.Op) (*ir.Instruction, error), signed bool) {
 	widen := x86.VPMOVZXBD
 	if signed {
 		widen = x86.VPMOVSXBD
 	}
-	w.function(name+w.suffix, "func(dst, a, b *byte, n int, scaleA, zeroA, scaleB, zeroB, scale, lo, hi float32, zero int32)",
-		name+w.suffix+" writes round(f((a-zeroA)·scaleA, (b-zeroB)·scaleB)/scale) + zero as bytes; lo and hi are the ends of their range less zero.")
+	w.function(name+w.suffix, "func(dst, a, b *byte, n int, factorA, zeroA, factorB, zeroB, lo, hi float32, zero int32)",
+		name+w.suffix+" writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.")
 	w.load("dst", regY)
 	w.load("a", regX1)
 	w.load("b", regX2)
 	w.load("n", regN)
-	for i, p := range []string{"scaleA", "zeroA", "scaleB", "zeroB"} {
+	for i, p := range []string{"factorA", "zeroA", "factorB", "zeroB"} {
 		w.do(x86.VBROADCASTSS(w.param(p), w.v(8+i)))
 	}
-	w.do(x86.VBROADCASTSS(w.param("scale"), w.v(sScale)))
 	w.limits()
 	w.each(regN, []stream{{regY, 1}, {regX1, 1}, {regX2, 1}}, func() {
 		for i, r := range []reg.Register{regX1, regX2} {
@@ -326,7 +324,6 @@ func (w *vectorWriter) combineBytes(name string, combine func(x, y, z operand.Op
 			w.do(x86.VMULPS(w.v(8+2*i), w.v(i), w.v(i)))
 		}
 		w.do(combine(w.v(1), w.v(0), w.v(0)))
-		w.do(x86.VDIVPS(w.v(sScale), w.v(0), w.v(0)))
 		w.storeBytes(regY)
 	})
 }

@@ -17,7 +17,7 @@ const (
 	argLines, argLineStep         = 104, 112
 	argBounded, argAhead          = 92, 120
 	argResult, argZero            = 128, 132
-	argLo, argHi                  = 136, 140
+	argFlip, argMost              = 136, 140
 	argScale, argShift            = 144, 152
 	argRowScale, argRowStep       = 160, 168
 	resultFloats, resultBytes     = 1, 2
@@ -36,6 +36,7 @@ type tileWriter struct {
 	// Of the variant being written: vectors in a row; B may end with the last column.
 	halves  int
 	bounded bool
+	order   operand.Mem // of quads: where words of packed bytes belong
 }
 
 // storage says how the right-hand matrix is stored: as float32; in 16 bits, of which
@@ -68,7 +69,9 @@ func writeHalfTiles(w *writer) {
 }
 
 func writeByteTiles(w *writer) {
-	(&tileWriter{writer: w, name: "tileBytesAVX512", rows: 12, lanes: 16, unroll: 2, b2: quads}).write()
+	// A lane has four columns of the first half of a row, of the second, and of both of the next row.
+	order := w.indices("rowsOfBytes", func(i int) int { return i%4*4 + i/4 })
+	(&tileWriter{writer: w, name: "tileBytesAVX512", rows: 12, lanes: 16, unroll: 2, b2: quads, order: order}).write()
 	(&tileWriter{writer: w, name: "tileBytesAVX2", rows: 6, lanes: 8, unroll: 2, b2: pairs}).write()
 }
 
@@ -480,31 +483,72 @@ func (t *tileWriter) floats(rows int) {
 	t.do(x86.RET())
 }
 
-// bytes writes round(c·column's scale) + zero to C as bytes, saturated; NaN becomes the
-// least.
+// bytes writes round(c·column's scale) + zero to C as bytes, saturated. Rows are packed two
+// by two, with saturation: to 16 bits, in which the zero point is added, then to 8, as
+// signed bytes, which are flipped into unsigned ones. What VCVTPS2DQ cannot hold becomes
+// the least number; so sums that are too great are lowered before it, and NaN, which
+// VMINPS passes on as its second source, becomes the least.
 func (t *tileWriter) bytes(rows int) {
 	t.label(t.labelName(rows, "bytes"))
 	t.scales()
-	t.do(x86.VBROADCASTSS(t.arg(argLo), t.spare(0)))
-	t.do(x86.VBROADCASTSS(t.arg(argHi), t.spare(1)))
-	t.do(x86.VBROADCASTSS(t.arg(argZero), t.spare(2)))
-	for i := range rows {
-		for h := range t.halves {
-			acc := t.acc(i, h)
-			t.do(x86.VCVTDQ2PS(acc, acc))
-			t.do(x86.VMULPS(t.b(h), acc, acc))
-			t.do(x86.VMAXPS(t.spare(0), acc, acc))
-			t.do(x86.VMINPS(t.spare(1), acc, acc))
-			t.do(x86.VCVTPS2DQ(acc, acc))
-			t.do(x86.VPADDD(t.spare(2), acc, acc))
-			t.do(x86.VPMOVDB(acc, []reg.Register{reg.K1, reg.K2}[h], mem(regC, 16*h)))
+	most, zero, flip, order := t.spare(0), t.spare(1), t.spare(2), t.spare(3)
+	t.do(x86.VBROADCASTSS(t.arg(argMost), most))
+	t.do(x86.VBROADCASTSS(t.arg(argZero), zero))
+	t.do(x86.VBROADCASTSS(t.arg(argFlip), flip))
+	t.do(x86.VMOVUPS(t.order, order))
+	t.do(x86.KMOVD(t.arg(argMask), reg.K1))
+	for i := 0; i < rows; i += 2 {
+		pair := min(2, rows-i)
+		for r := i; r < i+pair; r++ {
+			for h := range t.halves {
+				acc := t.acc(r, h)
+				t.do(x86.VCVTDQ2PS(acc, acc))
+				t.do(x86.VMULPS(t.b(h), acc, acc))
+				t.do(x86.VMINPS(acc, most, acc))
+				t.do(x86.VCVTPS2DQ(acc, acc))
+			}
 		}
-		if i < rows-1 {
+		a, b := t.acc(i, 0), t.acc(i+pair-1, 0)
+		if t.halves == 2 {
+			for r := i; r < i+pair; r++ {
+				t.do(x86.VPACKSSDW(t.acc(r, 1), t.acc(r, 0), t.acc(r, 0)))
+				t.do(x86.VPADDSW(zero, t.acc(r, 0), t.acc(r, 0)))
+			}
+		} else {
+			t.do(x86.VPACKSSDW(b, a, a))
+			t.do(x86.VPADDSW(zero, a, a))
+			b = a
+		}
+		t.do(x86.VPACKSSWB(b, a, a))
+		t.do(x86.VPERMD(a, order, a))
+		t.do(x86.VPXORD(flip, a, a))
+		t.storePair(a, pair)
+		if i+pair < rows {
 			t.do(x86.ADDQ(regCS, regC))
 		}
 	}
 	t.do(x86.VZEROUPPER())
 	t.do(x86.RET())
+}
+
+// storePair writes one or two packed rows of bytes, the first in the lower part of v, and
+// leaves regC at the last of them.
+func (t *tileWriter) storePair(v reg.VecPhysical, rows int) {
+	first, second := v.AsY(), t.spare(4).AsY()
+	if t.halves == 1 {
+		first, second = v.AsX(), t.spare(4).AsX()
+	}
+	t.do(x86.VMOVDQU8(first, reg.K1, mem(regC, 0)))
+	if rows == 1 {
+		return
+	}
+	if t.halves == 2 {
+		t.do(x86.VEXTRACTI64X4(operand.U8(1), v, second))
+	} else {
+		t.do(x86.VEXTRACTI32X4(operand.U8(1), v, second))
+	}
+	t.do(x86.ADDQ(regCS, regC))
+	t.do(x86.VMOVDQU8(second, reg.K1, mem(regC, 0)))
 }
 
 // relu: the accumulator is the second source of VMAXPS, the one it returns when there
