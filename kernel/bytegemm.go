@@ -11,7 +11,8 @@ import (
 //
 //	Sums  = S
 //	Y     = act(float(S)·(ScaleA·ScaleB) + Bias) + Add, rounded after each operation
-//	Bytes = saturate(round(float(S)·ScaleB) + To), in int8 if ToSigned, else uint8
+//	Bytes = saturate(round(float(S)·ScaleB) + To), in int8 if ToSigned, else uint8;
+//	        then what Table has for each, if it is not nil
 type Rescale struct {
 	Start  []int32   // for each column, or nil
 	ScaleA []float32 // one, or one for each row
@@ -25,6 +26,7 @@ type Rescale struct {
 	Bytes    []byte
 	To       int32
 	ToSigned bool
+	Table    []byte // 256, or nil
 }
 
 // ByteGemm computes, exactly modulo 2³², the sums
@@ -171,6 +173,9 @@ func (r *Rescale) check(m, n int) {
 		return
 	case r.Bytes != nil:
 		checkLen("Rescale", "Bytes", len(r.Bytes), m*n)
+		if r.Table != nil {
+			checkLen("Rescale", "Table", len(r.Table), 256)
+		}
 	default:
 		checkLen("Rescale", "Y", len(r.Y), m*n)
 		if len(r.ScaleA) != 1 {
@@ -287,9 +292,24 @@ func (s *byteStrips) run(m0, m1, n0, n1 int) {
 			}
 			s.rescale(c, cs, i, rows, n0, n)
 		}
-		if s.to.Bytes == nil && s.to.Sums == nil {
+		switch {
+		case s.to.Sums != nil:
+		case s.to.Bytes == nil:
 			s.finish(i, rows, n0, n)
+		case s.to.Table != nil:
+			s.lookup(i, rows, n0, n)
 		}
+	}
+}
+
+// lookup replaces bytes by what the table has for them.
+func (s *byteStrips) lookup(row, rows, n0, n int) {
+	if n == s.cs { // the rows follow each other
+		n, rows = rows*n, 1
+	}
+	for r := range rows {
+		y := s.to.Bytes[(row+r)*s.cs+s.column+n0:][:n]
+		lookup(s.vectors, y, y, s.to.Table)
 	}
 }
 

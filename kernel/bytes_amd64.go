@@ -132,6 +132,14 @@ func maxBytesAsm(isa ISA, signed bool, y, x *byte, n int) {
 	}
 }
 
+func lookupAsm(isa ISA, y, x, table *byte, n int) {
+	if isa == AVX512 {
+		lookupAVX512(y, x, table, n)
+	} else {
+		lookupAVX2(y, x, table, n)
+	}
+}
+
 func roundBFloat16Asm(isa ISA, y, x *float32, n int) {
 	if isa == AVX512 {
 		roundBFloat16AVX512(y, x, n)

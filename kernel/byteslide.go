@@ -100,7 +100,11 @@ func (c *ByteConv) rescaleSlide(sums []int32, pixel int) {
 		case c.Sums != nil:
 			copy(c.Sums[at:], part)
 		case c.Bytes != nil:
-			requantize(c.vectors, c.Bytes[at:][:len(part)], part, c.scales, c.To, c.ToSigned)
+			y := c.Bytes[at:][:len(part)]
+			requantize(c.vectors, y, part, c.scales, c.To, c.ToSigned)
+			if c.Table != nil {
+				lookup(c.vectors, y, y, c.Table)
+			}
 		default:
 			to.rescale(part, c.C, pixel+i, n, 0, c.C)
 			to.finish(pixel+i, n, 0, c.C)

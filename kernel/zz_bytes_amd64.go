@@ -59,6 +59,11 @@ func addMultipleAVX512(c *int32, z *int32, n int, s int32)
 //go:noescape
 func widenBytesAVX512(dst *int16, x *byte, n int, flip uint32)
 
+// lookupAVX512 writes what table has for the bytes of x; n counts bytes of whole vectors.
+//
+//go:noescape
+func lookupAVX512(dst *byte, x *byte, table *byte, n int)
+
 // addUint8AVX512 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
 //
 //go:noescape
@@ -143,6 +148,11 @@ func addMultipleAVX2(c *int32, z *int32, n int, s int32)
 //
 //go:noescape
 func widenBytesAVX2(dst *int16, x *byte, n int, flip uint32)
+
+// lookupAVX2 writes what table has for the bytes of x; n counts bytes of whole vectors.
+//
+//go:noescape
+func lookupAVX2(dst *byte, x *byte, table *byte, n int)
 
 // addUint8AVX2 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
 //
