@@ -128,7 +128,7 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 		if r.Start != nil {
 			r.Start = r.Start[g*c.oc:]
 		}
-		startsOf(c.start[g*c.oc:][:c.oc], &r, sums, nil, c.k, c.ZeroX, c.SignedX)
+		startsOf(c.vectors, c.start[g*c.oc:][:c.oc], &r, sums, nil, c.k, c.ZeroX, c.SignedX)
 	}
 	if c.byLines {
 		p.run(c.N*c.chunks, 1, c)

@@ -118,7 +118,7 @@ func (g *ByteGemm) Run(p *Pool, scratch []byte) {
 	g.start, scratch = int32sAt(scratch[:start]), scratch[start:]
 	g.rowSums, scratch = int32sAt(scratch[:sums]), scratch[sums:]
 	g.rows, g.tiles = scratch[:copies], scratch[copies:]
-	startsOf(g.start[:g.N], &g.Rescale, int32sAt(g.Packed[g.sumsAt(g.K, g.N):]), g.ZeroB, g.K, g.ZeroA, g.SignedA)
+	startsOf(g.vectors, g.start[:g.N], &g.Rescale, int32sAt(g.Packed[g.sumsAt(g.K, g.N):]), g.ZeroB, g.K, g.ZeroA, g.SignedA)
 	if g.copied || g.ZeroB != nil {
 		g.preparing = true
 		p.run(g.M, ceilDiv(1<<15, max(1, g.K)), g)
@@ -136,19 +136,18 @@ func (g *ByteGemm) Run(p *Pool, scratch []byte) {
 
 // startsOf writes what the sums of the columns begin with: Start less the zero point of A
 // times the sum of the column, its own zero points taken off.
-func startsOf(to []int32, r *Rescale, sums, zeroB []int32, k int, zeroA int32, signedA bool) {
+func startsOf(isa ISA, to []int32, r *Rescale, sums, zeroB []int32, k int, zeroA int32, signedA bool) {
 	if signedA { // its bytes are multiplied as unsigned ones
 		zeroA += 128
 	}
-	for j := range to {
-		sum := sums[j]
-		if zeroB != nil {
-			sum -= int32(k) * zeroB[j]
-		}
-		to[j] = -zeroA * sum
-		if r.Start != nil {
-			to[j] += r.Start[j]
-		}
+	if r.Start == nil {
+		clear(to)
+	} else {
+		copy(to, r.Start)
+	}
+	addMultiple(isa, to, sums, -zeroA)
+	if zeroB != nil {
+		addMultiple(isa, to, zeroB, int32(k)*zeroA)
 	}
 }
 

@@ -4929,6 +4929,12 @@ rows4bytes:
 	RET
 
 rows3:
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
 	MOVL   84(AX), R15
 	CMPL   R15, $0x01
 	JE     rows3fromC
@@ -5025,14 +5031,14 @@ rows3body:
 	PREFETCHT0   (SI)(R14*1)
 	PREFETCHT0   64(SI)(R14*1)
 	VBROADCASTSS (R8), Z26
-	VPDPBUSD     Z24, Z26, Z0
-	VPDPBUSD     Z25, Z26, Z1
+	VPDPBUSD     Z24, Z26, Z6
+	VPDPBUSD     Z25, Z26, Z7
 	VBROADCASTSS (R8)(R12*1), Z27
-	VPDPBUSD     Z24, Z27, Z2
-	VPDPBUSD     Z25, Z27, Z3
+	VPDPBUSD     Z24, Z27, Z8
+	VPDPBUSD     Z25, Z27, Z9
 	VBROADCASTSS (R8)(R12*2), Z28
-	VPDPBUSD     Z24, Z28, Z4
-	VPDPBUSD     Z25, Z28, Z5
+	VPDPBUSD     Z24, Z28, Z10
+	VPDPBUSD     Z25, Z28, Z11
 	ADDQ         DX, SI
 	ADDQ         R13, R8
 	SUBQ         $0x02, CX
@@ -5069,6 +5075,12 @@ rows3end:
 	JMP  rows3loop
 
 rows3finish:
+	VPADDD  Z6, Z0, Z0
+	VPADDD  Z7, Z1, Z1
+	VPADDD  Z8, Z2, Z2
+	VPADDD  Z9, Z3, Z3
+	VPADDD  Z10, Z4, Z4
+	VPADDD  Z11, Z5, Z5
 	MOVL    128(AX), R15
 	CMPL    R15, $0x01
 	JE      rows3floats
@@ -5196,6 +5208,14 @@ rows3bytes:
 	RET
 
 rows2:
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
 	MOVL   84(AX), R15
 	CMPL   R15, $0x01
 	JE     rows2fromC
@@ -5254,7 +5274,7 @@ rows2from:
 	VPADDD    Z25, Z3, Z3
 
 rows2loop:
-	SUBQ $0x02, CX
+	SUBQ $0x03, CX
 	JL   rows2rest
 
 rows2body:
@@ -5275,18 +5295,30 @@ rows2body:
 	PREFETCHT0   (SI)(R14*1)
 	PREFETCHT0   64(SI)(R14*1)
 	VBROADCASTSS (R8), Z26
-	VPDPBUSD     Z24, Z26, Z0
-	VPDPBUSD     Z25, Z26, Z1
+	VPDPBUSD     Z24, Z26, Z4
+	VPDPBUSD     Z25, Z26, Z5
 	VBROADCASTSS (R8)(R12*1), Z27
-	VPDPBUSD     Z24, Z27, Z2
-	VPDPBUSD     Z25, Z27, Z3
+	VPDPBUSD     Z24, Z27, Z6
+	VPDPBUSD     Z25, Z27, Z7
 	ADDQ         DX, SI
 	ADDQ         R13, R8
-	SUBQ         $0x02, CX
+	VMOVUPS      (SI), Z24
+	VMOVUPS      64(SI), Z25
+	PREFETCHT0   (SI)(R14*1)
+	PREFETCHT0   64(SI)(R14*1)
+	VBROADCASTSS (R8), Z26
+	VPDPBUSD     Z24, Z26, Z8
+	VPDPBUSD     Z25, Z26, Z9
+	VBROADCASTSS (R8)(R12*1), Z27
+	VPDPBUSD     Z24, Z27, Z10
+	VPDPBUSD     Z25, Z27, Z11
+	ADDQ         DX, SI
+	ADDQ         R13, R8
+	SUBQ         $0x03, CX
 	JGE          rows2body
 
 rows2rest:
-	ADDQ $0x02, CX
+	ADDQ $0x03, CX
 	JZ   rows2end
 
 rows2single:
@@ -5313,6 +5345,14 @@ rows2end:
 	JMP  rows2loop
 
 rows2finish:
+	VPADDD  Z4, Z0, Z0
+	VPADDD  Z5, Z1, Z1
+	VPADDD  Z6, Z2, Z2
+	VPADDD  Z7, Z3, Z3
+	VPADDD  Z8, Z0, Z0
+	VPADDD  Z9, Z1, Z1
+	VPADDD  Z10, Z2, Z2
+	VPADDD  Z11, Z3, Z3
 	MOVL    128(AX), R15
 	CMPL    R15, $0x01
 	JE      rows2floats
@@ -5409,6 +5449,12 @@ rows2bytes:
 	RET
 
 rows1:
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
 	MOVL   84(AX), R15
 	CMPL   R15, $0x01
 	JE     rows1fromC
@@ -5453,7 +5499,7 @@ rows1from:
 	VPADDD    Z25, Z1, Z1
 
 rows1loop:
-	SUBQ $0x02, CX
+	SUBQ $0x04, CX
 	JL   rows1rest
 
 rows1body:
@@ -5471,15 +5517,33 @@ rows1body:
 	PREFETCHT0   (SI)(R14*1)
 	PREFETCHT0   64(SI)(R14*1)
 	VBROADCASTSS (R8), Z26
-	VPDPBUSD     Z24, Z26, Z0
-	VPDPBUSD     Z25, Z26, Z1
+	VPDPBUSD     Z24, Z26, Z2
+	VPDPBUSD     Z25, Z26, Z3
 	ADDQ         DX, SI
 	ADDQ         R13, R8
-	SUBQ         $0x02, CX
+	VMOVUPS      (SI), Z24
+	VMOVUPS      64(SI), Z25
+	PREFETCHT0   (SI)(R14*1)
+	PREFETCHT0   64(SI)(R14*1)
+	VBROADCASTSS (R8), Z26
+	VPDPBUSD     Z24, Z26, Z4
+	VPDPBUSD     Z25, Z26, Z5
+	ADDQ         DX, SI
+	ADDQ         R13, R8
+	VMOVUPS      (SI), Z24
+	VMOVUPS      64(SI), Z25
+	PREFETCHT0   (SI)(R14*1)
+	PREFETCHT0   64(SI)(R14*1)
+	VBROADCASTSS (R8), Z26
+	VPDPBUSD     Z24, Z26, Z6
+	VPDPBUSD     Z25, Z26, Z7
+	ADDQ         DX, SI
+	ADDQ         R13, R8
+	SUBQ         $0x04, CX
 	JGE          rows1body
 
 rows1rest:
-	ADDQ $0x02, CX
+	ADDQ $0x04, CX
 	JZ   rows1end
 
 rows1single:
@@ -5503,6 +5567,12 @@ rows1end:
 	JMP  rows1loop
 
 rows1finish:
+	VPADDD  Z2, Z0, Z0
+	VPADDD  Z3, Z1, Z1
+	VPADDD  Z4, Z0, Z0
+	VPADDD  Z5, Z1, Z1
+	VPADDD  Z6, Z0, Z0
+	VPADDD  Z7, Z1, Z1
 	MOVL    128(AX), R15
 	CMPL    R15, $0x01
 	JE      rows1floats
@@ -8917,6 +8987,9 @@ narrow4bytes:
 	RET
 
 narrow3:
+	VPXORD Z6, Z6, Z6
+	VPXORD Z8, Z8, Z8
+	VPXORD Z10, Z10, Z10
 	MOVL   84(AX), R15
 	CMPL   R15, $0x01
 	JE     narrow3fromC
@@ -8987,11 +9060,11 @@ narrow3body:
 	VMOVUPS      (SI), Z24
 	PREFETCHT0   (SI)(R14*1)
 	VBROADCASTSS (R8), Z26
-	VPDPBUSD     Z24, Z26, Z0
+	VPDPBUSD     Z24, Z26, Z6
 	VBROADCASTSS (R8)(R12*1), Z27
-	VPDPBUSD     Z24, Z27, Z2
+	VPDPBUSD     Z24, Z27, Z8
 	VBROADCASTSS (R8)(R12*2), Z28
-	VPDPBUSD     Z24, Z28, Z4
+	VPDPBUSD     Z24, Z28, Z10
 	ADDQ         DX, SI
 	ADDQ         R13, R8
 	SUBQ         $0x02, CX
@@ -9023,6 +9096,9 @@ narrow3end:
 	JMP  narrow3loop
 
 narrow3finish:
+	VPADDD  Z6, Z0, Z0
+	VPADDD  Z8, Z2, Z2
+	VPADDD  Z10, Z4, Z4
 	MOVL    128(AX), R15
 	CMPL    R15, $0x01
 	JE      narrow3floats
@@ -9114,6 +9190,10 @@ narrow3bytes:
 	RET
 
 narrow2:
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
+	VPXORD Z8, Z8, Z8
+	VPXORD Z10, Z10, Z10
 	MOVL   84(AX), R15
 	CMPL   R15, $0x01
 	JE     narrow2fromC
@@ -9159,7 +9239,7 @@ narrow2from:
 	VPADDD    Z24, Z2, Z2
 
 narrow2loop:
-	SUBQ $0x02, CX
+	SUBQ $0x03, CX
 	JL   narrow2rest
 
 narrow2body:
@@ -9174,16 +9254,24 @@ narrow2body:
 	VMOVUPS      (SI), Z24
 	PREFETCHT0   (SI)(R14*1)
 	VBROADCASTSS (R8), Z26
-	VPDPBUSD     Z24, Z26, Z0
+	VPDPBUSD     Z24, Z26, Z4
 	VBROADCASTSS (R8)(R12*1), Z27
-	VPDPBUSD     Z24, Z27, Z2
+	VPDPBUSD     Z24, Z27, Z6
 	ADDQ         DX, SI
 	ADDQ         R13, R8
-	SUBQ         $0x02, CX
+	VMOVUPS      (SI), Z24
+	PREFETCHT0   (SI)(R14*1)
+	VBROADCASTSS (R8), Z26
+	VPDPBUSD     Z24, Z26, Z8
+	VBROADCASTSS (R8)(R12*1), Z27
+	VPDPBUSD     Z24, Z27, Z10
+	ADDQ         DX, SI
+	ADDQ         R13, R8
+	SUBQ         $0x03, CX
 	JGE          narrow2body
 
 narrow2rest:
-	ADDQ $0x02, CX
+	ADDQ $0x03, CX
 	JZ   narrow2end
 
 narrow2single:
@@ -9206,6 +9294,10 @@ narrow2end:
 	JMP  narrow2loop
 
 narrow2finish:
+	VPADDD  Z4, Z0, Z0
+	VPADDD  Z6, Z2, Z2
+	VPADDD  Z8, Z0, Z0
+	VPADDD  Z10, Z2, Z2
 	MOVL    128(AX), R15
 	CMPL    R15, $0x01
 	JE      narrow2floats
@@ -9276,6 +9368,9 @@ narrow2bytes:
 	RET
 
 narrow1:
+	VPXORD Z2, Z2, Z2
+	VPXORD Z4, Z4, Z4
+	VPXORD Z6, Z6, Z6
 	MOVL   84(AX), R15
 	CMPL   R15, $0x01
 	JE     narrow1fromC
@@ -9313,7 +9408,7 @@ narrow1from:
 	VPADDD    Z24, Z0, Z0
 
 narrow1loop:
-	SUBQ $0x02, CX
+	SUBQ $0x04, CX
 	JL   narrow1rest
 
 narrow1body:
@@ -9326,14 +9421,26 @@ narrow1body:
 	VMOVUPS      (SI), Z24
 	PREFETCHT0   (SI)(R14*1)
 	VBROADCASTSS (R8), Z26
-	VPDPBUSD     Z24, Z26, Z0
+	VPDPBUSD     Z24, Z26, Z2
 	ADDQ         DX, SI
 	ADDQ         R13, R8
-	SUBQ         $0x02, CX
+	VMOVUPS      (SI), Z24
+	PREFETCHT0   (SI)(R14*1)
+	VBROADCASTSS (R8), Z26
+	VPDPBUSD     Z24, Z26, Z4
+	ADDQ         DX, SI
+	ADDQ         R13, R8
+	VMOVUPS      (SI), Z24
+	PREFETCHT0   (SI)(R14*1)
+	VBROADCASTSS (R8), Z26
+	VPDPBUSD     Z24, Z26, Z6
+	ADDQ         DX, SI
+	ADDQ         R13, R8
+	SUBQ         $0x04, CX
 	JGE          narrow1body
 
 narrow1rest:
-	ADDQ $0x02, CX
+	ADDQ $0x04, CX
 	JZ   narrow1end
 
 narrow1single:
@@ -9354,6 +9461,9 @@ narrow1end:
 	JMP  narrow1loop
 
 narrow1finish:
+	VPADDD  Z2, Z0, Z0
+	VPADDD  Z4, Z0, Z0
+	VPADDD  Z6, Z0, Z0
 	MOVL    128(AX), R15
 	CMPL    R15, $0x01
 	JE      narrow1floats

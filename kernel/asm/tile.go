@@ -37,6 +37,9 @@ type tileWriter struct {
 	halves  int
 	bounded bool
 	order   operand.Mem // of quads: where words of packed bytes belong
+	// Few rows of whole numbers take several sets of accumulators in turn, which are added
+	// up at the end: each alone would wait for its last sum. turn is the one being used.
+	rowsEach, turn int
 }
 
 // storage says how the right-hand matrix is stored: as float32; in 16 bits, of which
@@ -104,8 +107,10 @@ func (t *tileWriter) vec(i int) reg.VecPhysical {
 	return ymm[i]
 }
 
-func (t *tileWriter) acc(row, half int) reg.VecPhysical { return t.vec(2*row + half) }
-func (t *tileWriter) b(half int) reg.VecPhysical        { return t.vec(2*t.rows + half) }
+func (t *tileWriter) acc(row, half int) reg.VecPhysical {
+	return t.vec(2*(t.turn*t.rowsEach+row) + half)
+}
+func (t *tileWriter) b(half int) reg.VecPhysical { return t.vec(2*t.rows + half) }
 
 func (t *tileWriter) spare(i int) reg.VecPhysical { return t.vec(2*t.rows + 2 + i) }
 
@@ -217,19 +222,28 @@ func (t *tileWriter) storeHalf(src reg.VecPhysical, to reg.Register, half int) {
 func (t *tileWriter) variant(rows int) {
 	l := func(what string) string { return t.labelName(rows, what) }
 	ref := func(what string) operand.LabelRef { return operand.LabelRef(l(what)) }
+	unroll, turns := t.unroll, 1
+	if t.b2 == quads && rows <= 3 {
+		turns = 12 / max(3, 2*rows) // 4, 3, 2
+		unroll = turns
+	}
+	t.rowsEach, t.turn = rows, 0
 	t.label(l(""))
+	t.eachTurn(turns, func() { t.each(rows, func(i, h int) { t.zero(t.acc(i, h)) }) })
 	t.start(rows)
 	t.label(l("loop"))
-	t.do(x86.SUBQ(operand.U8(t.unroll), regK))
+	t.do(x86.SUBQ(operand.U8(unroll), regK))
 	t.do(x86.JL(ref("rest")))
 	t.label(l("body"))
-	for range t.unroll {
+	for i := range unroll {
+		t.turn = i % turns
 		t.step(rows)
 	}
-	t.do(x86.SUBQ(operand.U8(t.unroll), regK))
+	t.turn = 0
+	t.do(x86.SUBQ(operand.U8(unroll), regK))
 	t.do(x86.JGE(ref("body")))
 	t.label(l("rest"))
-	t.do(x86.ADDQ(operand.U8(t.unroll), regK))
+	t.do(x86.ADDQ(operand.U8(unroll), regK))
 	t.do(x86.JZ(ref("end")))
 	t.label(l("single"))
 	t.step(rows)
@@ -244,7 +258,16 @@ func (t *tileWriter) variant(rows int) {
 	}
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("finish"))
+	t.eachTurn(turns, func() { t.each(rows, func(i, h int) { t.do(x86.VPADDD(t.acc(i, h), t.vec(2*i+h), t.vec(2*i+h))) }) })
 	t.finish(rows)
+}
+
+// eachTurn calls f for each set of accumulators but the first.
+func (t *tileWriter) eachTurn(turns int, f func()) {
+	for t.turn = 1; t.turn < turns; t.turn++ {
+		f()
+	}
+	t.turn = 0
 }
 
 // start sets the accumulators.
