@@ -126,25 +126,39 @@ func (p *layerProduct) load(d int) {
 		p.Packed = p.room
 		p.PackB(p.pool, p.room, part(p.weight.Bytes(), d, dirs), signed)
 	}
-	scales := part(p.scale.F32(), d, dirs)
-	for j := range p.ScaleB {
-		p.ScaleB[j] = scales[j%len(scales)]
+	if scales := part(p.scale.F32(), d, dirs); len(scales) == p.N {
+		copy(p.ScaleB, scales)
+	} else {
+		for j := range p.ScaleB {
+			p.ScaleB[j] = scales[0]
+		}
 	}
-	base, some := int32(0), false
+	base := int32(0)
 	if !signed {
 		base = -128 // as they are packed
 	}
-	for j := range p.zeros {
-		p.zeros[j] = base
-		if p.zero != nil {
-			n := p.zero.Len() / dirs
-			p.zeros[j] += int32(smallByte(p.zero, d*n+j%n))
-		}
-		some = some || p.zeros[j] != 0
+	p.loadZeros(d, dirs, base)
+}
+
+// loadZeros reads the zero points of direction d, added to base; there are none if all are 0.
+func (p *layerProduct) loadZeros(d, dirs int, base int32) {
+	n, zero := 1, base
+	if p.zero != nil {
+		n = p.zero.Len() / dirs
+		zero += int32(smallByte(p.zero, d*n))
 	}
 	p.ZeroB = nil
-	if some {
-		p.ZeroB = p.zeros
+	if n == 1 && zero == 0 {
+		return
+	}
+	for j := range p.zeros {
+		if n > 1 {
+			zero = base + int32(smallByte(p.zero, d*n+j))
+		}
+		p.zeros[j] = zero
+		if zero != 0 {
+			p.ZeroB = p.zeros
+		}
 	}
 }
 
