@@ -66,8 +66,8 @@ fuzz: ## every fuzz target for FUZZTIME
 bin/tandem-train-bench: FORCE
 	$(GO) build -o $@ ./bench/train
 
-bench-train: bin/tandem-train-bench $(VENV)/bench ## training steps beside PyTorch, eager and compiled (QUICK=1: a quick look; INTO=FILE: rounds are kept there, and a run that was cut off goes on)
-	$(PYTHON) bench/train.py $(if $(QUICK),,--compile) $(if $(INTO),--into $(INTO))
+bench-train: bin/tandem-train-bench $(VENV)/bench ## training steps beside PyTorch, eager and compiled, and in bfloat16 (QUICK=1: a quick look; INTO=FILE: rounds are kept there, and a run that was cut off goes on)
+	$(PYTHON) bench/train.py $(if $(QUICK),,--compile --bf16 --rounds 5) $(if $(INTO),--into $(INTO))
 
 bench-mnist: build $(VENV)/bench ## accuracy, speed and outputs beside PyTorch and onnxruntime
 	$(PYTHON) bench/mnist.py parity

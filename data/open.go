@@ -42,6 +42,10 @@ type Options struct {
 	// DefaultMissing.
 	Missing []string
 
+	// Labels is the column of a table that holds classes: none of them may be in the rows
+	// to test with alone. Pictures and IDX have theirs.
+	Labels string
+
 	// Window is how many tokens an example of a token stream has, 0 means 128.
 	Window int
 

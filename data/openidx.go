@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"sync"
 
 	"tandem/fault"
@@ -23,8 +24,8 @@ var idxNames = [4]string{
 
 // OpenIDX reads a set in the form of MNIST: the four standard files, each with or
 // without .gz, at the top of fsys or in its folder "data". Both datasets have the
-// columns "image", uint8 [n,height,width], and "label", int64 [n], whose classes
-// are counted over both.
+// columns "image", uint8 [n,height,width], and "label", int64 [n]. A label that only
+// the second has is refused.
 func OpenIDX(fsys fs.FS) (train, test *Dataset, err error) {
 	var (
 		files [len(idxNames)]idxFile
@@ -50,15 +51,25 @@ type idxFile struct {
 
 // joinIDX makes the datasets of the four files.
 func joinIDX(files [4]idxFile) (train, test *Dataset, err error) {
-	labels, classes := [2]*tensor.Tensor{}, 0
+	var (
+		labels  [2]*tensor.Tensor
+		classes int
+		seen    heldClasses
+	)
 	for i := range labels {
 		image, label := files[2*i], files[2*i+1]
 		if err := checkPair(image, label); err != nil {
 			return nil, nil, err
 		}
-		var n int
-		labels[i], n = widenLabels(label.tensor.Bytes())
-		classes = max(classes, n)
+		labels[i] = tensor.New(tensor.Int64, label.tensor.Len())
+		for k, v := range label.tensor.Bytes() {
+			labels[i].I64()[k] = int64(v)
+			classes = max(classes, int(v)+1)
+			seen.add(int64(v), i > 0, place{label.name, k + 1})
+		}
+	}
+	if class, at, ok := seen.alone(); ok {
+		return nil, nil, heldAlone(idxOp, strconv.FormatInt(class, 10), "%s: picture %d", at.file, at.at)
 	}
 	if a, b := files[0], files[2]; !a.tensor.Shape()[1:].Equal(b.tensor.Shape()[1:]) {
 		return nil, nil, fault.New(idxOp, fault.Invalid, "%s has pictures of %v, and %s of %v",
@@ -95,16 +106,6 @@ func checkPair(image, label idxFile) error {
 			Try("take both files from the same set")
 	}
 	return nil
-}
-
-// widenLabels makes of labels what losses take, and counts the classes.
-func widenLabels(raw []byte) (*tensor.Tensor, int) {
-	labels, classes := make([]int64, len(raw)), 0
-	for i, v := range raw {
-		labels[i] = int64(v)
-		classes = max(classes, int(v)+1)
-	}
-	return tensor.Of(labels, len(labels)), classes
 }
 
 // readIDXFile reads the first of the places where a file may lie.

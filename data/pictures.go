@@ -73,6 +73,9 @@ func openPictures(ctx context.Context, where string, opt Options) (train, test *
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := checkHeld(all, held, classes); err != nil {
+		return nil, nil, err
+	}
 	for _, p := range []*pictures{all, held} {
 		if err := p.check(ctx, opt.MemoryBytes); err != nil {
 			return nil, nil, err
@@ -161,7 +164,7 @@ func interleave(list []picture) {
 }
 
 // parted holds out what lies in a folder "test" or "val" beside one "train", or else
-// the split's part of the pictures.
+// the split's part of the pictures, but never the first of a class.
 func (p *pictures) parted(opt Options) (train, test []picture) {
 	tops := map[string]bool{}
 	for _, x := range p.list {
@@ -172,10 +175,12 @@ func (p *pictures) parted(opt Options) (train, test []picture) {
 	s := splitter{opt: Split{Test: opt.Split.Test}, left: len(p.list)}
 	s.wanted = int(float64(len(p.list))*opt.Split.Test + 0.5)
 	s.random.Seed(opt.Split.Seed, splitStream)
+	trained := map[string]bool{}
 	for _, x := range p.list {
 		held := folders && !strings.HasPrefix(x.name, "train/")
-		if !folders {
-			held = s.held(nil)
+		if class := classOfFile(x.name); !folders {
+			held = s.held(nil, !trained[class])
+			trained[class] = trained[class] || !held
 		}
 		if held {
 			test = append(test, x)
@@ -211,6 +216,24 @@ func nameClasses(sets ...*pictures) ([]string, error) {
 		return nil, fault.New(openOp, fault.TooLarge, "%d folders of classes, at most %d", len(names), maxValues).Try("part the data")
 	}
 	return names, nil
+}
+
+// checkHeld refuses pictures to test with of a class that there are none of to train with.
+func checkHeld(train, test *pictures, classes []string) error {
+	if len(train.list) == 0 {
+		return nil // which is refused by itself
+	}
+	var h heldClasses
+	for _, x := range train.list {
+		h.add(x.class, false, place{})
+	}
+	for _, x := range test.list {
+		h.add(x.class, true, place{file: x.name})
+	}
+	if class, at, ok := h.alone(); ok {
+		return heldAlone(openOp, classes[class], "%s: picture %s", filepath.Base(test.where), at.file)
+	}
+	return nil
 }
 
 func classOfFile(name string) string { return path.Base(path.Dir(name)) }

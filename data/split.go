@@ -26,7 +26,8 @@ type SplitBy string
 const (
 	// ByChance draws them: of n examples exactly the fraction, to the nearest. Each
 	// example in turn is held with the probability (held still wanted)/(examples
-	// left), drawn by the generator of Order with (Seed, "split").
+	// left), drawn by the generator of Order with (Seed, "split"). The first example of
+	// each class of Options.Labels is never held.
 	ByChance SplitBy = "random"
 	// ByTime holds the latest by a column of dates or numbers: all from the value on
 	// that the fraction begins with, so that of equal times none is parted.
@@ -71,8 +72,9 @@ func (o *opening) newSplitter(t *times) (s splitter, err error) {
 	return s, err
 }
 
-// held reports whether the next row is to test with.
-func (s *splitter) held(values []rows.Value) bool {
+// held reports whether the next row is to test with. One of a class that is new is not
+// held by chance.
+func (s *splitter) held(values []rows.Value, fresh bool) bool {
 	switch {
 	case s.opt.Test == 0:
 		return false
@@ -82,7 +84,7 @@ func (s *splitter) held(values []rows.Value) bool {
 	case s.opt.By == ByGroup:
 		return s.heldGroup(values[s.column])
 	}
-	hold := below(&s.random, uint64(s.left)) < uint64(s.wanted)
+	hold := below(&s.random, uint64(s.left)) < uint64(s.wanted) && !fresh
 	s.left--
 	if hold {
 		s.wanted--

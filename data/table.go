@@ -27,11 +27,13 @@ type opening struct {
 	fields []Field
 	codes  []map[string]int64 // of categories, by column
 	split  splitter
+	label  int // the column of classes, or -1
+	seen   heldClasses
 	tables [2]*table // to train on, to test with
 }
 
 func openTable(ctx context.Context, path string, opt Options) (train, test *Dataset, err error) {
-	o := &opening{ctx: ctx, opt: opt, index: map[string]int{}}
+	o := &opening{ctx: ctx, opt: opt, index: map[string]int{}, label: -1}
 	for _, s := range append([]string{""}, opt.missing()...) {
 		o.empty = append(o.empty, []byte(s))
 	}
@@ -158,6 +160,11 @@ func (o *opening) find() error {
 		}
 		o.fields, o.codes = append(o.fields, f), append(o.codes, codes)
 	}
+	if o.opt.Labels != "" {
+		if o.label, err = o.columnOf(o.opt.Labels); err != nil {
+			return err
+		}
+	}
 	o.split, err = o.newSplitter(times)
 	return err
 }
@@ -185,10 +192,12 @@ func (o *opening) keep() (train, test *Dataset, err error) {
 		for i, v := range row.Values {
 			values[o.place[i]] = v
 		}
-		to := o.tables[0]
-		if test || o.split.held(values) {
+		to, class := o.tables[0], o.classOf(values)
+		held := test || o.split.held(values, o.seen.unseen(class))
+		if held {
 			to = o.tables[1]
 		}
+		o.seen.add(class, held, place{file, row.Line})
 		for i, v := range values {
 			if err := o.add(to, i, v, file, row.Line); err != nil {
 				return err
@@ -212,12 +221,27 @@ func (o *opening) keep() (train, test *Dataset, err error) {
 	if test.Len() == 0 {
 		test = nil
 	}
+	if class, at, ok := o.seen.alone(); ok {
+		return nil, nil, heldAlone(openOp, o.fields[o.label].Values[class], "%s, line %d, column %q", at.file, at.at, o.opt.Labels)
+	}
 	// Two windows of the one that is read, and texts made anew of them.
 	if need := 3 * max(o.tables[0].windowBytes(), o.tables[1].windowBytes()); need > o.opt.MemoryBytes {
 		return nil, nil, fault.New(openOp, fault.TooLarge, "the rows are so long that reading them takes %d MiB of memory, and %d MiB are allowed", need>>20+1, o.opt.MemoryBytes>>20).
 			Try("allow more memory, or shorten the rows")
 	}
 	return train, test, nil
+}
+
+// classOf is the class of a row, or -1.
+func (o *opening) classOf(values []rows.Value) int64 {
+	if o.label < 0 || o.codes[o.label] == nil || missing(values[o.label], o.empty) {
+		return -1
+	}
+	code, ok := Category.bits(values[o.label], o.codes[o.label])
+	if !ok {
+		return -1
+	}
+	return int64(code)
 }
 
 // add keeps a value.

@@ -27,6 +27,10 @@ const (
 	PanelBFloat16 Encoding = "panel-bfloat16"
 	// PanelConv are weights as kernel.PackConvLast packs them for this processor.
 	PanelConv Encoding = "panel-conv"
+	// PanelWinograd2 and 4 are weights as kernel.PackWinograd transforms them for tiles of
+	// that side, for this processor.
+	PanelWinograd2 Encoding = "panel-winograd2"
+	PanelWinograd4 Encoding = "panel-winograd4"
 	// Zeros has no bytes: all elements are zero. For state.
 	Zeros Encoding = "zeros"
 )

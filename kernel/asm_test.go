@@ -45,6 +45,7 @@ func TestArgumentLayouts(t *testing.T) {
 	var slide slideArgs
 	var panel panelArgs
 	var slab slabArgs
+	var wino winogradArgs
 	for _, c := range []struct {
 		name      string
 		got, want uintptr
@@ -62,6 +63,8 @@ func TestArgumentLayouts(t *testing.T) {
 		{"panelArgs.panels", unsafe.Offsetof(panel.panels), 104}, {"panelArgs.mulstep", unsafe.Offsetof(panel.mulstep), 120},
 		{"slabArgs.sums", unsafe.Offsetof(slab.sums), 48}, {"slabArgs.ahead", unsafe.Offsetof(slab.ahead), 72}, {"slabArgs.stage", unsafe.Offsetof(slab.stage), 84},
 		{"slabArgs.ystep", unsafe.Offsetof(slab.ystep), 104}, {"slabArgs.mulstep", unsafe.Offsetof(slab.mulstep), 136}, {"slabArgs.count", unsafe.Offsetof(slab.count), 168},
+		{"winogradArgs.temp", unsafe.Offsetof(wino.temp), 32}, {"winogradArgs.bias", unsafe.Offsetof(wino.bias), 56}, {"winogradArgs.cols", unsafe.Offsetof(wino.cols), 72},
+		{"winogradArgs.addStep", unsafe.Offsetof(wino.addStep), 96}, {"winogradArgs.relu", unsafe.Offsetof(wino.relu), 108},
 		{"packArgs.ahead", unsafe.Offsetof(pack.ahead), 64},
 		{"piece", unsafe.Sizeof(piece{}), 16}, {"piece.mask", unsafe.Offsetof(piece{}.mask), 8},
 		{"dropoutArgs.threshold", unsafe.Offsetof(drop.threshold), 40}, {"dropoutArgs.keys", unsafe.Offsetof(drop.keys), 48},
@@ -122,6 +125,14 @@ func TestKernelsStayInside(t *testing.T) {
 			c = randomLast(r)
 			l, want := lastOf(r, c, isa)
 			l.X, l.Y, l.Packed = f(len(l.X)), f(len(want)), f(len(l.Packed))
+			if l.Add != nil {
+				l.Add = f(len(want))
+			}
+			l.Run(p, f(l.ScratchLen(p)))
+			c = randomWinograd(r)
+			l, want = lastOf(r, c, isa)
+			byWinograd(l, c.Weight, 2+2*r.IntN(2), isa)
+			l.X, l.Y = f(len(l.X)), f(len(want))
 			if l.Add != nil {
 				l.Add = f(len(want))
 			}

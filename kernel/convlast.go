@@ -29,6 +29,9 @@ type ConvLast struct {
 	DilationH, DilationW, Groups         int
 	X, Packed, Bias, Add, Y              []float32
 	Act                                  Activation
+	// Winograd is the side of the tiles for which PackWinograd has made Packed; 0:
+	// PackConvLast has.
+	Winograd int
 
 	lastRun
 }
@@ -40,6 +43,8 @@ type lastRun struct {
 	isa     ISA
 	stop    <-chan struct{}
 	scratch []float32
+
+	winograd winograd
 }
 
 // Blocking of ConvLast. A block of patches (lastRows × lastTaps floats) and one
@@ -125,6 +130,10 @@ func (w *window) depthwise() bool { return w.ic == 1 && w.oc == 1 }
 // ScratchLen is the number of floats of scratch that Run needs on p.
 func (c *ConvLast) ScratchLen(p *Pool) int {
 	w := c.planar().window()
+	if c.Winograd != 0 {
+		pl := c.winogradPlan(&w, p)
+		return pl.scratchLen(p)
+	}
 	if w.depthwise() {
 		if c.Add == nil {
 			return 0
@@ -135,6 +144,13 @@ func (c *ConvLast) ScratchLen(p *Pool) int {
 	return p.threads * pl.perWorker
 }
 
+func (c *ConvLast) packedLen(w *window, isa ISA) int {
+	if c.Winograd != 0 {
+		return WinogradLen(c.OC, c.C, c.Winograd, isa)
+	}
+	return ConvLastLen(c.OC, w.ic, c.KH, c.KW, w.groups, isa)
+}
+
 // Run computes Y.
 func (c *ConvLast) Run(p *Pool, scratch []float32) {
 	w := c.planar().window()
@@ -142,7 +158,7 @@ func (c *ConvLast) Run(p *Pool, scratch []float32) {
 	out := c.N * w.oh * w.ow * c.OC
 	checkLen("ConvLast", "X", len(c.X), c.N*c.H*c.W*c.C)
 	checkLen("ConvLast", "Y", len(c.Y), out)
-	checkLen("ConvLast", "Packed", len(c.Packed), ConvLastLen(c.OC, w.ic, c.KH, c.KW, w.groups, p.isa))
+	checkLen("ConvLast", "Packed", len(c.Packed), c.packedLen(&w, p.isa))
 	if c.Bias != nil {
 		checkLen("ConvLast", "Bias", len(c.Bias), c.OC)
 	}
@@ -150,6 +166,11 @@ func (c *ConvLast) Run(p *Pool, scratch []float32) {
 		checkLen("ConvLast", "Add", len(c.Add), out)
 	}
 	if out == 0 {
+		return
+	}
+	if c.Winograd != 0 {
+		c.checkWinograd(&w)
+		c.runWinograd(p, scratch)
 		return
 	}
 	if w.depthwise() {

@@ -76,11 +76,14 @@ func TestLongKernelsStop(t *testing.T) {
 		conv := &Conv{N: 1, C: 64, H: 256, W: 256, OC: 64, KH: 15, KW: 15, PadTop: 7, PadLeft: 7, PadBottom: 7, PadRight: 7, X: x, Weight: w, Y: y}
 		last := &ConvLast{N: 1, C: 64, H: 256, W: 256, OC: 64, KH: 15, KW: 15, PadTop: 7, PadLeft: 7, PadBottom: 7, PadRight: 7, X: x, Y: y}
 		last.Packed = w[:ConvLastLen(64, 64, 15, 15, 1, p.ISA())]
-		scratch := make([]float32, max(gemm.ScratchLen(p), conv.ForwardScratchLen(p), last.ScratchLen(p)))
+		winograd := &ConvLast{N: 1, C: 512, H: 64, W: 64, OC: 1024, KH: 3, KW: 3, PadTop: 1, PadLeft: 1, PadBottom: 1, PadRight: 1, X: x[:64*64*512], Y: y, Winograd: 2}
+		winograd.Packed = make([]float32, WinogradLen(1024, 512, 2, p.ISA()))
+		scratch := make([]float32, max(winograd.ScratchLen(p), gemm.ScratchLen(p), conv.ForwardScratchLen(p), last.ScratchLen(p)))
 		for name, f := range map[string]func(*Pool){
 			"Gemm":     func(p *Pool) { gemm.Run(p, scratch) },
 			"Conv":     func(p *Pool) { conv.Forward(p, scratch) },
 			"ConvLast": func(p *Pool) { last.Run(p, scratch) },
+			"Winograd": func(p *Pool) { winograd.Run(p, scratch) },
 		} {
 			for i := range y {
 				y[i] = untouched

@@ -24,6 +24,8 @@ type DataSpec struct {
 	Window    int                  `yaml:"window" limit:"[0,1048576]" help:"of token streams: tokens of an example; 0: 128"`
 	Split     SplitSpec            `yaml:"split"`
 
+	// Labels is the column of a table that holds classes, which the family knows.
+	Labels string `yaml:"-"`
 	// MemoryBytes bounds what examples take in memory; 0: data's own limit. The
 	// result does not depend on it, so it's no part of what is written.
 	MemoryBytes int64 `yaml:"-"`
@@ -56,7 +58,7 @@ func (d DataSpec) Open(ctx context.Context, seed uint64) (train, test *data.Data
 	quotes := d.Quotes == "yes"
 	opt := data.Options{
 		Encoding: d.Encoding, Separator: d.Separator, Quotes: &quotes, Names: d.Names, Columns: d.Columns,
-		Missing: d.Missing, Window: d.Window, TestPath: d.TestPath, MemoryBytes: d.MemoryBytes,
+		Missing: d.Missing, Window: d.Window, TestPath: d.TestPath, MemoryBytes: d.MemoryBytes, Labels: d.Labels,
 		Split: data.Split{Test: d.Split.Test, By: data.SplitBy(d.Split.By), Column: d.Split.Column, Seed: seed},
 	}
 	if d.Format != "auto" {

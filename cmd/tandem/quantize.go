@@ -246,7 +246,7 @@ func (q *quantized) show(a *app) error {
 		return nil
 	}
 	rows := [][]string{
-		{a.msg.Sprintf("Error"), fmt.Sprintf("%.5f", *q.Error)},
+		{a.msg.Sprintf("Relative error"), fmt.Sprintf("%.5f", *q.Error)},
 		{a.msg.Sprintf("Least cosine"), fmt.Sprintf("%.6f", *q.Cosine)},
 	}
 	if q.Accuracy != nil {

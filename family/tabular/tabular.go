@@ -107,6 +107,8 @@ func open(ctx context.Context, spec train.Spec, m Model, start *tune.Network) (t
 	kind := data.Category
 	if spec.Task == Regress {
 		kind = data.Float
+	} else {
+		d.Labels = m.Target
 	}
 	if said, ok := d.Columns[m.Target]; ok && said != kind {
 		return nil, nil, fault.New("tabular.open", fault.Invalid, "the target %q is to be of the kind %s, task %s takes a %s", m.Target, string(said), spec.Task, string(kind)).

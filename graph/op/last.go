@@ -112,8 +112,11 @@ func kernelConvLast(c *graph.Call) (func() error, error) {
 		PadTop: d.PadTop, PadLeft: d.PadLeft, PadBottom: d.PadBottom, PadRight: d.PadRight,
 		DilationH: d.DilationH, DilationW: d.DilationW, Groups: d.Groups, Act: act.act,
 	}
-	packed := c.Node.Inputs[1].Const != nil && c.Node.Inputs[1].Const.Encoding == graph.PanelConv
-	room := 0
+	packed, room := false, 0
+	if w := c.Node.Inputs[1].Const; w != nil {
+		packed = w.Encoding != graph.Dense
+		k.Winograd = map[graph.Encoding]int{graph.PanelWinograd2: 2, graph.PanelWinograd4: 4}[w.Encoding]
+	}
 	if c.Has(3) {
 		k.Add = []float32{} // there will be one, for which scratch is needed
 	}

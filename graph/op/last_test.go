@@ -2,6 +2,7 @@ package op_test
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"testing"
 
@@ -88,6 +89,58 @@ func TestChannelsLastComputesTheSame(t *testing.T) {
 							t.Fatalf("line %v, output %d, element %d is %v, want %v", line, i, j, got.F32()[j], v)
 						}
 					}
+				}
+			}
+		}
+	}
+}
+
+// TestWinogradComputesTheSame compares 3×3 convolutions of images of known size with
+// and without the passes for serving: alone, with residual and activation, and weights
+// that others read too, to which their own form applies.
+func TestWinogradComputesTheSame(t *testing.T) {
+	r := rand.New(rand.NewPCG(71, 4))
+	b := graph.NewBuilder("net", op.Default())
+	pads := []int64{1, 1, 1, 1}
+	weight := func(oc, ic int) *graph.Value {
+		w := randomInput(r, []int{oc, ic, 3, 3}, 0)
+		for i := range w.F32() {
+			w.F32()[i] *= 0.1 // so that the sums are about as large as the inputs
+		}
+		return b.Const("w", w)
+	}
+	x := b.Input("x", tensor.Float32, graph.Sym("n"), graph.Const(32), graph.Const(29), graph.Const(27))
+	w := weight(32, 32)
+	h := b.Op("Relu", nil, b.Op("Conv", attrs("pads", pads), x, w, b.Const("v", randomInput(r, []int{32}, 0))))
+	h = b.Op("Relu", nil, b.Op("Add", nil, b.Op("Conv", attrs("auto_pad", "SAME_UPPER"), h, weight(32, 32)), x))
+	h = b.Op("Sigmoid", nil, b.Op("Conv", attrs("pads", pads, "strides", []int64{2, 2}), h, w))
+	h = b.Op("HardSwish", nil, b.Op("Conv", nil, h, weight(48, 32)))
+	b.Output(b.Op("Conv", attrs("group", int64(3)), h, weight(48, 16)))
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	for threads := 1; threads <= 2; threads++ {
+		p := pool(t, threads)
+		plain, fast := session(t, b.G, p, 0), session(t, b.G, p, 0, pass.Inference(p)...)
+		forms := map[graph.Encoding]int{}
+		for _, n := range fast.Program().Graph().Nodes {
+			if n.Op.Name == "ConvLast" {
+				forms[n.Inputs[1].Const.Encoding]++
+			}
+		}
+		if want := map[graph.Encoding]int{graph.PanelWinograd4: 2, graph.PanelWinograd2: 1, graph.PanelConv: 2}; !maps.Equal(forms, want) {
+			t.Errorf("forms of the weights: %v, want %v", forms, want)
+		}
+		for _, n := range []int{1, 5} {
+			x := randomInput(r, []int{n, 32, 29, 27}, 0)
+			want, got := outputsOf(t, plain, x)[0], outputsOf(t, fast, x)[0]
+			top := float32(0)
+			for _, v := range want.F32() {
+				top = max(top, v, -v)
+			}
+			for i, v := range want.F32() {
+				if d := v - got.F32()[i]; d > 1e-5*top || -d > 1e-5*top {
+					t.Fatalf("%d images, element %d is %v, want %v", n, i, got.F32()[i], v)
 				}
 			}
 		}

@@ -206,7 +206,7 @@ func binaryNames() []string {
 
 func (l *lowering) conv(n *graph.Node) error {
 	w := n.Inputs[1]
-	key := packedConv{w, n.Attrs.Int("group", 1)}
+	key := packedConv{w, n.Attrs.Int("group", 1), winogradSide(n)}
 	if l.packed[key] == nil {
 		var err error
 		if l.packed[key], err = l.packConv(key); err != nil {
@@ -224,10 +224,27 @@ func (l *lowering) conv(n *graph.Node) error {
 	return nil
 }
 
-// packedConv is a weight and the number of groups for which it is packed.
+// packedConv is a weight, and the number of groups and the side of Winograd's tiles for
+// which it is packed.
 type packedConv struct {
-	w      *graph.Value
-	groups int
+	w                *graph.Value
+	groups, winograd int
+}
+
+// winogradSide is the side of the tiles by which a convolution is computed, if it is one
+// on images of known size for which kernel.WinogradSide has tiles; 0 else.
+func winogradSide(n *graph.Node) int {
+	w, y := n.Inputs[1].Const.Shape, n.Outputs[0].Type.Shape
+	notOne := func(v int) bool { return v != 1 }
+	if len(w) != 4 || w[2] != 3 || w[3] != 3 || n.Attrs.Int("group", 1) != 1 || len(y) != 4 ||
+		slices.ContainsFunc(n.Attrs.Ints("strides"), notOne) || slices.ContainsFunc(n.Attrs.Ints("dilations"), notOne) {
+		return 0
+	}
+	size, ok := y[2:].Static()
+	if !ok {
+		return 0
+	}
+	return kernel.WinogradSide(size[0], size[1], w[1], w[0])
 }
 
 func (l *lowering) packConv(key packedConv) (*graph.Value, error) {
@@ -244,14 +261,26 @@ func (l *lowering) packConv(key packedConv) (*graph.Value, error) {
 	if w.Const.DType != tensor.Float32 {
 		return l.packByteConv(key, name, t, kh, kw)
 	}
-	data, err := l.packing(name, 4*kernel.ConvLastLen(oc, ic, kh, kw, groups, isa), func(dst []byte) {
-		kernel.PackConvLast(floats(dst), t.F32(), oc, ic, kh, kw, groups, isa)
-	})
+	encoding, size := graph.PanelConv, kernel.ConvLastLen(oc, ic, kh, kw, groups, isa)
+	fill := func(dst []byte) { kernel.PackConvLast(floats(dst), t.F32(), oc, ic, kh, kw, groups, isa) }
+	if side := key.winograd; side != 0 {
+		name = fmt.Sprintf("%s.winograd.%d", w.Name, side)
+		encoding, size = winogradEncoding(side), kernel.WinogradLen(oc, ic, side, isa)
+		fill = func(dst []byte) { kernel.PackWinograd(floats(dst), t.F32(), oc, ic, side, isa) }
+	}
+	data, err := l.packing(name, 4*size, fill)
 	if err != nil {
 		return nil, err
 	}
-	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: graph.PanelConv, Data: data}
+	c := &graph.Constant{DType: tensor.Float32, Shape: t.Shape(), Encoding: encoding, Data: data}
 	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
+}
+
+func winogradEncoding(side int) graph.Encoding {
+	if side == 2 {
+		return graph.PanelWinograd2
+	}
+	return graph.PanelWinograd4
 }
 
 // transpose drops one that moves the channels where they already are, and takes

@@ -22,7 +22,7 @@ func byteConv(n *graph.Node) bool {
 // byteConv lowers a QLinearConv.
 func (l *lowering) byteConv(n *graph.Node) error {
 	w := n.Inputs[3]
-	key := packedConv{w, n.Attrs.Int("group", 1)}
+	key := packedConv{w, n.Attrs.Int("group", 1), 0}
 	if l.packed[key] == nil {
 		var err error
 		if l.packed[key], err = l.packConv(key); err != nil {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"tandem/graph"
+	"tandem/graph/op"
 	"tandem/graph/pass"
 	"tandem/kernel"
 	"tandem/tensor"
@@ -90,4 +91,47 @@ c4 = tandem.ConvLast(x, w)
 e = Exp(c4)
 -> u, e
 `)
+}
+
+// TestWinogradForm: the size of the image decides how weights of 3×3 are packed.
+func TestWinogradForm(t *testing.T) {
+	p := kernel.NewPool(1, kernel.Detect())
+	defer p.Close()
+	b := newBuilder(t)
+	x := b.Input("x", tensor.Float32, graph.Sym("n"), graph.Const(32), graph.Const(40), graph.Const(40))
+	free := b.Input("free", tensor.Float32, graph.Const(1), graph.Const(32), graph.Sym("h"), graph.Const(40))
+	w, odd, pads := b.floats("w", 32, 32, 3, 3), b.floats("odd", 33, 32, 3, 3), []int64{1, 1, 1, 1}
+	want := map[string]graph.Encoding{
+		"large": graph.PanelWinograd4, "again": graph.PanelWinograd4, "small": graph.PanelWinograd2,
+		"strided": graph.PanelConv, "dilated": graph.PanelConv, "unknown": graph.PanelConv, "odd": graph.PanelConv,
+	}
+	conv := func(name string, x, w *graph.Value, a graph.Attrs) *graph.Value {
+		v := b.Op("Conv", a, x, w)
+		v.Name = name
+		b.Output(v)
+		return v
+	}
+	large := conv("large", x, w, graph.Attrs{"pads": pads})
+	conv("again", large, w, graph.Attrs{"auto_pad": "SAME_LOWER", "strides": []int64{1, 1}})
+	strided := conv("strided", x, w, graph.Attrs{"pads": pads, "strides": []int64{4, 4}})
+	conv("small", strided, w, graph.Attrs{"pads": pads})
+	conv("dilated", x, w, graph.Attrs{"dilations": []int64{2, 2}})
+	conv("unknown", free, w, graph.Attrs{"pads": pads})
+	conv("odd", x, odd, graph.Attrs{"pads": pads})
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	if err := pass.ChannelsLast(p, nil).Run(b.G, op.Default()); err != nil {
+		t.Fatal(err)
+	}
+	packed := map[string]*graph.Value{}
+	for _, v := range b.G.Outputs {
+		packed[v.Name] = v.Def.Inputs[0].Def.Inputs[1]
+		if got := packed[v.Name].Const.Encoding; got != want[v.Name] {
+			t.Errorf("%s: weights are %q, want %q", v.Name, got, want[v.Name])
+		}
+	}
+	if packed["large"] != packed["again"] {
+		t.Error("the same weights in the same form are packed twice")
+	}
 }

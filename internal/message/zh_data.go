@@ -24,6 +24,10 @@ var zhData = [...]entry{
 	{"VALUE", "值"},
 	{"the model does not give a list of numbers for each row", "模型没有为每一行给出一列数"},
 
+	{"no example to train with is of the class %q", "训练样本中没有类别 %q"},
+	{"%s, line %d, column %q", "%s 第 %d 行，列 %q"},
+	{"%s: picture %d", "%s：第 %d 张图片"},
+	{"give examples of it to train with, or take it out of what is tested with", "为该类别提供训练样本，或把它从测试数据中去掉"},
 	{"line %d", "第 %d 行"},
 	{"%d fields, not %d", "有 %d 个字段，应为 %d 个"},
 	{"quote fields that hold the separator or a line's end, or correct the row", "含分隔符或换行的字段要加引号，或改正该行"},

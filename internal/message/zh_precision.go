@@ -17,6 +17,7 @@ var zhPrecision = [...]entry{
 	{"Wrote %s: %d layers in %s, %.1f MB instead of %.1f MB.", "已写出 %s：%d 层，%s，%.1f MB，原为 %.1f MB。"},
 	{"In floats, as they cost most: %s", "代价最大、保持浮点的层：%s"},
 	{"The error was not measured: give --data.", "未测量误差：请给出 --data。"},
+	{"Relative error", "相对误差"},
 	{"Least cosine", "最小余弦"},
 	{"Accuracy", "准确率"},
 	{"%.4f, before %.4f", "%.4f，之前为 %.4f"},

@@ -37,6 +37,7 @@ var families = []struct {
 	{"dropout", writeDropout},
 	{"maxpool", writeMaxPool},
 	{"slide", writeSlides},
+	{"winograd", writeWinograd},
 	{"pause", writePause},
 }
 

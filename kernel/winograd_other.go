@@ -1,0 +1,7 @@
+//go:build !amd64 || purego
+
+package kernel
+
+func winogradInputAsm(ISA, int, *winogradArgs) { panic(noAssembly) }
+
+func winogradOutputAsm(ISA, int, *winogradArgs) { panic(noAssembly) }
