@@ -22,10 +22,11 @@ type halfTile struct {
 	c          []float32
 	cs         int
 	accumulate bool
+	ahead      uintptr // how far from B lies what is prefetched with it, a line for each row
 }
 
-// halfAhead is how far ahead B is prefetched, in bytes: weights and caches are larger
-// than what processors keep.
+// halfAhead is how far ahead weights are prefetched, in bytes: they are larger than what
+// processors keep.
 const halfAhead = 2 << 10
 
 func (t *halfTile) run() {
@@ -41,7 +42,7 @@ func (t *halfTile) run() {
 		args := tileArgs{
 			a: unsafe.Pointer(&t.a[k]), b: unsafe.Pointer(&t.b[k*bs*size]), c: unsafe.Pointer(&t.c[0]),
 			rs: uintptr(t.as) * 4, ks: 4, bs: uintptr(bs * size), cs: uintptr(t.cs) * 4,
-			k: n, rows: t.rows, mask: 1<<cols - 1, ahead: halfAhead,
+			k: n, rows: t.rows, mask: 1<<cols - 1, ahead: t.ahead,
 		}
 		if goOn {
 			args.start = startC

@@ -443,7 +443,7 @@ func (l *Linear) multiplyFloats(i int, data []byte, panel, lo, hi int, to place)
 	var room [12 * 32]float32
 	for i := lo; i < hi; i += shape.rows {
 		rows := min(shape.rows, hi-i)
-		t := halfTile{isa: l.isa, format: w.Format, rows: rows, a: x[i*l.K:], as: l.K, k: l.K, b: data, c: room[:], cs: shape.cols}
+		t := halfTile{isa: l.isa, format: w.Format, rows: rows, a: x[i*l.K:], as: l.K, k: l.K, b: data, c: room[:], cs: shape.cols, ahead: halfAhead}
 		t.run()
 		l.finish(w, room[:], shape.cols, i, i-lo, rows, panel*shape.cols, to)
 	}

@@ -115,7 +115,10 @@ func (a *PagedAttention) Run(p *Pool, scratch []byte) error {
 	if a.K != nil {
 		a.phase = pagedWrite
 		for s := range n {
-			a.units[s+1] = a.units[s] + a.pagesOf(s)*a.KVHeads
+			a.units[s+1] = a.units[s]
+			if !a.alone(s) {
+				a.units[s+1] += a.pagesOf(s) * a.KVHeads
+			}
 		}
 		rows := len(a.Y) / (a.Heads * a.Size) * a.KVHeads
 		p.run(a.units[n], max(1, 16*a.units[n]/max(1, rows)), a)
@@ -127,6 +130,12 @@ func (a *PagedAttention) Run(p *Pool, scratch []byte) error {
 	}
 	p.run(a.units[n], 1, a)
 	return nil
+}
+
+// alone reports whether one tile has all queries that read what the step writes of a
+// sequence for a key head, as is the case where answers are written: it writes that itself.
+func (a *PagedAttention) alone(s int) bool {
+	return a.heads == a.group && int(a.Lengths[s+1]-a.Lengths[s]) <= a.tokens
 }
 
 func (a *PagedAttention) check(scratch int, p *Pool) error {
@@ -166,19 +175,56 @@ func (a *PagedAttention) check(scratch int, p *Pool) error {
 
 func (a *PagedAttention) chunk(lo, hi, worker int) {
 	room := floatsAt(a.workers[worker*a.worker:][:a.worker])
-	s := 0
+	s := a.sequenceOf(lo, 0)
 	for i := lo; i < hi; i++ {
-		for i >= a.units[s+1] {
-			s++
-		}
+		s = a.sequenceOf(i, s)
 		unit := i - a.units[s]
 		if a.phase == pagedWrite {
 			a.write(s, unit/a.KVHeads, unit%a.KVHeads, room)
 			continue
 		}
 		splits := a.Heads / a.heads
-		a.tile(s, unit/splits*a.tokens, unit%splits*a.heads, room)
+		head := unit % splits * a.heads
+		if a.K != nil && a.alone(s) {
+			for page := range a.pagesOf(s) {
+				a.write(s, page, head/a.group, room)
+			}
+		}
+		var then []byte
+		if i+1 < hi {
+			next := a.sequenceOf(i+1, s)
+			then = a.keysOf(next, a.seesFrom(int(a.Past[next]))/PageTokens, (i+1-a.units[next])%splits*a.heads/a.group)
+		}
+		a.tile(s, unit/splits*a.tokens, head, room, then)
 	}
+}
+
+// sequenceOf is the sequence of a unit, which is s or comes after it.
+func (a *PagedAttention) sequenceOf(unit, s int) int {
+	for unit >= a.units[s+1] {
+		s++
+	}
+	return s
+}
+
+// keysOf are the keys of a head in the i-th page of a sequence.
+func (a *PagedAttention) keysOf(s, i, head int) []byte {
+	size := a.Size * PageTokens * 2
+	return a.Keys[(int(a.Blocks[s*a.BlocksPerRow+i])*a.KVHeads+head)*size:][:size]
+}
+
+// valuesOf are the values.
+func (a *PagedAttention) valuesOf(s, i, head int) []byte {
+	size := a.width * PageTokens * 2
+	return a.Values[(int(a.Blocks[s*a.BlocksPerRow+i])*a.KVHeads+head)*size:][:size]
+}
+
+// seesFrom is the position of the first block of keys that a query at a position reads.
+func (a *PagedAttention) seesFrom(at int) int {
+	if a.Window < 0 {
+		return 0
+	}
+	return max(0, at-a.Window) / keyBlock * keyBlock
 }
 
 // write puts what the step has of a head's keys and values into a page: the i-th of
@@ -189,9 +235,7 @@ func (a *PagedAttention) write(s, i, head int, room []float32) {
 	lo := max(past, index*PageTokens)
 	n := min(past+int(a.Lengths[s+1])-begin, (index+1)*PageTokens) - lo
 	row, slot := begin+lo-past, lo%PageTokens
-	page := int(a.Blocks[s*a.BlocksPerRow+index])*a.KVHeads + head
-	keys := halvesAt(a.Keys)[page*a.Size*PageTokens:][:a.Size*PageTokens]
-	values := halvesAt(a.Values)[page*PageTokens*a.width:][:PageTokens*a.width]
+	keys, values := halvesAt(a.keysOf(s, index, head)), halvesAt(a.valuesOf(s, index, head))
 	rows, room := room[:n*a.Size], room[PageTokens*a.Size:]
 	for r := range n {
 		k, v := (row+r)*a.LDK+head*a.Size, (row+r)*a.LDV+head*a.Size
@@ -251,8 +295,9 @@ func (a *PagedAttention) head(dst, src, norm []float32, row int) {
 }
 
 // tile computes some queries of a sequence, from the first on, for some heads that
-// share a key head. Row r of the tile is query r/heads, head r%heads.
-func (a *PagedAttention) tile(s, first, head int, room []float32) {
+// share a key head. Row r of the tile is query r/heads, head r%heads. What the next tile
+// reads first is fetched meanwhile.
+func (a *PagedAttention) tile(s, first, head int, room []float32, then []byte) {
 	begin := int(a.Lengths[s]) + first
 	tokens := min(a.tokens, int(a.Lengths[s+1])-begin)
 	rows, high := tokens*a.heads, shapeOf(a.isa).rows
@@ -269,12 +314,13 @@ func (a *PagedAttention) tile(s, first, head int, room []float32) {
 		t.top[r], t.total[r] = lowest, 0
 	}
 	clear(t.out[:rows*a.width])
-	from := 0
-	if a.Window >= 0 {
-		from = max(0, t.at-a.Window) / keyBlock * keyBlock
-	}
-	for ; from < t.at+tokens; from += keyBlock {
-		t.block(from, min(keyBlock, t.at+tokens-from))
+	end := t.at + tokens
+	for from := a.seesFrom(t.at); from < end; from += keyBlock {
+		next := then
+		if from+keyBlock < end {
+			next = a.keysOf(s, (from+keyBlock)/PageTokens, t.kv)
+		}
+		t.block(from, min(keyBlock, end-from), next)
 	}
 	for r := range rows {
 		y := a.Y[(begin+r/a.heads)*a.Heads*a.Size+(head+r%a.heads)*a.Size:][:a.Size]
@@ -297,27 +343,46 @@ type pagedTile struct {
 
 // block adds n keys from a position on. Keys that a row does not see have the
 // weight zero, which adds nothing to it.
-func (t *pagedTile) block(from, n int) {
-	pages := t.Blocks[t.s*t.BlocksPerRow+from/PageTokens:]
-	cols := shapeOf(t.isa).cols
-	for p := 0; p*PageTokens < n; p++ {
-		page := int(pages[p])*t.KVHeads + t.kv
-		keys := t.Keys[page*t.Size*PageTokens*2:][:t.Size*PageTokens*2]
+//
+// A page is fetched while the one before it is computed with, a line for each step: the
+// pages of keys, then those of values, then what comes next.
+func (t *pagedTile) block(from, n int, next []byte) {
+	cols, first, pages := shapeOf(t.isa).cols, from/PageTokens, ceilDiv(n, PageTokens)
+	keys := t.keysOf(t.s, first, t.kv)
+	values := t.valuesOf(t.s, first, t.kv)
+	for p := range pages {
+		then := values
+		if p+1 < pages {
+			then = t.keysOf(t.s, first+p+1, t.kv)
+		}
 		for c := 0; c < PageTokens; c += cols {
-			h := halfTile{isa: t.isa, format: block.F16, rows: t.rows, k: t.Size, a: t.q, as: t.Size, b: keys[2*c:], bs: PageTokens, c: t.scores[p*PageTokens+c:], cs: keyBlock}
+			h := halfTile{isa: t.isa, format: block.F16, rows: t.rows, k: t.Size, a: t.q, as: t.Size, b: keys[2*c:], bs: PageTokens,
+				c: t.scores[p*PageTokens+c:], cs: keyBlock, ahead: distance(keys, then)}
 			h.run()
 		}
+		keys = then
 	}
 	t.weigh(from, n)
-	for p := 0; p*PageTokens < n; p++ {
-		page := int(pages[p])*t.KVHeads + t.kv
-		values := t.Values[page*t.width*PageTokens*2:][:t.width*PageTokens*2]
+	for p := range pages {
+		then := next
+		if p+1 < pages {
+			then = t.valuesOf(t.s, first+p+1, t.kv)
+		}
 		for c := 0; c < t.width; c += cols {
 			h := halfTile{isa: t.isa, format: block.F16, rows: t.rows, k: min(PageTokens, n-p*PageTokens), a: t.scores[p*PageTokens:], as: keyBlock,
-				b: values[2*c:], bs: t.width, c: t.out[c:], cs: t.width, accumulate: true}
+				b: values[2*c:], bs: t.width, c: t.out[c:], cs: t.width, accumulate: true, ahead: distance(values, then)}
 			h.run()
 		}
+		values = then
 	}
+}
+
+// distance is how far it is from the beginning of a page to that of another, if there is one.
+func distance(from, to []byte) uintptr {
+	if to == nil {
+		return 0
+	}
+	return uintptr(unsafe.Pointer(unsafe.SliceData(to))) - uintptr(unsafe.Pointer(unsafe.SliceData(from)))
 }
 
 // weigh turns scores of n keys into weights, those of keys that a row does not see into

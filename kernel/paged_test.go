@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -224,6 +225,60 @@ func TestWeighEqualsReference(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// BenchmarkPagedAttention writes answers: a row for each of many sequences, or for one
+// with a long past, with a cache for each layer.
+func BenchmarkPagedAttention(b *testing.B) {
+	r := rand.New(rand.NewPCG(7, 8))
+	for _, c := range []struct {
+		name                               string
+		sequences, past, heads, size, many int // many: layers
+	}{{"qwen3-0.6b/16", 16, 45, 16, 128, 28}, {"llama3.2-1b/16", 16, 45, 32, 64, 16}, {"llama3.2-1b/deep", 1, 2050, 32, 64, 16}} {
+		for _, threads := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%s/t%d", c.name, threads), func(b *testing.B) {
+				const kv = 8
+				p := NewPool(threads, Detect())
+				defer p.Close()
+				each := ceilDiv(c.past+1, PageTokens)
+				pages := c.sequences * each
+				a := &PagedAttention{Heads: c.heads, KVHeads: kv, Size: c.size, Scale: 1, Window: -1, BlocksPerRow: each, Rotary: c.size, Epsilon: 1e-6}
+				all, some := c.heads*c.size, kv*c.size
+				a.LDQ, a.LDK, a.LDV = all, some, some
+				a.Q, a.K, a.V = random(r, c.sequences*all, 0), random(r, c.sequences*some, 0), random(r, c.sequences*some, 0)
+				a.QNorm, a.KNorm, a.Y = random(r, c.size, 0), random(r, c.size, 0), make([]float32, c.sequences*all)
+				a.Cos, a.Sin = random(r, (c.past+1)*c.size/2, 0), random(r, (c.past+1)*c.size/2, 0)
+				a.Lengths = []int64{0}
+				for s, page := range r.Perm(pages) {
+					if s < c.sequences {
+						a.Lengths, a.Past, a.Positions = append(a.Lengths, int64(s+1)), append(a.Past, int64(c.past)), append(a.Positions, int64(c.past))
+					}
+					a.Blocks = append(a.Blocks, int64(page))
+				}
+				var keys, values [][]byte
+				for range c.many {
+					keys = append(keys, tensor.AlignedBytes(pages*KeyPageBytes(kv, c.size)))
+					values = append(values, tensor.AlignedBytes(pages*ValuePageBytes(kv, c.size)))
+					for _, x := range [][]byte{keys[len(keys)-1], values[len(values)-1]} {
+						clear(x) // touched
+					}
+				}
+				room := make([]byte, a.ScratchLen(p))
+				for b.Loop() {
+					for i := range c.many {
+						a.Keys, a.Values = keys[i], values[i]
+						if err := a.Run(p, room); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+				step := b.Elapsed().Seconds() / float64(b.N)
+				read := float64(c.many*c.sequences*kv*c.size*2) * float64(each*PageTokens+c.past+1)
+				b.ReportMetric(step*1e3, "ms/step")
+				b.ReportMetric(read/step/1e9, "GB/s")
+			})
 		}
 	}
 }

@@ -144,17 +144,16 @@ func (p *slabWriter) write() {
 	p.rowsBegin()
 	p.label("more")
 	p.do(x86.MOVQ(mem(pnlArgs, slabRowLeft), slabTmp))
-	p.do(x86.CMPQ(slabTmp, operand.U8(2*slabHeight)))
-	p.do(x86.JG(to(fmt.Sprintf("rows%d", slabHeight))))
-	p.do(x86.CMPQ(slabTmp, operand.U8(slabHeight)))
-	p.do(x86.JLE(to("rest")))
-	p.do(x86.INCQ(slabTmp)) // two groups alike end it
-	p.do(x86.SHRQ(operand.U8(1), slabTmp))
-	p.label("rest")
-	for rows := slabHeight; rows >= 1; rows-- {
+	for _, left := range []int{slabHeight + 1, slabHeight + 2} { // no group of one or two alone
+		p.do(x86.CMPQ(slabTmp, operand.U8(left)))
+		p.do(x86.JE(to(fmt.Sprintf("rows%d", slabFew))))
+	}
+	for rows := slabHeight - 1; rows >= 1; rows-- {
 		p.do(x86.CMPQ(slabTmp, operand.U8(rows)))
 		p.do(x86.JE(to(fmt.Sprintf("rows%d", rows))))
 	}
+	p.do(x86.TESTQ(slabTmp, slabTmp))
+	p.do(x86.JNZ(to(fmt.Sprintf("rows%d", slabHeight))))
 	p.nextSlab()
 	for rows := slabHeight; rows >= 1; rows-- {
 		p.variant(rows)
@@ -225,9 +224,7 @@ func (p *slabWriter) variant(rows int) {
 		p.sums(rows, "pair")
 	}
 	p.label(l("pair"))
-	for half := range 2 {
-		p.block(rows, half)
-	}
+	p.blocks(rows)
 	p.do(x86.ADDQ(operand.U32(p.pairSize()), pnlW))
 	for i := range (rows + 2) / 3 {
 		p.do(x86.ADDQ(operand.U32(2*recBytes), regA[i]))
@@ -275,79 +272,120 @@ func (p *slabWriter) sums(rows int, then string) {
 	}
 }
 
-func (p *slabWriter) block(rows, half int) {
-	parts, quads := 1, 8
+// slabUnit are columns of a pair that have one scale: a block, or the first or the last
+// half of one. bank says which registers their dot products take.
+type slabUnit struct{ half, part, bank int }
+
+// units are those of a pair, in the order in which they are multiplied, and those together
+// that are multiplied at the same time. With few rows these are two: a product waits five
+// cycles for the one before it in its chain, so two a cycle take more than ten chains.
+func (p *slabWriter) units(rows int) (all [][]slabUnit) {
+	parts := 1
 	if p.split {
-		parts, quads = 2, 4
+		parts = 2
 	}
-	for part := range parts {
-		p.begin(rows, half, part)
+	for i := range 2 * parts {
+		u := slabUnit{half: i / parts, part: i % parts}
+		if rows <= slabFew && i%2 == 1 {
+			u.bank = 1
+			all[len(all)-1] = append(all[len(all)-1], u)
+			continue
+		}
+		all = append(all, []slabUnit{u})
+	}
+	return all
+}
+
+// slabFew rows leave registers for dot products of two units.
+const slabFew = 4
+
+// unitDot is the dot product of row i of panel h. The second bank are the registers of
+// rows that there are not.
+func (p *slabWriter) unitDot(u slabUnit, h, i int) reg.VecPhysical {
+	if u.bank == 0 {
+		return p.dot(slabHeight*h + i)
+	}
+	return p.v(p.height*h + slabHeight*(i/2) + slabFew + i%2)
+}
+
+// blocks adds the products of a pair of blocks.
+func (p *slabWriter) blocks(rows int) {
+	all, lines := p.units(rows), p.lines()
+	for i, units := range all {
+		for _, u := range units {
+			p.begin(rows, u)
+		}
+		quads := 8
+		if p.split {
+			quads = 4
+		}
 		for q := range quads {
-			p.quad(rows, half, part*quads+q)
+			for _, u := range units {
+				p.quad(rows, u, u.part*quads+q)
+			}
 		}
-		for h := range 2 {
-			p.scaled(rows, half, part, h)
+		for _, u := range units {
+			for h := range 2 {
+				p.scaled(rows, u, h)
+			}
+		}
+		for line := i * lines / len(all); line < (i+1)*lines/len(all); line++ {
+			second := mem(pnlAhead, 64*line)
+			second.Index, second.Scale = slabAheadStep, 1
+			p.do(x86.PREFETCHT0(mem(pnlAhead, 64*line)))
+			p.do(x86.PREFETCHT0(second))
 		}
 	}
-	lines := p.lines()
-	for i := half * lines / 2; i < (half+1)*lines/2; i++ {
-		second := mem(pnlAhead, 64*i)
-		second.Index, second.Scale = slabAheadStep, 1
-		p.do(x86.PREFETCHT0(mem(pnlAhead, 64*i)))
-		p.do(x86.PREFETCHT0(second))
-	}
-	if half == 1 {
-		p.do(x86.ADDQ(operand.U32(64*lines), pnlAhead))
-	}
+	p.do(x86.ADDQ(operand.U32(64*lines), pnlAhead))
 }
 
 // lines are those of each panel that are fetched with a pair of blocks.
 func (p *slabWriter) lines() int { return (p.form.ahead + aheadCalls - 1) / aheadCalls }
 
-func (p *slabWriter) begin(rows, half, part int) {
+func (p *slabWriter) begin(rows int, u slabUnit) {
 	disp := recStart
 	if p.split {
-		disp = recLow + part*(recHigh-recLow)
+		disp = recLow + u.part*(recHigh-recLow)
 	}
 	for h := range 2 {
 		for i := range rows {
-			p.do(x86.VPBROADCASTD(activation(i, half, disp), p.dot(slabHeight*h+i)))
+			p.do(x86.VPBROADCASTD(activation(i, u.half, disp), p.unitDot(u, h, i)))
 		}
 	}
 }
 
-func (p *slabWriter) quad(rows, half, q int) {
+func (p *slabWriter) quad(rows int, u slabUnit, q int) {
 	for h := range 2 {
-		p.do(x86.VMOVUPS(p.at(h, half*512+q*64), p.weight(h)))
+		p.do(x86.VMOVUPS(p.at(h, u.half*512+q*64), p.weight(h)))
 	}
 	for i := range rows {
 		a := p.reg([]int{pvMin, pvTmp}[i%2])
-		p.do(x86.VPBROADCASTD(activation(i, half, 4*q), a))
+		p.do(x86.VPBROADCASTD(activation(i, u.half, 4*q), a))
 		for h := range 2 {
-			p.do(x86.VPDPBUSD(a, p.weight(h), p.dot(slabHeight*h+i)))
+			p.do(x86.VPDPBUSD(a, p.weight(h), p.unitDot(u, h, i)))
 		}
 	}
 }
 
 // scaled adds the integer sums, times their scales.
-func (p *slabWriter) scaled(rows, half, part, h int) {
+func (p *slabWriter) scaled(rows int, u slabUnit, h int) {
 	switch {
 	case p.form.halves:
-		p.do(x86.VCVTPH2PS(p.at(h, 1024+32*half), p.reg(pvScale)))
+		p.do(x86.VCVTPH2PS(p.at(h, 1024+32*u.half), p.reg(pvScale)))
 	case p.split:
-		p.do(x86.VMOVUPS(p.at(h, 1024+128*half+64*part), p.reg(pvScale)))
+		p.do(x86.VMOVUPS(p.at(h, 1024+128*u.half+64*u.part), p.reg(pvScale)))
 	default:
-		p.do(x86.VMOVUPS(p.at(h, 1024+64*half), p.reg(pvScale)))
+		p.do(x86.VMOVUPS(p.at(h, 1024+64*u.half), p.reg(pvScale)))
 	}
 	for i := range rows {
-		d := p.dot(slabHeight*h + i)
+		d := p.unitDot(u, h, i)
 		if p.integer() {
 			p.do(x86.VPDPWSSD(p.reg(pvScale), d, p.all(slabHeight*h+i)))
 			continue
 		}
 		t := p.reg([]int{pvTmp, pvOther}[i%2])
 		p.do(x86.VCVTDQ2PS(d, d))
-		p.do(x86.VMULPS_BCST(activation(i, half, recScale), p.reg(pvScale), t))
+		p.do(x86.VMULPS_BCST(activation(i, u.half, recScale), p.reg(pvScale), t))
 		p.do(x86.VFMADD231PS(t, d, p.sum(slabHeight*h+i)))
 	}
 }
