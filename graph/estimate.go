@@ -7,16 +7,20 @@ import (
 
 // Estimate is what one run of a program is expected to take.
 type Estimate struct {
-	Work         float64 // arithmetic operations, as Op.Work counts them
-	StateBytes   int     // what lasts from run to run: parameters and what goes with them
-	WorkingBytes int     // of the values between inputs and outputs, sharing memory where lifetimes allow
+	Work       float64 // arithmetic operations, as Op.Work counts them
+	StateBytes int     // what lasts from run to run: parameters and what goes with them
+	// WorkingBytes are of the values between inputs and outputs, which share memory where
+	// lifetimes allow, and of what kernels work in and keep for themselves.
+	WorkingBytes int
 	// Unknown is how many nodes are not in the numbers above: their shapes depend on
 	// data, or they are inside other nodes.
 	Unknown int
 }
 
 // EstimateRun compiles g for inputs of the given shapes and adds up what its nodes take.
-// What kernels allocate for themselves is not in it.
+// Kernels are prepared for this, and nothing is run; what they allocate without saying so
+// (Call.Allocates) is not in it: rows for each thread, and tables of the length of a
+// dimension.
 func EstimateRun(g *Graph, opt Options, shapes []tensor.Shape) (Estimate, error) {
 	if len(shapes) != len(g.Inputs) {
 		return Estimate{}, fault.New("graph.estimate", fault.Invalid, "%d shapes given, the model has %d inputs", len(shapes), len(g.Inputs))
@@ -32,6 +36,8 @@ func EstimateRun(g *Graph, opt Options, shapes []tensor.Shape) (Estimate, error)
 		return Estimate{}, err
 	}
 	var e Estimate
+	prepared := p.prepareAlone()
+	scratch := map[int]int{} // by step
 	for _, s := range p.g.State {
 		e.StateBytes += s.Init.byteLen()
 	}
@@ -44,6 +50,14 @@ func EstimateRun(g *Graph, opt Options, shapes []tensor.Shape) (Estimate, error)
 			continue
 		}
 		e.Work += p.ops[i].WorkOf(n, in, out)
+		if p.ops[i].View || p.ops[i].Late || len(n.Bodies()) > 0 {
+			continue
+		}
+		c := prepared.describeCall(n, in, out)
+		if _, err := p.ops[i].Kernel(c); err != nil {
+			return e, fault.Wrap(err, "graph.estimate", kindOf(err), "node %v", n)
+		}
+		scratch[i] = c.scratchLen
 	}
 	l, err := p.layOut(0, len(p.g.Nodes), static{}.typeOf)
 	if err != nil {
@@ -63,8 +77,45 @@ func EstimateRun(g *Graph, opt Options, shapes []tensor.Shape) (Estimate, error)
 			blocks[s].size = max(blocks[s].size, n)
 		}
 	}
-	e.WorkingBytes = pack(blocks)
+	for i, size := range scratch {
+		blocks = append(blocks, &block{first: i, last: i, size: size})
+	}
+	e.WorkingBytes = pack(blocks) + prepared.bytes
 	return e, nil
+}
+
+// prepareAlone is a frame without memory, in which single nodes can be prepared.
+func (p *Program) prepareAlone() *frame {
+	f := &frame{p: p, pool: p.opt.Pool.Branch(), building: true, types: map[*Value]Type{}, content: map[*Value][]Dim{}, tensors: map[*Value]*tensor.Tensor{}}
+	for _, s := range p.g.State {
+		x := new(tensor.Tensor)
+		x.Set(s.Init.DType, s.Init.Shape, nil)
+		f.give(s.Current, x)
+	}
+	f.giveConstants()
+	return f
+}
+
+// describeCall is a call of a node whose shapes are given, with the data of constants alone.
+func (f *frame) describeCall(n *Node, in, out []tensor.Shape) *Call {
+	describe := func(values []*Value, shapes []tensor.Shape) {
+		for i, v := range values {
+			if v != nil && f.tensors[v] == nil {
+				x := new(tensor.Tensor)
+				x.Set(v.Type.DType, shapes[i], nil)
+				f.give(v, x)
+			}
+		}
+	}
+	describe(n.Inputs, in)
+	describe(n.Outputs, out)
+	c := f.call(n)
+	for i, v := range n.Outputs {
+		if v != nil {
+			c.Out[i] = f.tensors[v]
+		}
+	}
+	return c
 }
 
 func innerNodes(n *Node) int {

@@ -67,7 +67,12 @@ func (s *Session) newFrame(in []*tensor.Tensor) *frame {
 		x.Set(st.Init.DType, st.Init.Shape, s.state[i][:st.Init.byteLen()])
 		f.give(st.Current, x)
 	}
-	for _, v := range p.g.Constants() {
+	f.giveConstants()
+	return f
+}
+
+func (f *frame) giveConstants() {
+	for _, v := range f.p.g.Constants() {
 		x := new(tensor.Tensor)
 		if c := v.Const; c.DType == tensor.String {
 			x = tensor.OfStrings(c.Strings, c.Shape...)
@@ -76,7 +81,6 @@ func (s *Session) newFrame(in []*tensor.Tensor) *frame {
 		}
 		f.give(v, x)
 	}
-	return f
 }
 
 // give makes a value known with its tensor.

@@ -46,7 +46,7 @@ func (b *fedBatch) target() *tensor.Tensor   { return b.fed[len(b.fed)-1] }
 // newFeeder makes a feeder of batches of so many rows, which works on the
 // processors that as many threads of training leave free, but on one at least.
 func newFeeder(p *Problem, rows, threads int) *feeder {
-	f := &feeder{p: p, rows: rows, workers: max(1, runtime.GOMAXPROCS(0)-threads)}
+	f := &feeder{p: p, rows: rows, workers: feedWorkers(threads)}
 	for range f.workers + 1 {
 		b := &fedBatch{}
 		for _, v := range p.Graph.Inputs {
@@ -58,6 +58,9 @@ func newFeeder(p *Problem, rows, threads int) *feeder {
 	}
 	return f
 }
+
+// feedWorkers is how many goroutines feed beside so many threads of training.
+func feedWorkers(threads int) int { return max(1, runtime.GOMAXPROCS(0)-threads) }
 
 // newRows allocates a tensor of a type whose dimension 0 is the batch.
 func newRows(typ graph.Type, rows int) *tensor.Tensor {

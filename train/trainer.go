@@ -31,6 +31,9 @@ type Options struct {
 	// MemoryLimitBytes is what the run may take: one that needs more is refused before
 	// it starts. 0 is no limit.
 	MemoryLimitBytes int64
+	// Needs, if given, is told what the run will take before it starts, where there is a
+	// limit.
+	Needs func(Memory)
 	Callbacks
 	// Progress, if given, is called from Run's goroutine several times a second.
 	Progress func(Progress)

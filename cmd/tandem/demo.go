@@ -134,7 +134,7 @@ func (d *demo) train(ctx context.Context) error {
 	}
 	d.a.say("Training a convolutional network on %s handwritten digits (MNIST), %d threads (%s)", d.a.msg.Count(p.Train.Len()), d.threads, kernel.Detect())
 	started := time.Now()
-	r, err := d.a.train(ctx, p, spec, d.runDir(), d.threads, false, defaultMemoryBytes())
+	r, err := d.a.train(ctx, p, spec, d.runDir(), d.threads, false, defaultMemoryBytes(), nil)
 	if fault.KindOf(err) == fault.Canceled && d.Keep == "" { // nothing is left to resume
 		return fault.New("tandem.demo", fault.Canceled, "the demo was stopped")
 	}

@@ -79,14 +79,14 @@ func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := a.fetchStart(ctx, &spec, out); err != nil {
 		return err
 	}
-	limit := c.memoryLimit(&spec)
+	limit, needs := c.memoryLimit(&spec)
 	p, err := f.Prepare(ctx, spec, op.Default())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Train.Close()) }()
 	a.say("Run %s: %s examples to train on, %s to test with, %d threads (%s)", out, a.msg.Count(p.Train.Len()), a.msg.Count(p.Test.Len()), threads, kernel.Detect())
-	record, err := a.train(ctx, p, spec, out, threads, c.Resume, limit)
+	record, err := a.train(ctx, p, spec, out, threads, c.Resume, limit, needs)
 	if err != nil {
 		return err
 	}
@@ -113,26 +113,38 @@ func (a *app) fetchStart(ctx context.Context, spec *train.Spec, out string) erro
 }
 
 // memoryLimit is what the run may take besides its examples, in bytes. Of --memory the
-// examples may have half.
-func (c *trainCmd) memoryLimit(spec *train.Spec) int64 {
+// examples may have half. Go's heap has what the program itself and, as needs is told, the
+// memory outside the heap leave of it.
+func (c *trainCmd) memoryLimit(spec *train.Spec) (limit int64, needs func(train.Memory)) {
 	if c.Memory == nil {
-		return defaultMemoryBytes()
+		return defaultMemoryBytes(), nil
 	}
-	half := int64(*c.Memory) / 2
-	debug.SetMemoryLimit(int64(*c.Memory))
+	all := int64(*c.Memory)
+	half := all / 2
+	bound := func(m train.Memory) {
+		// A limit below what lives makes the collector run all the time.
+		debug.SetMemoryLimit(max(all-programBytes()-m.Total(), half))
+	}
+	bound(train.Memory{})
 	spec.Data.MemoryBytes = max(half, 1) // 0 would be the default
-	return half
+	return half, bound
+}
+
+// programBytes is what the program's own pages take, once all that training uses is there.
+func programBytes() int64 {
+	const later = 4 << 20 // pages that are read after this call
+	return statusBytes("RssFile:") + later
 }
 
 func defaultMemoryBytes() int64 { return int64(memoryShare * float64(machineMemoryBytes())) }
 
 // train runs the job with its progress on show.
-func (a *app) train(ctx context.Context, p *train.Problem, spec train.Spec, out string, threads int, resume bool, memoryBytes int64) (*train.Record, error) {
+func (a *app) train(ctx context.Context, p *train.Problem, spec train.Spec, out string, threads int, resume bool, memoryBytes int64, needs func(train.Memory)) (*train.Record, error) {
 	pool := kernel.NewPool(threads, kernel.Detect())
 	defer pool.Close()
 	view := newProgress(a)
 	defer view.close()
-	return train.Run(ctx, p, spec, out, train.Options{Ops: op.Default(), Pool: pool, Resume: resume, Progress: view.update, MemoryLimitBytes: memoryBytes})
+	return train.Run(ctx, p, spec, out, train.Options{Ops: op.Default(), Pool: pool, Resume: resume, Progress: view.update, MemoryLimitBytes: memoryBytes, Needs: needs})
 }
 
 // trained says how a run ended and what to do with it.

@@ -60,8 +60,11 @@ func adafactor(c *graph.Call) func(rate float32, step int) {
 		cols = shape[len(shape)-1]
 		rows = shape.Len() / max(cols, 1)
 	}
-	scale := make([]float64, shape.Len())
+	room := new(tensor.Tensor) // of the run's scratch memory
+	c.Reserve(tensor.Float64.ByteLen(shape.Len()))
 	return func(rate float32, step int) {
+		room.Set(tensor.Float64, shape, c.Scratch())
+		scale := tensor.Data[float64](room)
 		w, row, col, g := c.Out[0].F32(), c.Out[1].F32(), c.Out[2].F32(), c.F32(3)
 		fresh := math.Pow(float64(step), power)
 		size := math.Sqrt(sumSquares(w) / float64(len(w)))

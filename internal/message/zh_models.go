@@ -24,7 +24,7 @@ var zhModels = [...]entry{
 	{"the loss of step %d (epoch %d) is %v; %s", "第 %d 步（第 %d 轮）的损失为 %v；%s"},
 	{"in step %d, node %v", "在第 %d 步，节点 %v"},
 	{"it could not be found where this began", "未能找到起因"},
-	{"the run needs at least %d MiB of memory, the limit is %d MiB: %d MiB for weights and optimizer, %d MiB for a step of %d examples, %d MiB for evaluation", "训练至少需要 %d MiB 内存，上限为 %d MiB：权重和优化器 %d MiB，每步 %d 个样本 %d MiB，评估 %d MiB"},
+	{"the run needs about %d MiB of memory, the limit is %d MiB: %d MiB for weights and optimizer, %d MiB for a step of %d examples, %d MiB for evaluation", "训练约需 %d MiB 内存，上限为 %d MiB：权重和优化器 %d MiB，每步 %d 个样本 %d MiB，评估 %d MiB"},
 	{"lower train.batch_rows, set train.recompute, or give a higher memory limit", "减小 train.batch_rows，设置 train.recompute，或提高内存上限"},
 	{"lower train.optimizer.learning_rate, or add train.schedule.warmup_steps", "降低 train.optimizer.learning_rate，或设置 train.schedule.warmup_steps"},
 	{"the network cannot be trained", "该网络无法训练"},
