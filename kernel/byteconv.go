@@ -10,7 +10,8 @@ package kernel
 // dilations and Groups of 0 mean 1.
 //
 // It is a product of patches by weights for each group; where every group has one
-// channel, a window that slides.
+// channel, a window that slides. A patch is KH lines of KW·ic bytes, each filled up to
+// whole words with what meets weights of 0.
 type ByteConv struct {
 	N, H, W, C, OC, KH, KW               int
 	StrideH, StrideW                     int
@@ -29,12 +30,15 @@ type byteConvRun struct {
 	window
 	byteForm
 	byteSlide
+	byteLines
 	vectors ISA
-	k       int // taps times channels of a group
+	k       int // elements of a patch
 	stride  int // bytes of a patch as it is multiplied
 	inPlace bool
 	chunks  int // of the pixels, for each group
 	pixels  int // in a chunk
+	rows    int // of the output, in a chunk of an image that slides or has lines
+	reach   int // lines that a window covers
 	worker  int // bytes of scratch of a worker
 	start   []int32
 	scratch []byte
@@ -53,9 +57,13 @@ func (c *ByteConv) planar() *Conv {
 
 func (c *ByteConv) plan(p *Pool) {
 	c.window, c.byteForm, c.vectors = c.planar().window(), byteFormOf(p), p.isa
-	c.k = c.taps * c.ic
+	c.k, c.reach = c.KH*byteLine(c.KW, c.ic), (c.KH-1)*c.dilationH+1
 	if c.slides = slidesBytes(c.OC, c.ic, c.KH, c.KW, c.groups); c.slides {
 		c.planSlide(p)
+		return
+	}
+	if c.byLines = c.hasLines(); c.byLines {
+		c.planLines(p)
 		return
 	}
 	pointwise := c.taps == 1 && c.strideH == 1 && c.strideW == 1 && c.PadTop+c.PadLeft+c.PadBottom+c.PadRight == 0
@@ -75,8 +83,11 @@ func (c *ByteConv) plan(p *Pool) {
 	if c.inPlace {
 		c.worker = 0
 	}
-	c.worker += (4*c.tileShape.rows*min(byteColumns, c.oc) + 63) &^ 63
+	c.worker += c.tileBytes()
 }
+
+// tileBytes is the room for the sums of a strip.
+func (c *ByteConv) tileBytes() int { return (4*c.tileShape.rows*min(byteColumns, c.oc) + 63) &^ 63 }
 
 // startBytes is the scratch that all workers share.
 func (c *ByteConv) startBytes() int {
@@ -117,7 +128,11 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 		if r.Start != nil {
 			r.Start = r.Start[g*c.oc:]
 		}
-		startsOf(c.start[g*c.oc:][:c.oc], &r, sums, nil, c.k, c.ZeroX, c.SignedX)
+		startsOf(c.vectors, c.start[g*c.oc:][:c.oc], &r, sums, nil, c.k, c.ZeroX, c.SignedX)
+	}
+	if c.byLines {
+		p.run(c.N*c.chunks, 1, c)
+		return
 	}
 	p.run(c.groups*c.chunks, 1, c)
 }
@@ -131,8 +146,13 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 		return
 	}
 	s := byteStrips{byteForm: c.byteForm, vectors: c.vectors, to: &c.Rescale, stride: c.stride, words: c.words(c.k), panel: c.panelBytes(c.k), cs: c.OC}
-	room := (4*c.tileShape.rows*min(byteColumns, c.oc) + 63) &^ 63
-	s.tile, scratch = int32sAt(scratch[:room]), scratch[room:]
+	s.tile, scratch = int32sAt(scratch[:c.tileBytes()]), scratch[c.tileBytes():]
+	if c.byLines {
+		for u := lo; u < hi; u++ {
+			c.lineRows(&s, u, scratch)
+		}
+		return
+	}
 	size := c.sumsAt(c.k, c.oc) + 4*c.oc
 	for u := lo; u < hi; u++ {
 		g, i := u/c.chunks, u%c.chunks
@@ -152,10 +172,7 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 
 // columns multiplies pixels [m0,m1) with all weights of a group.
 func (c *ByteConv) columns(s *byteStrips, packed []byte, g, m0, m1 int) {
-	step := byteColumns
-	if step*c.k*c.size > blockBytes {
-		step /= 2
-	}
+	step := c.blockColumns(c.k)
 	for n := 0; n < c.oc; n += step {
 		s.b, s.column, s.start = packed[n/c.cols*s.panel:], g*c.oc, c.start[g*c.oc:][:c.oc]
 		s.run(m0, m1, n, min(n+step, c.oc))
@@ -173,8 +190,7 @@ func (c *ByteConv) patches(to []byte, g, m0, m1 int) {
 	for m := m0; m < m1; m++ {
 		row := to[(m-m0)*c.stride:][:4*c.words(c.k)]
 		if direct {
-			c.patch(row[:c.k], g, m)
-			clear(row[c.k:])
+			c.patch(row, g, m)
 			continue
 		}
 		c.patch(line, g, m)
@@ -187,10 +203,12 @@ func (c *ByteConv) patches(to []byte, g, m0, m1 int) {
 func (c *ByteConv) patch(to []byte, g, m int) {
 	image := c.X[m/(c.oh*c.ow)*c.H*c.W*c.C:]
 	y0, x0 := m/c.ow%c.oh*c.strideH-c.PadTop, m%c.ow*c.strideW-c.PadLeft
-	line := c.KW * c.ic
+	n := c.KW * c.ic
+	line := byteLine(c.KW, c.ic)
 	whole := c.dilationW == 1 && c.groups == 1 && x0 >= 0 && x0+c.KW <= c.W
 	for ky := range c.KH {
-		part, y := to[ky*line:][:line], y0+ky*c.dilationH
+		part, y := to[ky*line:][:n], y0+ky*c.dilationH
+		clear(to[ky*line+n : (ky+1)*line])
 		switch {
 		case y < 0 || y >= c.H:
 			fill(part, byte(c.ZeroX))
@@ -214,14 +232,18 @@ func PackedByteConvLen(oc, ic, kh, kw, groups int, p *Pool) int {
 	if slidesBytes(oc, ic, kh, kw, groups) {
 		return 4 * oc * kh * kw
 	}
-	return groups * PackedByteLen(ic*kh*kw, oc/groups, p)
+	return groups * PackedByteLen(kh*byteLine(kw, ic), oc/groups, p)
 }
+
+// byteLine is the number of elements of a line of a patch.
+func byteLine(kw, ic int) int { return (kw*ic + 3) &^ 3 }
 
 // PackByteConv packs weights [oc, ic, kh, kw] of signed bytes for ByteConv on p, a
 // matrix of PackBytes for each group, or what slides over pixels.
 func PackByteConv(p *Pool, dst, w []byte, oc, ic, kh, kw, groups int) {
-	taps, k, width := kh*kw, ic*kh*kw, oc/groups
-	checkLen("PackByteConv", "w", len(w), oc*k)
+	taps, line, width := kh*kw, byteLine(kw, ic), oc/groups
+	k := kh * line
+	checkLen("PackByteConv", "w", len(w), oc*ic*taps)
 	checkLen("PackByteConv", "dst", len(dst), PackedByteConvLen(oc, ic, kh, kw, groups, p))
 	if slidesBytes(oc, ic, kh, kw, groups) {
 		packByteSlide(float32sAt(dst), w, oc, taps)
@@ -231,7 +253,7 @@ func PackByteConv(p *Pool, dst, w []byte, oc, ic, kh, kw, groups int) {
 	for o := range oc {
 		for ch := range ic {
 			for t := range taps {
-				last[o*k+t*ic+ch] = w[(o*ic+ch)*taps+t]
+				last[o*k+t/kw*line+t%kw*ic+ch] = w[(o*ic+ch)*taps+t]
 			}
 		}
 	}

@@ -102,6 +102,14 @@ func checkByteConv(t *testing.T, r *rand.Rand, pools []*Pool, d *Conv, made func
 		if !slices.Equal(c.Bytes, bytes) {
 			t.Fatalf("%v %+v: bytes %v, want %v", p.isa, s, c.Bytes, bytes)
 		}
+		c.Table = randomBytes(r, 256)
+		c.Run(p, make([]byte, c.ScratchLen(p)))
+		for i, b := range bytes {
+			if c.Bytes[i] != c.Table[b] {
+				t.Fatalf("%v %+v: element %d is %d, the table has %d for %d", p.isa, s, i, c.Bytes[i], c.Table[b], b)
+			}
+		}
+		c.Table = nil
 		c.Bytes, c.Y, c.ScaleA, c.Act = nil, make([]float32, out), []float32{0.5}, ActReLU
 		c.Run(p, make([]byte, c.ScratchLen(p)))
 		if !slices.Equal(c.Y, floats) {
@@ -132,6 +140,33 @@ func sumsByDefinition(c *ByteConv, w []byte, oh, ow int) []int32 {
 		}
 	}
 	return sums
+}
+
+// TestLookup: all bytes of any number, in place too.
+func TestLookup(t *testing.T) {
+	r := rand.New(rand.NewPCG(43, 4))
+	for _, p := range bytePools(t) {
+		for range 20 {
+			n := 1 + r.IntN(700)
+			if r.IntN(9) == 0 {
+				n += 4 * asmElements
+			}
+			x, y, table := randomBytes(r, n), make([]byte, n), randomBytes(r, 256)
+			for i := range min(n, 256) {
+				x[i] = byte(i)
+			}
+			(&Lookup{Y: y, X: x, Table: table}).Run(p)
+			for i, b := range x {
+				if y[i] != table[b] {
+					t.Fatalf("%v: element %d of %d is %d, the table has %d for %d", p.isa, i, n, y[i], table[b], b)
+				}
+			}
+			(&Lookup{Y: x, X: x, Table: table}).Run(p)
+			if !slices.Equal(x, y) {
+				t.Fatalf("%v: in place %v, want %v", p.isa, x, y)
+			}
+		}
+	}
 }
 
 // TestCombineAndMaxBytes: the same bytes on every tier.

@@ -11,7 +11,8 @@ import (
 //
 //	Sums  = S
 //	Y     = act(float(S)·(ScaleA·ScaleB) + Bias) + Add, rounded after each operation
-//	Bytes = saturate(round(float(S)·ScaleB) + To), in int8 if ToSigned, else uint8
+//	Bytes = saturate(round(float(S)·ScaleB) + To), in int8 if ToSigned, else uint8;
+//	        then what Table has for each, if it is not nil
 type Rescale struct {
 	Start  []int32   // for each column, or nil
 	ScaleA []float32 // one, or one for each row
@@ -25,6 +26,7 @@ type Rescale struct {
 	Bytes    []byte
 	To       int32
 	ToSigned bool
+	Table    []byte // 256, or nil
 }
 
 // ByteGemm computes, exactly modulo 2³², the sums
@@ -61,8 +63,8 @@ type byteRun struct {
 }
 
 const (
-	// byteColumns is the number of columns of a block, or half of it where that many
-	// columns do not fit in blockBytes: half of a usual L2 cache.
+	// byteColumns is the most columns of a block: as many as fit in blockBytes, half of
+	// a usual L2 cache.
 	byteColumns = 512
 	blockBytes  = 512 << 10
 	// byteWords bounds the time in one call of the tile kernel.
@@ -116,7 +118,7 @@ func (g *ByteGemm) Run(p *Pool, scratch []byte) {
 	g.start, scratch = int32sAt(scratch[:start]), scratch[start:]
 	g.rowSums, scratch = int32sAt(scratch[:sums]), scratch[sums:]
 	g.rows, g.tiles = scratch[:copies], scratch[copies:]
-	startsOf(g.start[:g.N], &g.Rescale, int32sAt(g.Packed[g.sumsAt(g.K, g.N):]), g.ZeroB, g.K, g.ZeroA, g.SignedA)
+	startsOf(g.vectors, g.start[:g.N], &g.Rescale, int32sAt(g.Packed[g.sumsAt(g.K, g.N):]), g.ZeroB, g.K, g.ZeroA, g.SignedA)
 	if g.copied || g.ZeroB != nil {
 		g.preparing = true
 		p.run(g.M, ceilDiv(1<<15, max(1, g.K)), g)
@@ -134,19 +136,18 @@ func (g *ByteGemm) Run(p *Pool, scratch []byte) {
 
 // startsOf writes what the sums of the columns begin with: Start less the zero point of A
 // times the sum of the column, its own zero points taken off.
-func startsOf(to []int32, r *Rescale, sums, zeroB []int32, k int, zeroA int32, signedA bool) {
+func startsOf(isa ISA, to []int32, r *Rescale, sums, zeroB []int32, k int, zeroA int32, signedA bool) {
 	if signedA { // its bytes are multiplied as unsigned ones
 		zeroA += 128
 	}
-	for j := range to {
-		sum := sums[j]
-		if zeroB != nil {
-			sum -= int32(k) * zeroB[j]
-		}
-		to[j] = -zeroA * sum
-		if r.Start != nil {
-			to[j] += r.Start[j]
-		}
+	if r.Start == nil {
+		clear(to)
+	} else {
+		copy(to, r.Start)
+	}
+	addMultiple(isa, to, sums, -zeroA)
+	if zeroB != nil {
+		addMultiple(isa, to, zeroB, int32(k)*zeroA)
 	}
 }
 
@@ -171,6 +172,9 @@ func (r *Rescale) check(m, n int) {
 		return
 	case r.Bytes != nil:
 		checkLen("Rescale", "Bytes", len(r.Bytes), m*n)
+		if r.Table != nil {
+			checkLen("Rescale", "Table", len(r.Table), 256)
+		}
 	default:
 		checkLen("Rescale", "Y", len(r.Y), m*n)
 		if len(r.ScaleA) != 1 {
@@ -204,10 +208,7 @@ func (g *ByteGemm) chunk(lo, hi, worker int) {
 	if g.byRow {
 		m0, m1, n0, n1 = lo*g.tileShape.rows, min(hi*g.tileShape.rows, g.M), 0, g.N
 	}
-	step := byteColumns
-	if step*g.K*g.size > blockBytes {
-		step /= 2
-	}
+	step := g.blockColumns(g.K)
 	for n := n0; n < n1 && !ended(g.stop); n += step {
 		s.b = g.Packed[n/g.cols*s.panel:]
 		s.run(m0, m1, n, min(n+step, n1))
@@ -237,6 +238,11 @@ func (g *ByteGemm) prepare(lo, hi int) {
 	}
 }
 
+// blockColumns is the number of columns of a block of k rows, in whole panels.
+func (f byteForm) blockColumns(k int) int {
+	return max(1, min(byteColumns, blockBytes/max(1, k*f.size))/f.cols) * f.cols
+}
+
 // word writes a row of unsigned bytes, xor flip, as words.
 func (f byteForm) word(vectors ISA, to, x []byte, flip byte) {
 	if f.size == 2 {
@@ -257,7 +263,8 @@ type byteStrips struct {
 	to            *Rescale
 	a             []byte // row first+i at i*stride
 	first         int
-	stride, words int
+	stride, words int    // of a row; words are those of a line
+	lines, line   int    // of a row, that begin so many bytes apart; 0: one
 	b             []byte // panels from the block's first column on
 	panel         int
 	cs, column    int // columns of the result; that of the first weights, to which scales belong too
@@ -271,23 +278,37 @@ type byteStrips struct {
 // rows stays in the L1 cache while the panels stream from L2.
 func (s *byteStrips) run(m0, m1, n0, n1 int) {
 	height := ceilDiv(m1-m0, ceilDiv(m1-m0, s.tileShape.rows))
-	n := n1 - n0
+	n, direct := n1-n0, s.direct()
+	args := s.args()
 	for i := m0; i < m1; i += height {
 		rows := min(height, m1-i)
-		if s.direct() {
-			for j := 0; j < n; j += s.cols {
-				s.rescaled(i, n0+j, rows, min(s.cols, n-j), s.b[j/s.cols*s.panel:])
-			}
+		if direct {
+			s.rescaled(&args, i, n0, rows, n)
 		} else {
 			c, cs := s.sums(i, n0, n)
 			for j := 0; j < n; j += s.cols {
-				s.product(s.a[(i-s.first)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
+				s.product(&args, s.a[(i-s.first)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
 			}
 			s.rescale(c, cs, i, rows, n0, n)
 		}
-		if s.to.Bytes == nil && s.to.Sums == nil {
+		switch {
+		case s.to.Sums != nil:
+		case s.to.Bytes == nil:
 			s.finish(i, rows, n0, n)
+		case s.to.Table != nil:
+			s.lookup(i, rows, n0, n)
 		}
+	}
+}
+
+// lookup replaces bytes by what the table has for them.
+func (s *byteStrips) lookup(row, rows, n0, n int) {
+	if n == s.cs { // the rows follow each other
+		n, rows = rows*n, 1
+	}
+	for r := range rows {
+		y := s.to.Bytes[(row+r)*s.cs+s.column+n0:][:n]
+		lookup(s.vectors, y, y, s.to.Table)
 	}
 }
 
@@ -296,28 +317,50 @@ func (s *byteStrips) direct() bool {
 	return s.isa == AVX512 && s.to.Sums == nil && s.zeros == nil && s.words <= byteWords
 }
 
-// rescaled computes a tile, from row and column on, and rescales it.
-func (s *byteStrips) rescaled(row, column, rows, cols int, b []byte) {
-	r, at := s.to, row*s.cs+s.column+column
+// args are those of the tile kernel that all tiles share.
+func (s *byteStrips) args() tileArgs {
+	r := s.to
 	args := tileArgs{
-		a: unsafe.Pointer(unsafe.SliceData(s.a[(row-s.first)*s.stride:])), b: unsafe.Pointer(unsafe.SliceData(b)), bias: unsafe.Pointer(&s.start[column]), start: startColumnBias,
-		rs: uintptr(s.stride), ks: 4, bs: uintptr(4 * s.cols), rows: rows, mask: uint32(uint64(1)<<cols - 1), k: s.words,
-		ahead: uintptr(4*s.cols) * aheadRows, scale: unsafe.Pointer(&r.ScaleB[s.column+column]),
+		start: startColumnBias, rs: uintptr(s.stride), ks: 4, bs: uintptr(4 * s.cols), k: s.words, lineStep: uintptr(s.line - 4*s.words),
+		ahead: uintptr(4*s.cols) * aheadRows,
 	}
-	if r.Bytes != nil {
-		args.result, args.zero, args.c, args.cs = resultBytes, r.To, unsafe.Pointer(&r.Bytes[at]), uintptr(s.cs)
-		args.lo, args.hi = ref.Range(r.To, r.ToSigned)
-	} else {
-		args.result, args.c, args.cs = resultFloats, unsafe.Pointer(&r.Y[at]), uintptr(4*s.cs)
-		args.rowScale = unsafe.Pointer(&r.ScaleA[0])
+	switch {
+	case !s.direct():
+	case r.Bytes != nil:
+		args.result, args.cs, args.zero, args.most = resultBytes, uintptr(s.cs), uint32(uint16(r.To))*0x10001, 1<<30
+		if !r.ToSigned { // rounded as signed bytes
+			args.zero, args.flip = uint32(uint16(r.To-128))*0x10001, 0x80808080
+		}
+	default:
+		args.result, args.cs = resultFloats, uintptr(4*s.cs)
 		if len(r.ScaleA) > 1 {
-			args.rowScale, args.rowStep = unsafe.Pointer(&r.ScaleA[row]), 4
-		}
-		if r.Bias != nil {
-			args.shift = unsafe.Pointer(&r.Bias[s.column+column])
+			args.rowStep = 4
 		}
 	}
-	tileBytesAsm(&args)
+	return args
+}
+
+// rescaled computes a strip, from row and column on, and rescales it.
+func (s *byteStrips) rescaled(args *tileArgs, row, column, rows, n int) {
+	r := s.to
+	args.rows, args.a = rows, unsafe.Pointer(&s.a[(row-s.first)*s.stride])
+	if r.Bytes == nil {
+		args.rowScale = unsafe.Pointer(&r.ScaleA[row*int(args.rowStep)/4])
+	}
+	for j := 0; j < n; j += s.cols {
+		at := s.column + column + j
+		args.mask, args.lines = uint32(uint64(1)<<min(s.cols, n-j)-1), s.lines
+		args.b, args.bias, args.scale = unsafe.Pointer(&s.b[j/s.cols*s.panel]), unsafe.Pointer(&s.start[column+j]), unsafe.Pointer(&r.ScaleB[at])
+		if r.Bytes != nil {
+			args.c = unsafe.Pointer(&r.Bytes[row*s.cs+at])
+		} else {
+			args.c = unsafe.Pointer(&r.Y[row*s.cs+at])
+			if r.Bias != nil {
+				args.shift = unsafe.Pointer(&r.Bias[at])
+			}
+		}
+		tileBytesAsm(args)
+	}
 }
 
 // sums is where the sums of a strip go, and their row stride.
@@ -334,24 +377,21 @@ func (s *byteStrips) sums(row, n0, n int) ([]int32, int) {
 }
 
 // product computes the sums of one tile.
-func (s *byteStrips) product(a, b []byte, start, c []int32, cs, rows, cols int) {
+func (s *byteStrips) product(args *tileArgs, a, b []byte, start, c []int32, cs, rows, cols int) {
 	if s.isa == Generic {
-		t := ref.ByteTile{Rows: rows, Cols: cols, Words: s.words, A: int16sAt(a), RS: s.stride / 2, B: int16sAt(b), BS: s.cols, C: c, CS: cs, Start: start}
+		t := ref.ByteTile{Rows: rows, Cols: cols, Words: s.words, Lines: s.lines, Line: s.line / 2, A: int16sAt(a), RS: s.stride / 2, B: int16sAt(b), BS: s.cols, C: c, CS: cs, Start: start}
 		t.Run()
 		return
 	}
-	args := tileArgs{
-		c: unsafe.Pointer(unsafe.SliceData(c)), bias: unsafe.Pointer(unsafe.SliceData(start)), start: startColumnBias,
-		rs: uintptr(s.stride), ks: 4, bs: uintptr(4 * s.cols), cs: uintptr(4 * cs), rows: rows, mask: uint32(uint64(1)<<cols - 1),
-		ahead: uintptr(4*s.cols) * aheadRows,
-	}
+	args.c, args.bias, args.start = unsafe.Pointer(unsafe.SliceData(c)), unsafe.Pointer(unsafe.SliceData(start)), startColumnBias
+	args.cs, args.rows, args.mask, args.lines = uintptr(4*cs), rows, uint32(uint64(1)<<cols-1), s.lines
 	for k := 0; k < max(1, s.words); k += byteWords {
 		args.k = min(byteWords, s.words-k)
 		args.a, args.b = unsafe.Pointer(unsafe.SliceData(a[4*k:])), unsafe.Pointer(unsafe.SliceData(b[4*s.cols*k:]))
 		if s.isa == AVX512 {
-			tileBytesAsm(&args)
+			tileBytesAsm(args)
 		} else {
-			runTile(AVX2, asPairs, &args)
+			runTile(AVX2, asPairs, args)
 		}
 		args.start = startC
 	}

@@ -216,7 +216,8 @@ func widenBytes(isa ISA, dst []int16, x []byte, flip byte) {
 type Steps = ref.Steps
 
 // CombineBytes computes Y = saturate(round(f(A, B)/scale) + zero), where f is the sum,
-// or with Product the product, of the numbers that bytes stand for in the steps of each.
+// or with Product the product, of the numbers that bytes stand for in the steps of each;
+// the division is in the factors, as ref.CombineBytes says.
 // All three are int8, or all uint8. With Repeat, A has rows of Columns bytes, each of
 // which meets that many rows of B.
 type CombineBytes struct {

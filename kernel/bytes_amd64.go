@@ -96,25 +96,26 @@ func widenBytesAsm(isa ISA, dst *int16, x *byte, n int, flip uint32) {
 func tileBytesAsm(t *tileArgs) { tileBytesAVX512((*byte)(unsafe.Pointer(t))) }
 
 func combineBytesAsm(v *CombineBytes, dst, x, z *byte, n int) {
-	a, b, y := v.OfA, v.OfB, v.OfY
+	y := v.OfY
+	a, b := ref.Factors(v.OfA, v.OfB, y, v.Product)
 	lo, hi := ref.Range(y.Zero, y.Signed)
 	switch {
 	case v.isa == AVX512 && v.Product && y.Signed:
-		mulInt8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+		mulInt8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
 	case v.isa == AVX512 && v.Product:
-		mulUint8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+		mulUint8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
 	case v.isa == AVX512 && y.Signed:
-		addInt8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+		addInt8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
 	case v.isa == AVX512:
-		addUint8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+		addUint8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
 	case v.Product && y.Signed:
-		mulInt8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+		mulInt8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
 	case v.Product:
-		mulUint8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+		mulUint8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
 	case y.Signed:
-		addInt8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+		addInt8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
 	default:
-		addUint8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), y.Scale, lo, hi, y.Zero)
+		addUint8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
 	}
 }
 
@@ -128,6 +129,14 @@ func maxBytesAsm(isa ISA, signed bool, y, x *byte, n int) {
 		maxInt8AVX2(y, x, n)
 	default:
 		maxUint8AVX2(y, x, n)
+	}
+}
+
+func lookupAsm(isa ISA, y, x, table *byte, n int) {
+	if isa == AVX512 {
+		lookupAVX512(y, x, table, n)
+	} else {
+		lookupAVX2(y, x, table, n)
 	}
 }
 

@@ -15,5 +15,6 @@ func roundBFloat16Asm(ISA, *float32, *float32, int)                             
 func narrowBFloat16Asm(*uint16, *float32, int)                                     { panic(noAssembly) }
 func pairBFloat16Asm(*uint32, *float32, *float32, int)                             { panic(noAssembly) }
 func tileBytesAsm(*tileArgs)                                                       { panic(noAssembly) }
+func lookupAsm(ISA, *byte, *byte, *byte, int)                                      { panic(noAssembly) }
 func combineBytesAsm(*CombineBytes, *byte, *byte, *byte, int)                      { panic(noAssembly) }
 func maxBytesAsm(ISA, bool, *byte, *byte, int)                                     { panic(noAssembly) }

@@ -23,9 +23,7 @@ const (
 // byteSlide is how a depthwise ByteConv is divided.
 type byteSlide struct {
 	slides   bool
-	rows     int // of the output, in a chunk
 	lines    int // of X, that a chunk reads
-	reach    int // lines that a window covers
 	together int // pixels that are rescaled at a time
 	base     []float32
 	scales   []float32 // of together pixels
@@ -39,7 +37,6 @@ func slidesBytes(oc, ic, kh, kw, groups int) bool {
 
 func (c *ByteConv) planSlide(p *Pool) {
 	line := c.W * c.C
-	c.reach = (c.KH-1)*c.dilationH + 1
 	c.rows = max(1, (blockBytes/4/max(1, line)-c.reach)/c.strideH+1)
 	c.chunks = ceilDiv(max(1, c.oh), c.rows)
 	if p.threads > 1 {
@@ -103,7 +100,11 @@ func (c *ByteConv) rescaleSlide(sums []int32, pixel int) {
 		case c.Sums != nil:
 			copy(c.Sums[at:], part)
 		case c.Bytes != nil:
-			requantize(c.vectors, c.Bytes[at:][:len(part)], part, c.scales, c.To, c.ToSigned)
+			y := c.Bytes[at:][:len(part)]
+			requantize(c.vectors, y, part, c.scales, c.To, c.ToSigned)
+			if c.Table != nil {
+				lookup(c.vectors, y, y, c.Table)
+			}
 		default:
 			to.rescale(part, c.C, pixel+i, n, 0, c.C)
 			to.finish(pixel+i, n, 0, c.C)

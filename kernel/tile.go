@@ -64,8 +64,9 @@ type tileArgs struct {
 	ahead    uintptr // how far before its use a row of B is fetched
 	// What becomes of the sums of whole numbers, for tileBytesAsm: see Rescale.
 	result   uint32
-	zero     int32          // of bytes
-	lo, hi   float32        // the ends of their range less zero
+	zero     uint32         // of bytes, as two numbers of 16 bits; of unsigned ones less 128
+	flip     uint32         // of unsigned bytes 0x80808080
+	most     float32        // what sums are less than as whole numbers; beyond the range of bytes
 	scale    unsafe.Pointer // of the columns
 	shift    unsafe.Pointer // of floats, for the columns; or nil
 	rowScale unsafe.Pointer // of floats, for the rows, rowStep bytes apart

@@ -64,14 +64,19 @@ type winogradArgs struct {
 }
 
 const (
-	// What a block's V and M take together is to stay in the L2 cache, but a block has
-	// tiles enough for the weights, which come from further away for every block.
-	winogradFloats = 176 << 10
-	winogradLeast  = 24
-	winogradMost   = 96
-	winogradGroup  = 2  // panels
-	winogradLane   = 16 // channels are multiples of it
-	winogradGap    = 16 // floats that keep rows and frequencies off the same ways of L1
+	// What a block's V and M take together is to stay in the L2 cache. But where weights
+	// do not, a block has tiles enough for them to be read rarely, and V is read from
+	// further away too, by groups of more panels.
+	winogradFloats   = 176 << 10
+	winogradGroup    = 2 // panels
+	winogradLeast    = 24
+	winogradMost     = 96
+	winogradFar      = 1 << 20 // weights
+	winogradFarMost  = 48
+	winogradFarGroup = 4
+
+	winogradLane = 16 // channels are multiples of it
+	winogradGap  = 16 // floats that keep rows and frequencies off the same ways of L1
 	// For WinogradSide.
 	winogradChannels = 32
 	winogradRead     = 16
@@ -85,8 +90,12 @@ func (c *ConvLast) winogradPlan(w *window, p *Pool) winogradPlan {
 	}
 	pl.tiles, pl.panels, pl.group = c.N*pl.down*pl.across, ceilDiv(c.OC, pl.cols), winogradGroup
 	pl.shared = p.threads > 1 && pl.tiles < 2*pl.rows*p.threads
-	most := winogradFloats / (pl.frequencies * (pl.row + pl.group*pl.cols))
-	pl.blocks = ceilDiv(pl.tiles, min(max(most, winogradLeast), winogradMost))
+	most := min(winogradFloats/(pl.frequencies*(pl.row+pl.group*pl.cols)), winogradMost)
+	if pl.frequencies*c.C*c.OC >= winogradFar {
+		most, pl.group = winogradFarMost, winogradFarGroup
+	}
+	pl.group = min(pl.group, pl.panels)
+	pl.blocks = ceilDiv(pl.tiles, max(most, winogradLeast))
 	if !pl.shared {
 		pl.blocks = ceilDiv(pl.blocks, p.threads) * p.threads
 	} else if ceilDiv(pl.panels, pl.group)*pl.blocks < 2*p.threads {

@@ -141,7 +141,7 @@ func TestWinogradMatrices(t *testing.T) {
 
 func BenchmarkWinograd(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
-	for _, s := range []struct{ size, c int }{{56, 64}, {28, 128}, {14, 256}, {7, 512}} {
+	for _, s := range []struct{ size, c int }{{112, 32}, {56, 64}, {28, 128}, {14, 256}, {7, 512}} {
 		for _, batch := range []int{1, 8} {
 			for _, isa := range tiers()[1:] {
 				for threads := 1; threads <= 2; threads++ {

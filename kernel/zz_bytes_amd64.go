@@ -59,30 +59,35 @@ func addMultipleAVX512(c *int32, z *int32, n int, s int32)
 //go:noescape
 func widenBytesAVX512(dst *int16, x *byte, n int, flip uint32)
 
-// addUint8AVX512 writes round(f((a-zeroA)·scaleA, (b-zeroB)·scaleB)/scale) + zero as bytes; lo and hi are the ends of their range less zero.
+// lookupAVX512 writes what table has for the bytes of x; n counts bytes of whole vectors.
 //
 //go:noescape
-func addUint8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+func lookupAVX512(dst *byte, x *byte, table *byte, n int)
 
-// mulUint8AVX512 writes round(f((a-zeroA)·scaleA, (b-zeroB)·scaleB)/scale) + zero as bytes; lo and hi are the ends of their range less zero.
+// addUint8AVX512 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
 //
 //go:noescape
-func mulUint8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+func addUint8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
+
+// mulUint8AVX512 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
+//
+//go:noescape
+func mulUint8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 
 // maxUint8AVX512 raises dst to x; n counts bytes of whole vectors.
 //
 //go:noescape
 func maxUint8AVX512(dst *byte, x *byte, n int)
 
-// addInt8AVX512 writes round(f((a-zeroA)·scaleA, (b-zeroB)·scaleB)/scale) + zero as bytes; lo and hi are the ends of their range less zero.
+// addInt8AVX512 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
 //
 //go:noescape
-func addInt8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+func addInt8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 
-// mulInt8AVX512 writes round(f((a-zeroA)·scaleA, (b-zeroB)·scaleB)/scale) + zero as bytes; lo and hi are the ends of their range less zero.
+// mulInt8AVX512 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
 //
 //go:noescape
-func mulInt8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+func mulInt8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 
 // maxInt8AVX512 raises dst to x; n counts bytes of whole vectors.
 //
@@ -144,30 +149,35 @@ func addMultipleAVX2(c *int32, z *int32, n int, s int32)
 //go:noescape
 func widenBytesAVX2(dst *int16, x *byte, n int, flip uint32)
 
-// addUint8AVX2 writes round(f((a-zeroA)·scaleA, (b-zeroB)·scaleB)/scale) + zero as bytes; lo and hi are the ends of their range less zero.
+// lookupAVX2 writes what table has for the bytes of x; n counts bytes of whole vectors.
 //
 //go:noescape
-func addUint8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+func lookupAVX2(dst *byte, x *byte, table *byte, n int)
 
-// mulUint8AVX2 writes round(f((a-zeroA)·scaleA, (b-zeroB)·scaleB)/scale) + zero as bytes; lo and hi are the ends of their range less zero.
+// addUint8AVX2 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
 //
 //go:noescape
-func mulUint8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+func addUint8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
+
+// mulUint8AVX2 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
+//
+//go:noescape
+func mulUint8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 
 // maxUint8AVX2 raises dst to x; n counts bytes of whole vectors.
 //
 //go:noescape
 func maxUint8AVX2(dst *byte, x *byte, n int)
 
-// addInt8AVX2 writes round(f((a-zeroA)·scaleA, (b-zeroB)·scaleB)/scale) + zero as bytes; lo and hi are the ends of their range less zero.
+// addInt8AVX2 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
 //
 //go:noescape
-func addInt8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+func addInt8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 
-// mulInt8AVX2 writes round(f((a-zeroA)·scaleA, (b-zeroB)·scaleB)/scale) + zero as bytes; lo and hi are the ends of their range less zero.
+// mulInt8AVX2 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
 //
 //go:noescape
-func mulInt8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+func mulInt8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 
 // maxInt8AVX2 raises dst to x; n counts bytes of whole vectors.
 //

@@ -431,21 +431,154 @@ loop:
 	VZEROUPPER
 	RET
 
-// func addUint8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func lookupAVX512(dst *byte, x *byte, table *byte, n int)
+// Requires: AVX, AVX512BW, AVX512F
+TEXT ·lookupAVX512(SB), NOSPLIT, $0-32
+	MOVQ            dst+0(FP), DI
+	MOVQ            x+8(FP), SI
+	MOVQ            table+16(FP), DX
+	MOVQ            n+24(FP), CX
+	VMOVUPS         lanes70707070<>+0(SB), Z3
+	VMOVUPS         lanes10101010<>+0(SB), Z4
+	VBROADCASTI32X4 (DX), Z16
+	VBROADCASTI32X4 16(DX), Z17
+	VBROADCASTI32X4 32(DX), Z18
+	VBROADCASTI32X4 48(DX), Z19
+	VBROADCASTI32X4 64(DX), Z20
+	VBROADCASTI32X4 80(DX), Z21
+	VBROADCASTI32X4 96(DX), Z22
+	VBROADCASTI32X4 112(DX), Z23
+	VBROADCASTI32X4 128(DX), Z24
+	VBROADCASTI32X4 144(DX), Z25
+	VBROADCASTI32X4 160(DX), Z26
+	VBROADCASTI32X4 176(DX), Z27
+	VBROADCASTI32X4 192(DX), Z28
+	VBROADCASTI32X4 208(DX), Z29
+	VBROADCASTI32X4 224(DX), Z30
+	VBROADCASTI32X4 240(DX), Z31
+
+loop:
+	VMOVUPS  (SI), Z0
+	VPADDUSB Z3, Z0, Z2
+	VPSHUFB  Z2, Z16, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z17, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z18, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z19, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z20, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z21, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z22, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z23, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z24, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z25, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z26, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z27, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z28, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z29, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z30, Z1
+	VPORD    Z1, Z2, Z2
+	VPSUBB   Z4, Z0, Z0
+	VPADDUSB Z3, Z0, Z1
+	VPSHUFB  Z1, Z31, Z1
+	VPORD    Z1, Z2, Z2
+	VMOVUPS  Z2, (DI)
+	ADDQ     $0x00000040, SI
+	ADDQ     $0x00000040, DI
+	SUBQ     $0x00000040, CX
+	JNZ      loop
+	VZEROUPPER
+	RET
+
+DATA lanes70707070<>+0(SB)/4, $0x70707070
+DATA lanes70707070<>+4(SB)/4, $0x70707070
+DATA lanes70707070<>+8(SB)/4, $0x70707070
+DATA lanes70707070<>+12(SB)/4, $0x70707070
+DATA lanes70707070<>+16(SB)/4, $0x70707070
+DATA lanes70707070<>+20(SB)/4, $0x70707070
+DATA lanes70707070<>+24(SB)/4, $0x70707070
+DATA lanes70707070<>+28(SB)/4, $0x70707070
+DATA lanes70707070<>+32(SB)/4, $0x70707070
+DATA lanes70707070<>+36(SB)/4, $0x70707070
+DATA lanes70707070<>+40(SB)/4, $0x70707070
+DATA lanes70707070<>+44(SB)/4, $0x70707070
+DATA lanes70707070<>+48(SB)/4, $0x70707070
+DATA lanes70707070<>+52(SB)/4, $0x70707070
+DATA lanes70707070<>+56(SB)/4, $0x70707070
+DATA lanes70707070<>+60(SB)/4, $0x70707070
+GLOBL lanes70707070<>(SB), RODATA|NOPTR, $64
+
+DATA lanes10101010<>+0(SB)/4, $0x10101010
+DATA lanes10101010<>+4(SB)/4, $0x10101010
+DATA lanes10101010<>+8(SB)/4, $0x10101010
+DATA lanes10101010<>+12(SB)/4, $0x10101010
+DATA lanes10101010<>+16(SB)/4, $0x10101010
+DATA lanes10101010<>+20(SB)/4, $0x10101010
+DATA lanes10101010<>+24(SB)/4, $0x10101010
+DATA lanes10101010<>+28(SB)/4, $0x10101010
+DATA lanes10101010<>+32(SB)/4, $0x10101010
+DATA lanes10101010<>+36(SB)/4, $0x10101010
+DATA lanes10101010<>+40(SB)/4, $0x10101010
+DATA lanes10101010<>+44(SB)/4, $0x10101010
+DATA lanes10101010<>+48(SB)/4, $0x10101010
+DATA lanes10101010<>+52(SB)/4, $0x10101010
+DATA lanes10101010<>+56(SB)/4, $0x10101010
+DATA lanes10101010<>+60(SB)/4, $0x10101010
+GLOBL lanes10101010<>(SB), RODATA|NOPTR, $64
+
+// func addUint8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX512F
-TEXT ·addUint8AVX512(SB), NOSPLIT, $0-64
+TEXT ·addUint8AVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS factorA+32(FP), Z8
 	VBROADCASTSS zeroA+36(FP), Z9
-	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS factorB+40(FP), Z10
 	VBROADCASTSS zeroB+44(FP), Z11
-	VBROADCASTSS scale+48(FP), Z15
-	VBROADCASTSS lo+52(FP), Z12
-	VBROADCASTSS hi+56(FP), Z13
-	VBROADCASTSS zero+60(FP), Z14
+	VBROADCASTSS lo+48(FP), Z12
+	VBROADCASTSS hi+52(FP), Z13
+	VBROADCASTSS zero+56(FP), Z14
 
 loop:
 	VPMOVZXBD (SI), Z0
@@ -457,7 +590,6 @@ loop:
 	VSUBPS    Z11, Z1, Z1
 	VMULPS    Z10, Z1, Z1
 	VADDPS    Z1, Z0, Z0
-	VDIVPS    Z15, Z0, Z0
 	VMAXPS    Z12, Z0, Z0
 	VMINPS    Z13, Z0, Z0
 	VCVTPS2DQ Z0, Z0
@@ -471,21 +603,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func mulUint8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func mulUint8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX512F
-TEXT ·mulUint8AVX512(SB), NOSPLIT, $0-64
+TEXT ·mulUint8AVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS factorA+32(FP), Z8
 	VBROADCASTSS zeroA+36(FP), Z9
-	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS factorB+40(FP), Z10
 	VBROADCASTSS zeroB+44(FP), Z11
-	VBROADCASTSS scale+48(FP), Z15
-	VBROADCASTSS lo+52(FP), Z12
-	VBROADCASTSS hi+56(FP), Z13
-	VBROADCASTSS zero+60(FP), Z14
+	VBROADCASTSS lo+48(FP), Z12
+	VBROADCASTSS hi+52(FP), Z13
+	VBROADCASTSS zero+56(FP), Z14
 
 loop:
 	VPMOVZXBD (SI), Z0
@@ -497,7 +628,6 @@ loop:
 	VSUBPS    Z11, Z1, Z1
 	VMULPS    Z10, Z1, Z1
 	VMULPS    Z1, Z0, Z0
-	VDIVPS    Z15, Z0, Z0
 	VMAXPS    Z12, Z0, Z0
 	VMINPS    Z13, Z0, Z0
 	VCVTPS2DQ Z0, Z0
@@ -529,21 +659,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func addInt8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func addInt8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX512F
-TEXT ·addInt8AVX512(SB), NOSPLIT, $0-64
+TEXT ·addInt8AVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS factorA+32(FP), Z8
 	VBROADCASTSS zeroA+36(FP), Z9
-	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS factorB+40(FP), Z10
 	VBROADCASTSS zeroB+44(FP), Z11
-	VBROADCASTSS scale+48(FP), Z15
-	VBROADCASTSS lo+52(FP), Z12
-	VBROADCASTSS hi+56(FP), Z13
-	VBROADCASTSS zero+60(FP), Z14
+	VBROADCASTSS lo+48(FP), Z12
+	VBROADCASTSS hi+52(FP), Z13
+	VBROADCASTSS zero+56(FP), Z14
 
 loop:
 	VPMOVSXBD (SI), Z0
@@ -555,7 +684,6 @@ loop:
 	VSUBPS    Z11, Z1, Z1
 	VMULPS    Z10, Z1, Z1
 	VADDPS    Z1, Z0, Z0
-	VDIVPS    Z15, Z0, Z0
 	VMAXPS    Z12, Z0, Z0
 	VMINPS    Z13, Z0, Z0
 	VCVTPS2DQ Z0, Z0
@@ -569,21 +697,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func mulInt8AVX512(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func mulInt8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX512F
-TEXT ·mulInt8AVX512(SB), NOSPLIT, $0-64
+TEXT ·mulInt8AVX512(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Z8
+	VBROADCASTSS factorA+32(FP), Z8
 	VBROADCASTSS zeroA+36(FP), Z9
-	VBROADCASTSS scaleB+40(FP), Z10
+	VBROADCASTSS factorB+40(FP), Z10
 	VBROADCASTSS zeroB+44(FP), Z11
-	VBROADCASTSS scale+48(FP), Z15
-	VBROADCASTSS lo+52(FP), Z12
-	VBROADCASTSS hi+56(FP), Z13
-	VBROADCASTSS zero+60(FP), Z14
+	VBROADCASTSS lo+48(FP), Z12
+	VBROADCASTSS hi+52(FP), Z13
+	VBROADCASTSS zero+56(FP), Z14
 
 loop:
 	VPMOVSXBD (SI), Z0
@@ -595,7 +722,6 @@ loop:
 	VSUBPS    Z11, Z1, Z1
 	VMULPS    Z10, Z1, Z1
 	VMULPS    Z1, Z0, Z0
-	VDIVPS    Z15, Z0, Z0
 	VMAXPS    Z12, Z0, Z0
 	VMINPS    Z13, Z0, Z0
 	VCVTPS2DQ Z0, Z0
@@ -1064,21 +1190,118 @@ loop:
 	VZEROUPPER
 	RET
 
-// func addUint8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func lookupAVX2(dst *byte, x *byte, table *byte, n int)
 // Requires: AVX, AVX2
-TEXT ·addUint8AVX2(SB), NOSPLIT, $0-64
+TEXT ·lookupAVX2(SB), NOSPLIT, $0-32
+	MOVQ    dst+0(FP), DI
+	MOVQ    x+8(FP), SI
+	MOVQ    table+16(FP), DX
+	MOVQ    n+24(FP), CX
+	VMOVUPS lanes70707070<>+0(SB), Y3
+	VMOVUPS lanes10101010<>+0(SB), Y4
+
+loop:
+	VMOVUPS        (SI), Y0
+	VBROADCASTI128 (DX), Y5
+	VPADDUSB       Y3, Y0, Y2
+	VPSHUFB        Y2, Y5, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 16(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 32(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 48(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 64(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 80(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 96(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 112(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 128(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 144(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 160(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 176(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 192(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 208(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 224(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VPSUBB         Y4, Y0, Y0
+	VBROADCASTI128 240(DX), Y5
+	VPADDUSB       Y3, Y0, Y1
+	VPSHUFB        Y1, Y5, Y1
+	VPOR           Y1, Y2, Y2
+	VMOVUPS        Y2, (DI)
+	ADDQ           $0x00000020, SI
+	ADDQ           $0x00000020, DI
+	SUBQ           $0x00000020, CX
+	JNZ            loop
+	VZEROUPPER
+	RET
+
+// func addUint8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
+// Requires: AVX, AVX2
+TEXT ·addUint8AVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS factorA+32(FP), Y8
 	VBROADCASTSS zeroA+36(FP), Y9
-	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS factorB+40(FP), Y10
 	VBROADCASTSS zeroB+44(FP), Y11
-	VBROADCASTSS scale+48(FP), Y15
-	VBROADCASTSS lo+52(FP), Y12
-	VBROADCASTSS hi+56(FP), Y13
-	VBROADCASTSS zero+60(FP), Y14
+	VBROADCASTSS lo+48(FP), Y12
+	VBROADCASTSS hi+52(FP), Y13
+	VBROADCASTSS zero+56(FP), Y14
 
 loop:
 	VPMOVZXBD (SI), Y0
@@ -1090,7 +1313,6 @@ loop:
 	VSUBPS    Y11, Y1, Y1
 	VMULPS    Y10, Y1, Y1
 	VADDPS    Y1, Y0, Y0
-	VDIVPS    Y15, Y0, Y0
 	VMAXPS    Y12, Y0, Y0
 	VMINPS    Y13, Y0, Y0
 	VCVTPS2DQ Y0, Y0
@@ -1108,21 +1330,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func mulUint8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func mulUint8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX2
-TEXT ·mulUint8AVX2(SB), NOSPLIT, $0-64
+TEXT ·mulUint8AVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS factorA+32(FP), Y8
 	VBROADCASTSS zeroA+36(FP), Y9
-	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS factorB+40(FP), Y10
 	VBROADCASTSS zeroB+44(FP), Y11
-	VBROADCASTSS scale+48(FP), Y15
-	VBROADCASTSS lo+52(FP), Y12
-	VBROADCASTSS hi+56(FP), Y13
-	VBROADCASTSS zero+60(FP), Y14
+	VBROADCASTSS lo+48(FP), Y12
+	VBROADCASTSS hi+52(FP), Y13
+	VBROADCASTSS zero+56(FP), Y14
 
 loop:
 	VPMOVZXBD (SI), Y0
@@ -1134,7 +1355,6 @@ loop:
 	VSUBPS    Y11, Y1, Y1
 	VMULPS    Y10, Y1, Y1
 	VMULPS    Y1, Y0, Y0
-	VDIVPS    Y15, Y0, Y0
 	VMAXPS    Y12, Y0, Y0
 	VMINPS    Y13, Y0, Y0
 	VCVTPS2DQ Y0, Y0
@@ -1170,21 +1390,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func addInt8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func addInt8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX2
-TEXT ·addInt8AVX2(SB), NOSPLIT, $0-64
+TEXT ·addInt8AVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS factorA+32(FP), Y8
 	VBROADCASTSS zeroA+36(FP), Y9
-	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS factorB+40(FP), Y10
 	VBROADCASTSS zeroB+44(FP), Y11
-	VBROADCASTSS scale+48(FP), Y15
-	VBROADCASTSS lo+52(FP), Y12
-	VBROADCASTSS hi+56(FP), Y13
-	VBROADCASTSS zero+60(FP), Y14
+	VBROADCASTSS lo+48(FP), Y12
+	VBROADCASTSS hi+52(FP), Y13
+	VBROADCASTSS zero+56(FP), Y14
 
 loop:
 	VPMOVSXBD (SI), Y0
@@ -1196,7 +1415,6 @@ loop:
 	VSUBPS    Y11, Y1, Y1
 	VMULPS    Y10, Y1, Y1
 	VADDPS    Y1, Y0, Y0
-	VDIVPS    Y15, Y0, Y0
 	VMAXPS    Y12, Y0, Y0
 	VMINPS    Y13, Y0, Y0
 	VCVTPS2DQ Y0, Y0
@@ -1214,21 +1432,20 @@ loop:
 	VZEROUPPER
 	RET
 
-// func mulInt8AVX2(dst *byte, a *byte, b *byte, n int, scaleA float32, zeroA float32, scaleB float32, zeroB float32, scale float32, lo float32, hi float32, zero int32)
+// func mulInt8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 // Requires: AVX, AVX2
-TEXT ·mulInt8AVX2(SB), NOSPLIT, $0-64
+TEXT ·mulInt8AVX2(SB), NOSPLIT, $0-60
 	MOVQ         dst+0(FP), DI
 	MOVQ         a+8(FP), SI
 	MOVQ         b+16(FP), DX
 	MOVQ         n+24(FP), CX
-	VBROADCASTSS scaleA+32(FP), Y8
+	VBROADCASTSS factorA+32(FP), Y8
 	VBROADCASTSS zeroA+36(FP), Y9
-	VBROADCASTSS scaleB+40(FP), Y10
+	VBROADCASTSS factorB+40(FP), Y10
 	VBROADCASTSS zeroB+44(FP), Y11
-	VBROADCASTSS scale+48(FP), Y15
-	VBROADCASTSS lo+52(FP), Y12
-	VBROADCASTSS hi+56(FP), Y13
-	VBROADCASTSS zero+60(FP), Y14
+	VBROADCASTSS lo+48(FP), Y12
+	VBROADCASTSS hi+52(FP), Y13
+	VBROADCASTSS zero+56(FP), Y14
 
 loop:
 	VPMOVSXBD (SI), Y0
@@ -1240,7 +1457,6 @@ loop:
 	VSUBPS    Y11, Y1, Y1
 	VMULPS    Y10, Y1, Y1
 	VMULPS    Y1, Y0, Y0
-	VDIVPS    Y15, Y0, Y0
 	VMAXPS    Y12, Y0, Y0
 	VMINPS    Y13, Y0, Y0
 	VCVTPS2DQ Y0, Y0

@@ -125,7 +125,7 @@ func TestQuantizedMatMulOnConstants(t *testing.T) {
 }
 
 // staticNet is a small network as onnxruntime's static quantiser writes it: convolutions
-// of one kind and another, a residual sum, pooling, a product.
+// of one kind and another, a hard swish, a residual sum, pooling, products.
 func staticNet(t *testing.T, r *rand.Rand) *graph.Graph {
 	b := graph.NewBuilder("g", op.Default())
 	scalar := func(v float32) *graph.Value { return b.Const("s", tensor.Of([]float32{v})) }
@@ -153,11 +153,20 @@ func staticNet(t *testing.T, r *rand.Rand) *graph.Graph {
 	h := through(conv(through(x, 0.02), 0.02, graph.Attrs{"pads": []int64{1, 1, 1, 1}}, 16, 3, 3, 3), 0.1)
 	k := through(conv(h, 0.1, graph.Attrs{"pads": []int64{1, 1, 1, 1}, "group": int64(2)}, 16, 8, 3, 3), 0.4)
 	d := through(conv(h, 0.1, graph.Attrs{"pads": []int64{1, 1, 1, 1}, "group": int64(16)}, 16, 1, 3, 3), 0.2) // depthwise
-	s := through(b.Op("Add", nil, k, d), 0.5)
+	gate := through(b.Op("HardSigmoid", nil, d), 0.01)
+	s := through(b.Op("Add", nil, k, through(b.Op("Mul", nil, d, gate), 0.2)), 0.5)
 	p := through(b.Op("MaxPool", graph.Attrs{"kernel_shape": []int64{2, 2}, "strides": []int64{2, 2}}, s), 0.5)
 	q := through(conv(p, 0.5, graph.Attrs{"strides": []int64{2, 2}}, 24, 16, 1, 1), 1)
 	w, _ := weights(1, 96, 10)
-	b.Output(through(b.Op("MatMul", nil, through(b.Op("Flatten", nil, q), 1), w), 4))
+	flat := through(b.Op("Flatten", nil, q), 1)
+	h2 := through(b.Op("MatMul", nil, flat, w), 4)
+	w2, ws2 := weights(0, 10, 10)
+	bias, bs := tensor.New(tensor.Int32, 10), tensor.New(tensor.Float32, 10)
+	for i := range bs.F32() {
+		bs.F32()[i] = ws2.F32()[i] * 4
+		tensor.Data[int32](bias)[i] = int32(r.IntN(200) - 100)
+	}
+	b.Output(through(b.Op("Gemm", graph.Attrs{"transB": int64(1)}, h2, w2, b.Op("DequantizeLinear", graph.Attrs{"axis": int64(0)}, b.Const("b", bias), b.Const("bs", bs))), 16))
 	if b.Err() != nil {
 		t.Fatal(b.Err())
 	}
@@ -176,7 +185,7 @@ func TestStaticNetworks(t *testing.T) {
 			got, want := run(t, s, x), run(t, session(t, g, p, 0), x)
 			off := 0
 			for i := range got {
-				if d := (got[i] - want[i]) / 4; d < -2.5 || d > 2.5 {
+				if d := (got[i] - want[i]) / 16; d < -2.5 || d > 2.5 {
 					t.Fatalf("%v: element %d is %v, in floats %v", isa, i, got[i], want[i])
 				} else if d != 0 {
 					off++
@@ -192,14 +201,45 @@ func TestStaticNetworks(t *testing.T) {
 			p.Close()
 			convs := 0
 			for _, n := range prog(t, g, isa).Nodes {
-				if n.Op.Name == "QLinearConvLast" {
+				switch n.Op.Name {
+				case "QLinearConvLast":
 					convs++
+				case "HardSigmoid", "QLinearMul", "Lookup", "Linear", "Gemm":
+					t.Errorf("%v: %s is left", isa, n.Op)
 				}
 			}
-			if convs != 3 {
-				t.Errorf("%d convolutions on bytes, want 3", convs)
+			if convs != 4 {
+				t.Errorf("%d convolutions on bytes, want 4", convs)
 			}
 		}
+	}
+}
+
+// TestTablesAreTheirOperators: bytes that a table gives are those of the operators of which it
+// was made, on every tier.
+func TestTablesAreTheirOperators(t *testing.T) {
+	for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
+		p := kernel.NewPool(2, isa)
+		for _, d := range []tensor.DType{tensor.Uint8, tensor.Int8} {
+			for _, name := range []string{"Sigmoid", "HardSwish", "Erf", "Tanh"} {
+				b := graph.NewBuilder("g", op.Default())
+				r := rand.New(rand.NewPCG(7, uint64(len(name))))
+				x := b.Input("x", d, graph.Sym("n"), graph.Const(7))
+				scale, small, zero := b.Const("s", tensor.Of([]float32{0.03})), b.Const("t", tensor.Of([]float32{0.01})), b.Const("z", randomOf(r, d))
+				f := b.Op("DequantizeLinear", nil, x, scale, zero)
+				h := b.Op("QuantizeLinear", nil, b.Op(name, nil, f), small, zero)
+				b.Output(b.Op("QuantizeLinear", nil, b.Op("Mul", nil, f, b.Op("DequantizeLinear", nil, h, small, zero)), scale, zero))
+				if b.Err() != nil {
+					t.Fatal(b.Err())
+				}
+				in := randomOf(r, d, 100, 7)
+				want, got := bytesOf(t, session(t, b.G, p, 0), in), bytesOf(t, session(t, b.G, p, 0, pass.Tables(p)), in)
+				if !slices.Equal(got[0], want[0]) {
+					t.Errorf("%v %v %s: %v, want %v", isa, d, name, got[0], want[0])
+				}
+			}
+		}
+		p.Close()
 	}
 }
 

@@ -17,6 +17,7 @@ func channelsLastOps() []graph.Op {
 		{ID: private("ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true, InPlace: []graph.Alias{{In: 3, Out: 0}}},
 		// QLinearConv with weights packed by kernel.PackByteConv
 		{ID: private("QLinearConvLast"), Infer: inferByteConvLast, Kernel: kernelByteConvLast, Work: workConv(3), Encoded: true},
+		{ID: private("Lookup"), Infer: inferLookup, Kernel: kernelLookup, InPlace: []graph.Alias{{In: 0, Out: 0}}},
 		{ID: private("MaxPoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(false)},
 		{ID: private("AveragePoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(true)},
 		// x [n,spatial…,c] -> [n,1…,c]

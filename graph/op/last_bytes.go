@@ -11,9 +11,13 @@ import (
 // What channels-last tensors of bytes have: convolutions of QLinearConv, pooling, and
 // the moving of channels.
 
-// inferByteConvLast has the inputs of QLinearConv, x with its channels last.
+// byteConvTable is the input of QLinearConvLast behind those of QLinearConv: 256 bytes that
+// the results are exchanged for.
+const byteConvTable = 9
+
+// inferByteConvLast has the inputs of QLinearConv, x with its channels last, and a table.
 func inferByteConvLast(c *graph.Infer) error {
-	if err := c.Require(8, 9); err != nil {
+	if err := c.Require(8, 10); err != nil {
 		return err
 	}
 	if err := typed(c, isByte, 0); err != nil {
@@ -26,8 +30,47 @@ func inferByteConvLast(c *graph.Infer) error {
 	if err != nil {
 		return err
 	}
-	c.Out(0, c.In(7).DType, out)
+	d := c.In(7).DType
+	if c.Has(byteConvTable) {
+		if err := checkTable(c, byteConvTable); err != nil {
+			return err
+		}
+		d = c.In(byteConvTable).DType
+	}
+	c.Out(0, d, out)
 	return nil
+}
+
+// checkTable checks that an input has a byte for each byte.
+func checkTable(c *graph.Infer, i int) error {
+	if err := typed(c, isByte, i); err != nil {
+		return err
+	}
+	return c.Same(c.In(i).Shape.Len(), graph.Const(256), "elements of a table and bytes")
+}
+
+// inferLookup: (x, table [256]) -> bytes of the table's type.
+func inferLookup(c *graph.Infer) error {
+	if err := c.Require(2, 2); err != nil {
+		return err
+	}
+	if err := typed(c, isByte, 0); err != nil {
+		return err
+	}
+	if err := checkTable(c, 1); err != nil {
+		return err
+	}
+	c.Out(0, c.In(1).DType, c.In(0).Shape)
+	return nil
+}
+
+func kernelLookup(c *graph.Call) (func() error, error) {
+	k := new(kernel.Lookup)
+	return func() error {
+		k.X, k.Table, k.Y = c.In[0].Bytes(), c.In[1].Bytes(), c.Out[0].Bytes()
+		k.Run(c.Pool)
+		return nil
+	}, nil
 }
 
 func kernelByteConvLast(c *graph.Call) (func() error, error) {
@@ -47,7 +90,7 @@ func kernelByteConvLast(c *graph.Call) (func() error, error) {
 	if n := c.In[4].Len(); c.In[1].Len() != 1 || n != 1 && n != k.OC || c.In[6].Len() != 1 || c.In[7].Len() != 1 || c.Has(8) && c.In[8].Len() != k.OC {
 		return nil, fmt.Errorf("scales, zero points or the bias do not fit %d channels", k.OC)
 	}
-	k.Bytes, k.ToSigned = []byte{}, y.DType() == tensor.Int8
+	k.Bytes, k.ToSigned = []byte{}, c.In[7].DType() == tensor.Int8
 	columns := (4*k.OC + 63) &^ 63
 	c.Reserve(columns + k.ScratchLen(c.Pool))
 	return func() error {
@@ -61,6 +104,9 @@ func kernelByteConvLast(c *graph.Call) (func() error, error) {
 		k.X, k.Packed, k.Bytes = x.Bytes(), w.Bytes(), y.Bytes()
 		if c.Has(8) {
 			k.Start = tensor.Data[int32](c.In[8])
+		}
+		if c.Has(byteConvTable) {
+			k.Table = c.In[byteConvTable].Bytes()
 		}
 		k.Run(c.Pool, scratch[columns:])
 		return nil

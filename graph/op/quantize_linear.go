@@ -46,10 +46,6 @@ func inferQLinear(c *graph.Infer) error {
 }
 
 func kernelQLinear(product bool) preparer {
-	f := func(a, b float32) float32 { return a + b }
-	if product {
-		f = func(a, b float32) float32 { return a * b }
-	}
 	return func(c *graph.Call) (func() error, error) {
 		if c.In[0].Shape().Equal(c.In[3].Shape()) {
 			return combineBytes(c, &kernel.CombineBytes{Product: product}, 0, 3), nil
@@ -60,24 +56,29 @@ func kernelQLinear(product bool) preparer {
 			}
 		}
 		if c.In[0].DType() == tensor.Int8 {
-			return qLinear[int8](c, f)
+			return qLinear[int8](c, product)
 		}
-		return qLinear[uint8](c, f)
+		return qLinear[uint8](c, product)
 	}
 }
 
 // qScale is a scale with a zero point.
 type qScale struct{ scale, zero float32 }
 
-func qLinear[T int8 | uint8](c *graph.Call, f func(a, b float32) float32) (func() error, error) {
+// qLinear is CombineBytes, as it rounds, for any shapes.
+func qLinear[T int8 | uint8](c *graph.Call, product bool) (func() error, error) {
 	in := c.In
+	f := func(a, b float32) float32 { return a + b }
+	if product {
+		f = func(a, b float32) float32 { return a * b }
+	}
 	var a, b, y qScale
 	lo, hi := numberRange(in[0].DType())
 	c.In = []*tensor.Tensor{in[0], in[3]}
 	run, err := mapRows[T](c, 0, func(out []T, x [][]T) error {
 		for i := range out {
-			v := f((float32(x[0][i])-a.zero)*a.scale, (float32(x[1][i])-b.zero)*b.scale)
-			out[i] = T(min(max(math.RoundToEven(float64(v/y.scale))+float64(y.zero), lo), hi))
+			v := f(float32((float32(x[0][i])-a.zero)*a.scale), float32((float32(x[1][i])-b.zero)*b.scale))
+			out[i] = T(min(max(math.RoundToEven(float64(v))+float64(y.zero), lo), hi))
 		}
 		return nil
 	})
@@ -90,6 +91,11 @@ func qLinear[T int8 | uint8](c *graph.Call, f func(a, b float32) float32) (func(
 	}
 	return func() error {
 		a, b, y = read(1), read(4), read(6)
+		if product {
+			a.scale, b.scale = float32(a.scale*b.scale)/y.scale, 1
+		} else {
+			a.scale, b.scale = a.scale/y.scale, b.scale/y.scale
+		}
 		return run()
 	}, err
 }

@@ -126,25 +126,39 @@ func (p *layerProduct) load(d int) {
 		p.Packed = p.room
 		p.PackB(p.pool, p.room, part(p.weight.Bytes(), d, dirs), signed)
 	}
-	scales := part(p.scale.F32(), d, dirs)
-	for j := range p.ScaleB {
-		p.ScaleB[j] = scales[j%len(scales)]
+	if scales := part(p.scale.F32(), d, dirs); len(scales) == p.N {
+		copy(p.ScaleB, scales)
+	} else {
+		for j := range p.ScaleB {
+			p.ScaleB[j] = scales[0]
+		}
 	}
-	base, some := int32(0), false
+	base := int32(0)
 	if !signed {
 		base = -128 // as they are packed
 	}
-	for j := range p.zeros {
-		p.zeros[j] = base
-		if p.zero != nil {
-			n := p.zero.Len() / dirs
-			p.zeros[j] += int32(smallByte(p.zero, d*n+j%n))
-		}
-		some = some || p.zeros[j] != 0
+	p.loadZeros(d, dirs, base)
+}
+
+// loadZeros reads the zero points of direction d, added to base; there are none if all are 0.
+func (p *layerProduct) loadZeros(d, dirs int, base int32) {
+	n, zero := 1, base
+	if p.zero != nil {
+		n = p.zero.Len() / dirs
+		zero += int32(smallByte(p.zero, d*n))
 	}
 	p.ZeroB = nil
-	if some {
-		p.ZeroB = p.zeros
+	if n == 1 && zero == 0 {
+		return
+	}
+	for j := range p.zeros {
+		if n > 1 {
+			zero = base + int32(smallByte(p.zero, d*n+j))
+		}
+		p.zeros[j] = zero
+		if zero != 0 {
+			p.ZeroB = p.zeros
+		}
 	}
 }
 
@@ -170,17 +184,33 @@ func (p *layerProduct) quantize(x []float32) {
 	q.Run(p.pool)
 }
 
+// share takes the bytes of another product, which has the same left operand.
+func (p *layerProduct) share(of *layerProduct) {
+	p.M, p.A, p.ZeroA, p.step = of.M, of.A, of.ZeroA, of.step
+}
+
 // multiply computes the rows that are bytes; those of y after them stay as they are.
 func (p *layerProduct) multiply(y []float32) {
 	p.Y = y[:p.M*p.N]
 	if p.step[0] == 0 {
 		clear(p.Y)
+		for i := range p.M {
+			copy(p.Y[i*p.N:], p.Bias)
+		}
 		return
 	}
 	p.Run(p.pool, p.scratch)
 }
 
-// quantizedLSTM is a layer, whose products go by bytes.
+// quantizedLayer is a layer, whose products go by bytes. Directions share nothing that they
+// write, so that they run on threads of their own.
+type quantizedLayer struct {
+	c     *graph.Call
+	lanes []*quantizedLSTM // for each direction
+	each  func(lo, hi, worker int)
+}
+
+// quantizedLSTM is a direction of a layer.
 type quantizedLSTM struct {
 	*recurrent[float32]
 	input, states *layerProduct
@@ -192,6 +222,27 @@ type quantizedLSTM struct {
 }
 
 func kernelQuantizedLSTM(c *graph.Call) (func() error, error) {
+	dirs, err := directions(c.Node)
+	if err != nil {
+		return nil, err
+	}
+	l := &quantizedLayer{c: c}
+	for range dirs {
+		q, err := newQuantizedLSTM(c)
+		if err != nil {
+			return nil, err
+		}
+		l.lanes = append(l.lanes, q)
+	}
+	l.each = func(lo, hi, _ int) {
+		for d := lo; d < hi; d++ {
+			l.lanes[d].steps(d)
+		}
+	}
+	return l.run, nil
+}
+
+func newQuantizedLSTM(c *graph.Call) (*quantizedLSTM, error) {
 	r, err := newRecurrent[float32](c, kindLSTM(), c.In[inRecurrence].Dim(1))
 	if err != nil {
 		return nil, err
@@ -208,22 +259,36 @@ func kernelQuantizedLSTM(c *graph.Call) (func() error, error) {
 	}
 	r.fromInput, r.fromStates = q.weigh, q.recur
 	if plainRecurrent(c.Node, kindLSTM()) == "" {
-		r.cell = q.step
+		r.cell, q.input.Bias = q.step, r.bias
 	}
-	return r.run, nil
+	return q, nil
+}
+
+func (l *quantizedLayer) run() error {
+	for _, q := range l.lanes {
+		if err := q.readLengths(); err != nil {
+			return err
+		}
+	}
+	first := l.lanes[0]
+	first.clearOutputs()
+	steps := 0 // what lies behind the longest sequence has no part in the range
+	for _, n := range first.lengths {
+		steps = max(steps, n)
+	}
+	first.input.quantize(l.c.F32(inX)[:steps*first.batch*first.in])
+	for d, q := range l.lanes {
+		q.input.share(first.input)
+		q.begin(d)
+	}
+	l.c.Pool.For(len(l.lanes), 1, l.each)
+	return nil
 }
 
 // weigh computes what the input gives to the gates of direction d.
 func (q *quantizedLSTM) weigh(d int) {
 	q.input.load(d)
 	q.states.load(d)
-	if d == 0 { // the others read the same bytes
-		steps := 0 // what lies behind the longest sequence has no part in the range
-		for _, n := range q.lengths {
-			steps = max(steps, n)
-		}
-		q.input.quantize(q.c.F32(inX)[:steps*q.batch*q.in])
-	}
 	q.input.multiply(q.xw)
 }
 
@@ -247,8 +312,7 @@ func (q *quantizedLSTM) step(_ *recurrent[float32], step int) {
 	for b, t := range q.active {
 		if q.running[b] = t >= 0; t >= 0 {
 			row := gates[b*width:][:width]
-			kernel.OpAdd.Do(pool, row, row, q.gatesOf(b))
-			kernel.OpAdd.Do(pool, row, row, q.bias)
+			kernel.OpAdd.Do(pool, row, row, q.gatesOf(b)) // which has the bias
 		}
 	}
 	q.lstm = kernel.LSTMCell{Gates: gates, Prev: q.state, C: q.state, H: q.h, Active: q.running, Rows: q.batch, Hidden: q.hidden}

@@ -120,21 +120,30 @@ func (r *recurrent[T]) run() error {
 	if err := r.readLengths(); err != nil {
 		return err
 	}
+	r.clearOutputs()
+	for d := range r.dirs {
+		r.begin(d)
+		r.steps(d)
+	}
+	return nil
+}
+
+func (r *recurrent[T]) clearOutputs() {
 	for i := range r.c.Out {
 		if r.c.Out[i] != nil {
 			clear(tensor.Data[T](r.c.Out[i]))
 		}
 	}
-	for d, reverse := range r.dirs {
-		r.begin(d)
-		for s := range r.seq {
-			r.choose(s, reverse)
-			r.cell(r, s)
-			r.record(d)
-		}
-		r.finish(d)
+}
+
+// steps goes through all steps of direction d, which has begun.
+func (r *recurrent[T]) steps(d int) {
+	for s := range r.seq {
+		r.choose(s, r.dirs[d])
+		r.cell(r, s)
+		r.record(d)
 	}
-	return nil
+	r.finish(d)
 }
 
 func (r *recurrent[T]) readLengths() error {
@@ -157,7 +166,6 @@ func (r *recurrent[T]) readLengths() error {
 func (r *recurrent[T]) begin(d int) {
 	gh := r.gates * r.hidden
 	r.f = r.activations[d]
-	r.fromInput(d)
 	clear(r.bias)
 	clear(r.rbias)
 	if b := r.ofDirection(inBias, d, 2*gh); b != nil {
@@ -177,6 +185,7 @@ func (r *recurrent[T]) begin(d int) {
 	if r.gates == 4 {
 		r.initial(r.state, inC, d)
 	}
+	r.fromInput(d)
 }
 
 func (r *recurrent[T]) initial(state []T, input, d int) {

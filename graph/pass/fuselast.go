@@ -10,7 +10,7 @@ import (
 
 // FuseConvLast joins a lowered convolution with what alone reads its result: the
 // addition of another value of its shape, from which its sums then start, and after
-// it an activation, which is applied while the result is in cache.
+// it an activation, or of bytes a table, which is applied while the result is in cache.
 func FuseConvLast() graph.Pass {
 	return graph.Pass{Name: "fuse-conv-last", Run: func(g *graph.Graph, _ *graph.Table) error {
 		f := &convFusion{g: g, uses: g.Uses(), at: map[*graph.Node]int{}, gone: map[*graph.Node]bool{}}
@@ -19,6 +19,8 @@ func FuseConvLast() graph.Pass {
 		}
 		for i, n := range g.Nodes {
 			switch {
+			case n.Op == lookup:
+				f.table(i, n)
 			case f.gone[n] || n.Op.Domain != "":
 			case n.Op.Name == "Add":
 				f.sum(i, n)
@@ -103,6 +105,17 @@ func (f *convFusion) activation(i int, n *graph.Node) {
 		return
 	}
 	activate(conv, name, params)
+	f.move(conv, n, i)
+}
+
+// table takes in a table of bytes.
+func (f *convFusion) table(i int, n *graph.Node) {
+	v := n.Inputs[0]
+	if v.Def == nil || v.Def.Op != (graph.OpID{Domain: graph.Private, Name: "QLinearConvLast"}) || len(v.Def.Inputs) > 9 || len(f.uses[v]) != 1 || f.g.Kept(v) {
+		return
+	}
+	conv := v.Def
+	conv.Inputs = append(append(slices.Clone(conv.Inputs), make([]*graph.Value, 9-len(conv.Inputs))...), n.Inputs[1])
 	f.move(conv, n, i)
 }
 

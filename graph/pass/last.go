@@ -148,6 +148,10 @@ func (l *lowering) lower(n *graph.Node) (bool, error) {
 	if n.Op.Domain == "com.microsoft" && (n.Op.Name == "QLinearAdd" || n.Op.Name == "QLinearMul") {
 		return l.combine(n), nil
 	}
+	if n.Op == lookup && l.virtual[n.Inputs[0]] {
+		l.set(n.Outputs[0], l.b.Private("Lookup", nil, l.last[n.Inputs[0]], n.Inputs[1]))
+		return true, nil
+	}
 	if n.Op.Domain != "" || len(n.Inputs) == 0 || n.Inputs[0] == nil {
 		return false, nil
 	}

@@ -59,6 +59,8 @@ func (f *integers) rewrite(q *graph.Node) bool {
 		made = f.conv(n, y)
 	case "MatMul":
 		made = f.product(n, y)
+	case "Gemm":
+		made = f.gemm(n, y)
 	case "Add", "Mul":
 		made = f.combine(n, y)
 	case "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "MaxPool", "Slice":
@@ -113,16 +115,17 @@ func alongAxis(v *graph.Value, s steps, axis int) bool {
 	return len(s.scale.Type.Shape) == 1 && at == axis
 }
 
-// conv: weights are constant and centred, in no more groups than pays.
+// conv: weights are constant and centred, in no more groups than pays or in one for each
+// channel.
 func (f *integers) conv(n *graph.Node, y steps) *graph.Value {
 	x, ok := f.stepsOf(n.Inputs[0])
 	w, ok2 := f.stepsOf(n.Inputs[1])
 	if !ok || !ok2 || !x.one() || !alongAxis(n.Inputs[1], w, 0) || !centred(w) {
 		return nil
 	}
-	shape := w.bytes.Const.Shape
-	if rank := len(shape); rank != 3 && rank != 4 || n.Attrs.Int("group", 1) > 1 && shape[1] < 8 {
-		return nil // depthwise convolutions have nothing to share: floats are as fast
+	shape, groups := w.bytes.Const.Shape, n.Attrs.Int("group", 1)
+	if rank := len(shape); rank != 3 && rank != 4 || groups > 1 && shape[1] < 8 && (shape[1] > 1 || shape[0] != groups) {
+		return nil
 	}
 	in := []*graph.Value{x.bytes, x.scale, x.zero, w.bytes, w.scale, w.zero, y.scale, y.zero}
 	if n.Input(2) != nil {
@@ -193,6 +196,24 @@ func (f *integers) product(n *graph.Node, y steps) *graph.Value {
 		return nil
 	}
 	return f.b.Op("QLinearMatMul", nil, a.bytes, a.scale, a.zero, b.bytes, b.scale, b.zero, y.scale, y.zero)
+}
+
+// gemm: the product of a matrix with constant columns, and a bias in steps of both.
+func (f *integers) gemm(n *graph.Node, y steps) *graph.Value {
+	transB := n.Attrs.Int("transB", 0)
+	a, ok := f.stepsOf(n.Inputs[0])
+	b, ok2 := f.stepsOf(n.Inputs[1])
+	if !ok || !ok2 || !a.one() || !alongAxis(n.Inputs[1], b, 1-transB) || b.bytes.Const == nil || len(b.bytes.Const.Shape) != 2 ||
+		n.Attrs.Int("transA", 0) != 0 || n.Attrs.Float("alpha", 1) != 1 || n.Attrs.Float("beta", 1) != 1 {
+		return nil
+	}
+	in := []*graph.Value{a.bytes, a.scale, a.zero, b.bytes, b.scale, b.zero, nil, y.scale, y.zero}
+	if n.Input(2) != nil {
+		if in[6] = f.bias(n.Inputs[2], a.scale, b.scale, b.bytes.Const.Shape[1-transB]); in[6] == nil {
+			return nil
+		}
+	}
+	return f.b.Node(graph.OpID{Domain: "com.microsoft", Name: "QGemm"}, 1, graph.Attrs{"transB": int64(transB)}, in...)[0]
 }
 
 func (f *integers) combine(n *graph.Node, y steps) *graph.Value {

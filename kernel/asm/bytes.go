@@ -23,6 +23,7 @@ func writeBytes(w *writer) {
 		v.requantize()
 		v.addMultiple()
 		v.widenBytes()
+		v.lookup()
 		for _, signed := range []bool{false, true} {
 			suffix := "Uint8"
 			if signed {
@@ -300,23 +301,21 @@ func (w *vectorWriter) widenBytes() {
 	})
 }
 
-// combineBytes writes the sum or the product of bytes with scales of their own, of which
-// the one of the result is divided by.
+// combineBytes writes the sum or the product of bytes with factors of their own.
 func (w *vectorWriter) combineBytes(name string, combine func(x, y, z operand.Op) (*ir.Instruction, error), signed bool) {
 	widen := x86.VPMOVZXBD
 	if signed {
 		widen = x86.VPMOVSXBD
 	}
-	w.function(name+w.suffix, "func(dst, a, b *byte, n int, scaleA, zeroA, scaleB, zeroB, scale, lo, hi float32, zero int32)",
-		name+w.suffix+" writes round(f((a-zeroA)·scaleA, (b-zeroB)·scaleB)/scale) + zero as bytes; lo and hi are the ends of their range less zero.")
+	w.function(name+w.suffix, "func(dst, a, b *byte, n int, factorA, zeroA, factorB, zeroB, lo, hi float32, zero int32)",
+		name+w.suffix+" writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.")
 	w.load("dst", regY)
 	w.load("a", regX1)
 	w.load("b", regX2)
 	w.load("n", regN)
-	for i, p := range []string{"scaleA", "zeroA", "scaleB", "zeroB"} {
+	for i, p := range []string{"factorA", "zeroA", "factorB", "zeroB"} {
 		w.do(x86.VBROADCASTSS(w.param(p), w.v(8+i)))
 	}
-	w.do(x86.VBROADCASTSS(w.param("scale"), w.v(sScale)))
 	w.limits()
 	w.each(regN, []stream{{regY, 1}, {regX1, 1}, {regX2, 1}}, func() {
 		for i, r := range []reg.Register{regX1, regX2} {
@@ -326,7 +325,6 @@ func (w *vectorWriter) combineBytes(name string, combine func(x, y, z operand.Op
 			w.do(x86.VMULPS(w.v(8+2*i), w.v(i), w.v(i)))
 		}
 		w.do(combine(w.v(1), w.v(0), w.v(0)))
-		w.do(x86.VDIVPS(w.v(sScale), w.v(0), w.v(0)))
 		w.storeBytes(regY)
 	})
 }
@@ -350,6 +348,62 @@ func (w *vectorWriter) maxBytes(signed bool) {
 	w.do(x86.SUBQ(operand.U32(w.bytes()), regN))
 	w.do(x86.JNZ(to("loop")))
 	w.done()
+}
+
+// lookup goes through the table in pieces of 16 bytes, VPSHUFB's: the bytes that belong to
+// one are 0 to 15 once as much has been taken off them, and the others, raised by 0x70 with
+// saturation, have their highest bit set, for which VPSHUFB gives 0.
+func (w *vectorWriter) lookup() {
+	w.function("lookup"+w.suffix, "func(dst, x, table *byte, n int)", "lookup"+w.suffix+" writes what table has for the bytes of x; n counts bytes of whole vectors.")
+	w.load("dst", regY)
+	w.load("x", regX1)
+	w.load("table", regX2)
+	w.load("n", regN)
+	const at, place, sum, raise, step, first = 0, 1, 2, 3, 4, 16
+	w.do(x86.VMOVUPS(w.constant(0x70707070), w.v(raise)))
+	w.do(x86.VMOVUPS(w.constant(0x10101010), w.v(step)))
+	piece := func(i int) reg.VecPhysical {
+		if w.lanes == 16 { // all stay in registers
+			return w.v(first + i)
+		}
+		w.do(x86.VBROADCASTI128(mem(regX2, 16*i), w.v(5)))
+		return w.v(5)
+	}
+	if w.lanes == 16 {
+		for i := range 16 {
+			w.do(x86.VBROADCASTI32X4(mem(regX2, 16*i), w.v(first+i)))
+		}
+	}
+	w.label("loop")
+	w.do(x86.VMOVUPS(mem(regX1, 0), w.v(at)))
+	for i := range 16 {
+		t, to := piece(i), place
+		if i == 0 {
+			to = sum
+		}
+		w.do(x86.VPADDUSB(w.v(raise), w.v(at), w.v(to)))
+		w.do(x86.VPSHUFB(w.v(to), t, w.v(to)))
+		if i > 0 {
+			w.do(w.or(place, sum))
+		}
+		if i < 15 {
+			w.do(x86.VPSUBB(w.v(step), w.v(at), w.v(at)))
+		}
+	}
+	w.do(x86.VMOVUPS(w.v(sum), mem(regY, 0)))
+	w.do(x86.ADDQ(operand.U32(w.bytes()), regX1))
+	w.do(x86.ADDQ(operand.U32(w.bytes()), regY))
+	w.do(x86.SUBQ(operand.U32(w.bytes()), regN))
+	w.do(x86.JNZ(to("loop")))
+	w.done()
+}
+
+// or joins the bits of vector i to those of vector sum.
+func (w *vectorWriter) or(i, sum int) (*ir.Instruction, error) {
+	if w.lanes == 16 {
+		return x86.VPORD(w.v(i), w.v(sum), w.v(sum))
+	}
+	return x86.VPOR(w.v(i), w.v(sum), w.v(sum))
 }
 
 func addFloats(x, y, z operand.Op) (*ir.Instruction, error) { return x86.VADDPS(x, y, z) }

@@ -17,7 +17,7 @@ const (
 	argLines, argLineStep         = 104, 112
 	argBounded, argAhead          = 92, 120
 	argResult, argZero            = 128, 132
-	argLo, argHi                  = 136, 140
+	argFlip, argMost              = 136, 140
 	argScale, argShift            = 144, 152
 	argRowScale, argRowStep       = 160, 168
 	resultFloats, resultBytes     = 1, 2
@@ -36,6 +36,10 @@ type tileWriter struct {
 	// Of the variant being written: vectors in a row; B may end with the last column.
 	halves  int
 	bounded bool
+	order   operand.Mem // of quads: where words of packed bytes belong
+	// Few rows of whole numbers take several sets of accumulators in turn, which are added
+	// up at the end: each alone would wait for its last sum. turn is the one being used.
+	rowsEach, turn int
 }
 
 // storage says how the right-hand matrix is stored: as float32; in 16 bits, of which
@@ -68,7 +72,9 @@ func writeHalfTiles(w *writer) {
 }
 
 func writeByteTiles(w *writer) {
-	(&tileWriter{writer: w, name: "tileBytesAVX512", rows: 12, lanes: 16, unroll: 2, b2: quads}).write()
+	// A lane has four columns of the first half of a row, of the second, and of both of the next row.
+	order := w.indices("rowsOfBytes", func(i int) int { return i%4*4 + i/4 })
+	(&tileWriter{writer: w, name: "tileBytesAVX512", rows: 12, lanes: 16, unroll: 2, b2: quads, order: order}).write()
 	(&tileWriter{writer: w, name: "tileBytesAVX2", rows: 6, lanes: 8, unroll: 2, b2: pairs}).write()
 }
 
@@ -101,8 +107,10 @@ func (t *tileWriter) vec(i int) reg.VecPhysical {
 	return ymm[i]
 }
 
-func (t *tileWriter) acc(row, half int) reg.VecPhysical { return t.vec(2*row + half) }
-func (t *tileWriter) b(half int) reg.VecPhysical        { return t.vec(2*t.rows + half) }
+func (t *tileWriter) acc(row, half int) reg.VecPhysical {
+	return t.vec(2*(t.turn*t.rowsEach+row) + half)
+}
+func (t *tileWriter) b(half int) reg.VecPhysical { return t.vec(2*t.rows + half) }
 
 func (t *tileWriter) spare(i int) reg.VecPhysical { return t.vec(2*t.rows + 2 + i) }
 
@@ -214,19 +222,28 @@ func (t *tileWriter) storeHalf(src reg.VecPhysical, to reg.Register, half int) {
 func (t *tileWriter) variant(rows int) {
 	l := func(what string) string { return t.labelName(rows, what) }
 	ref := func(what string) operand.LabelRef { return operand.LabelRef(l(what)) }
+	unroll, turns := t.unroll, 1
+	if t.b2 == quads && rows <= 3 {
+		turns = 12 / max(3, 2*rows) // 4, 3, 2
+		unroll = turns
+	}
+	t.rowsEach, t.turn = rows, 0
 	t.label(l(""))
+	t.eachTurn(turns, func() { t.each(rows, func(i, h int) { t.zero(t.acc(i, h)) }) })
 	t.start(rows)
 	t.label(l("loop"))
-	t.do(x86.SUBQ(operand.U8(t.unroll), regK))
+	t.do(x86.SUBQ(operand.U8(unroll), regK))
 	t.do(x86.JL(ref("rest")))
 	t.label(l("body"))
-	for range t.unroll {
+	for i := range unroll {
+		t.turn = i % turns
 		t.step(rows)
 	}
-	t.do(x86.SUBQ(operand.U8(t.unroll), regK))
+	t.turn = 0
+	t.do(x86.SUBQ(operand.U8(unroll), regK))
 	t.do(x86.JGE(ref("body")))
 	t.label(l("rest"))
-	t.do(x86.ADDQ(operand.U8(t.unroll), regK))
+	t.do(x86.ADDQ(operand.U8(unroll), regK))
 	t.do(x86.JZ(ref("end")))
 	t.label(l("single"))
 	t.step(rows)
@@ -241,7 +258,16 @@ func (t *tileWriter) variant(rows int) {
 	}
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("finish"))
+	t.eachTurn(turns, func() { t.each(rows, func(i, h int) { t.do(x86.VPADDD(t.acc(i, h), t.vec(2*i+h), t.vec(2*i+h))) }) })
 	t.finish(rows)
+}
+
+// eachTurn calls f for each set of accumulators but the first.
+func (t *tileWriter) eachTurn(turns int, f func()) {
+	for t.turn = 1; t.turn < turns; t.turn++ {
+		f()
+	}
+	t.turn = 0
 }
 
 // start sets the accumulators.
@@ -480,31 +506,72 @@ func (t *tileWriter) floats(rows int) {
 	t.do(x86.RET())
 }
 
-// bytes writes round(c·column's scale) + zero to C as bytes, saturated; NaN becomes the
-// least.
+// bytes writes round(c·column's scale) + zero to C as bytes, saturated. Rows are packed two
+// by two, with saturation: to 16 bits, in which the zero point is added, then to 8, as
+// signed bytes, which are flipped into unsigned ones. What VCVTPS2DQ cannot hold becomes
+// the least number; so sums that are too great are lowered before it, and NaN, which
+// VMINPS passes on as its second source, becomes the least.
 func (t *tileWriter) bytes(rows int) {
 	t.label(t.labelName(rows, "bytes"))
 	t.scales()
-	t.do(x86.VBROADCASTSS(t.arg(argLo), t.spare(0)))
-	t.do(x86.VBROADCASTSS(t.arg(argHi), t.spare(1)))
-	t.do(x86.VBROADCASTSS(t.arg(argZero), t.spare(2)))
-	for i := range rows {
-		for h := range t.halves {
-			acc := t.acc(i, h)
-			t.do(x86.VCVTDQ2PS(acc, acc))
-			t.do(x86.VMULPS(t.b(h), acc, acc))
-			t.do(x86.VMAXPS(t.spare(0), acc, acc))
-			t.do(x86.VMINPS(t.spare(1), acc, acc))
-			t.do(x86.VCVTPS2DQ(acc, acc))
-			t.do(x86.VPADDD(t.spare(2), acc, acc))
-			t.do(x86.VPMOVDB(acc, []reg.Register{reg.K1, reg.K2}[h], mem(regC, 16*h)))
+	most, zero, flip, order := t.spare(0), t.spare(1), t.spare(2), t.spare(3)
+	t.do(x86.VBROADCASTSS(t.arg(argMost), most))
+	t.do(x86.VBROADCASTSS(t.arg(argZero), zero))
+	t.do(x86.VBROADCASTSS(t.arg(argFlip), flip))
+	t.do(x86.VMOVUPS(t.order, order))
+	t.do(x86.KMOVD(t.arg(argMask), reg.K1))
+	for i := 0; i < rows; i += 2 {
+		pair := min(2, rows-i)
+		for r := i; r < i+pair; r++ {
+			for h := range t.halves {
+				acc := t.acc(r, h)
+				t.do(x86.VCVTDQ2PS(acc, acc))
+				t.do(x86.VMULPS(t.b(h), acc, acc))
+				t.do(x86.VMINPS(acc, most, acc))
+				t.do(x86.VCVTPS2DQ(acc, acc))
+			}
 		}
-		if i < rows-1 {
+		a, b := t.acc(i, 0), t.acc(i+pair-1, 0)
+		if t.halves == 2 {
+			for r := i; r < i+pair; r++ {
+				t.do(x86.VPACKSSDW(t.acc(r, 1), t.acc(r, 0), t.acc(r, 0)))
+				t.do(x86.VPADDSW(zero, t.acc(r, 0), t.acc(r, 0)))
+			}
+		} else {
+			t.do(x86.VPACKSSDW(b, a, a))
+			t.do(x86.VPADDSW(zero, a, a))
+			b = a
+		}
+		t.do(x86.VPACKSSWB(b, a, a))
+		t.do(x86.VPERMD(a, order, a))
+		t.do(x86.VPXORD(flip, a, a))
+		t.storePair(a, pair)
+		if i+pair < rows {
 			t.do(x86.ADDQ(regCS, regC))
 		}
 	}
 	t.do(x86.VZEROUPPER())
 	t.do(x86.RET())
+}
+
+// storePair writes one or two packed rows of bytes, the first in the lower part of v, and
+// leaves regC at the last of them.
+func (t *tileWriter) storePair(v reg.VecPhysical, rows int) {
+	first, second := v.AsY(), t.spare(4).AsY()
+	if t.halves == 1 {
+		first, second = v.AsX(), t.spare(4).AsX()
+	}
+	t.do(x86.VMOVDQU8(first, reg.K1, mem(regC, 0)))
+	if rows == 1 {
+		return
+	}
+	if t.halves == 2 {
+		t.do(x86.VEXTRACTI64X4(operand.U8(1), v, second))
+	} else {
+		t.do(x86.VEXTRACTI32X4(operand.U8(1), v, second))
+	}
+	t.do(x86.ADDQ(regCS, regC))
+	t.do(x86.VMOVDQU8(second, reg.K1, mem(regC, 0)))
 }
 
 // relu: the accumulator is the second source of VMAXPS, the one it returns when there

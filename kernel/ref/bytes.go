@@ -7,9 +7,10 @@ import "math"
 //	C[i,j] = start + Σ_k A[i,k]·B[k,j]
 //
 // modulo 2³². B has words of two numbers, those of rows 2k and 2k+1; a row of A has
-// Words words too.
+// Lines lines of Words words, which begin Line numbers apart. 0 lines are one.
 type ByteTile struct {
 	Rows, Cols, Words int
+	Lines, Line       int
 	A                 []int16 // row i at i*RS
 	RS                int
 	B                 []int16 // word (k,j) at 2*(k*BS + j)
@@ -26,8 +27,8 @@ func (t *ByteTile) Run() {
 		if t.Start != nil {
 			copy(c, t.Start)
 		}
-		for k := range t.Words {
-			a, b := t.A[i*t.RS+2*k:][:2], t.B[2*k*t.BS:][:2*t.Cols]
+		for k := range max(1, t.Lines) * t.Words {
+			a, b := t.A[i*t.RS+k/t.Words*t.Line+k%t.Words*2:][:2], t.B[2*k*t.BS:][:2*t.Cols]
 			for j := range c {
 				c[j] += int32(a[0])*int32(b[2*j]) + int32(a[1])*int32(b[2*j+1])
 			}
@@ -128,14 +129,26 @@ func (s Steps) At(b byte) float32 {
 	return float32(n-float32(s.Zero)) * s.Scale
 }
 
-// CombineBytes writes the sum, or the product, of a and b, in the steps of y.
+// CombineBytes writes the sum, or the product, of a and b, in the steps of y: bytes less
+// their zero point count in factors, which are the scales over that of y.
 func CombineBytes(dst, x, z []byte, a, b, y Steps, product bool) {
+	a, b = Factors(a, b, y, product)
 	for i := range dst {
-		p, q := float32(a.At(x[i])), float32(b.At(z[i]))
-		v := p + q
+		p, q := a.At(x[i]), b.At(z[i])
+		v := float32(p + q)
 		if product {
-			v = p * q
+			v = float32(p * q)
 		}
-		dst[i] = saturate(v/y.Scale, y.Zero, y.Signed)
+		dst[i] = saturate(v, y.Zero, y.Signed)
 	}
+}
+
+// Factors are a and b in steps of y: what CombineBytes adds or multiplies.
+func Factors(a, b, y Steps, product bool) (Steps, Steps) {
+	if product {
+		a.Scale, b.Scale = float32(a.Scale*b.Scale)/y.Scale, 1
+	} else {
+		a.Scale, b.Scale = a.Scale/y.Scale, b.Scale/y.Scale
+	}
+	return a, b
 }
