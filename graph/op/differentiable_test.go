@@ -12,7 +12,7 @@ import (
 // Operators of one reason stand together; "…" is the rest of a name.
 var withoutGradient = map[string]string{
 	"results are truth values": `And Or Xor Not Equal Greater GreaterOrEqual Less LessOrEqual IsInf IsNaN OptionalHasElement RegexFullMatch`,
-	"results are integers":     `ArgMax ArgMin NonZero Shape Size SequenceLength NonMaxSuppression Hardmax Multinomial Bernoulli`,
+	"results are integers":     `ArgMax ArgMin NonZero Shape Size NonMaxSuppression Hardmax Multinomial Bernoulli`,
 	"operands are integers":    `BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BitCast ConvInteger MatMulInteger OneHot Range com.microsoft.MatMulIntegerToFloat`,
 	"results do not depend on the values of operands, or are drawn": `ConstantOfShape EyeLike RandomNormal RandomNormalLike RandomUniform RandomUniformLike
 		BlackmanWindow HammingWindow HannWindow MelWeightMatrix`,
@@ -22,8 +22,8 @@ var withoutGradient = map[string]string{
 		com.microsoft.QLinearAveragePool com.microsoft.QLinearConcat com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearLeakyRelu
 		com.microsoft.QLinearSigmoid com.microsoft.QLinearSoftmax com.microsoft.QLinearWhere
 		com.microsoft.MatMulBnb4 com.microsoft.GatherBlockQuantized com.microsoft.QMoE com.microsoft.NhwcMaxPool`,
-	"lists, texts and images in files": `Optional OptionalGetElement SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceMap SplitToSequence ConcatFromSequence
-		StringConcat StringNormalizer StringSplit TfIdfVectorizer com.microsoft.Tokenizer ImageDecoder Unique`,
+	"make lists: what reads an element is written out":          `Optional SequenceConstruct SequenceEmpty SequenceErase SequenceInsert`,
+	"texts and images in files":                                 `StringConcat StringNormalizer StringSplit TfIdfVectorizer com.microsoft.Tokenizer ImageDecoder Unique`,
 	"classical models, trained elsewhere":                       `ai.onnx.ml.…`,
 	"steps of optimizers":                                       `ai.onnx.preview.training.…`,
 	"differentiable, but not done: refused by name":             `com.microsoft.MoE com.microsoft.TransposeMatMul com.microsoft.Trilu com.microsoft.GridSample com.microsoft.PagedAttention`,
