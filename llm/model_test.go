@@ -146,27 +146,42 @@ func TestWhatCannotBeAsked(t *testing.T) {
 
 // TestGoingAwayStopsTheWork: by leaving the loop, and by a context that ends; waiting
 // requests too.
+// TestGoingAwayStopsTheWork leaves answers of 127 steps at their first tokens. On a busy
+// machine the engine may be done before the reader has a turn, but not every time.
 func TestGoingAwayStopsTheWork(t *testing.T) {
 	m := small(t, "llama2", Options{Context: 128, Limits: Limits{MaxSequences: 1, MaxQueued: 1}})
-	for range m.Generate(context.Background(), Request{Prompt: []int{5}, IgnoreEnd: true}) {
-		break
-	}
-	m.awaitIdle(t)
-	ctx, cancel := context.WithCancelCause(context.Background())
-	reason, n := errors.New("gone"), 0
-	defer cancel(nil)
-	for _, err := range m.Generate(ctx, Request{Prompt: []int{5}, IgnoreEnd: true}) {
-		if cancel(reason); err != nil && !errors.Is(err, reason) {
-			t.Error(err)
+	reason := errors.New("gone")
+	for name, leave := range map[string]func(){
+		"break": func() {
+			for range m.Generate(context.Background(), Request{Prompt: []int{5}, IgnoreEnd: true}) {
+				break
+			}
+		},
+		"cancel": func() {
+			ctx, cancel := context.WithCancelCause(context.Background())
+			defer cancel(nil)
+			n := 0
+			for _, err := range m.Generate(ctx, Request{Prompt: []int{5}, IgnoreEnd: true}) {
+				if cancel(reason); err != nil && !errors.Is(err, reason) {
+					t.Error(err)
+				}
+				n++
+			}
+			if n == 0 {
+				t.Error("nothing came")
+			}
+		},
+	} {
+		least := 127
+		for tries := 0; tries < 50 && least > 100; tries++ {
+			before := m.Stats().Steps
+			leave()
+			m.awaitIdle(t)
+			least = min(least, m.Stats().Steps-before)
 		}
-		n++
-	}
-	m.awaitIdle(t)
-	if n == 0 {
-		t.Error("nothing came")
-	}
-	if s := m.Stats(); s.Steps > 200 {
-		t.Errorf("%d steps for answers that nobody read", s.Steps)
+		if least > 100 {
+			t.Errorf("%s: %d steps at least for answers that nobody read", name, least)
+		}
 	}
 }
 

@@ -149,6 +149,9 @@ func gradCases() []gradCase {
 	cases = append(cases, recurrentFormCases()...)
 	cases = append(cases, rareGradCases()...)
 	cases = append(cases, stateGradCases()...)
+	cases = append(cases, writtenGradCases()...)
+	cases = append(cases, groupGradCases()...)
+	cases = append(cases, expertsGradCases()...)
 	cases = append(cases, ctcCase())
 	for _, c := range append(controlGradCases(), sequenceGradCases()...) {
 		cases = append(cases, c.gradCase)

@@ -93,6 +93,18 @@ func TestRefusedGradients(t *testing.T) {
 		{"has no gradient", func(b *graph.Builder, x *graph.Value) *graph.Value {
 			return b.Op("Hardmax", nil, x)
 		}},
+		{"a part of the codes", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			a := attrs("K", int64(16), "N", int64(9), "block_size", int64(16))
+			ones, codes := b.Const("ones", tensor.New(tensor.Float32, 2, 16)), b.Const("codes", tensor.New(tensor.Uint8, 9, 1, 8))
+			return b.Node(graph.OpID{Domain: "com.microsoft", Name: "MatMulNBits"}, 1, a, ones, codes, x)[0]
+		}},
+		{"attention over a cache needs", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			a := attrs("num_heads", int64(1), "kv_num_heads", int64(1))
+			q := b.Op("Unsqueeze", nil, x, b.Const("axes", int64s(0)))
+			past, n := b.Const("past", tensor.New(tensor.Float32, 1, 1, 4, 3)), b.Const("n", tensor.Of([]int32{3}, 1))
+			total := b.Op("Cast", attrs("to", int64(tensor.Int32)), b.Op("ReduceSum", attrs("keepdims", int64(0)), x))
+			return b.Node(graph.OpID{Domain: "com.microsoft", Name: "GroupQueryAttention"}, 3, a, q, q, q, past, past, n, total)[0]
+		}},
 		{"the boxes of MaxRoiPool", func(b *graph.Builder, x *graph.Value) *graph.Value {
 			boxes := b.Op("Pad", nil, x, b.Const("pads", int64s(0, 0, 0, 2)))
 			return b.Op("MaxRoiPool", attrs("pooled_shape", []int64{1, 1}), b.Op("Unsqueeze", nil, x, b.Const("axes", int64s(0, 1))), boxes)
