@@ -72,12 +72,16 @@ func (x expander) walk(n *Node) error {
 	if err != nil {
 		return err
 	}
-	if op.Expand == nil {
+	expand := op.Expand
+	if throughFloat32(op, n) {
+		expand = inFloat32
+	}
+	if expand == nil {
 		x.b.G.Nodes = append(x.b.G.Nodes, n)
 		return nil
 	}
 	start := len(x.b.G.Nodes)
-	results, err := op.Expand(&Expansion{x.b, n, x.depends})
+	results, err := expand(&Expansion{x.b, n, x.depends})
 	if err == nil {
 		err = x.b.err
 	}

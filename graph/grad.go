@@ -63,7 +63,8 @@ func (g *Gradient) Set(i int, d *Value) { g.add(g.Node.Inputs[i], d) }
 // to each value of wrt. This is reverse accumulation: nodes are visited from the
 // last to the first, and the gradients of a value that is read several times are
 // added in the order in which they are found. A value that the loss does not
-// depend on has gradient nil.
+// depend on has gradient nil. Gradients are computed in float32 and have the types of
+// their values: nodes of other types that depend on wrt compute in float32 from then on.
 func Grad(b *Builder, loss *Value, wrt []*Value) ([]*Value, error) {
 	if len(loss.Type.Shape) != 0 {
 		return nil, fmt.Errorf("the gradient of %s needs a scalar, it has shape %v", loss.Name, loss.Type.Shape)
@@ -112,8 +113,11 @@ func Grad(b *Builder, loss *Value, wrt []*Value) ([]*Value, error) {
 	result := make([]*Value, len(wrt))
 	for i, v := range wrt {
 		result[i] = grads[v]
+		if d := v.Type.DType; result[i] != nil && d != tensor.Float32 {
+			result[i] = b.Op("Cast", Attrs{"to": int64(d)}, result[i])
+		}
 	}
-	return result, nil
+	return result, b.err
 }
 
 // reachable is the set of floating-point values that depend on any of from, those included.
@@ -128,7 +132,7 @@ func reachable(nodes []*Node, from []*Value) map[*Value]bool {
 				continue
 			}
 			for _, o := range n.Outputs {
-				if o != nil && o.Type.DType == tensor.Float32 {
+				if o != nil && o.Type.Known() && o.Type.DType.Float() {
 					set[o] = true
 				}
 			}

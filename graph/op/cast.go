@@ -99,10 +99,12 @@ func kernelCast(c *graph.Call) (func() error, error) {
 	return func() error { return convert.Run(y, x) }, nil
 }
 
-// gradCast: the way back. Gradients flow through float32 only.
+// gradCast: gradients are float32, whatever the types are, and rounding is passed over.
 func gradCast(g *graph.Gradient) error {
-	if d := g.Node.Outputs[0].Type.DType; d != g.In(0).Type.DType {
-		return fmt.Errorf("a cast from %v to %v has no gradient", g.In(0).Type.DType, d)
+	for _, d := range []tensor.DType{g.In(0).Type.DType, g.Node.Outputs[0].Type.DType} {
+		if !d.Float() || d.Bits() < 16 {
+			return fmt.Errorf("a cast from %v to %v has no gradient", g.In(0).Type.DType, g.Node.Outputs[0].Type.DType)
+		}
 	}
 	g.Set(0, g.Out(0))
 	return nil

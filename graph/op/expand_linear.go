@@ -121,6 +121,9 @@ func expandFlexAttention(e *graph.Expansion) ([]*graph.Value, error) {
 	if p := flexPrecision(e.Node, e.In(0).Type.DType); p != tensor.Float32 {
 		return nil, fmt.Errorf("softmax_precision %v has no gradient", p)
 	}
+	if d := e.In(0).Type.DType; d != tensor.Float32 && len(e.Node.Bodies()) > 0 {
+		return nil, fmt.Errorf("inner graphs of %v have no gradient", d)
+	}
 	w := writtenAttention{Expansion: e}
 	q := e.In(0)
 	k, v, err := w.repeated(q, e.In(1), e.In(2))

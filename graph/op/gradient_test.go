@@ -211,7 +211,7 @@ func TestGradientsEqualFiniteDifferences(t *testing.T) {
 			}
 			b.G.Outputs = append([]*graph.Value{loss}, grads...)
 			checkDirection(t, b.G, p, x, rng)
-			if got := lossOf(t, b.G, loss, p, x); math.Abs(got-plain) > 1e-4*max(1, math.Abs(plain)) {
+			if got := lossOf(t, b.G, loss, p, x); !(math.Abs(got-plain) <= 1e-4*max(1, math.Abs(plain))) {
 				t.Errorf("written out for its gradient, the case gives %v, as it is %v", got, plain)
 			}
 		})
@@ -295,7 +295,7 @@ func checkDirection(t *testing.T, g *graph.Graph, p *kernel.Pool, x []*tensor.Te
 		}
 		// Fourth-order central difference.
 		got := (8*(at(1)-at(-1)) - (at(2) - at(-2))) / (12 * h)
-		if scale := max(1, math.Abs(want)); math.Abs(got-want) > 0.005*scale {
+		if scale := max(1, math.Abs(want)); !(math.Abs(got-want) <= 0.005*scale) {
 			t.Errorf("input %d: finite difference %v, gradient %v", i, got, want)
 		}
 	}

@@ -195,7 +195,9 @@ func normGradCases() []gradCase {
 		loss("NegativeLogLikelihoodLoss", "mean"), loss("NegativeLogLikelihoodLoss", "sum", weights), loss("NegativeLogLikelihoodLoss", "none", weights), loss("NegativeLogLikelihoodLoss", "mean", weights),
 		loss("SoftmaxCrossEntropyLoss", "mean"), loss("SoftmaxCrossEntropyLoss", "sum", weights), loss("SoftmaxCrossEntropyLoss", "none"), loss("SoftmaxCrossEntropyLoss", "mean", weights),
 		attrCase("ThresholdedRelu", 0.1, attrs("alpha", float32(0.05))), attrCase("Shrink", 0.2, attrs("lambd", float32(0.1), "bias", float32(0.05))),
-		opCase("Mod", attrs("fmod", int64(1)), []int{1}, []int{}),
+		{name: "Mod of one element", inputs: [][]int{{1}, {}}, away: 0.5, build: func(b *graph.Builder, in []*graph.Value) *graph.Value {
+			return b.Op("Mod", attrs("fmod", int64(1)), in[0], b.Op("Mul", nil, in[1], b.Const("part", tensor.Scalar(float32(0.7)))))
+		}},
 	}
 	for _, name := range []string{"Asin", "Acos", "Atanh", "Acosh", "Floor", "Ceil", "Round", "Sign"} {
 		scale, shift := float32(0.3), float32(0.05)

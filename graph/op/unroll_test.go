@@ -90,6 +90,14 @@ func TestRefusedGradients(t *testing.T) {
 			some := b.Op("Compress", attrs("axis", int64(0)), x, b.Op("Greater", nil, b.Op("ReduceSum", attrs("keepdims", int64(0)), x, b.Const("axis", int64s(1))), b.Const("zero", tensor.Scalar(float32(0)))))
 			return b.Op("ConcatFromSequence", attrs("axis", int64(0)), b.Op("SplitToSequence", nil, some))
 		}},
+		{"a cast from float8e4m3fn to float32 has no gradient", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			return b.Op("Cast", attrs("to", int64(tensor.Float32)), b.Op("Cast", attrs("to", int64(tensor.Float8E4M3FN)), x))
+		}},
+		{"has a type that is known only when it runs: only those of float32", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			half := b.Op("Cast", attrs("to", int64(tensor.Float16)), x)
+			some := b.Op("Reshape", nil, half, b.Op("Shape", nil, b.Op("NonZero", nil, x)))
+			return b.Op("ReduceSum", attrs("keepdims", int64(0)), b.Op("Cast", attrs("to", int64(tensor.Float32)), some))
+		}},
 		{"has no gradient", func(b *graph.Builder, x *graph.Value) *graph.Value {
 			return b.Op("Hardmax", nil, x)
 		}},
