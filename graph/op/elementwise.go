@@ -136,7 +136,7 @@ func follow(c *graph.Infer, n int, f func(x []graph.Dim) (graph.Dim, bool)) {
 // "axis" on, or over the last ones.
 // The result has the type of the operands unless another is given.
 func oldBroadcast(name string, check func(c *graph.Infer, inputs ...int) error, result tensor.DType, kernel preparer) graph.Op {
-	return graph.Op{
+	op := graph.Op{
 		ID: onnx(name), Since: 1,
 		Infer: func(c *graph.Infer) error {
 			if err := c.Require(2, 2); err != nil {
@@ -178,6 +178,29 @@ func oldBroadcast(name string, check func(c *graph.Infer, inputs ...int) error, 
 				return run()
 			}, err
 		},
+	}
+	if result == tensor.Undefined {
+		op.Expand = expandOldBroadcast(name)
+	}
+	return op
+}
+
+// expandOldBroadcast writes today's operator.
+func expandOldBroadcast(name string) func(*graph.Expansion) ([]*graph.Value, error) {
+	return func(e *graph.Expansion) ([]*graph.Value, error) {
+		a, b := e.In(0), e.In(1)
+		shape, err := oldShape(e.Node.Attrs, name, a.Type.Shape, b.Type.Shape)
+		if err != nil {
+			return nil, err
+		}
+		var behind []int64
+		for d := len(b.Type.Shape); d < len(shape); d++ {
+			behind = append(behind, int64(d))
+		}
+		if behind != nil {
+			b = e.Op("Unsqueeze", nil, b, vector(e.Builder, "axes", behind...))
+		}
+		return []*graph.Value{e.Op(name, nil, a, b)}, nil
 	}
 }
 

@@ -49,6 +49,7 @@ type writtenAttention struct {
 	*graph.Expansion
 	scale  float32 // 0: 1/sqrt(size)
 	packed bool
+	sink   *graph.Value // a further score of each head, that no value belongs to; nil: none
 }
 
 // headsFirst turns [batch, rows, heads·size] into [batch, heads, rows, size].
@@ -113,12 +114,25 @@ func (w writtenAttention) compute(q, k, v *graph.Value) (y, scores *graph.Value,
 	if seen != nil {
 		s = w.Op("Where", nil, seen, s, constant(w.Builder, "hidden", -1e30))
 	}
-	weights := w.Op("Softmax", graph.Attrs{"axis": int64(-1)}, s)
+	weights := w.Op("Softmax", graph.Attrs{"axis": int64(-1)}, w.withSink(s))
+	if w.sink != nil {
+		weights = w.Op("Slice", nil, weights, vector(w.Builder, "from", 0), vector(w.Builder, "to", -1), vector(w.Builder, "axis", 3))
+	}
 	if seen != nil { // a row that sees nothing gives zeros
 		weights = w.Op("Mul", nil, weights, w.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, seen))
 	}
 	stages = append(stages, s, weights)
 	return w.Op("MatMul", nil, weights, v), stages[a.Int("qk_matmul_output_mode", 0)], nil
+}
+
+// withSink adds the sink of its head behind each row of scores.
+func (w writtenAttention) withSink(s *graph.Value) *graph.Value {
+	if w.sink == nil {
+		return s
+	}
+	rows := w.Op("Concat", graph.Attrs{"axis": int64(0)}, w.Op("Shape", graph.Attrs{"end": int64(3)}, s), vector(w.Builder, "column", 1))
+	column := w.Op("Reshape", nil, w.sink, vector(w.Builder, "heads", 1, -1, 1, 1))
+	return w.Op("Concat", graph.Attrs{"axis": int64(3)}, s, w.Op("Expand", nil, column, rows))
 }
 
 // seen is which key a row may look at by its position, as a constant [rows, keys], or with
@@ -331,54 +345,6 @@ func expandPackedAttention(e *graph.Expansion) ([]*graph.Value, error) {
 		result[1] = e.Op("Concat", graph.Attrs{"axis": int64(0)}, e.Op("Unsqueeze", nil, y[1], axis), e.Op("Unsqueeze", nil, y[2], axis))
 	}
 	return result, nil
-}
-
-// expandGroupQuery is for whole sequences, without a cache.
-func expandGroupQuery(e *graph.Expansion) ([]*graph.Value, error) {
-	a := e.Node.Attrs
-	heads_, kvHeads := int64(a.Int("num_heads", 1)), int64(a.Int("kv_num_heads", 1))
-	switch {
-	case e.In(gqaPastKey) != nil || e.In(gqaPastValue) != nil:
-		return nil, fmt.Errorf("attention over a cache has no gradient")
-	case e.In(gqaSink) != nil || a.Int("smooth_softmax", 0) > 0:
-		return nil, fmt.Errorf("a sink has no gradient")
-	}
-	q, k, v := e.In(gqaQuery), e.In(gqaKey), e.In(gqaValue)
-	if k == nil {
-		width, ok := q.Type.Shape[2].Value()
-		if !ok {
-			return nil, fmt.Errorf("the width of the queries is not known")
-		}
-		size := int64(width) / (heads_ + 2*kvHeads)
-		parts := e.Builder.Node(onnx("Split"), 3, graph.Attrs{"axis": int64(2)}, q, vector(e.Builder, "widths", heads_*size, kvHeads*size, kvHeads*size))
-		q, k, v = parts[0], parts[1], parts[2]
-	}
-	w := writtenAttention{Expansion: e}
-	q, k, v = w.headsFirst(q, int(heads_)), w.headsFirst(k, int(kvHeads)), w.headsFirst(v, int(kvHeads))
-	if a.Int("do_rotary", 0) != 0 {
-		positions := e.In(gqaPositions)
-		if positions == nil {
-			positions = e.Const("first", tensor.Of([]int64{0}, 1))
-		}
-		half, ok := e.In(gqaCos).Type.Shape[1].Value()
-		if !ok {
-			return nil, fmt.Errorf("the width of the rotation is not known")
-		}
-		turn := graph.Attrs{"interleaved": int64(a.Int("rotary_interleaved", 0)), "rotary_embedding_dim": int64(2 * half)}
-		rotated := func(x *graph.Value) *graph.Value {
-			return e.Builder.Node(microsoft("RotaryEmbedding"), 1, turn, x, positions, e.In(gqaCos), e.In(gqaSin))[0]
-		}
-		q, k = rotated(q), rotated(k)
-	}
-	attrs := graph.Attrs{"is_causal": int64(1), "softcap": a.Float("softcap", 0)}
-	if window := a.Int("local_window_size", -1); window > 0 {
-		attrs["left_window_size"] = int64(window - 1)
-	}
-	if s := a.Float("scale", 0); s != 0 {
-		attrs["scale"] = s
-	}
-	y := e.Op("Attention", attrs, q, k, v, e.In(gqaScores))
-	return []*graph.Value{w.rowsFirst(y), k, v}, nil
 }
 
 // without copies attributes but for those named.

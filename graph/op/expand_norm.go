@@ -191,6 +191,14 @@ func gradMod(g *graph.Gradient) error {
 	return nil
 }
 
+// expandAs writes an operator of another domain as ai.onnx's of that name, which means
+// the same.
+func expandAs(name string) func(*graph.Expansion) ([]*graph.Value, error) {
+	return func(e *graph.Expansion) ([]*graph.Value, error) {
+		return e.Builder.Node(onnx(name), 1, e.Node.Attrs, e.Node.Inputs...), nil
+	}
+}
+
 // expandBiasGelu: (x[, bias]).
 func expandBiasGelu(approximate string) func(*graph.Expansion) ([]*graph.Value, error) {
 	return func(e *graph.Expansion) ([]*graph.Value, error) {

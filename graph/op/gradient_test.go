@@ -149,8 +149,11 @@ func gradCases() []gradCase {
 	cases = append(cases, recurrentFormCases()...)
 	cases = append(cases, rareGradCases()...)
 	cases = append(cases, stateGradCases()...)
+	cases = append(cases, writtenGradCases()...)
+	cases = append(cases, groupGradCases()...)
+	cases = append(cases, expertsGradCases()...)
 	cases = append(cases, ctcCase())
-	for _, c := range controlGradCases() {
+	for _, c := range append(controlGradCases(), sequenceGradCases()...) {
 		cases = append(cases, c.gradCase)
 	}
 	for _, name := range []string{"Add", "Sub", "Mul", "Div"} {

@@ -11,10 +11,10 @@ import (
 // matmulOps are the products of stacks of matrices, with broadcasting.
 func matmulOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("MatMul"), Since: 1, Infer: inferMatMul, Kernel: kernelMatMul, Grad: gradMatMul, Work: workProduct},
+		{ID: onnx("MatMul"), Since: 1, Infer: inferMatMul, Kernel: kernelMatMul, Grad: gradMatMul, Expand: expandMatMul, Work: workProduct},
 		// attributes alpha, transA, transB, transBatchA, transBatchB
-		{ID: microsoft("FusedMatMul"), Since: 1, Infer: inferMatMul, Kernel: kernelMatMul, Grad: gradFusedMatMul, Work: workProduct},
-		{ID: microsoft("TransposeMatMul"), Since: 1, Infer: inferMatMul, Kernel: kernelMatMul, Work: workProduct}, // its former name
+		{ID: microsoft("FusedMatMul"), Since: 1, Infer: inferMatMul, Kernel: kernelMatMul, Grad: gradFusedMatMul, Expand: expandMatMul, Work: workProduct},
+		{ID: microsoft("TransposeMatMul"), Since: 1, Infer: inferMatMul, Kernel: kernelMatMul, Expand: expandMatMul, Work: workProduct}, // its former name
 		// FusedMatMul of operands that are rounded to bfloat16
 		{ID: private("BFloat16MatMul"), Infer: inferMatMul, Kernel: kernelBFloat16MatMul, Work: workProduct},
 		{ID: onnx("MatMulInteger"), Since: 10, Infer: inferMatMulInteger, Kernel: kernelMatMulInteger, Work: workProduct, Encoded: true, Panels: panelsOfBytes(1, []int{2}, []int{3})},
@@ -235,6 +235,37 @@ func (s *stack[T]) run(a, b, c []T, scratch []float32) {
 	}
 }
 
+// expandMatMul writes out what the rule below does not have: a vector gets a dimension
+// of 1, and a stack that lies behind the rows is put before them.
+func expandMatMul(e *graph.Expansion) ([]*graph.Value, error) {
+	attrs := readMatMul(e.Node)
+	plain := e.Node.Op != microsoft("TransposeMatMul")
+	in, squeezed := [2]*graph.Value{e.In(0), e.In(1)}, []int64(nil)
+	for i, x := range in {
+		switch rank := len(x.Type.Shape); {
+		case rank == 1:
+			in[i] = e.Op("Unsqueeze", nil, x, vector(e.Builder, "axis", int64(i)))
+			attrs.trans[i], plain, squeezed = false, false, append(squeezed, int64(i-2))
+		case attrs.transpose[i] && rank > 2:
+			perm := make([]int64, rank)
+			for d := range perm[:rank-2] {
+				perm[d] = int64(d + 1)
+			}
+			perm[rank-1] = int64(rank - 1)
+			in[i], plain = e.Op("Transpose", graph.Attrs{"perm": perm}, x), false
+		}
+	}
+	if plain {
+		return nil, nil
+	}
+	form := graph.Attrs{"alpha": attrs.alpha, "transA": flag(attrs.trans[0]), "transB": flag(attrs.trans[1])}
+	y := e.Builder.Node(microsoft("FusedMatMul"), 1, form, in[0], in[1])[0]
+	if squeezed != nil {
+		y = e.Op("Squeeze", nil, y, vector(e.Builder, "axes", squeezed...))
+	}
+	return []*graph.Value{y}, nil
+}
+
 // gradMatMul: with y = a·b, da = dy·bᵀ and db = aᵀ·dy, added over the dimensions
 // along which an operand was broadcast.
 func gradMatMul(g *graph.Gradient) error {
@@ -243,17 +274,11 @@ func gradMatMul(g *graph.Gradient) error {
 
 func gradFusedMatMul(g *graph.Gradient) error {
 	attrs := readMatMul(g.Node)
-	if attrs.transpose[0] || attrs.transpose[1] {
-		return fmt.Errorf("a product with transposed stacks has no gradient")
-	}
 	return matMulGrad(g, attrs.trans, attrs.alpha)
 }
 
 func matMulGrad(g *graph.Gradient, trans [2]bool, alpha float32) error {
 	a, b, dy := g.In(0), g.In(1), g.Out(0)
-	if len(a.Type.Shape) < 2 || len(b.Type.Shape) < 2 {
-		return fmt.Errorf("the gradient of a product with a vector is not supported: reshape it to a matrix")
-	}
 	times := func(x, y *graph.Value, tx, ty bool) *graph.Value {
 		attrs := graph.Attrs{"alpha": alpha, "transA": flag(tx), "transB": flag(ty)}
 		return g.Builder.Node(microsoft("FusedMatMul"), 1, attrs, x, y)[0]

@@ -14,7 +14,7 @@ import (
 // the scores as weights. Rows are independent of each other.
 func expertsOps() []graph.Op {
 	return []graph.Op{
-		{ID: microsoft("MoE"), Since: 1, Infer: inferExperts(floatExperts), Kernel: widened(kernelExperts(floatExperts)), Work: workExperts},
+		{ID: microsoft("MoE"), Since: 1, Infer: inferExperts(floatExperts), Kernel: widened(kernelExperts(floatExperts)), Expand: expandExperts, Work: workExperts},
 		{ID: microsoft("QMoE"), Since: 1, Infer: inferExperts(codedExperts), Kernel: widened(kernelExperts(codedExperts)), Work: workExperts},
 	}
 }
@@ -104,7 +104,7 @@ func inferExperts(read func(graph.Attrs) (expertsForm, error)) func(*graph.Infer
 			return err
 		}
 		last := f.layers[1].bias
-		if err := c.Require(f.layers[1].weight+1, 15); err != nil {
+		if err := c.Require(expertsRouter+1, 15); err != nil {
 			return err
 		}
 		for i := range c.Node.Inputs {

@@ -231,10 +231,10 @@ func gradTrilu(g *graph.Gradient) error {
 	return nil
 }
 
-// gradDepthToSpace is the way back, which exists for the default order of channels.
+// gradDepthToSpace is the way back, which has a name for the default order of channels.
 func gradDepthToSpace(g *graph.Gradient) error {
 	if g.Node.Attrs.String("mode", "DCR") != "DCR" {
-		return fmt.Errorf("mode CRD has no gradient")
+		return gradMove(0)(g)
 	}
 	g.Set(0, g.Op("SpaceToDepth", graph.Attrs{"blocksize": g.Node.Attrs["blocksize"]}, g.Out(0)))
 	return nil

@@ -14,7 +14,7 @@ import (
 func sampleOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("GridSample"), Since: 16, Infer: inferGridSample, Kernel: widened(kernelGridSample), Grad: gradGridSample},
-		{ID: microsoft("GridSample"), Since: 1, Infer: inferGridSample, Kernel: widened(kernelGridSample)},
+		{ID: microsoft("GridSample"), Since: 1, Infer: inferGridSample, Kernel: widened(kernelGridSample), Expand: expandAs("GridSample")},
 		{ID: onnx("AffineGrid"), Since: 20, Infer: inferAffineGrid, Kernel: widened(kernelAffineGrid), Grad: gradAffineGrid},
 		{ID: onnx("Col2Im"), Since: 18, Infer: inferCol2Im, Kernel: widened(kernelCol2Im), Grad: gradCol2Im},
 	}

@@ -14,9 +14,9 @@ func makeOps() []graph.Op {
 		{ID: onnx("ConstantOfShape"), Since: 9, Infer: inferConstantOfShape, Kernel: unpacked(kernelConstantOfShape)},
 		{ID: onnx("Range"), Since: 11, Infer: inferRange, Kernel: widened(kernelRange)},
 		{ID: onnx("EyeLike"), Since: 9, Infer: inferEyeLike, Kernel: kernelEyeLike},
-		{ID: onnx("OneHot"), Since: 9, Infer: inferOneHot, Kernel: kernelOneHot},
+		{ID: onnx("OneHot"), Since: 9, Infer: inferOneHot, Kernel: kernelOneHot, Expand: expandOneHot},
 		{ID: onnx("Trilu"), Since: 14, Infer: inferTrilu, Kernel: kernelTrilu, Grad: gradTrilu},
-		{ID: microsoft("Trilu"), Since: 1, Infer: inferTrilu, Kernel: kernelTrilu},
+		{ID: microsoft("Trilu"), Since: 1, Infer: inferTrilu, Kernel: kernelTrilu, Expand: expandAs("Trilu")},
 	}
 }
 
@@ -279,6 +279,18 @@ func depthOf(c *graph.Infer) (graph.Dim, error) {
 		return graph.Dim{}, fmt.Errorf("the depth is %v", depth)
 	}
 	return graph.Const(int(depth)), nil
+}
+
+// expandOneHot: off + (on - off)·1 where the index says, ·0 elsewhere.
+func expandOneHot(e *graph.Expansion) ([]*graph.Value, error) {
+	if !e.Needs(2) {
+		return nil, nil
+	}
+	unit := e.Const("unit", tensor.Of([]float32{0, 1}, 2))
+	chosen := e.Op("OneHot", e.Node.Attrs, e.In(0), e.In(1), unit)
+	values := e.Builder.Node(onnx("Split"), 2, graph.Attrs{"axis": int64(0), "num_outputs": int64(2)}, e.In(2))
+	moved := e.Op("Mul", nil, chosen, e.Op("Sub", nil, values[1], values[0]))
+	return []*graph.Value{e.Op("Add", nil, moved, values[0])}, nil
 }
 
 // kernelOneHot: an index outside [-depth, depth) sets nothing.

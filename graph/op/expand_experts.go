@@ -1,0 +1,84 @@
+package op
+
+import (
+	"fmt"
+	"math"
+
+	"tandem/graph"
+)
+
+// expandExperts writes a mixture as dense products: every row goes through all experts,
+// and those that its router has not chosen have the weight 0. That is as many times the
+// work as there are experts for each chosen one; shapes stay known, and which experts
+// are chosen does not change the nodes.
+func expandExperts(e *graph.Expansion) ([]*graph.Value, error) {
+	f, err := floatExperts(e.Node.Attrs)
+	if err != nil {
+		return nil, err
+	}
+	experts, ok := e.In(f.layers[0].weight).Type.Shape[0].Value()
+	hidden, ok2 := e.In(f.layers[1].weight).Type.Shape[1].Value()
+	if !ok || !ok2 {
+		return nil, fmt.Errorf("the shapes of the weights are not known")
+	}
+	w := writtenExperts{e, f, experts}
+	x := e.Op("Reshape", nil, e.In(expertsX), vector(e.Builder, "rows", -1, int64(hidden)))
+	y := w.layer(f.layers[1], w.activated(w.layer(f.layers[0], x)))
+	shares := e.Op("Unsqueeze", nil, e.Op("Transpose", graph.Attrs{"perm": []int64{1, 0}}, w.shares()), vector(e.Builder, "axis", 2))
+	sum := e.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, e.Op("Mul", nil, y, shares), vector(e.Builder, "axis", 0))
+	return []*graph.Value{e.Private("ReshapeLike", nil, sum, e.In(expertsX))}, nil
+}
+
+type writtenExperts struct {
+	*graph.Expansion
+	f       expertsForm
+	experts int
+}
+
+// shares are the weights of all experts for each row, [rows, experts].
+func (w writtenExperts) shares() *graph.Value {
+	router, last := w.In(expertsRouter), graph.Attrs{"axis": int64(-1)}
+	top := w.Builder.Node(onnx("TopK"), 2, last, router, vector(w.Builder, "k", int64(w.f.k)))
+	scores, chosen := top[0], top[1]
+	share := (*graph.Value)(nil)
+	if w.f.normalized {
+		share = w.Op("Softmax", last, scores)
+	} else {
+		share = w.Op("GatherElements", last, w.Op("Softmax", last, router), chosen)
+	}
+	none := w.Op("ConstantOfShape", nil, w.Op("Shape", nil, router))
+	return w.Op("ScatterElements", last, none, chosen, share)
+}
+
+// layer is x·weightᵀ + bias for each expert, [experts, rows, …].
+func (w writtenExperts) layer(l layerInputs, x *graph.Value) *graph.Value {
+	y := w.Builder.Node(microsoft("FusedMatMul"), 1, graph.Attrs{"transB": int64(1)}, x, w.In(l.weight))[0]
+	if bias := w.In(l.bias); bias != nil {
+		y = w.Op("Add", nil, y, w.Op("Reshape", nil, bias, vector(w.Builder, "column", int64(w.experts), 1, -1)))
+	}
+	return y
+}
+
+// activated is what mixture.activate computes.
+func (w writtenExperts) activated(x *graph.Value) *graph.Value {
+	switch w.f.activation {
+	case "relu":
+		return w.Op("Relu", nil, x)
+	case "gelu":
+		return w.Op("Gelu", graph.Attrs{"approximate": "tanh"}, x)
+	case "silu":
+		return w.Op("Mul", nil, x, w.Op("Sigmoid", nil, x))
+	case "swiglu":
+		every := func(first int64) *graph.Value {
+			return w.Op("Slice", nil, x, vector(w.Builder, "from", first), vector(w.Builder, "to", math.MaxInt64), vector(w.Builder, "axis", 2), vector(w.Builder, "step", 2))
+		}
+		gate, value := every(0), every(1)
+		if limit := float32(w.f.limit); !math.IsInf(w.f.limit, 1) {
+			gate = w.Op("Clip", nil, gate, nil, constant(w.Builder, "high", limit))
+			value = w.Op("Clip", nil, value, constant(w.Builder, "low", -limit), constant(w.Builder, "high", limit))
+		}
+		sharp := w.Op("Sigmoid", nil, w.Op("Mul", nil, gate, constant(w.Builder, "alpha", float32(w.f.alpha))))
+		return w.Op("Mul", nil, w.Op("Mul", nil, gate, sharp), w.Op("Add", nil, value, constant(w.Builder, "beta", float32(w.f.beta))))
+	}
+	return x
+}
