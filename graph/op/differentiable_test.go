@@ -12,7 +12,7 @@ import (
 // Operators of one reason stand together; "…" is the rest of a name.
 var withoutGradient = map[string]string{
 	"results are truth values":                                           `And Or Xor Not Equal Greater GreaterOrEqual Less LessOrEqual IsInf IsNaN OptionalHasElement RegexFullMatch`,
-	"results are integers":                                               `ArgMax ArgMin NonZero Shape Size SequenceLength NonMaxSuppression Multinomial`,
+	"results are integers":                                               `ArgMax ArgMin NonZero Shape Size NonMaxSuppression Multinomial`,
 	"results are 0 or 1, and do not move with the operand":               `Hardmax`,
 	"operands are integers, or bits":                                     `BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor BitCast ConvInteger MatMulInteger`,
 	"the length of the result, and so its type, depends on the operands": `Range`,
@@ -25,9 +25,9 @@ var withoutGradient = map[string]string{
 		com.microsoft.QLinearAveragePool com.microsoft.QLinearConcat com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearLeakyRelu
 		com.microsoft.QLinearSigmoid com.microsoft.QLinearSoftmax com.microsoft.QLinearWhere
 		com.microsoft.NhwcMaxPool`,
-	"operands are codes; scales, and what QMoE multiplies, are differentiable, but not done": `com.microsoft.MatMulIntegerToFloat com.microsoft.GatherBlockQuantized com.microsoft.QMoE`,
-	"lists, texts and images in files": `Optional OptionalGetElement SequenceAt SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceMap SplitToSequence ConcatFromSequence
-		StringConcat StringNormalizer StringSplit TfIdfVectorizer com.microsoft.Tokenizer ImageDecoder`,
+	"operands are codes; scales, and what QMoE multiplies, are differentiable, but not done":                                `com.microsoft.MatMulIntegerToFloat com.microsoft.GatherBlockQuantized com.microsoft.QMoE`,
+	"make lists: what reads an element is written out":                                                                      `Optional SequenceConstruct SequenceEmpty SequenceErase SequenceInsert`,
+	"texts and images in files":                                                                                             `StringConcat StringNormalizer StringSplit TfIdfVectorizer com.microsoft.Tokenizer ImageDecoder`,
 	"classical models, trained elsewhere; some (Scaler, Normalizer, LinearRegressor) have a derivative that is not written": `ai.onnx.ml.…`,
 	"steps of optimizers": `ai.onnx.preview.training.…`,
 	"differentiable, but not done, for it is a step of serving: what is trained is attention over whole sequences": `com.microsoft.PagedAttention`,

@@ -153,7 +153,7 @@ func gradCases() []gradCase {
 	cases = append(cases, groupGradCases()...)
 	cases = append(cases, expertsGradCases()...)
 	cases = append(cases, ctcCase())
-	for _, c := range controlGradCases() {
+	for _, c := range append(controlGradCases(), sequenceGradCases()...) {
 		cases = append(cases, c.gradCase)
 	}
 	for _, name := range []string{"Add", "Sub", "Mul", "Div"} {

@@ -16,14 +16,14 @@ func sequenceOps() []graph.Op {
 		listOp("SequenceEmpty", 11, 0, 0, func(*graph.Call) (*tensor.Tensor, error) { return tensor.OfTensors(tensor.Sequence, nil), nil }),
 		listOp("SequenceInsert", 11, 2, 3, sequenceInsert),
 		listOp("SequenceErase", 11, 1, 2, sequenceErase),
-		listOp("SequenceAt", 11, 2, 2, sequenceAt),
-		listOp("SequenceLength", 11, 1, 1, sequenceLength),
-		listOp("SplitToSequence", 11, 1, 2, splitToSequence),
-		listOp("ConcatFromSequence", 11, 1, 1, concatFromSequence),
+		writtenOut(listOp("SequenceAt", 11, 2, 2, sequenceAt), expandSequenceAt),
+		writtenOut(listOp("SequenceLength", 11, 1, 1, sequenceLength), expandSequenceLength),
+		writtenOut(listOp("SplitToSequence", 11, 1, 2, splitToSequence), expandSplitToSequence),
+		writtenOut(listOp("ConcatFromSequence", 11, 1, 1, concatFromSequence), expandConcatFromSequence),
 		listOp("Optional", 15, 0, 1, optionalOf),
-		listOp("OptionalGetElement", 15, 1, 1, optionalGetElement),
+		writtenOut(listOp("OptionalGetElement", 15, 1, 1, optionalGetElement), expandOptionalGet),
 		listOp("OptionalHasElement", 15, 0, 1, optionalHasElement),
-		{ID: onnx("SequenceMap"), Since: 17, Late: true, Kernel: kernelSequenceMap},
+		{ID: onnx("SequenceMap"), Since: 17, Late: true, Kernel: kernelSequenceMap, Expand: expandSequenceMap},
 	}
 }
 
@@ -42,6 +42,12 @@ func listOp(name string, since, min, max int, compute func(*graph.Call) (*tensor
 			return err
 		}, nil
 	}}
+}
+
+// writtenOut gives an operator an expansion.
+func writtenOut(o graph.Op, expand func(*graph.Expansion) ([]*graph.Value, error)) graph.Op {
+	o.Expand = expand
+	return o
 }
 
 // wantInputs is Infer.Require for Late operators, which have no shape rule. They

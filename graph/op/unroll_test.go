@@ -9,11 +9,11 @@ import (
 	"tandem/tensor"
 )
 
-// TestUnrolledEqualsLoop: what Loop, Scan and If are written out to computes what
-// their kernels do.
+// TestUnrolledEqualsLoop: what Loop, Scan, If and what reads lists are written out
+// to computes what their kernels do.
 func TestUnrolledEqualsLoop(t *testing.T) {
 	p := pool(t, 1)
-	for _, c := range controlGradCases() {
+	for _, c := range append(controlGradCases(), sequenceGradCases()...) {
 		t.Run(c.name, func(t *testing.T) {
 			var want []*tensor.Tensor
 			for _, unroll := range []bool{false, true} {
@@ -73,6 +73,22 @@ func TestRefusedGradients(t *testing.T) {
 			g := &graph.Graph{Nodes: []*graph.Node{n}, Outputs: []*graph.Value{v}}
 			yes := b.Op("Greater", nil, b.Op("ReduceSum", attrs("keepdims", int64(0)), x), b.Const("zero", tensor.Scalar(float32(0))))
 			return b.Node(graph.OpID{Name: "If"}, 1, attrs("then_branch", g, "else_branch", g), yes)[0]
+		}},
+		{"a position in a sequence that is computed", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			at := b.Op("ReduceSum", attrs("keepdims", int64(0)), b.Op("Cast", attrs("to", int64(tensor.Int64)), x))
+			return b.Op("SequenceAt", nil, b.Op("SequenceConstruct", nil, x, x), at)
+		}},
+		{"a sequence that is given from outside", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			list := b.Op("SequenceInsert", nil, &graph.Value{Name: "list"}, x)
+			return b.Op("ConcatFromSequence", attrs("axis", int64(0)), list)
+		}},
+		{"SequenceMap gives is known only when it runs", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			list := b.Op("SequenceMap", attrs("body", &graph.Graph{}), b.Op("SequenceEmpty", nil))
+			return b.Op("ConcatFromSequence", attrs("axis", int64(0)), b.Op("SequenceInsert", nil, list, x))
+		}},
+		{"what SplitToSequence splits has a type that is known only when it runs", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			some := b.Op("Compress", attrs("axis", int64(0)), x, b.Op("Greater", nil, b.Op("ReduceSum", attrs("keepdims", int64(0)), x, b.Const("axis", int64s(1))), b.Const("zero", tensor.Scalar(float32(0)))))
+			return b.Op("ConcatFromSequence", attrs("axis", int64(0)), b.Op("SplitToSequence", nil, some))
 		}},
 		{"has no gradient", func(b *graph.Builder, x *graph.Value) *graph.Value {
 			return b.Op("Hardmax", nil, x)
