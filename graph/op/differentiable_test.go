@@ -25,7 +25,7 @@ var withoutGradient = map[string]string{
 		com.microsoft.QLinearAveragePool com.microsoft.QLinearConcat com.microsoft.QLinearGlobalAveragePool com.microsoft.QLinearLeakyRelu
 		com.microsoft.QLinearSigmoid com.microsoft.QLinearSoftmax com.microsoft.QLinearWhere
 		com.microsoft.NhwcMaxPool`,
-	"operands are codes; scales, and what QMoE multiplies, are differentiable, but not done":                                `DequantizeLinear com.microsoft.DequantizeLinear com.microsoft.MatMulIntegerToFloat com.microsoft.GatherBlockQuantized com.microsoft.QMoE`,
+	"operands are codes; scales, and what QMoE multiplies, are differentiable, but not done":                                `com.microsoft.MatMulIntegerToFloat com.microsoft.GatherBlockQuantized com.microsoft.QMoE`,
 	"make lists: what reads an element is written out":                                                                      `Optional SequenceConstruct SequenceEmpty SequenceErase SequenceInsert`,
 	"texts and images in files":                                                                                             `StringConcat StringNormalizer StringSplit TfIdfVectorizer com.microsoft.Tokenizer ImageDecoder`,
 	"classical models, trained elsewhere; some (Scaler, Normalizer, LinearRegressor) have a derivative that is not written": `ai.onnx.ml.…`,

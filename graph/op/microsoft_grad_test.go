@@ -66,6 +66,22 @@ func writtenGradCases() []gradCase {
 		old("Add", broadcast, []int{2, 3, 4}, []int{3, 4}), old("Sub", middle, []int{2, 3, 4}, []int{3}), old("Mul", middle, []int{2, 3, 4}, []int{3}),
 		old("Div", attrs(), []int{3, 4}, []int{3, 4}), old("Pow", middle, []int{2, 3, 2}, []int{3}), old("PRelu", attrs(), []int{2, 3, 4}, []int{3}),
 	}
+	dequantized := func(domain string, a graph.Attrs, shape ...int) {
+		cases = append(cases, gradCase{name: fmt.Sprint(domain, "DequantizeLinear ", a, shape), inputs: [][]int{shape}, away: 0.1, build: func(b *graph.Builder, in []*graph.Value) *graph.Value {
+			b.G.Opset[""] = 21
+			zero := tensor.New(tensor.Uint8, shape...)
+			for i := range zero.Bytes() {
+				zero.Bytes()[i] = byte(100 + 7*i)
+			}
+			small := b.Op("Mul", nil, in[0], b.Const("small", tensor.Scalar(float32(0.01))))
+			return b.Node(graph.OpID{Domain: domain, Name: "DequantizeLinear"}, 1, a, b.Const("codes", bytes(24, 2, 3, 4)), small, b.Const("zero", zero))[0]
+		}})
+	}
+	dequantized("", attrs())
+	dequantized("", attrs(), 3)
+	dequantized("", attrs("axis", int64(-1)), 4)
+	dequantized("", attrs("axis", int64(2), "block_size", int64(3)), 2, 3, 2)
+	dequantized("com.microsoft", attrs("axis", int64(0)), 2)
 	for _, wanted := range []bool{true, false} {
 		a := attrs("K", int64(16), "N", int64(3), "bits", int64(4), "block_size", int64(16))
 		shapes := [][]int{{3}, {2, 16}}

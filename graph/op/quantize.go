@@ -3,6 +3,7 @@ package op
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"tandem/graph"
 	"tandem/kernel"
@@ -13,10 +14,10 @@ import (
 func quantizeOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("QuantizeLinear"), Since: 10, Infer: inferQuantize, Kernel: kernelQuantize},
-		{ID: onnx("DequantizeLinear"), Since: 10, Infer: inferDequantize, Kernel: kernelDequantize},
+		{ID: onnx("DequantizeLinear"), Since: 10, Infer: inferDequantize, Kernel: kernelDequantize, Expand: expandDequantize},
 		{ID: onnx("DynamicQuantizeLinear"), Since: 11, Infer: inferDynamicQuantize, Kernel: kernelDynamicQuantize},
 		{ID: microsoft("QuantizeLinear"), Since: 1, Infer: inferQuantize, Kernel: kernelQuantize},
-		{ID: microsoft("DequantizeLinear"), Since: 1, Infer: inferDequantize, Kernel: kernelDequantize},
+		{ID: microsoft("DequantizeLinear"), Since: 1, Infer: inferDequantize, Kernel: kernelDequantize, Expand: expandDequantize},
 		{ID: microsoft("QLinearAdd"), Since: 1, Infer: inferQLinear, Kernel: kernelQLinear(false)},
 		{ID: microsoft("QLinearMul"), Since: 1, Infer: inferQLinear, Kernel: kernelQLinear(true)},
 	}
@@ -72,6 +73,54 @@ func grainOf(a graph.Attrs, x, scale tensor.Shape) (grain, error) {
 		return g, fmt.Errorf("the scale has shape %v; %v is expected for blocks of %d along dimension %d of %v", scale, want, block, axis, x)
 	}
 	return g, nil
+}
+
+// expandDequantize is for a scale that is trained: codes with the scale 1, times it.
+func expandDequantize(e *graph.Expansion) ([]*graph.Value, error) {
+	if !e.Needs(1) {
+		return nil, nil
+	}
+	a, x, scale := e.Node.Attrs, e.In(0).Type.Shape, e.In(1)
+	shape, ok := scale.Type.Shape.Static()
+	if !ok {
+		return nil, fmt.Errorf("the shape of the scale, %v, is not known", scale.Type.Shape)
+	}
+	ones := tensor.New(tensor.Float32, shape...)
+	for i := range ones.F32() {
+		ones.F32()[i] = 1
+	}
+	in := slices.Clone(e.Node.Inputs)
+	in[1] = e.Const("ones", ones)
+	y := e.Builder.Node(e.Node.Op, 1, a, in...)[0]
+	if shape.Len() == 1 && len(shape) < 2 {
+		return []*graph.Value{e.Op("Mul", nil, y, e.Op("Reshape", nil, scale, e.Const("scalar", tensor.New(tensor.Int64, 0))))}, nil
+	}
+	axis := a.Int("axis", 1)
+	if len(x) == 1 && axis == 1 {
+		axis = 0
+	}
+	axis, err := axisIn(axis, len(x))
+	if err != nil {
+		return nil, err
+	}
+	if block := a.Int("block_size", 0); block > 0 {
+		n, ok := x[axis].Value()
+		if !ok {
+			return nil, fmt.Errorf("dimension %d of %v, of which blocks share a scale, is not known", axis, x)
+		}
+		of := tensor.New(tensor.Int64, n)
+		for i := range of.I64() {
+			of.I64()[i] = int64(i / block)
+		}
+		scale = e.Op("Gather", graph.Attrs{"axis": int64(axis)}, scale, e.Const("block", of))
+	} else if axis < len(x)-1 {
+		var behind []int64
+		for d := 1; d < len(x)-axis; d++ {
+			behind = append(behind, int64(d))
+		}
+		scale = e.Op("Unsqueeze", nil, scale, vector(e.Builder, "axes", behind...))
+	}
+	return []*graph.Value{e.Op("Mul", nil, y, scale)}, nil
 }
 
 // inferScales checks the inputs x, scale and zero point.
