@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,8 +27,12 @@ import (
 	"tandem/tensor"
 )
 
-// doubler answers y = 2x; it panics at 13, and waits for gate at 15.
-type doubler struct{ gate chan struct{} }
+// doubler answers y = 2x; it panics at 13; at 15 it counts itself as held and
+// waits for gate.
+type doubler struct {
+	held *atomic.Int32
+	gate chan struct{}
+}
 
 func (doubler) Signature() model.Signature {
 	return model.Signature{
@@ -44,6 +49,7 @@ func (d doubler) Run(_ context.Context, in []*tensor.Tensor) ([]*tensor.Tensor, 
 		case 13:
 			panic("secret of a model")
 		case 15:
+			d.held.Add(1)
 			<-d.gate
 		}
 		out.F32()[i] = 2 * v
@@ -56,7 +62,8 @@ type world struct {
 	tenants *tenant.Service
 	gateway *Gateway
 	deps    api.Deps
-	owner   string // secret of tenant default
+	owner   string       // secret of tenant default
+	held    atomic.Int32 // requests that have come to the gate
 	gate    chan struct{}
 	log     *lockedBuffer
 	url     string
@@ -104,7 +111,7 @@ func newWorld(t testing.TB, c Config) *world {
 				return nil, fault.New("model.load", fault.Corrupt, "the weights of %s are damaged", m.Files[0].Name).Try("upload them again")
 			}
 			_, err := path(m.Files[0])
-			return doubler{w.gate}, err
+			return doubler{&w.held, w.gate}, err
 		},
 		Record: w.tenants.Record, Observe: metrics.Step,
 	})
@@ -465,11 +472,10 @@ func TestConcurrencyPerKeyAndDrain(t *testing.T) {
 
 func until(t testing.TB, ok func() bool) {
 	t.Helper()
-	for range 1000 {
+	for start := time.Now(); time.Since(start) < time.Minute; time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}
-		time.Sleep(2 * time.Millisecond)
 	}
 	t.Fatal("it does not happen")
 }
@@ -551,7 +557,7 @@ func TestClientThatLeavesFreesItsPlace(t *testing.T) {
 		return c
 	}
 	defer send(15).Close()
-	until(t, func() bool { return w.gateway.inFlight.Load() == 1 })
+	until(t, func() bool { return w.held.Load() == 1 }) // only then is the model busy
 	waiting := send(1)
 	queued := func(n int) func() bool {
 		return func() bool { s := w.deps.Engine.Statuses(); return s[0].QueuedRequests == n }
