@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -108,6 +109,41 @@ func (l Dropout) Build(b *Builder, x *graph.Value) *graph.Value {
 		return x
 	}
 	return b.Op("Dropout", nil, x, b.Const("ratio", tensor.Scalar(l.Ratio)))
+}
+
+// Reshape gives each example another shape of as many elements; one of its dimensions may
+// be -1, for what is left.
+type Reshape struct {
+	Shape []int // without the batch
+}
+
+func (l Reshape) Build(b *Builder, x *graph.Value) *graph.Value {
+	shape := []int64{0} // the batch is copied
+	for _, d := range l.Shape {
+		if d == 0 || d < -1 {
+			b.Fail(fmt.Errorf("reshape: %v must be positive numbers, or one -1", l.Shape))
+			return x
+		}
+		shape = append(shape, int64(d))
+	}
+	return b.Op("Reshape", nil, x, ints(b, "shape", shape...))
+}
+
+// Permute changes the order of an example's dimensions: [2, 1] makes rows columns.
+type Permute struct {
+	Axes []int // each from 1 on once: the batch, dimension 0, stays
+}
+
+func (l Permute) Build(b *Builder, x *graph.Value) *graph.Value {
+	order := []int64{0}
+	for _, a := range l.Axes {
+		order = append(order, int64(a))
+	}
+	if sorted := slices.Sorted(slices.Values(l.Axes)); len(order) != len(x.Type.Shape) || len(sorted) > 0 && (sorted[0] != 1 || sorted[len(sorted)-1] != len(sorted) || len(slices.Compact(sorted)) != len(order)-1) {
+		b.Fail(fmt.Errorf("permute: %v must name the dimensions of an example, from 1 on, each once; the input has shape %v", l.Axes, x.Type.Shape))
+		return x
+	}
+	return b.Op("Transpose", graph.Attrs{"perm": order}, x)
 }
 
 // Flatten makes a matrix of one row per example.

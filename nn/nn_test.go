@@ -78,6 +78,9 @@ func TestLayerShapes(t *testing.T) {
 		"[batch, 3, 3, 3]":    {image, nn.MaxPool2D{Size: 3, Same: true}},
 		"[batch, 4, 10]":      {line, nn.AveragePool1D{Size: 4, Stride: 1, Same: true}},
 		"[batch, 4]":          {line, nn.GlobalMaxPool{}},
+		"[batch, 24, 8]":      {image, nn.Reshape{Shape: []int{24, -1}}},
+		"[batch, 8, 3, 10]":   {[]int{3, 10, 8}, nn.Permute{Axes: []int{3, 1, 2}}},
+		"[batch, 11]":         {[]int{1, 9, 7}, nn.Sequential{nn.Reshape{Shape: []int{9, 7}}, nn.Recurrent{Cell: nn.LSTM, Units: 11, Last: true}}},
 		"[batch, 5, 14]":      {words, nn.Recurrent{Cell: nn.GRU, Units: 7, Layers: 2, Bidirectional: true, Dropout: 0.1}},
 		"[batch, 6]":          {words, nn.Recurrent{Cell: nn.LSTM, Units: 3, Bidirectional: true, Last: true}},
 		"[batch, 5, 9]":       {words, nn.Sequential{nn.LayerNorm{}, nn.Recurrent{Cell: nn.SimpleRNN, Units: 4, Reverse: true}, nn.Dense{Units: 9, Activation: nn.SiLU}}},
@@ -142,17 +145,21 @@ func TestSeparableIsTwo(t *testing.T) {
 
 func TestLayersRefuse(t *testing.T) {
 	for want, layers := range map[string][]nn.Layer{
-		"dense1 takes at least 2":          {nn.Func(row), nn.Dense{Units: 3}},
-		"conv1 takes 4 dimensions":         {nn.Flatten{}, nn.Conv2D{Filters: 1, Kernel: 1}},
-		"filters 0, kernel 3":              {nn.Conv2D{Kernel: 3}},
-		"size 0 must be positive":          {nn.MaxPool2D{}},
-		"ratio 1 is not in [0,1)":          {nn.Dropout{Ratio: 1}},
-		"multiplier -1 must be positive":   {nn.DepthwiseConv2D{Kernel: 1, Multiplier: -1}},
-		"depthwise convolution takes 4":    {nn.Flatten{}, nn.SeparableConv2D{Filters: 1, Kernel: 1}},
-		"filters 0, kernel 1":              {nn.SeparableConv2D{Kernel: 3}},
-		"dense1 units: 0 must be positive": {nn.Flatten{}, nn.Dense{}},
-		`activation "cube" is unknown`:     {nn.Flatten{}, nn.Dense{Units: 1, Activation: "cube"}},
-		"a window of 9x9 is larger than":   {nn.Conv2D{Filters: 1, Kernel: 9}},
+		"dense1 takes at least 2":  {nn.Func(row), nn.Dense{Units: 3}},
+		"conv1 takes 4 dimensions": {nn.Flatten{}, nn.Conv2D{Filters: 1, Kernel: 1}},
+		"filters 0, kernel 3":      {nn.Conv2D{Kernel: 3}},
+		"size 0 must be positive":  {nn.MaxPool2D{}},
+		"ratio 1 is not in [0,1)":  {nn.Dropout{Ratio: 1}},
+		"lstm takes [batch, steps, inputs], its input has shape [batch, 3, 8, 8]": {nn.Recurrent{Cell: nn.LSTM, Units: 2}},
+		"reshape: [3 0] must be positive":                                         {nn.Reshape{Shape: []int{3, 0}}},
+		"[1 1 2] must name the dimensions":                                        {nn.Permute{Axes: []int{1, 1, 2}}},
+		"[1 2] must name the dimensions":                                          {nn.Permute{Axes: []int{1, 2}}},
+		"multiplier -1 must be positive":                                          {nn.DepthwiseConv2D{Kernel: 1, Multiplier: -1}},
+		"depthwise convolution takes 4":                                           {nn.Flatten{}, nn.SeparableConv2D{Filters: 1, Kernel: 1}},
+		"filters 0, kernel 1":                                                     {nn.SeparableConv2D{Kernel: 3}},
+		"dense1 units: 0 must be positive":                                        {nn.Flatten{}, nn.Dense{}},
+		`activation "cube" is unknown`:                                            {nn.Flatten{}, nn.Dense{Units: 1, Activation: "cube"}},
+		"a window of 9x9 is larger than":                                          {nn.Conv2D{Filters: 1, Kernel: 9}},
 	} {
 		b, _ := build(t, 1, layers...)
 		if b.Err() == nil || !strings.Contains(b.Err().Error(), want) {
