@@ -118,13 +118,29 @@ type Reshape struct {
 }
 
 func (l Reshape) Build(b *Builder, x *graph.Value) *graph.Value {
-	shape := []int64{0} // the batch is copied
+	shape, want, left := []int64{0}, 1, 0 // the batch is copied
 	for _, d := range l.Shape {
-		if d == 0 || d < -1 {
-			b.Fail(fmt.Errorf("reshape: %v must be positive numbers, or one -1", l.Shape))
-			return x
+		if shape = append(shape, int64(d)); d == -1 {
+			left++
+			continue
 		}
-		shape = append(shape, int64(d))
+		want *= d
+	}
+	if want < 1 || left > 1 {
+		b.Fail(fmt.Errorf("reshape: %v must be positive numbers, or one -1", l.Shape))
+		return x
+	}
+	has := 1
+	for _, d := range x.Type.Shape[min(1, len(x.Type.Shape)):] {
+		n, known := d.Value()
+		if !known {
+			return b.Op("Reshape", nil, x, ints(b, "shape", shape...))
+		}
+		has *= n
+	}
+	if has%want != 0 || left == 0 && has != want {
+		b.Fail(fmt.Errorf("reshape: an example of shape %v has %d elements, which do not make %v", x.Type.Shape[1:], has, l.Shape))
+		return x
 	}
 	return b.Op("Reshape", nil, x, ints(b, "shape", shape...))
 }
