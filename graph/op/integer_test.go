@@ -204,7 +204,7 @@ func TestStaticNetworks(t *testing.T) {
 				switch n.Op.Name {
 				case "QLinearConvLast":
 					convs++
-				case "HardSigmoid", "QLinearMul", "Lookup", "Linear", "Gemm":
+				case "HardSigmoid", "QLinearMul", "QLinearAdd", "Lookup", "Linear", "Gemm":
 					t.Errorf("%v: %s is left", isa, n.Op)
 				}
 			}
