@@ -112,6 +112,9 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 	checkLen("ByteConv", "Packed", len(c.Packed), PackedByteConvLen(c.OC, c.ic, c.KH, c.KW, c.groups, p))
 	checkLen("ByteConv", "scratch", len(scratch), c.startBytes()+p.threads*c.worker)
 	c.Rescale.check(c.N*c.oh*c.ow, c.OC)
+	if c.Combine != nil {
+		checkLen("ByteConv", "Combine.B", len(c.Combine.B), c.N*c.oh*c.ow*c.OC)
+	}
 	if c.N*c.oh*c.ow*c.OC == 0 {
 		return
 	}

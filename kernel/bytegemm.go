@@ -28,7 +28,7 @@ type Rescale struct {
 	Bytes    []byte
 	To       int32
 	ToSigned bool
-	Combine  *CombineBytes // or nil; its B is like Bytes, and may be Bytes
+	Combine  *CombineBytes // or nil; its B is like Bytes, and may be Bytes, or is a row for all
 	Table    []byte        // 256, or nil
 }
 
@@ -178,7 +178,10 @@ func (r *Rescale) check(m, n int) {
 	case r.Bytes != nil:
 		checkLen("Rescale", "Bytes", len(r.Bytes), m*n)
 		if r.Combine != nil {
-			checkLen("Rescale", "Combine.B", len(r.Combine.B), m*n)
+			checkLen("Rescale", "Combine.B", len(r.Combine.B), n)
+			if len(r.Combine.B) > n {
+				checkLen("Rescale", "Combine.B", len(r.Combine.B), m*n)
+			}
 		}
 		if r.Table != nil {
 			checkLen("Rescale", "Table", len(r.Table), 256)
@@ -358,6 +361,9 @@ func (s *byteStrips) args() tileArgs {
 		to, signed := r.To, r.ToSigned
 		if r.Combine != nil {
 			args.combine(r)
+			if len(r.Combine.B) > s.cs {
+				args.otherStep = uintptr(s.cs)
+			}
 			to, signed = r.Combine.OfY.Zero, r.Combine.OfY.Signed
 		}
 		if !signed { // rounded as signed bytes
@@ -399,7 +405,7 @@ func (s *byteStrips) rescaled(args *tileArgs, row, column, rows, n int) {
 		if r.Bytes != nil {
 			args.c = unsafe.Pointer(&r.Bytes[row*s.cs+at])
 			if r.Combine != nil {
-				args.other = unsafe.Pointer(&r.Combine.B[row*s.cs+at])
+				args.other = unsafe.Pointer(unsafe.SliceData(r.other(row*s.cs+at, s.cs)))
 			}
 		} else {
 			args.c = unsafe.Pointer(&r.Y[row*s.cs+at])
@@ -454,25 +460,34 @@ func (s *byteStrips) rescale(c []int32, cs, row, rows, n0, n int) {
 		}
 		switch at := i*s.cs + s.column + n0; {
 		case s.to.Bytes != nil:
-			s.to.bytes(s.vectors, at, sums, s.to.ScaleB[s.column+n0:])
+			s.to.bytes(s.vectors, at, s.cs, sums, s.to.ScaleB[s.column+n0:])
 		case s.to.Sums == nil:
 			s.toFloats(s.to.Y[at:][:n], sums, i, s.column+n0)
 		}
 	}
 }
 
-// bytes rescales sums to the bytes from at on.
-func (r *Rescale) bytes(isa ISA, at int, sums []int32, scale []float32) {
+// other are the bytes that those from at on, in rows of cs, are combined with.
+func (r *Rescale) other(at, cs int) []byte {
+	if len(r.Combine.B) == cs {
+		at %= cs
+	}
+	return r.Combine.B[at:]
+}
+
+// bytes rescales sums of a row of cs to the bytes from at on.
+func (r *Rescale) bytes(isa ISA, at, cs int, sums []int32, scale []float32) {
 	y, c := r.Bytes[at:][:len(sums)], r.Combine
 	if c == nil {
 		requantize(isa, y, sums, scale, r.To, r.ToSigned)
 		return
 	}
+	other := r.other(at, cs)
 	var own [byteColumns]byte // y may be c.B
 	for i := 0; i < len(y); i += len(own) {
 		n := min(len(own), len(y)-i)
 		requantize(isa, own[:n], sums[i:][:n], scale[i:], r.To, r.ToSigned)
-		c.combine(isa, y[i:][:n], own[:n], c.B[at+i:][:n])
+		c.combine(isa, y[i:][:n], own[:n], other[i:][:n])
 	}
 }
 

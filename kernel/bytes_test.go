@@ -132,6 +132,20 @@ func randomCombine(r *rand.Rand, y []byte, to int32, signed bool) (c *CombineByt
 	return c, want
 }
 
+// checkCombineRow is checkCombine with one row of n bytes for all.
+func checkCombineRow(t *testing.T, r *rand.Rand, k *Rescale, y []byte, n int, run func()) {
+	t.Helper()
+	c, want := randomCombine(r, y, k.To, k.ToSigned)
+	c.B = c.B[:n]
+	ref.CombineBytes(want, y, slices.Repeat(c.B, len(y)/n), c.OfA, c.OfB, c.OfY, c.Product)
+	k.Combine = c
+	run()
+	if !slices.Equal(k.Bytes, want) {
+		t.Fatalf("rows of %d bytes combined with one: %+v\n%v, want\n%v", n, c, k.Bytes, want)
+	}
+	k.Combine = nil
+}
+
 // checkCombine runs a product whose bytes are y with what is made of them, where the
 // others lie and elsewhere.
 func checkCombine(t *testing.T, r *rand.Rand, k *Rescale, y []byte, run func()) {
@@ -248,6 +262,7 @@ func TestRescale(t *testing.T) {
 				t.Fatalf("%v: bytes %v, want %v", p.isa, c.Bytes, bytes)
 			}
 			checkCombine(t, r, &c.Rescale, bytes, func() { c.Run(p, c.scratch(p)) })
+			checkCombineRow(t, r, &c.Rescale, bytes, n, func() { c.Run(p, c.scratch(p)) })
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (c *ByteConv) rescaleSlide(sums []int32, pixel int) {
 		case c.Sums != nil:
 			copy(c.Sums[at:], part)
 		case c.Bytes != nil:
-			c.bytes(c.vectors, at, part, c.scales)
+			c.bytes(c.vectors, at, c.C, part, c.scales)
 			if y := c.Bytes[at:][:len(part)]; c.Table != nil {
 				lookup(c.vectors, y, y, c.Table)
 			}

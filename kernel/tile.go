@@ -70,14 +70,15 @@ type tileArgs struct {
 	shift    unsafe.Pointer // of floats, for the columns; or nil
 	rowScale unsafe.Pointer // of floats, for the rows, rowStep bytes apart
 	rowStep  uintptr
-	// Of combined bytes: what the others are, laid out like C; the range of C's own, less
-	// their zero point, and their factor; the others' factor; the bits that make floats of
-	// 2²³ and more of them, and what these are too great by.
+	// Of combined bytes: where the others are, whose rows begin otherStep bytes apart; the
+	// range of C's own, less their zero point, and their factor; the others' factor; the
+	// bits that make floats of 2²³ and more of them, and what these are too great by.
 	other               unsafe.Pointer
 	lo, hi              float32
 	factor, otherFactor float32
 	otherBits           uint32
 	otherZero           float32
+	otherStep           uintptr
 }
 
 // Values of tileArgs.result.

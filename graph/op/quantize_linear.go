@@ -3,6 +3,7 @@ package op
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"tandem/graph"
 	"tandem/kernel"
@@ -106,9 +107,10 @@ const combinedColumns = 8
 // repeatedRows tells how a is repeated for each element of b: its rows have so many
 // columns, and each meets so many rows of b; no columns if a is no such tensor.
 func repeatedRows(a, b tensor.Shape) (columns, repeat int) {
-	if len(a) != len(b) || b.Len() == 0 {
+	if len(a) > len(b) || b.Len() == 0 {
 		return 0, 0
 	}
+	a = append(slices.Repeat(tensor.Shape{1}, len(b)-len(a)), a...)
 	from, until := 0, len(a)
 	for from < until && a[from] == b[from] {
 		from++

@@ -23,6 +23,7 @@ const (
 	argOther, argLo, argHi        = 176, 184, 188
 	argFactor, argOtherFactor     = 192, 196
 	argOtherBits, argOtherZero    = 200, 204
+	argOtherStep                  = 208
 	resultFloats, resultBytes     = 1, 2
 	resultCombined                = 3
 	startC, startColumn, startRow = 1, 2, 3

@@ -75,13 +75,13 @@ func (t *tileWriter) fetchOther(rows int) {
 	for i := range rows {
 		t.do(x86.PREFETCHT0(mem(regTmp, 0)))
 		if i < rows-1 {
-			t.do(x86.ADDQ(regCS, regTmp))
+			t.do(x86.ADDQ(t.arg(argOtherStep), regTmp))
 		}
 	}
 	t.label(t.labelName(rows, "begin"))
 }
 
-// combined writes the sum of what bytes would write and other bytes that lie like C, each
+// combined writes the sum of what bytes would write and other bytes, each
 // less its zero point and times its factor. Other bytes, which otherBits flips if they are
 // signed, become the lowest of the bits of 2²³, which is a float of so much more.
 func (t *tileWriter) combined(rows int) {
@@ -105,7 +105,7 @@ func (t *tileWriter) combined(rows int) {
 		t.do(x86.VADDPS(other, acc, acc))
 		t.do(x86.VCVTPS2DQ(acc, acc))
 		if h == t.halves-1 && i < rows-1 {
-			t.do(x86.ADDQ(regCS, regTmp))
+			t.do(x86.ADDQ(t.arg(argOtherStep), regTmp))
 		}
 	})
 	t.do(x86.JMP(operand.LabelRef(t.labelName(rows, "pack"))))
