@@ -59,6 +59,7 @@ func TestByteConvSlides(t *testing.T) {
 	for _, stride := range []int{1, 2} {
 		checkByteConv(t, r, pools, depthwise(2, 13, 45, 512, 3, 3, stride, 1, 1), randomBytes)
 		checkByteConv(t, r, pools, depthwise(2, 12, 130, 300, 2, 1, stride, 1, 2), randomBytes)
+		checkByteConv(t, r, pools, depthwise(1, 5, 6, 700, 3, 3, stride, 1, 1), randomBytes)
 	}
 }
 

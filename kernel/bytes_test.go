@@ -101,13 +101,12 @@ func randomByteCase(r *rand.Rand, m, n, k int) *byteCase {
 
 // smallOrLarge are scales that are all so small that sums are rescaled in registers, or not.
 func smallOrLarge(r *rand.Rand, n int) []float32 {
-	s := random(r, n, 1)
+	s, most := random(r, n, 1), math.Exp2(-float64(1+r.IntN(12)))
 	if r.IntN(4) == 0 {
-		return s
+		most = math.Exp2(float64(r.IntN(20)))
 	}
-	least := math.Exp2(-float64(1 + r.IntN(12)))
 	for i := range s {
-		s[i] *= float32(least)
+		s[i] *= float32(most)
 	}
 	return s
 }

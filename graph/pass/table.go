@@ -86,7 +86,7 @@ func (t *tables) sourceOf(v *graph.Value) *graph.Value {
 	}
 	var x *graph.Value
 	for _, in := range v.Def.Inputs {
-		if in == nil || number(in) {
+		if in == nil || constantNumber(in) {
 			continue
 		}
 		s := t.source(in)
@@ -101,12 +101,12 @@ func (t *tables) sourceOf(v *graph.Value) *graph.Value {
 	return x
 }
 
-// number reports whether v is one constant number, or is computed from such.
-func number(v *graph.Value) bool {
+// constantNumber reports whether v is one constant number, or is computed from such.
+func constantNumber(v *graph.Value) bool {
 	if !v.Type.Known() || !v.Type.Shape.Len().Is(1) || len(v.Type.Shape) > 1 {
 		return false
 	}
-	return v.Const != nil || v.Def != nil && elementwise(v.Def) && !slices.ContainsFunc(v.Def.Inputs, func(in *graph.Value) bool { return in != nil && !number(in) })
+	return v.Const != nil || v.Def != nil && elementwise(v.Def) && !slices.ContainsFunc(v.Def.Inputs, func(in *graph.Value) bool { return in != nil && !constantNumber(in) })
 }
 
 // elementwise reports whether n has a result for each element of its operands.
