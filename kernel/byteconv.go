@@ -176,7 +176,7 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 
 // columns multiplies pixels [m0,m1) with all weights of a group.
 func (c *ByteConv) columns(s *byteStrips, packed []byte, g, m0, m1 int) {
-	step := c.blockColumns(c.k)
+	step := c.blockColumns(c.k, c.oc)
 	for n := 0; n < c.oc; n += step {
 		s.b, s.column, s.start = packed[n/c.cols*s.panel:], g*c.oc, c.start[g*c.oc:][:c.oc]
 		s.run(m0, m1, n, min(n+step, c.oc))

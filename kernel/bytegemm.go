@@ -242,7 +242,7 @@ func (g *ByteGemm) chunk(lo, hi, worker int) {
 	if g.byRow {
 		m0, m1, n0, n1 = lo*g.tileShape.rows, min(hi*g.tileShape.rows, g.M), 0, g.N
 	}
-	step := g.blockColumns(g.K)
+	step := g.blockColumns(g.K, n1-n0)
 	for n := n0; n < n1 && !ended(g.stop); n += step {
 		s.b = g.Packed[n/g.cols*s.panel:]
 		s.run(m0, m1, n, min(n+step, n1))
@@ -272,9 +272,12 @@ func (g *ByteGemm) prepare(lo, hi int) {
 	}
 }
 
-// blockColumns is the number of columns of a block of k rows, in whole panels.
-func (f byteForm) blockColumns(k int) int {
-	return max(1, min(byteColumns, blockBytes/max(1, k*f.size))/f.cols) * f.cols
+// blockColumns is the number of columns of a block of k rows, in whole panels, where there
+// are n: blocks are about equal.
+func (f byteForm) blockColumns(k, n int) int {
+	most := max(1, min(byteColumns, blockBytes/max(1, k*f.size))/f.cols)
+	panels := ceilDiv(n, f.cols)
+	return ceilDiv(panels, max(1, ceilDiv(panels, most))) * f.cols
 }
 
 // word writes a row of unsigned bytes, xor flip, as words.

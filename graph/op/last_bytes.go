@@ -172,12 +172,19 @@ func maxBytesLast(c *graph.Call, k *kernel.PoolLast) (func() error, error) {
 
 // transposeBytes turns rows × cols matrices, by squares whose lines stay in L1.
 func transposeBytes(c *graph.Call, batch, rows, cols int) func() error {
-	const square = 64
+	square := 64
+	if rows == 3 {
+		square = 1024
+	}
 	across := (cols + square - 1) / square
 	var x, y []byte
 	turn := func(lo, hi, _ int) {
 		for u := lo; u < hi; u++ {
 			at, c0 := u/across*rows*cols, u%across*square
+			if rows == 3 { // colours
+				interleave(y[at:][:3*cols], x[at:][:3*cols], c0, min(c0+square, cols))
+				continue
+			}
 			for r := 0; r < rows; r += square {
 				for i := r; i < min(r+square, rows); i++ {
 					for j, v := range x[at+i*cols+c0 : at+i*cols+min(c0+square, cols)] {
@@ -191,5 +198,16 @@ func transposeBytes(c *graph.Call, batch, rows, cols int) func() error {
 		x, y = c.In[0].Bytes(), c.Out[0].Bytes()
 		c.Pool.For(batch*across, max(1, (1<<14)/max(1, rows*square)), turn)
 		return nil
+	}
+}
+
+// interleave writes columns [from,until) of three rows of x as columns of y.
+func interleave(y, x []byte, from, until int) {
+	n := len(x) / 3
+	a, b, c, to := x[from:until], x[n+from:n+until], x[2*n+from:2*n+until], y[3*from:3*until]
+	b, c, to = b[:len(a)], c[:len(a)], to[:3*len(a)]
+	for i, v := range a {
+		p := to[3*i : 3*i+3 : 3*i+3]
+		p[0], p[1], p[2] = v, b[i], c[i]
 	}
 }
