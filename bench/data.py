@@ -7,17 +7,20 @@ are prepared, stopped, and then let go in turns; what counts is steps in the tur
 """
 
 import argparse
+import ctypes
 import json
 import os
 import pathlib
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 
 import numpy
 
 COLUMNS = 20
+PR_SET_PDEATHSIG = 1
 
 SPEC = """
 family: tabular
@@ -43,6 +46,11 @@ def write(path, rows):
             rows -= n
 
 
+def die_with_parent():
+    """Linux kills a run when this process is gone, even if it was killed while the run stood still."""
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 class Run:
     def __init__(self, tandem, folder, name, rows, threads, limit):
         self.out = folder / name
@@ -53,7 +61,7 @@ class Run:
         self.begun = time.time()
         self.process = subprocess.Popen(
             [tandem, "train", spec, "--out", self.out, "--memory", f"{limit}MiB", "--threads", str(threads), "--json"],
-            stdout=subprocess.DEVNULL, env=dict(os.environ, GOMAXPROCS="2"))
+            stdout=subprocess.DEVNULL, env=dict(os.environ, GOMAXPROCS="2"), preexec_fn=die_with_parent)
         while self.step() < 100:
             if self.process.poll() is not None:
                 raise SystemExit(f"{name}: the run ended early")
@@ -84,6 +92,7 @@ class Run:
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by a signal"))  # files go, too
     parser = argparse.ArgumentParser()
     parser.add_argument("--tandem", default="bin/tandem")
     parser.add_argument("--rounds", type=int, default=3)

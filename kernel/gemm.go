@@ -185,10 +185,12 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 // evenGrain is grain, or somewhat less where that gives every thread as many chunks: of
 // three chunks on two threads one thread has twice the work.
 func evenGrain(units, grain, threads int) int {
-	for g := grain; 2*g > grain; g-- {
-		if ceilDiv(units, g)%threads == 0 {
-			return g
-		}
+	if units <= grain {
+		return grain
+	}
+	chunks := ceilDiv(ceilDiv(units, grain), threads) * threads
+	if g := ceilDiv(units, chunks); 2*g > grain && ceilDiv(units, g)%threads == 0 {
+		return g
 	}
 	return grain
 }

@@ -249,3 +249,22 @@ func BenchmarkGemm(b *testing.B) {
 		}
 	}
 }
+
+// TestEvenGrain checks that threads get as many chunks each where that costs less than
+// half of the grain, and that what is one chunk stays one.
+func TestEvenGrain(t *testing.T) {
+	for _, c := range []struct{ units, grain, threads, want int }{
+		{1, 1 << 40, 2, 1 << 40}, // found at once
+		{40, 40, 2, 40},
+		{96, 40, 2, 24}, // 40, 40, 16
+		{41, 40, 2, 21}, // 40, 1
+		{41, 40, 3, 40}, // 14 would be less than half
+		{80, 40, 2, 40}, // even as it is
+		{90, 40, 4, 23}, // 40, 40, 10
+		{1 << 40, 3, 2, 3},
+	} {
+		if g := evenGrain(c.units, c.grain, c.threads); g != c.want {
+			t.Errorf("evenGrain(%d, %d, %d) = %d, want %d", c.units, c.grain, c.threads, g, c.want)
+		}
+	}
+}

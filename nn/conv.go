@@ -26,7 +26,7 @@ type Window struct {
 	Stride     int  // 0 means 1
 	Dilation   int  // 0 means 1
 	Groups     int  // of channels that do not see each other; 0 means 1
-	Same       bool // pad so that stride 1 keeps the size; else no padding
+	Same       bool // pad so that the result is as large as the input by the stride; else no padding
 	NoBias     bool
 	Activation Activation
 }
@@ -109,16 +109,87 @@ func (l Window) build(b *Builder, x *graph.Value, dims int, transposed bool) *gr
 	if groups > 1 {
 		attrs["group"] = int64(groups)
 	}
-	if around := dilation * (l.Kernel - 1); l.Same {
-		attrs["pads"] = append(repeated(around/2, dims), repeated(around-around/2, dims)...)
+	if l.Same {
+		attrs["pads"] = around(dilation*(l.Kernel-1), dims)
+	}
+	if l.Same && transposed && stride > 1 {
+		attrs["output_padding"] = repeated(stride-1, dims) // stride times as large
 	}
 	return l.Activation.Build(b, b.Op(op, attrs, inputs...))
+}
+
+// around are pads of n positions in all before and behind each dimension.
+func around(n, dims int) []int64 { return append(repeated(n/2, dims), repeated(n-n/2, dims)...) }
+
+// Depthwise says how a convolution filters each channel by itself.
+type Depthwise struct {
+	Kernel     int
+	Multiplier int  // results of each channel; 0 means 1
+	Stride     int  // 0 means 1
+	Dilation   int  // 0 means 1
+	Same       bool // as in Window
+	NoBias     bool
+	Activation Activation
+}
+
+// Depthwise convolutions of [n,c,w], [n,c,h,w] and [n,c,d,h,w].
+type (
+	DepthwiseConv1D Depthwise
+	DepthwiseConv2D Depthwise
+	DepthwiseConv3D Depthwise
+)
+
+func (l DepthwiseConv1D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Depthwise(l).build(b, x, 1)
+}
+func (l DepthwiseConv2D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Depthwise(l).build(b, x, 2)
+}
+func (l DepthwiseConv3D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Depthwise(l).build(b, x, 3)
+}
+
+func (l Depthwise) build(b *Builder, x *graph.Value, dims int) *graph.Value {
+	c, ok := channels(b, "depthwise convolution", dims+2, x)
+	if !ok {
+		return x
+	}
+	if l.Multiplier < 0 {
+		b.Fail(fmt.Errorf("depthwise convolution: multiplier %d must be positive", l.Multiplier))
+		return x
+	}
+	w := Window{c * max(l.Multiplier, 1), l.Kernel, l.Stride, l.Dilation, c, l.Same, l.NoBias, l.Activation}
+	return w.build(b, x, dims, false)
+}
+
+// Separable convolutions filter each channel by itself, and join channels at each
+// position by a convolution of kernel 1 (Chollet, "Xception", 2017). Groups are those of
+// the latter.
+type (
+	SeparableConv1D Window
+	SeparableConv2D Window
+)
+
+func (l SeparableConv1D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Window(l).separable(b, x, 1)
+}
+func (l SeparableConv2D) Build(b *Builder, x *graph.Value) *graph.Value {
+	return Window(l).separable(b, x, 2)
+}
+
+func (l Window) separable(b *Builder, x *graph.Value, dims int) *graph.Value {
+	x = Depthwise{Kernel: l.Kernel, Stride: l.Stride, Dilation: l.Dilation, Same: l.Same, NoBias: true}.build(b, x, dims)
+	if b.Err() != nil {
+		return x
+	}
+	return Window{Filters: l.Filters, Kernel: 1, Groups: l.Groups, NoBias: l.NoBias, Activation: l.Activation}.build(b, x, dims, false)
 }
 
 // Pool says over which windows a pooling layer goes.
 type Pool struct {
 	Size   int
-	Stride int // 0 means Size: windows do not overlap
+	Stride int  // 0 means Size: windows do not overlap
+	Same   bool // pad so that the result is as large as the input by the stride; else no padding. Padding is no part of a maximum or a mean
 }
 
 // The greatest element, or the mean, of each window of [n,c,w], [n,c,h,w] and
@@ -160,7 +231,11 @@ func (l Pool) build(b *Builder, x *graph.Value, op string, dims int) *graph.Valu
 		b.Fail(fmt.Errorf("pooling: size %d must be positive", l.Size))
 		return x
 	}
-	return b.Op(op, graph.Attrs{"kernel_shape": repeated(l.Size, dims), "strides": repeated(stride, dims)}, x)
+	attrs := graph.Attrs{"kernel_shape": repeated(l.Size, dims), "strides": repeated(stride, dims)}
+	if l.Same {
+		attrs["pads"] = around(l.Size-1, dims)
+	}
+	return b.Op(op, attrs, x)
 }
 
 // GlobalAveragePool takes the mean of each channel over all positions: [n, c].
@@ -168,4 +243,11 @@ type GlobalAveragePool struct{}
 
 func (GlobalAveragePool) Build(b *Builder, x *graph.Value) *graph.Value {
 	return b.Op("Flatten", nil, b.Op("GlobalAveragePool", nil, x))
+}
+
+// GlobalMaxPool takes the greatest element of each channel over all positions: [n, c].
+type GlobalMaxPool struct{}
+
+func (GlobalMaxPool) Build(b *Builder, x *graph.Value) *graph.Value {
+	return b.Op("Flatten", nil, b.Op("GlobalMaxPool", nil, x))
 }

@@ -69,6 +69,15 @@ func TestLayerShapes(t *testing.T) {
 		"[batch, 3]":          {image, nn.GlobalAveragePool{}},
 		"[batch, 6, 8, 8]":    {image, nn.Concat{Layers: []nn.Layer{nn.BatchNorm{}, nn.GroupNorm{Groups: 3}}, Axis: 1}},
 		"[batch, 5, 12]":      {words, nn.Residual{Layers: nn.Sequential{nn.RMSNorm{}, nn.Attention{Heads: 4, KVHeads: 2, Causal: true}}}},
+		"[batch, 6, 3, 8]":    {[]int{3, 5, 16}, nn.DepthwiseConv2D{Kernel: 3, Multiplier: 2, Stride: 2, Same: true}},
+		"[batch, 4, 8]":       {line, nn.DepthwiseConv1D{Kernel: 3, Activation: nn.ReLU}},
+		"[batch, 2, 2, 2, 2]": {volume, nn.DepthwiseConv3D{Kernel: 3, Dilation: 2, NoBias: true}},
+		"[batch, 7, 5, 5]":    {[]int{3, 10, 9}, nn.SeparableConv2D{Filters: 7, Kernel: 4, Stride: 2, Same: true}},
+		"[batch, 7, 10]":      {line, nn.SeparableConv1D{Filters: 7, Kernel: 3, Same: true, NoBias: true}},
+		"[batch, 5, 24, 24]":  {image, nn.ConvTranspose2D{Filters: 5, Kernel: 3, Stride: 3, Same: true}},
+		"[batch, 3, 3, 3]":    {image, nn.MaxPool2D{Size: 3, Same: true}},
+		"[batch, 4, 10]":      {line, nn.AveragePool1D{Size: 4, Stride: 1, Same: true}},
+		"[batch, 4]":          {line, nn.GlobalMaxPool{}},
 		"[batch, 5, 14]":      {words, nn.Recurrent{Cell: nn.GRU, Units: 7, Layers: 2, Bidirectional: true, Dropout: 0.1}},
 		"[batch, 6]":          {words, nn.Recurrent{Cell: nn.LSTM, Units: 3, Bidirectional: true, Last: true}},
 		"[batch, 5, 9]":       {words, nn.Sequential{nn.LayerNorm{}, nn.Recurrent{Cell: nn.SimpleRNN, Units: 4, Reverse: true}, nn.Dense{Units: 9, Activation: nn.SiLU}}},
@@ -118,6 +127,19 @@ func TestInitialWeights(t *testing.T) {
 	}
 }
 
+// TestSeparableIsTwo: a separable convolution has the parameters of its two parts.
+func TestSeparableIsTwo(t *testing.T) {
+	b, _ := build(t, 1, nn.SeparableConv2D{Filters: 5, Kernel: 3}, nn.DepthwiseConv2D{Kernel: 2, Multiplier: 3})
+	var got []string
+	for _, p := range b.Params() {
+		got = append(got, p.Name+" "+p.Type.Shape.String())
+	}
+	want := []string{"conv1.weight [3, 1, 3, 3]", "conv2.weight [5, 3, 1, 1]", "conv2.bias [5]", "conv3.weight [15, 1, 2, 2]", "conv3.bias [15]"}
+	if b.Err() != nil || !slices.Equal(got, want) {
+		t.Errorf("%v\n%v\nwant\n%v", b.Err(), got, want)
+	}
+}
+
 func TestLayersRefuse(t *testing.T) {
 	for want, layers := range map[string][]nn.Layer{
 		"dense1 takes at least 2":          {nn.Func(row), nn.Dense{Units: 3}},
@@ -125,6 +147,9 @@ func TestLayersRefuse(t *testing.T) {
 		"filters 0, kernel 3":              {nn.Conv2D{Kernel: 3}},
 		"size 0 must be positive":          {nn.MaxPool2D{}},
 		"ratio 1 is not in [0,1)":          {nn.Dropout{Ratio: 1}},
+		"multiplier -1 must be positive":   {nn.DepthwiseConv2D{Kernel: 1, Multiplier: -1}},
+		"depthwise convolution takes 4":    {nn.Flatten{}, nn.SeparableConv2D{Filters: 1, Kernel: 1}},
+		"filters 0, kernel 1":              {nn.SeparableConv2D{Kernel: 3}},
 		"dense1 units: 0 must be positive": {nn.Flatten{}, nn.Dense{}},
 		`activation "cube" is unknown`:     {nn.Flatten{}, nn.Dense{Units: 1, Activation: "cube"}},
 		"a window of 9x9 is larger than":   {nn.Conv2D{Filters: 1, Kernel: 9}},

@@ -53,10 +53,7 @@ func (l ResNet) stem(width int) Sequential {
 	if !l.Large {
 		return append(normalised(width, 3, 1), ReLU)
 	}
-	pool := Func(func(b *Builder, x *graph.Value) *graph.Value {
-		return b.Op("MaxPool", graph.Attrs{"kernel_shape": repeated(3, 2), "strides": repeated(2, 2), "pads": repeated(1, 4)}, x)
-	})
-	return append(normalised(width, 7, 2), ReLU, pool)
+	return append(normalised(width, 7, 2), ReLU, MaxPool2D{Size: 3, Stride: 2, Same: true})
 }
 
 // block makes out channels of in; all of its own have width.

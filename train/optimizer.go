@@ -107,6 +107,11 @@ func (u *updater) update(params, grads []*graph.Value) error {
 			grads[i] = u.accumulate(w, grads[i])
 		}
 	}
+	if v := u.spec.ClipValue; v > 0 {
+		for i, g := range grads {
+			grads[i] = u.Op("Clip", nil, g, u.Const("least", tensor.Scalar(-v)), u.Const("most", tensor.Scalar(v)))
+		}
+	}
 	if u.spec.ClipNorm > 0 {
 		factor := u.Private("ClipFactor", graph.Attrs{"norm": u.spec.ClipNorm}, grads...)
 		for i, g := range grads {

@@ -141,6 +141,18 @@ func TestClipAverageRates(t *testing.T) {
 	if !near(got["w"], weights, 1e-6) || !near(got["w.average"], averages, 1e-6) {
 		t.Errorf("%v, want %v and %v", got, weights, averages)
 	}
+	spec.ClipValue = 0.9 // cuts the second number; the norm is that of what is left
+	norm = 0
+	gradient := []float64{math.Sin(1), 0.9, math.Sin(2.4)}
+	for _, g := range gradient {
+		norm += g * g
+	}
+	for i, g := range gradient {
+		weights[i] = math.Cos(float64(i)) - 0.05*g*0.25/(math.Sqrt(norm)+1e-6)
+	}
+	if got := descend(t, spec, 1, 3); !near(got["w"], weights, 1e-6) {
+		t.Errorf("with clip_value %v, want %v", got["w"], weights)
+	}
 	spec.Rates = []RateSpec{{"[", 1}}
 	b := graph.NewBuilder("", op.Default())
 	u := newUpdater(b, spec, b.Input("rate", tensor.Float32), b.Input("step", tensor.Int64))

@@ -19,8 +19,11 @@ type Problem struct {
 	// Loss adds the loss, a scalar, and the count of correct rows to a graph that
 	// computes Graph's outputs. target is a graph input of the type Target. Where
 	// nothing can be correct, as with numbers, the count is nil.
-	Loss   func(b *graph.Builder, output, target *graph.Value) (loss, correct *graph.Value)
+	Loss   LossFunc
 	Target graph.Type
+	// TestLoss, if given, is what is measured of the test set instead of Loss: where a
+	// metric follows from the loss, and what training makes small is another one.
+	TestLoss LossFunc
 	// Metrics says what the first output is, and so what is measured of it.
 	Metrics metric.Kind
 

@@ -30,9 +30,11 @@ type TrainSpec struct {
 	Epochs          int           `yaml:"epochs" limit:"[1,1000000]" help:"passes over the training set"`
 	BatchRows       int           `yaml:"batch_rows" limit:"[1,1048576]" help:"examples of one step"`
 	Seed            uint64        `yaml:"seed" help:"the same one gives the same weights"`
+	Loss            LossSpec      `yaml:"loss"`
 	Optimizer       OptimizerSpec `yaml:"optimizer"`
 	Schedule        ScheduleSpec  `yaml:"schedule"`
 	ClipNorm        float32       `yaml:"clip_norm" limit:"[0,)" help:"bound of the common norm of all gradients; 0: none"`
+	ClipValue       float32       `yaml:"clip_value" limit:"[0,)" help:"bound of the size of each number of a gradient, before clip_norm; 0: none"`
 	AccumulateSteps int           `yaml:"accumulate_steps" limit:"[0,)" help:"batches whose gradients make one update; 0: each makes one"`
 	AverageDecay    float32       `yaml:"average_decay" limit:"[0,1)" help:"moving average of the weights, which is then what is tested and kept; 0: none"`
 	Monitor         string        `yaml:"monitor" help:"what better means for stop_patience, keep_best and plateau: loss, or a metric of the test set, such as f1_macro"`
@@ -205,6 +207,7 @@ func (s *Spec) FillDefaults() {
 	setDefault(&t.Optimizer.Name, "adam")
 	setDefault(&t.Schedule.Name, "cosine")
 	s.Data.setDefaults()
+	t.Loss.setDefaults()
 	t.Optimizer.setDefaults()
 	if t.Schedule.Name == "plateau" {
 		setDefault(&t.Schedule.Patience, 2)

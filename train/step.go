@@ -45,7 +45,7 @@ func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, erro
 	if err := graph.Expand(b, params); err != nil {
 		return nil, err
 	}
-	loss, correct := p.loss(b, output, target)
+	loss, correct := counted(p.Loss, b, output, target)
 	if b.Err() != nil {
 		return nil, b.Err()
 	}
@@ -75,7 +75,11 @@ func evaluationGraph(p *Problem, ops *graph.Table, current map[string]*tensor.Te
 	g.Outputs = nil
 	target := b.Input("target", p.Target.DType, p.Target.Shape...)
 	bind(g, current)
-	loss, correct := p.loss(b, output, target)
+	of := p.Loss
+	if p.TestLoss != nil {
+		of = p.TestLoss
+	}
+	loss, correct := counted(of, b, output, target)
 	b.Output(loss)
 	b.Output(correct)
 	if p.wantsOutput() {
@@ -84,9 +88,9 @@ func evaluationGraph(p *Problem, ops *graph.Table, current map[string]*tensor.Te
 	return g, b.Err()
 }
 
-// loss is Loss, with a count of 0 where there is none.
-func (p *Problem) loss(b *graph.Builder, output, target *graph.Value) (loss, correct *graph.Value) {
-	loss, correct = p.Loss(b, output, target)
+// counted is a loss, with a count of 0 where there is none.
+func counted(of LossFunc, b *graph.Builder, output, target *graph.Value) (loss, correct *graph.Value) {
+	loss, correct = of(b, output, target)
 	if correct == nil {
 		correct = b.Op("Identity", nil, b.Const("none_correct", tensor.Scalar(int64(0))))
 	}

@@ -127,7 +127,10 @@ func prepare(ctx context.Context, spec train.Spec, m Model, start *tune.Network,
 	if err := checkCausal(ctx, p.Graph, steps, count, ops); err != nil {
 		return nil, err
 	}
-	p.Loss, p.Metrics = nn.CrossEntropy, metric.Tokens
+	if p.Loss, err = spec.Train.Loss.ForTokens(); err != nil {
+		return nil, err
+	}
+	p.TestLoss, p.Metrics = nn.CrossEntropy, metric.Tokens // perplexity follows from it
 	p.Target = graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch"), graph.Const(steps)}}
 	p.Feed = feed
 	p.Artifact = model.Artifact{Batch: true}

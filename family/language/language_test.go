@@ -97,6 +97,20 @@ func TestLearns(t *testing.T) {
 	}
 }
 
+// TestSmoothedLoss: smoothing changes what is learned, but not what is measured: bits per
+// character are those of the probabilities.
+func TestSmoothedLoss(t *testing.T) {
+	s := spec(song(t, "song.txt"), layers.List{nn.Recurrent{Cell: nn.GRU, Units: 24}})
+	s.Train.Epochs = 3
+	plain, _ := run(t, s, 2)
+	s.Train.Loss.Smoothing = 0.6
+	smooth, _ := run(t, s, 2)
+	// Spread over 256 bytes, 0.6 of the target costs 0.6·log2(256/0.6) bits at the least.
+	if bits := smooth.Metrics["test_bits_per_character"]; smooth.Artifact == plain.Artifact || bits < plain.Metrics["test_bits_per_character"] || bits > 4 {
+		t.Errorf("%v bits, without smoothing %v", bits, plain.Metrics)
+	}
+}
+
 // TestFromGoesOn: training that starts from a run begins where that ended, and may have
 // other text; a new head begins anew.
 func TestFromGoesOn(t *testing.T) {
@@ -167,7 +181,12 @@ func TestRefused(t *testing.T) {
 			t.Errorf("%v: %v, want %q", tc.list, err, tc.want)
 		}
 	}
-	s := spec(path, nil)
+	s := spec(path, layers.List{nn.Recurrent{Cell: nn.GRU, Units: 8}})
+	s.Train.Loss.Balanced = true
+	if _, err := Prepare(t.Context(), s, op.Default()); err == nil || !strings.Contains(err.Error(), "tokens have none") {
+		t.Errorf("balanced tokens: %v", err)
+	}
+	s = spec(path, nil)
 	s.Data.Format = "csv"
 	if _, err := Prepare(t.Context(), s, op.Default()); err == nil {
 		t.Error("a table is taken for tokens")

@@ -152,10 +152,16 @@ func prepare(spec train.Spec, m Model, start *tune.Network, trainSet, testSet *d
 		Artifact: model.Artifact{Rows: rows, Labels: target.field.Values, Batch: true},
 	}
 	if spec.Task == Regress {
-		p.Loss, p.Metrics = target.loss, metric.Numbers
+		if p.Loss, err = target.loss(spec.Train.Loss); err != nil {
+			return nil, err
+		}
+		p.Metrics = metric.Numbers
 		p.Target = graph.Type{DType: tensor.Float32, Shape: graph.Shape{graph.Sym("batch"), graph.Const(1)}}
 	} else {
-		p.Loss, p.Metrics = nn.CrossEntropy, metric.Labels
+		if p.Loss, err = spec.Train.Loss.ForClasses(target.field.Values, trainSet, m.Target); err != nil {
+			return nil, err
+		}
+		p.Metrics = metric.Labels
 		p.Target = graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}}
 	}
 	p.Feed = newFeed(rows, trainSet, m.Target, b.G.Inputs)
@@ -171,10 +177,13 @@ func (t target) number(b *nn.Builder, x *graph.Value) *graph.Value {
 	return y
 }
 
-// loss is the mean squared error in units of the target's deviation.
-func (t target) loss(b *graph.Builder, output, want *graph.Value) (loss, correct *graph.Value) {
-	unit := b.Const("unit", tensor.Scalar(float32(1/t.std)))
-	return nn.MSE(b, b.Op("Mul", nil, output, unit), b.Op("Mul", nil, want, unit)), nil
+// loss is the one that the spec names, in units of the target's deviation.
+func (t target) loss(l train.LossSpec) (train.LossFunc, error) {
+	of, err := l.ForNumbers()
+	return func(b *graph.Builder, output, want *graph.Value) (loss, correct *graph.Value) {
+		unit := b.Const("unit", tensor.Scalar(float32(1/t.std)))
+		return of(b, b.Op("Mul", nil, output, unit), b.Op("Mul", nil, want, unit)), nil
+	}, err
 }
 
 // seen reports whether the network sees a column.

@@ -81,6 +81,65 @@ func TestLearns(t *testing.T) {
 	}
 }
 
+// TestLossOfTheSpec: each loss is what training makes small, and weights of classes move
+// what is predicted.
+func TestLossOfTheSpec(t *testing.T) {
+	path := table(t)
+	m := defaultModel()
+	m.Layers = layers.List{nn.Dense{Units: 8, Activation: nn.ReLU}}
+	learn := func(task string, l train.LossSpec) (*train.Record, error) {
+		m.Target, m.Ignore = map[string]string{Classify: "y", Regress: "z"}[task], []string{"note", "y", "z"}
+		s := train.Spec{Name: "x", Family: "tabular", Task: task, Data: train.DataSpec{Path: path}}
+		s.Model.Value, s.Train.Loss = m, l
+		s.Train.Epochs, s.Train.Seed = 2, 1
+		s.FillDefaults()
+		p, err := Prepare(t.Context(), s, op.Default())
+		if err != nil {
+			return nil, err
+		}
+		defer p.Train.Close()
+		pool := kernel.NewPool(1, kernel.Detect())
+		defer pool.Close()
+		return train.Run(t.Context(), p, s, filepath.Join(t.TempDir(), "run"), train.Options{Ops: op.Default(), Pool: pool})
+	}
+	for task, losses := range map[string][]train.LossSpec{
+		Regress:  {{}, {Name: "mae"}, {Name: "huber", Delta: 0.2}, {Name: "huber"}, {Name: "quantile", Quantile: 0.9}, {Name: "quantile", Quantile: 0.2}},
+		Classify: {{}, {Smoothing: 0.1}, {Focus: 2}, {Weights: map[string]float32{"high": 20}}, {Name: "cross_entropy", Balanced: true, Smoothing: 0.1}},
+	} {
+		seen := map[string]int{}
+		for i, l := range losses {
+			r, err := learn(task, l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if j, ok := seen[string(r.Artifact)]; ok {
+				t.Errorf("%+v and %+v give the same weights", l, losses[j])
+			}
+			seen[string(r.Artifact)] = i
+			if recall := r.Metrics["test_recall_macro"]; l.Weights != nil && recall > 0.6 {
+				t.Errorf("with a class that weighs 20 times the other the mean recall is %v, half is all of it", recall)
+			}
+		}
+	}
+	for want, l := range map[string]train.LossSpec{
+		"train.loss.name is huber, which is for numbers": {Name: "huber"},
+		`names "hgih", which is no class`:                {Weights: map[string]float32{"hgih": 2}},
+		"must be above 0":                                {Weights: map[string]float32{"high": 0}},
+	} {
+		if _, err := learn(Classify, l); err == nil || !strings.Contains(err.Error(), want) || fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	for want, l := range map[string]train.LossSpec{
+		"train.loss.name is cross_entropy, which is for classes": {Name: "cross_entropy"},
+		"the target is a number":                                 {Smoothing: 0.1},
+	} {
+		if _, err := learn(Regress, l); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
 // reviews are rows of which words and a category of many values, some missing, decide.
 func reviews(t *testing.T) string {
 	var b strings.Builder

@@ -9,7 +9,6 @@ import (
 	"tandem/fault"
 	"tandem/graph"
 	"tandem/model"
-	"tandem/nn"
 	"tandem/processor"
 	"tandem/tensor"
 	"tandem/train"
@@ -74,7 +73,10 @@ func prepare(ctx context.Context, spec train.Spec, m Model, start *tune.Network,
 	if err != nil {
 		return nil, err
 	}
-	p.Loss, p.Metrics = nn.CrossEntropy, metric.Labels
+	if p.Loss, err = spec.Train.Loss.ForClasses(labels, trainSet, data.LabelColumn); err != nil {
+		return nil, err
+	}
+	p.Metrics = metric.Labels
 	p.Target = graph.Type{DType: tensor.Int64, Shape: graph.Shape{graph.Sym("batch")}}
 	p.Train, p.Test, p.Feed = trainSet, testSet, newFeed(image)
 	if !m.Augment.none() {

@@ -60,6 +60,8 @@ func TestPrepareRefuses(t *testing.T) {
 	}{
 		{"no such folder", func(s *train.Spec) { s.Data.Path = filepath.Join(t.TempDir(), "none") }, "the data cannot be read"},
 		{"an empty folder", func(s *train.Spec) { s.Data.Path = t.TempDir() }, "is an empty folder"},
+		{"a loss of numbers", func(s *train.Spec) { s.Train.Loss.Name = "mae" }, "train.loss.name is mae, which is for numbers"},
+		{"a weight of no class", func(s *train.Spec) { s.Train.Loss.Weights = map[string]float32{"ten": 2} }, `names "ten", which is no class`},
 		{"a section of another family", func(s *train.Spec) { s.Model.Value = struct{}{} }, "the section model is a struct {}"},
 		{"a window larger than the image", func(s *train.Spec) {
 			s.Model.Value = Model{Layers: layers.List{nn.Conv2D{Filters: 2, Kernel: 40}}}

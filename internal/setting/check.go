@@ -30,7 +30,7 @@ func (s Setting) check() error {
 		names := strings.Fields(s.One)
 		if text := s.value.String(); !slices.Contains(names, text) {
 			return fault.New("setting.check", fault.Invalid, "%s is %.100q, it must be one of: %s", at, text, strings.Join(names, ", ")).
-				Try(suggest(text, names))
+				Try(Suggest(text, names))
 		}
 	}
 	if s.Limit == "" {

@@ -152,11 +152,11 @@ func (n *Node) unknown(path string, i int, fields []field) error {
 	}
 	at := &Node{Source: n.from[i]}
 	e := at.fail(join(path, n.keys[i]), "there is no such key")
-	return e.Try(suggest(n.keys[i], names))
+	return e.Try(Suggest(n.keys[i], names))
 }
 
-// suggest is the remedy for a name that is not one of those known.
-func suggest(name string, known []string) string {
+// Suggest is the remedy for a name that is not one of those known.
+func Suggest(name string, known []string) string {
 	if best := Nearest(name, known); best != "" {
 		return "did you mean " + best + "?"
 	}
@@ -192,7 +192,7 @@ func (n *Node) Choose(path string, names []string) (string, *Node, error) {
 		return "", nil, n.fail(path, "it must be one name with its settings, such as %s", names[0])
 	}
 	if !slices.Contains(names, name) {
-		return "", nil, n.fail(path, "there is no %.100q", name).Try(suggest(name, names))
+		return "", nil, n.fail(path, "there is no %.100q", name).Try(Suggest(name, names))
 	}
 	return name, value, nil
 }

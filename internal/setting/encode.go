@@ -29,7 +29,7 @@ type encoder struct{ special func(reflect.Value) *Node }
 
 // Named is a mapping of one key, or the name alone if its value says nothing.
 func Named(name string, value *Node) *Node {
-	if value == nil || value.shape == mapping && len(value.keys) == 0 {
+	if value == nil || value.shape != scalar && len(value.kids) == 0 {
 		return &Node{text: name}
 	}
 	return &Node{shape: mapping, keys: []string{name}, from: []Source{{}}, kids: []*Node{value}}

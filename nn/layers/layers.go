@@ -25,10 +25,11 @@ func kinds() []kind {
 		{"conv1d", nn.Conv1D{}}, {"conv2d", nn.Conv2D{}}, {"conv3d", nn.Conv3D{}},
 		{"conv_transpose1d", nn.ConvTranspose1D{}}, {"conv_transpose2d", nn.ConvTranspose2D{}}, {"conv_transpose3d", nn.ConvTranspose3D{}},
 		{"dense", nn.Dense{}},
+		{"depthwise_conv1d", nn.DepthwiseConv1D{}}, {"depthwise_conv2d", nn.DepthwiseConv2D{}}, {"depthwise_conv3d", nn.DepthwiseConv3D{}},
 		{"dropout", nn.Dropout{}},
 		{"embedding", nn.Embedding{}},
 		{"flatten", nn.Flatten{}},
-		{"global_average_pool", nn.GlobalAveragePool{}},
+		{"global_average_pool", nn.GlobalAveragePool{}}, {"global_max_pool", nn.GlobalMaxPool{}},
 		{"group_norm", nn.GroupNorm{}},
 		{"gru", nn.Recurrent{Cell: nn.GRU}}, {"lstm", nn.Recurrent{Cell: nn.LSTM}}, {"rnn", nn.Recurrent{Cell: nn.SimpleRNN}},
 		{"layer_norm", nn.LayerNorm{}},
@@ -37,6 +38,8 @@ func kinds() []kind {
 		{"residual", nn.Residual{}},
 		{"resnet", nn.ResNet{}},
 		{"rms_norm", nn.RMSNorm{}},
+		{"separable_conv1d", nn.SeparableConv1D{}}, {"separable_conv2d", nn.SeparableConv2D{}},
+		{"sequential", nn.Sequential{}},
 		{"transformer", nn.Transformer{}},
 	}
 }

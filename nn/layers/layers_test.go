@@ -41,6 +41,7 @@ layers:
       layers: [{dense: {units: 10, activation: gelu}}, {dropout: 0.5}]
       activation: relu
   - concat: {layers: [dense: 3, dense: {units: 4, no_bias: true}], axis: -1}
+  - sequential: [dense: 8, {layer_norm: {epsilon: 1e-3}}]
   - activation: tanh
   - rnn: {units: 6, last: true}
   - dense: 5
@@ -56,6 +57,7 @@ layers:
 		nn.Attention{Heads: 2, Causal: true},
 		nn.Residual{Layers: nn.Sequential{nn.Dense{Units: 10, Activation: nn.GELU}, nn.Dropout{Ratio: 0.5}}, Activation: nn.ReLU},
 		nn.Concat{Layers: []nn.Layer{nn.Dense{Units: 3}, nn.Dense{Units: 4, NoBias: true}}, Axis: -1},
+		nn.Sequential{nn.Dense{Units: 8}, nn.LayerNorm{Epsilon: 1e-3}},
 		nn.Tanh,
 		nn.Recurrent{Cell: nn.SimpleRNN, Units: 6, Last: true},
 		nn.Dense{Units: 5},
@@ -101,6 +103,9 @@ func TestBadNets(t *testing.T) {
 		{"layers: [flatten: 3]", "flatten takes no settings", ""},
 		{"layers: dense", "it must be a list", ""},
 		{"layers: [dense: many]", `layers[1].dense: "many" is not a whole number`, ""},
+		{"layers: [separable_conv2d: {filters: 3, kernal: 2}]", "layers[1].separable_conv2d.kernal: there is no such key", "did you mean kernel?"},
+		{"layers: [sequential: [dense: 3, tahn]]", `layers[1].sequential[2]: there is no "tahn"`, ""},
+		{"layers: [sequential: 3]", "it must be a list", ""},
 		{"layers: [residual: {layers: [densee: 3]}]", `layers[1].residual.layers[1]: there is no "densee"`, "did you mean dense?"},
 	} {
 		_, err := read(tc.text)

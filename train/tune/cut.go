@@ -21,8 +21,8 @@ type Tuned struct {
 	*nn.Builder
 	// Features are what the head takes: rows, if Start pools.
 	Features *graph.Value
-	// Kept are the parameters of the part that is kept which train: none with LoRA but
-	// the pairs.
+	// Kept are the parameters of the part that is kept which train: with LoRA only those
+	// that Start.Also names, beside the pairs.
 	Kept []*graph.Value
 
 	pairs []pair
@@ -63,15 +63,20 @@ func Begin(n *Network, s Start, inputs map[string]graph.Shape, seed uint64, ops 
 		return nil, fault.From(err, "tune.begin")
 	}
 	at, mask := g.Outputs[0], g.Input(maskInput)
-	g.Outputs = nil
+	g.Outputs = []*graph.Value{at} // pairs may put a sum in its place
 	dropInputs(g, at, mask, s.Pool)
 	t := &Tuned{Builder: nn.Extend(g, ops, seed, headPrefix), Kept: Params(g)}
+	all := listed(g)
 	if s.LoRA.Rank > 0 {
 		if err := t.addPairs(s.LoRA); err != nil {
 			return nil, err
 		}
 	}
-	if t.Features, err = t.pool(t.moved(at), mask, s.Pool); err != nil {
+	if err := t.addAlso(s.Also, all); err != nil {
+		return nil, err
+	}
+	at, g.Outputs = g.Outputs[0], nil
+	if t.Features, err = t.pool(at, mask, s.Pool); err != nil {
 		return nil, err
 	}
 	return t, nil
@@ -87,11 +92,8 @@ func find(g *graph.Graph, name string) (*graph.Value, error) {
 	}
 	var names []string
 	for _, n := range g.Nodes {
-		if n.Name == name {
-			return n.Outputs[0], nil
-		}
-		for _, o := range n.Outputs {
-			if o != nil && o.Name == name {
+		for _, o := range n.Outputs { // the first that is there, of a node
+			if o != nil && (n.Name == name || o.Name == name) {
 				return o, nil
 			}
 		}

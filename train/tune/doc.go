@@ -4,5 +4,5 @@
 //	start.go   Start: what a spec says of it; Open
 //	cut.go     the part of the graph that is kept, and the new head upon it
 //	params.go  which constants of a graph are parameters, and their names
-//	lora.go    low-rank pairs beside frozen weights, merged when training ends
+//	lora.go    low-rank pairs beside frozen weights, merged into them when training ends
 package tune

@@ -2,6 +2,7 @@ package tune
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"tandem/fault"
@@ -36,7 +37,7 @@ func weightInputs(n *graph.Node) []int {
 
 // isWeight tells whether input i of n is a parameter: an embedding is a matrix, and
 // what is added or multiplied is one number a channel. Larger things that are added
-// are masks and positions, which stay as they are.
+// are masks and positions, of which only Start.Also tells which are learned.
 func isWeight(n *graph.Node, i int) bool {
 	v := n.Input(i)
 	if v == nil || v.Const == nil || v.Const.DType != tensor.Float32 || v.Const.Encoding != graph.Dense {
@@ -99,6 +100,54 @@ func nameWeights(g *graph.Graph) {
 			}
 		}
 	}
+}
+
+// listed are the constants of numbers that nodes of g read, but for what normalisations
+// keep: what training can change by name.
+func listed(g *graph.Graph) []*graph.Value {
+	kept := map[*graph.Value]bool{}
+	for _, n := range g.Nodes {
+		if n.Op == (graph.OpID{Name: "BatchNormalization"}) {
+			kept[n.Input(3)], kept[n.Input(4)] = true, true
+		}
+	}
+	return slices.DeleteFunc(g.Constants(), func(v *graph.Value) bool {
+		return v.Const.DType != tensor.Float32 || v.Const.Encoding != graph.Dense || kept[v]
+	})
+}
+
+// addAlso adds the constants that patterns name to what is kept and trained.
+func (t *Tuned) addAlso(patterns []string, all []*graph.Value) error {
+	const op = "tune.also"
+	for _, p := range patterns {
+		fits := false
+		for _, v := range all {
+			ok, err := Matches(p, v.Name)
+			if err != nil {
+				return fault.Wrap(err, op, fault.Invalid, "from.also")
+			}
+			if fits = fits || ok; ok && !slices.Contains(t.Kept, v) {
+				t.Kept = append(t.Kept, v)
+			}
+		}
+		if !fits {
+			return fault.New(op, fault.Invalid, "pattern %q of from.also names no constant of numbers before the head", p).
+				Try("tandem inspect shows the nodes and weights of a model")
+		}
+	}
+	return nil
+}
+
+// matchesAny tells whether one of some names fits one of the patterns.
+func matchesAny(patterns, names []string) (bool, error) {
+	for _, p := range patterns {
+		for _, name := range names {
+			if ok, err := Matches(p, name); ok || err != nil {
+				return ok, err
+			}
+		}
+	}
+	return false, nil
 }
 
 // Matches tells whether a name fits a pattern as path.Match has it, but that * stands

@@ -17,18 +17,19 @@ import (
 // Start says how training begins with a network that is there. Without a Model it
 // begins with the family's own.
 type Start struct {
-	Model string `yaml:"model" help:"model to start from: an .onnx file, or the directory of a run or of a model; empty: none"`
-	After string `yaml:"after" help:"node or value after which the new head begins; empty: where the last linear layer does, or at the output if it has none"`
-	Pool  string `yaml:"pool" one:"none first mean" help:"how the steps of a sequence become one row before the head: the first, or their mean by the model's attention_mask"`
-	LoRA  LoRA   `yaml:"lora"`
+	Model string   `yaml:"model" help:"model to start from: an .onnx file, or the directory of a run or of a model; empty: none"`
+	After string   `yaml:"after" help:"node or value after which the new head begins; empty: where the last linear layer does, or at the output if it has none"`
+	Pool  string   `yaml:"pool" one:"none first mean" help:"how the steps of a sequence become one row before the head: the first, or their mean by the model's attention_mask"`
+	Also  []string `yaml:"also" help:"patterns of constants to train that would stay as they are: tables that are added, such as learned positions; with lora, weights as a whole"`
+	LoRA  LoRA     `yaml:"lora"`
 }
 
-// LoRA says which products get a low-rank pair beside their weights, which are then
-// frozen with all the rest of the model that training starts from (Hu et al., 2021).
+// LoRA says which weights get a low-rank pair beside them. They are then frozen with all
+// the rest of the model that training starts from (Hu et al., 2021).
 type LoRA struct {
 	Rank     int      `yaml:"rank" limit:"[0,4096]" help:"rank of the pairs; 0: no pairs, the weights themselves are trained"`
 	Alpha    float32  `yaml:"alpha" limit:"[0,)" help:"the pairs' products are multiplied with alpha/rank; 0: alpha is the rank"`
-	Patterns []string `yaml:"patterns" help:"patterns of weights, or of the nodes that multiply with them; none: all"`
+	Patterns []string `yaml:"patterns" help:"patterns of weights of products, convolutions, recurrent layers and embeddings, or of their nodes; none: all but embeddings"`
 }
 
 // SetDefaults sets what was left out.

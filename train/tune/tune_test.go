@@ -220,41 +220,6 @@ func TestPairs(t *testing.T) {
 	}
 }
 
-// TestPairsBesideGemm: the weight as it is, and transposed.
-func TestPairsBesideGemm(t *testing.T) {
-	for _, transposed := range []int64{0, 1} {
-		b := nn.NewBuilder("gemm", op.Default(), 7)
-		x := b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, b.Input("input_ids", tensor.Int64, graph.Sym("batch"), graph.Const(4)))
-		shape := []int{4, 3}
-		if transposed == 1 {
-			shape = []int{3, 4}
-		}
-		w := tensor.New(tensor.Float32, shape...)
-		kernel.Normal(w.F32(), 1, 1)
-		b.Output(b.Op("Gemm", graph.Attrs{"transB": transposed}, x, b.Const("fc.weight", w), b.Const("fc.bias", tensor.Of([]float32{1, 2, 3}, 3))))
-		path := filepath.Join(t.TempDir(), "gemm.onnx")
-		if err := onnx.Save(path, b.G, onnx.SaveOptions{}); err != nil {
-			t.Fatal(err)
-		}
-		n, err := begin(t, tune.Start{Model: path, After: "Gemm", LoRA: tune.LoRA{Rank: 2}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.Output(n.Op("Tanh", nil, n.Op("Mul", nil, n.Features, n.Const("small", tensor.Scalar(float32(0.01))))))
-		for i, v := range n.Params() {
-			f, _ := v.Const.Tensor()
-			kernel.Normal(f.F32(), 9, uint64(i))
-		}
-		before := run(t, n.G)
-		if err := n.Merge(n.G, op.Default()); err != nil {
-			t.Fatal(err)
-		}
-		if after := run(t, n.G); !near(before, after, 1e-5) {
-			t.Errorf("transB %d: with pairs %v, merged %v", transposed, before, after)
-		}
-	}
-}
-
 func near(a, b []float32, bound float64) bool {
 	return slices.EqualFunc(a, b, func(x, y float32) bool { return math.Abs(float64(x-y)) <= bound*max(1, math.Abs(float64(y))) })
 }
@@ -268,9 +233,12 @@ func TestBeginRefuses(t *testing.T) {
 		{tune.Start{Model: path + "x"}, "the model to start from cannot be read"},
 		{tune.Start{Model: path, After: "nowhere"}, `no node or value "nowhere"`},
 		{tune.Start{Model: path, Pool: "mean"}, "only [batch, steps, width] can be pooled"},
-		{tune.Start{Model: path, LoRA: tune.LoRA{Rank: 2, Patterns: []string{"none"}}}, "name no product"},
+		{tune.Start{Model: path, LoRA: tune.LoRA{Rank: 2, Patterns: []string{"none"}}}, "name no weight that can have a pair"},
 		{tune.Start{Model: path, LoRA: tune.LoRA{Rank: 2, Patterns: []string{"["}}}, `pattern "["`},
 		{tune.Start{Model: path, LoRA: tune.LoRA{Rank: 99}}, "rank 99 is more than"},
+		{tune.Start{Model: path, LoRA: tune.LoRA{Rank: 99}}, "weight layer.0.query.weight of MatMul"},
+		{tune.Start{Model: path, Also: []string{"embedding*", "nothing*"}}, `pattern "nothing*" of from.also`},
+		{tune.Start{Model: path, Also: []string{"["}}, `pattern "["`},
 	} {
 		_, err := begin(t, tc.start)
 		if err == nil || !strings.Contains(err.Error(), tc.want) || fault.KindOf(err) == fault.Internal {

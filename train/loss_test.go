@@ -1,0 +1,86 @@
+package train_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	"tandem/data"
+	"tandem/fault"
+	"tandem/graph"
+	"tandem/graph/op"
+	"tandem/kernel"
+	"tandem/tensor"
+	"tandem/train"
+)
+
+// TestWeightsOfClasses: weights by label and balance, as PyTorch's weighted mean has them:
+// the sum of weighted losses by the sum of weights.
+func TestWeightsOfClasses(t *testing.T) {
+	labels := []string{"a", "b", "c"}
+	set, err := data.NewDataset(data.Column{Name: "y", Tensor: tensor.Of([]int64{0, 1, 0, 0, 0}, 5)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	scores, classes := []float32{0.5, -1, 2, 0.1, 0.7, -0.3}, []int64{0, 1}
+	logs := make([]float64, 2)
+	for i, c := range classes {
+		row, sum := scores[3*i:3*i+3], 0.0
+		for _, v := range row {
+			sum += math.Exp(float64(v))
+		}
+		logs[i] = math.Log(sum) - float64(row[c])
+	}
+	for _, tc := range []struct {
+		spec    train.LossSpec
+		weights [2]float64 // of a and b
+	}{
+		{train.LossSpec{}, [2]float64{1, 1}},
+		{train.LossSpec{Weights: map[string]float32{"b": 3, "c": 9}}, [2]float64{1, 3}},
+		{train.LossSpec{Balanced: true}, [2]float64{5. / 12, 5. / 3}},
+		{train.LossSpec{Balanced: true, Weights: map[string]float32{"a": 2}}, [2]float64{5. / 6, 5. / 3}},
+	} {
+		tc.spec.Name = "cross_entropy"
+		of, err := tc.spec.ForClasses(labels, set, "y")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := tc.weights
+		want := (w[0]*logs[0] + w[1]*logs[1]) / (w[0] + w[1])
+		if got := lossOf(t, of, scores, classes); math.Abs(got-want) > 1e-6 {
+			t.Errorf("%+v: %v, want %v", tc.spec, got, want)
+		}
+	}
+	_, err = train.LossSpec{Name: "auto", Weights: map[string]float32{"B": 2}}.ForClasses([]string{"bad", "b"}, set, "y")
+	if err == nil || !strings.Contains(fault.RemedyOf(err), "did you mean b?") {
+		t.Errorf("%v, %s", err, fault.RemedyOf(err))
+	}
+}
+
+// lossOf computes a loss of rows of three scores.
+func lossOf(t *testing.T, of train.LossFunc, scores []float32, classes []int64) float64 {
+	t.Helper()
+	b := graph.NewBuilder("", op.Default())
+	x := b.Input("x", tensor.Float32, graph.Dims(len(classes), 3)...)
+	loss, _ := of(b, b.Op("Softmax", nil, x), b.Const("labels", tensor.Of(classes, len(classes))))
+	b.Output(loss)
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	pool := kernel.NewPool(1, kernel.Detect())
+	defer pool.Close()
+	prog, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: pool})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := prog.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	out, err := s.Run(t.Context(), []*tensor.Tensor{tensor.Of(scores, len(classes), 3)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return float64(out[0].F32()[0])
+}
