@@ -59,18 +59,13 @@ func (x expander) walk(n *Node) error {
 			return err
 		}
 	}
-	if !slices.ContainsFunc(n.Reads(), func(v *Value) bool { return x.depends[v] }) && !x.insideBodies(n) {
-		x.b.G.Nodes = append(x.b.G.Nodes, n)
-		return nil
-	}
-	for _, v := range n.Outputs {
-		if v != nil {
-			x.depends[v] = true
-		}
-	}
 	op, err := x.b.Ops.Of(x.b.G, n)
 	if err != nil {
 		return err
+	}
+	if !x.moves(op, n) {
+		x.b.G.Nodes = append(x.b.G.Nodes, n)
+		return nil
 	}
 	expand := op.Expand
 	if throughFloat32(op, n) {
@@ -103,6 +98,18 @@ func (x expander) walk(n *Node) error {
 		}
 	}
 	return nil
+}
+
+// moves marks the outputs of n that depend on the values, if there are any.
+func (x expander) moves(op *Op, n *Node) (any bool) {
+	inside := x.insideBodies(n)
+	reads := slices.DeleteFunc(n.Reads(), func(v *Value) bool { return !x.depends[v] })
+	for _, o := range n.Outputs {
+		if o != nil && (inside || slices.ContainsFunc(reads, func(v *Value) bool { return carries(op, v, o) })) {
+			x.depends[o], any = true, true
+		}
+	}
+	return any
 }
 
 // insideBodies reports whether a body of n holds one of the values as a constant.

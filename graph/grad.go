@@ -3,6 +3,7 @@ package graph
 import (
 	"fmt"
 
+	"tandem/fault"
 	"tandem/tensor"
 )
 
@@ -59,22 +60,37 @@ func (g *Gradient) Again(attrs Attrs, inputs ...*Value) *Value {
 // Set gives the gradient of input i.
 func (g *Gradient) Set(i int, d *Value) { g.add(g.Node.Inputs[i], d) }
 
-// Grad adds the nodes that compute the gradient of loss, a scalar, with respect
-// to each value of wrt. This is reverse accumulation: nodes are visited from the
-// last to the first, and the gradients of a value that is read several times are
-// added in the order in which they are found. A value that the loss does not
-// depend on has gradient nil. Gradients are computed in float32 and have the types of
-// their values: nodes of other types that depend on wrt compute in float32 from then on.
+// Grad adds the nodes that compute the gradient of loss, a scalar, with respect to each
+// value of wrt. This is reverse accumulation: nodes are visited from the last to the
+// first, and the gradients of a value that is read several times are added in the order
+// in which they are found.
+//
+// A value whose derivative is 0 by definition has gradient nil: one that the loss does not
+// depend on, or depends on only by way of truth values, places, sizes and drawn numbers
+// (Op.Flat) or of floats that were cast to integers. Whatever else the reverse pass cannot
+// follow is an error that names the first such node: an operator without a gradient, codes
+// of quantisation, bits, and values whose types are known only when they run, for those may
+// be anything.
+//
+// Gradients are computed in float32, those of float64 too, and have the types of their
+// values: nodes of other types that depend on wrt compute in float32 from then on.
 func Grad(b *Builder, loss *Value, wrt []*Value) ([]*Value, error) {
-	if len(loss.Type.Shape) != 0 {
-		return nil, fmt.Errorf("the gradient of %s needs a scalar, it has shape %v", loss.Name, loss.Type.Shape)
+	for _, v := range wrt {
+		if !floating(v) {
+			return nil, fault.New("graph.grad", fault.Invalid, "%s is %v: there are gradients with respect to floats of at least 16 bits", v.Name, v.Type)
+		}
 	}
 	if err := Expand(b, wrt); err != nil {
 		return nil, err
 	}
+	if len(loss.Type.Shape) != 0 {
+		return nil, fmt.Errorf("the gradient of %s needs a scalar, it has shape %v", loss.Name, loss.Type.Shape)
+	}
 	defer b.inOpset(gradientOpset)()
-	forward := b.G.Nodes
-	depends := reachable(forward, wrt)
+	way, err := routeBack(b, wrt, loss)
+	if err != nil {
+		return nil, err
+	}
 	grads := map[*Value]*Value{loss: b.Const("one", tensor.Scalar(float32(1)))}
 	add := func(v, d *Value) {
 		if have := grads[v]; have != nil {
@@ -82,32 +98,24 @@ func Grad(b *Builder, loss *Value, wrt []*Value) ([]*Value, error) {
 		}
 		grads[v] = d
 	}
-	for i := len(forward) - 1; i >= 0; i-- {
-		n := forward[i]
-		outs := make([]*Value, len(n.Outputs))
+	for _, s := range way.steps {
+		outs := make([]*Value, len(s.node.Outputs))
 		any := false
-		for j, o := range n.Outputs {
-			if o != nil && depends[o] {
-				outs[j] = grads[o]
-				any = any || outs[j] != nil
+		for i, o := range s.node.Outputs {
+			if way.on[o] {
+				outs[i] = grads[o]
+				any = any || outs[i] != nil
 			}
 		}
 		if !any {
 			continue
 		}
-		op, err := b.Ops.Of(b.G, n)
+		err := s.op.Grad(&Gradient{Builder: b, Node: s.node, outs: outs, need: func(v *Value) bool { return way.on[v] }, add: add})
+		if err == nil {
+			err = b.err
+		}
 		if err != nil {
-			return nil, err
-		}
-		if op.Grad == nil {
-			return nil, fmt.Errorf("node %v: the operator has no gradient", n)
-		}
-		g := &Gradient{Builder: b, Node: n, outs: outs, need: func(v *Value) bool { return depends[v] }, add: add}
-		if err := op.Grad(g); err != nil {
-			return nil, fmt.Errorf("gradient of node %v: %w", n, err)
-		}
-		if b.err != nil {
-			return nil, fmt.Errorf("gradient of node %v: %w", n, b.err)
+			return nil, fmt.Errorf("gradient of node %v: %w", s.node, err)
 		}
 	}
 	result := make([]*Value, len(wrt))
@@ -118,26 +126,4 @@ func Grad(b *Builder, loss *Value, wrt []*Value) ([]*Value, error) {
 		}
 	}
 	return result, b.err
-}
-
-// reachable is the set of floating-point values that depend on any of from, those included.
-func reachable(nodes []*Node, from []*Value) map[*Value]bool {
-	set := map[*Value]bool{}
-	for _, v := range from {
-		set[v] = true
-	}
-	for _, n := range nodes {
-		for _, in := range n.Inputs {
-			if in == nil || !set[in] {
-				continue
-			}
-			for _, o := range n.Outputs {
-				if o != nil && o.Type.Known() && o.Type.DType.Float() {
-					set[o] = true
-				}
-			}
-			break
-		}
-	}
-	return set
 }

@@ -28,6 +28,10 @@ type Op struct {
 	// gradients compute, which it adds: Grad differentiates those in its place. No
 	// values: the node has a gradient as it is.
 	Expand func(*Expansion) ([]*Value, error)
+	// Flat: outputs do not move when inputs move a little: truth values, places, sizes,
+	// and numbers drawn from a fixed distribution. Their derivative is 0, and no gradient
+	// passes. (Rounding to codes is not Flat: codes stand for the numbers themselves.)
+	Flat bool
 	// View: output 0 has the elements of input 0 in the same order, so that it
 	// shares their memory and no kernel runs.
 	View bool

@@ -13,7 +13,7 @@ import (
 // detectOps find objects in images: boxes, and what lies in them.
 func detectOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("NonMaxSuppression"), Since: 10, Late: true, Kernel: kernelNonMaxSuppression},
+		{ID: onnx("NonMaxSuppression"), Since: 10, Late: true, Kernel: kernelNonMaxSuppression, Flat: true},
 		{ID: onnx("RoiAlign"), Since: 10, Infer: inferRoiAlign, Kernel: widened(kernelRoiAlign(false)), Grad: gradRoiAlign(false)},
 		{ID: onnx("RoiAlign"), Since: 16, Infer: inferRoiAlign, Kernel: widened(kernelRoiAlign(true)), Grad: gradRoiAlign(true)},
 		{ID: onnx("MaxRoiPool"), Since: 1, Infer: inferMaxRoiPool, Kernel: widened(kernelMaxRoiPool), Grad: gradMaxRoiPool},

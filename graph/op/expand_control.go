@@ -10,14 +10,14 @@ import (
 // maxUnrolled bounds the nodes that a loop may become.
 const maxUnrolled = 1 << 16
 
-// expandIf puts the branch of a constant condition in place of the node.
+// expandIf puts the branch of a condition that is known in place of the node.
 func expandIf(e *graph.Expansion) ([]*graph.Value, error) {
-	yes, ok := graph.Integer(e.In(0))
+	yes, ok := condition(e.In(0))
 	if !ok {
 		return nil, fmt.Errorf("a condition that is computed has no gradient")
 	}
 	name := "else_branch"
-	if yes != 0 {
+	if yes {
 		name = "then_branch"
 	}
 	body, _ := e.Node.Attrs[name].(*graph.Graph)
@@ -25,6 +25,28 @@ func expandIf(e *graph.Expansion) ([]*graph.Value, error) {
 		return nil, fmt.Errorf("attribute %s is missing", name)
 	}
 	return e.Inline(body, nil), nil
+}
+
+// condition is a truth value that is known before it is computed: a constant, or whether
+// an optional holds something.
+func condition(v *graph.Value) (yes, ok bool) {
+	if n, ok := graph.Integer(v); ok {
+		return n != 0, true
+	}
+	if v == nil || v.Def == nil {
+		return false, false
+	}
+	switch v.Def.Op {
+	case onnx("Identity"):
+		return condition(v.Def.Input(0))
+	case onnx("Not"):
+		yes, ok = condition(v.Def.Input(0))
+		return !yes, ok
+	case onnx("OptionalHasElement"):
+		held, ok := wrapped(v.Def.Input(0))
+		return held != nil, ok
+	}
+	return false, false
 }
 
 // unrollable is the body of a loop of a number of iterations.

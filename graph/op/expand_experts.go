@@ -5,28 +5,33 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/tensor"
 )
 
 // expandExperts writes a mixture as dense products: every row goes through all experts,
 // and those that its router has not chosen have the weight 0. That is as many times the
 // work as there are experts for each chosen one; shapes stay known, and which experts
 // are chosen does not change the nodes.
-func expandExperts(e *graph.Expansion) ([]*graph.Value, error) {
-	f, err := floatExperts(e.Node.Attrs)
-	if err != nil {
-		return nil, err
+func expandExperts(read func(graph.Attrs) (expertsForm, error)) func(*graph.Expansion) ([]*graph.Value, error) {
+	return func(e *graph.Expansion) ([]*graph.Value, error) {
+		f, err := read(e.Node.Attrs)
+		if err != nil {
+			return nil, err
+		}
+		var shapes [2]tensor.Shape // of the weights
+		for i, l := range f.layers {
+			var ok bool
+			if shapes[i], ok = e.In(l.weight).Type.Shape.Static(); !ok {
+				return nil, fmt.Errorf("the shapes of the weights are not known")
+			}
+		}
+		w := writtenExperts{e, f, shapes[0][0]}
+		x := e.Op("Reshape", nil, e.In(expertsX), vector(e.Builder, "rows", -1, int64(shapes[1][1])))
+		y := w.layer(1, w.activated(w.layer(0, x)))
+		shares := e.Op("Unsqueeze", nil, e.Op("Transpose", graph.Attrs{"perm": []int64{1, 0}}, w.shares()), vector(e.Builder, "axis", 2))
+		sum := e.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, e.Op("Mul", nil, y, shares), vector(e.Builder, "axis", 0))
+		return []*graph.Value{e.Private("ReshapeLike", nil, sum, e.In(expertsX))}, nil
 	}
-	experts, ok := e.In(f.layers[0].weight).Type.Shape[0].Value()
-	hidden, ok2 := e.In(f.layers[1].weight).Type.Shape[1].Value()
-	if !ok || !ok2 {
-		return nil, fmt.Errorf("the shapes of the weights are not known")
-	}
-	w := writtenExperts{e, f, experts}
-	x := e.Op("Reshape", nil, e.In(expertsX), vector(e.Builder, "rows", -1, int64(hidden)))
-	y := w.layer(f.layers[1], w.activated(w.layer(f.layers[0], x)))
-	shares := e.Op("Unsqueeze", nil, e.Op("Transpose", graph.Attrs{"perm": []int64{1, 0}}, w.shares()), vector(e.Builder, "axis", 2))
-	sum := e.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, e.Op("Mul", nil, y, shares), vector(e.Builder, "axis", 0))
-	return []*graph.Value{e.Private("ReshapeLike", nil, sum, e.In(expertsX))}, nil
 }
 
 type writtenExperts struct {
@@ -51,12 +56,45 @@ func (w writtenExperts) shares() *graph.Value {
 }
 
 // layer is x·weightᵀ + bias for each expert, [experts, rows, …].
-func (w writtenExperts) layer(l layerInputs, x *graph.Value) *graph.Value {
-	y := w.Builder.Node(microsoft("FusedMatMul"), 1, graph.Attrs{"transB": int64(1)}, x, w.In(l.weight))[0]
+func (w writtenExperts) layer(i int, x *graph.Value) *graph.Value {
+	l := w.f.layers[i]
+	y := w.Builder.Node(microsoft("FusedMatMul"), 1, graph.Attrs{"transB": int64(1)}, x, w.weight(i))[0]
 	if bias := w.In(l.bias); bias != nil {
 		y = w.Op("Add", nil, y, w.Op("Reshape", nil, bias, vector(w.Builder, "column", int64(w.experts), 1, -1)))
 	}
 	return y
+}
+
+// weight is what expertLayer.decode makes of codes, for all experts.
+func (w writtenExperts) weight(i int) *graph.Value {
+	l, bits := w.f.layers[i], w.f.bits[i]
+	if bits == 0 {
+		return w.In(l.weight)
+	}
+	shape, _ := w.In(l.weight).Type.Shape.Static()
+	experts, rows, cols, blocks := shape[0], shape[1], shape[2]*8/bits, 1
+	if w.f.block > 0 {
+		blocks = cols / w.f.block
+	}
+	perBlock := vector(w.Builder, "blocks", int64(experts), int64(rows), int64(blocks), -1)
+	codes := w.Op("Reshape", nil, unpackedCodes(w.Expansion, w.In(l.weight), bits), perBlock)
+	weight := w.Op("Mul", nil, w.Op("Sub", nil, codes, w.zeros(i, experts, rows, blocks)), w.Op("Reshape", nil, w.In(l.scale), perBlock))
+	return w.Op("Reshape", nil, weight, vector(w.Builder, "weight", int64(experts), int64(rows), int64(cols)))
+}
+
+// zeros are the zero points of a layer, of each block (see zeroPoints), or one number.
+func (w writtenExperts) zeros(i, experts, rows, blocks int) *graph.Value {
+	bits, points := w.f.bits[i], w.In(w.f.layers[i].zero)
+	if points == nil {
+		return constant(w.Builder, "zero", float32(int(1)<<(bits-1)))
+	}
+	lines, n := experts*rows, blocks // each a number of bytes
+	if along := experts * ((rows*bits + 7) / 8); blocks == 1 && points.Type.Shape.Len().Is(along) {
+		lines, n = experts, rows
+	}
+	z := unpackedCodes(w.Expansion, w.Op("Reshape", nil, points, vector(w.Builder, "lines", int64(lines), -1)), bits)
+	z = w.Op("Slice", nil, z, vector(w.Builder, "from", 0), vector(w.Builder, "to", int64(n)), vector(w.Builder, "axis", 1))
+	return w.Op("Reshape", nil, z, vector(w.Builder, "blocks", int64(experts), int64(rows), int64(blocks), 1))
 }
 
 // activated is what mixture.activate computes.

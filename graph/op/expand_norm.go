@@ -111,8 +111,12 @@ func expandLpNorm(e *graph.Expansion) ([]*graph.Value, error) {
 		reduce = "ReduceL1"
 	}
 	norm := e.Op(reduce, nil, e.In(0), vector(e.Builder, "axis", int64(e.Node.Attrs.Int("axis", -1))))
-	zero := e.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, e.Op("Equal", nil, norm, constant(e.Builder, "zero", 0)))
-	return []*graph.Value{e.Op("Div", nil, e.In(0), e.Op("Add", nil, norm, zero))}, nil
+	return []*graph.Value{divided(e, e.In(0), norm)}, nil
+}
+
+// divided is x by norm, and by 1 where that is 0.
+func divided(e *graph.Expansion, x, norm *graph.Value) *graph.Value {
+	return e.Op("Div", nil, x, e.Op("Add", nil, norm, isZero(e.Builder, norm)))
 }
 
 // expandLRN: the mean of squares over neighbouring channels is a pool along them.

@@ -33,7 +33,29 @@ func elementsOf(e *graph.Expansion, list *graph.Value) ([]*graph.Value, error) {
 	case onnx("SequenceInsert"), onnx("SequenceErase"):
 		return editedList(e, n)
 	}
-	return nil, fmt.Errorf("a sequence that %v gives is known only when it runs: it has no gradient", n.Op)
+	return listWritten(e, n, slices.Index(n.Outputs, list))
+}
+
+// listWritten are the elements of a list that n makes, output i, and that depends on
+// nothing that is differentiated: what n is written out to stands beside it.
+func listWritten(e *graph.Expansion, n *graph.Node, i int) ([]*graph.Value, error) {
+	op, err := e.Ops.Of(e.G, n)
+	if err != nil {
+		return nil, err
+	}
+	if op.Expand == nil {
+		return nil, fmt.Errorf("a sequence that %v gives is known only when it runs: it has no gradient", n.Op)
+	}
+	at := *e
+	at.Node = n
+	written, err := op.Expand(&at)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the sequence of node %v: %w", n, err)
+	case i >= len(written) || written[i] == nil:
+		return nil, fmt.Errorf("the sequence of node %v, its output %d, has no gradient", n, i)
+	}
+	return elementsOf(e, written[i])
 }
 
 // editedList is a list after one element was put in or taken out.
@@ -200,6 +222,9 @@ func expandSequenceMap(e *graph.Expansion) ([]*graph.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(first) == 0 {
+		return slices.Repeat([]*graph.Value{sequenceOf(e, nil)}, len(e.Node.Outputs)), nil
+	}
 	body, err := unrollable(e, len(first))
 	if err != nil {
 		return nil, err
@@ -239,16 +264,27 @@ func expandSequenceMap(e *graph.Expansion) ([]*graph.Value, error) {
 
 // expandOptionalGet: what Optional wrapped, or a tensor as it is.
 func expandOptionalGet(e *graph.Expansion) ([]*graph.Value, error) {
-	v := e.In(0)
+	v, ok := wrapped(e.In(0))
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("an optional that is known only when it runs has no gradient")
+	case v == nil:
+		return nil, fmt.Errorf("the optional is empty")
+	}
+	return []*graph.Value{v}, nil
+}
+
+// wrapped is what an optional holds, nil if it is empty; a tensor holds itself. It reports
+// whether that is known.
+func wrapped(v *graph.Value) (*graph.Value, bool) {
 	for v != nil && v.Def != nil && v.Def.Op == onnx("Identity") {
 		v = v.Def.Input(0)
 	}
 	switch {
-	case v == nil:
-	case v.Type.Known():
-		return []*graph.Value{v}, nil
-	case v.Def != nil && v.Def.Op == onnx("Optional") && v.Def.Input(0) != nil:
-		return []*graph.Value{v.Def.Input(0)}, nil
+	case v == nil || v.Type.Known():
+		return v, true
+	case v.Def != nil && v.Def.Op == onnx("Optional"):
+		return v.Def.Input(0), true
 	}
-	return nil, fmt.Errorf("an optional that is known only when it runs has no gradient")
+	return nil, false
 }

@@ -18,6 +18,7 @@ type gradCase struct {
 	name   string
 	inputs [][]int // shapes
 	away   float64 // inputs keep this far from 0, where the function has a kink
+	step   float64 // of finite differences; 0: 1/512
 	build  func(b *graph.Builder, in []*graph.Value) *graph.Value
 	covers string // an operator that build itself writes out
 }
@@ -152,6 +153,9 @@ func gradCases() []gradCase {
 	cases = append(cases, writtenGradCases()...)
 	cases = append(cases, groupGradCases()...)
 	cases = append(cases, expertsGradCases()...)
+	cases = append(cases, codedGradCases()...)
+	cases = append(cases, pagedGradCases()...)
+	cases = append(cases, mlGradCases()...)
 	cases = append(cases, ctcCase())
 	for _, c := range append(controlGradCases(), sequenceGradCases()...) {
 		cases = append(cases, c.gradCase)
@@ -210,7 +214,7 @@ func TestGradientsEqualFiniteDifferences(t *testing.T) {
 				covered[n.Op] = true
 			}
 			b.G.Outputs = append([]*graph.Value{loss}, grads...)
-			checkDirection(t, b.G, p, x, rng)
+			checkDirection(t, b.G, p, x, tc.step, rng)
 			if got := lossOf(t, b.G, loss, p, x); !(math.Abs(got-plain) <= 1e-4*max(1, math.Abs(plain))) {
 				t.Errorf("written out for its gradient, the case gives %v, as it is %v", got, plain)
 			}
@@ -256,7 +260,7 @@ func lossOf(t *testing.T, g *graph.Graph, loss *graph.Value, p *kernel.Pool, x [
 	return float64(out[0].F32()[0])
 }
 
-func checkDirection(t *testing.T, g *graph.Graph, p *kernel.Pool, x []*tensor.Tensor, rng *rand.Rand) {
+func checkDirection(t *testing.T, g *graph.Graph, p *kernel.Pool, x []*tensor.Tensor, h float64, rng *rand.Rand) {
 	t.Helper()
 	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p})
 	if err != nil {
@@ -277,7 +281,9 @@ func checkDirection(t *testing.T, g *graph.Graph, p *kernel.Pool, x []*tensor.Te
 	base := run(x)
 	// Far enough that rounding of the loss does not show, and near enough that no
 	// element crosses a kink or overtakes another.
-	const h = 1.0 / 512
+	if h == 0 {
+		h = 1.0 / 512
+	}
 	for i := range x {
 		direction := make([]float32, x[i].Len())
 		want := 0.0
@@ -289,7 +295,7 @@ func checkDirection(t *testing.T, g *graph.Graph, p *kernel.Pool, x []*tensor.Te
 			moved := append([]*tensor.Tensor{}, x...)
 			moved[i] = x[i].Clone()
 			for j, d := range direction {
-				moved[i].F32()[j] += step * d * h
+				moved[i].F32()[j] += step * d * float32(h)
 			}
 			return float64(run(moved)[0].F32()[0])
 		}

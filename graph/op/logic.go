@@ -12,11 +12,11 @@ import (
 func logicOps() []graph.Op {
 	both := []graph.Alias{{In: 0, Out: 0}, {In: 1, Out: 0}}
 	ops := []graph.Op{
-		{ID: onnx("Not"), Since: 1, Infer: inferSigned(truths), Kernel: kernelNot, InPlace: both[:1]},
-		{ID: onnx("GreaterOrEqual"), Since: 12, Infer: inferCompare(numbers), Kernel: compare(opGreaterOrEqual)},
-		{ID: onnx("LessOrEqual"), Since: 12, Infer: inferCompare(numbers), Kernel: compare(opLessOrEqual)},
-		{ID: onnx("IsNaN"), Since: 9, Infer: inferTest, Kernel: kernelIsNaN},
-		{ID: onnx("IsInf"), Since: 10, Infer: inferTest, Kernel: kernelIsInf},
+		{ID: onnx("Not"), Since: 1, Infer: inferSigned(truths), Kernel: kernelNot, InPlace: both[:1], Flat: true},
+		{ID: onnx("GreaterOrEqual"), Since: 12, Infer: inferCompare(numbers), Kernel: compare(opGreaterOrEqual), Flat: true},
+		{ID: onnx("LessOrEqual"), Since: 12, Infer: inferCompare(numbers), Kernel: compare(opLessOrEqual), Flat: true},
+		{ID: onnx("IsNaN"), Since: 9, Infer: inferTest, Kernel: kernelIsNaN, Flat: true},
+		{ID: onnx("IsInf"), Since: 10, Infer: inferTest, Kernel: kernelIsInf, Flat: true},
 		{ID: onnx("BitShift"), Since: 11, Infer: inferShift, Kernel: kernelShift, InPlace: both},
 		{ID: onnx("BitwiseAnd"), Since: 18, Infer: inferBroadcast(integers), Kernel: bitwise(opAnd), InPlace: both},
 		{ID: onnx("BitwiseOr"), Since: 18, Infer: inferBroadcast(integers), Kernel: bitwise(opOr), InPlace: both},
@@ -32,8 +32,9 @@ func logicOps() []graph.Op {
 		{"And", truths, truthTable(opAnd)}, {"Or", truths, truthTable(opOr)}, {"Xor", truths, truthTable(opXor)},
 		{"Equal", anyAlike, kernelEqual}, {"Greater", numbers, compare(opGreater)}, {"Less", numbers, compare(opLess)},
 	} {
-		ops = append(ops, oldBroadcast(k.name, k.check, tensor.Bool, k.op),
-			graph.Op{ID: onnx(k.name), Since: 7, Infer: inferCompare(k.check), Kernel: k.op})
+		old := oldBroadcast(k.name, k.check, tensor.Bool, k.op)
+		old.Flat = true
+		ops = append(ops, old, graph.Op{ID: onnx(k.name), Since: 7, Infer: inferCompare(k.check), Kernel: k.op, Flat: true})
 	}
 	return ops
 }

@@ -14,7 +14,7 @@ func microsoftAttentionOps() []graph.Op {
 		{ID: microsoft("MultiHeadAttention"), Since: 1, Infer: inferMultiHead, Kernel: floating(kernelMultiHead[float32], kernelMultiHead[float64]), Expand: expandMultiHead, Work: workAttention},
 		{ID: microsoft("Attention"), Since: 1, Infer: inferPackedAttention, Kernel: floating(kernelPackedAttention[float32], kernelPackedAttention[float64]), Expand: expandPackedAttention, Work: workPackedAttention},
 		{ID: microsoft("GroupQueryAttention"), Since: 1, Infer: inferGroupQuery, Kernel: floating(kernelGroupQuery[float32], kernelGroupQuery[float64]), Expand: expandGroupQuery, Work: workAttention},
-		{ID: microsoft("PagedAttention"), Since: 1, Infer: inferMicrosoftPaged, Kernel: kernelMicrosoftPaged, InPlace: []graph.Alias{{In: paKeyCache, Out: 1}, {In: paValueCache, Out: 2}}},
+		{ID: microsoft("PagedAttention"), Since: 1, Infer: inferMicrosoftPaged, Kernel: kernelMicrosoftPaged, Expand: expandMicrosoftPaged, InPlace: []graph.Alias{{In: paKeyCache, Out: 1}, {In: paValueCache, Out: 2}}},
 	}
 }
 

@@ -2,7 +2,6 @@ package op
 
 import (
 	"fmt"
-	"slices"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -11,36 +10,8 @@ import (
 // nbitsOps multiply by a matrix whose elements have a few bits.
 func nbitsOps() []graph.Op {
 	return []graph.Op{
-		{ID: microsoft("MatMulNBits"), Since: 1, Infer: inferNBits, Kernel: floating(kernelNBits[float32], kernelNBits[float64]), Expand: expandCodedProduct(nbitsBias), Work: workProduct},
-		{ID: microsoft("MatMulBnb4"), Since: 1, Infer: inferBnb4, Kernel: floating(kernelBnb4[float32], kernelBnb4[float64]), Expand: expandCodedProduct(-1), Work: workProduct},
-	}
-}
-
-// expandCodedProduct is for a network that is frozen in codes while something before it,
-// or beside it, is trained. The matrix as floats is what the operator makes of the unit
-// matrix; bias: which input is added, -1: none is.
-func expandCodedProduct(bias int) func(*graph.Expansion) ([]*graph.Value, error) {
-	return func(e *graph.Expansion) ([]*graph.Value, error) {
-		in, added := slices.Clone(e.Node.Inputs), (*graph.Value)(nil)
-		for i := range in {
-			if i > 0 && i != bias && e.Needs(i) {
-				return nil, fmt.Errorf("input %d (%s), a part of the codes, has no gradient", i, in[i].Name)
-			}
-		}
-		if bias >= 0 && e.In(bias) != nil {
-			added, in[bias] = in[bias], nil
-		}
-		if k := int64(e.Node.Attrs.Int("K", 0)); e.Needs(0) {
-			in[0] = e.Op("EyeLike", nil, e.Op("ConstantOfShape", nil, vector(e.Builder, "square", k, k)))
-		}
-		y := e.Builder.Node(e.Node.Op, 1, e.Node.Attrs, in...)[0]
-		if e.Needs(0) {
-			y = e.Op("MatMul", nil, e.In(0), y)
-		}
-		if added != nil {
-			y = e.Op("Add", nil, y, added)
-		}
-		return []*graph.Value{y}, nil
+		{ID: microsoft("MatMulNBits"), Since: 1, Infer: inferNBits, Kernel: floating(kernelNBits[float32], kernelNBits[float64]), Expand: expandNBits, Work: workProduct},
+		{ID: microsoft("MatMulBnb4"), Since: 1, Infer: inferBnb4, Kernel: floating(kernelBnb4[float32], kernelBnb4[float64]), Expand: expandBnb4, Work: workProduct},
 	}
 }
 

@@ -21,9 +21,8 @@ type pagedCase struct {
 	hole                   bool // the first block of sequence 0 is not mapped
 }
 
-// pagedInputs are the inputs of a case, in float32, whose numbers float16 holds.
-func (p pagedCase) inputs(t testing.TB, r *rand.Rand) []*tensor.Tensor {
-	t.Helper()
+// inputs are those of a case, in float32, whose numbers float16 holds.
+func (p pagedCase) inputs(r *rand.Rand) []*tensor.Tensor {
 	noise := func(shape ...int) *tensor.Tensor {
 		x := tensor.New(tensor.Float32, shape...)
 		for i := range x.F32() {
@@ -222,7 +221,7 @@ func TestMicrosoftPagedEqualsDefinition(t *testing.T) {
 		p.attrs["num_heads"], p.attrs["kv_num_heads"] = int64(p.heads), int64(p.kv)
 		for _, d := range []tensor.DType{tensor.Float32, tensor.Float16, tensor.BFloat16} {
 			for _, outputs := range []int{1, 3} {
-				in := p.inputs(t, rand.New(rand.NewPCG(3, uint64(len(name)))))
+				in := p.inputs(rand.New(rand.NewPCG(3, uint64(len(name)))))
 				tolerance := 2e-5
 				for i, x := range in {
 					if x != nil && x.DType() == tensor.Float32 && d != tensor.Float32 {
@@ -284,7 +283,7 @@ func TestMicrosoftPagedRefuses(t *testing.T) {
 		{"is -2, the cache has 19", attrs(), map[int]*tensor.Tensor{7: ints([]int{4, 4}, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, -2)}},
 	} {
 		p := pagedCases()["plain"]
-		in := p.inputs(t, rand.New(rand.NewPCG(1, 1)))
+		in := p.inputs(rand.New(rand.NewPCG(1, 1)))
 		for i, x := range c.set {
 			in[i] = x
 		}

@@ -30,8 +30,8 @@ func orderOps() []graph.Op {
 		u8: kernelTopK[uint8], u16: kernelTopK[uint16], u32: kernelTopK[uint32], u64: kernelTopK[uint64],
 	}
 	return []graph.Op{
-		{ID: onnx("ArgMax"), Since: 1, Infer: inferArg, Kernel: argMax.prepare},
-		{ID: onnx("ArgMin"), Since: 1, Infer: inferArg, Kernel: argMin.prepare},
+		{ID: onnx("ArgMax"), Since: 1, Infer: inferArg, Kernel: argMax.prepare, Flat: true},
+		{ID: onnx("ArgMin"), Since: 1, Infer: inferArg, Kernel: argMin.prepare, Flat: true},
 		{ID: onnx("TopK"), Since: 1, Infer: inferTopK(false), Kernel: topK.prepare, Grad: gradTopK},
 		{ID: onnx("TopK"), Since: 10, Infer: inferTopK(true), Kernel: topK.prepare, Grad: gradTopK},
 	}

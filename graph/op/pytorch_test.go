@@ -31,7 +31,7 @@ type recordedInput struct {
 }
 
 func (x *recordedInput) tensor(t *testing.T) *tensor.Tensor {
-	kind := map[string]tensor.DType{"float32": tensor.Float32, "int64": tensor.Int64, "int32": tensor.Int32, "bool": tensor.Bool}[x.Type]
+	kind := map[string]tensor.DType{"float32": tensor.Float32, "int64": tensor.Int64, "int32": tensor.Int32, "uint8": tensor.Uint8, "bool": tensor.Bool}[x.Type]
 	v := tensor.New(kind, x.Shape...)
 	if err := tensor.Convert(v, tensor.Of(x.Data, x.Shape...), true); err != nil {
 		t.Fatal(err)
@@ -135,6 +135,16 @@ func attrsOf(m map[string]any) graph.Attrs {
 		switch v := v.(type) {
 		case string:
 			a[name] = v
+		case map[string]any: // floats that may be whole
+			if one, ok := v["float"].(float64); ok {
+				a[name] = float32(one)
+				continue
+			}
+			var list []float32
+			for _, x := range v["floats"].([]any) {
+				list = append(list, float32(x.(float64)))
+			}
+			a[name] = list
 		case []any:
 			list := make([]int64, len(v))
 			for i, n := range v {

@@ -108,11 +108,7 @@ func expandDequantize(e *graph.Expansion) ([]*graph.Value, error) {
 		if !ok {
 			return nil, fmt.Errorf("dimension %d of %v, of which blocks share a scale, is not known", axis, x)
 		}
-		of := tensor.New(tensor.Int64, n)
-		for i := range of.I64() {
-			of.I64()[i] = int64(i / block)
-		}
-		scale = e.Op("Gather", graph.Attrs{"axis": int64(axis)}, scale, e.Const("block", of))
+		scale = e.Op("Gather", graph.Attrs{"axis": int64(axis)}, scale, e.Const("block", blocksOf(n, block)))
 	} else if axis < len(x)-1 {
 		var behind []int64
 		for d := 1; d < len(x)-axis; d++ {

@@ -21,10 +21,10 @@ func randomOps() []graph.Op {
 		return func(m *mersenne) float64 { return mean + scale*m.normal() }
 	}
 	return []graph.Op{
-		{ID: onnx("RandomUniform"), Since: 1, Infer: inferRandom, Kernel: kernelRandom(uniform), Random: true},
-		{ID: onnx("RandomNormal"), Since: 1, Infer: inferRandom, Kernel: kernelRandom(normal), Random: true},
-		{ID: onnx("RandomUniformLike"), Since: 1, Infer: inferRandomLike, Kernel: kernelRandom(uniform), Random: true},
-		{ID: onnx("RandomNormalLike"), Since: 1, Infer: inferRandomLike, Kernel: kernelRandom(normal), Random: true},
+		{ID: onnx("RandomUniform"), Since: 1, Infer: inferRandom, Kernel: kernelRandom(uniform), Random: true, Flat: true},
+		{ID: onnx("RandomNormal"), Since: 1, Infer: inferRandom, Kernel: kernelRandom(normal), Random: true, Flat: true},
+		{ID: onnx("RandomUniformLike"), Since: 1, Infer: inferRandomLike, Kernel: kernelRandom(uniform), Random: true, Flat: true},
+		{ID: onnx("RandomNormalLike"), Since: 1, Infer: inferRandomLike, Kernel: kernelRandom(normal), Random: true, Flat: true},
 		{ID: onnx("Bernoulli"), Since: 15, Infer: inferBernoulli, Kernel: kernelBernoulli, Random: true},
 		{ID: onnx("Multinomial"), Since: 7, Infer: inferMultinomial, Kernel: kernelMultinomial, Random: true},
 	}

@@ -15,7 +15,7 @@ type reduceGrad func(g *graph.Gradient, x, y, spread *graph.Value) *graph.Value
 func reduceGrads() map[string]reduceGrad {
 	// A norm of 0 has no direction: its gradient is 0.
 	ratio := func(g *graph.Gradient, x, y, d *graph.Value) *graph.Value {
-		return g.Op("Div", nil, g.Op("Mul", nil, d, x), g.Op("Add", nil, y, isZero(g, y)))
+		return g.Op("Div", nil, g.Op("Mul", nil, d, x), g.Op("Add", nil, y, isZero(g.Builder, y)))
 	}
 	extreme := func(g *graph.Gradient, x, y, d *graph.Value) *graph.Value {
 		at := g.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, g.Op("Equal", nil, x, y))
@@ -44,17 +44,17 @@ func reduceGrads() map[string]reduceGrad {
 // gradProduct: the product of the others. Where one element is 0 it alone has a
 // gradient; where several are, none has.
 func gradProduct(g *graph.Gradient, x, _, d *graph.Value) *graph.Value {
-	zero := isZero(g, x)
+	zero := isZero(g.Builder, x)
 	full := g.Op("Add", nil, x, zero)
 	product := g.Op("ReduceProd", g.Node.Attrs, append([]*graph.Value{full}, g.Node.Inputs[1:]...)...)
 	others := g.Op("Sub", nil, g.Private("Spread", g.Node.Attrs, g.Private("Collect", g.Node.Attrs, zero, g.Node.Outputs[0]), x), zero)
 	rest := g.Op("Div", nil, g.Private("Spread", g.Node.Attrs, product, x), full)
-	return g.Op("Mul", nil, d, g.Op("Mul", nil, rest, isZero(g, others)))
+	return g.Op("Mul", nil, d, g.Op("Mul", nil, rest, isZero(g.Builder, others)))
 }
 
 // isZero is 1 where x is 0, and 0 elsewhere.
-func isZero(g *graph.Gradient, x *graph.Value) *graph.Value {
-	return g.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, g.Op("Equal", nil, x, constant(g.Builder, "zero", 0)))
+func isZero(b *graph.Builder, x *graph.Value) *graph.Value {
+	return b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, b.Op("Equal", nil, x, constant(b, "zero", 0)))
 }
 
 // gradReduce spreads the gradient over what was reduced.
@@ -111,7 +111,7 @@ func spreadOps() []graph.Op {
 	return []graph.Op{
 		{ID: private("Spread"), Infer: sameAs(1, 2, 2), Kernel: kernelSpread},
 		{ID: private("Collect"), Infer: sameAs(1, 2, 2), Kernel: kernelCollect},
-		{ID: private("OnesLike"), Infer: sameAs(0, 1, 1), Kernel: kernelOnesLike, Grad: gradNothing},
+		{ID: private("OnesLike"), Infer: sameAs(0, 1, 1), Kernel: kernelOnesLike, Flat: true},
 	}
 }
 
@@ -198,9 +198,6 @@ func kernelOnesLike(c *graph.Call) (func() error, error) {
 		return nil
 	}, nil
 }
-
-// gradNothing is for results that do not move with the input.
-func gradNothing(*graph.Gradient) error { return nil }
 
 // gradExtreme: the inputs that are the greatest, or least, share the gradient.
 func gradExtreme(g *graph.Gradient) error {

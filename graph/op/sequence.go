@@ -11,6 +11,8 @@ import (
 // sequenceOps work on lists of tensors. A list shares its elements with those it
 // was made from: elements never change.
 func sequenceOps() []graph.Op {
+	has := listOp("OptionalHasElement", 15, 0, 1, optionalHasElement)
+	has.Flat = true
 	return []graph.Op{
 		listOp("SequenceConstruct", 11, 1, -1, sequenceConstruct),
 		listOp("SequenceEmpty", 11, 0, 0, func(*graph.Call) (*tensor.Tensor, error) { return tensor.OfTensors(tensor.Sequence, nil), nil }),
@@ -22,7 +24,7 @@ func sequenceOps() []graph.Op {
 		writtenOut(listOp("ConcatFromSequence", 11, 1, 1, concatFromSequence), expandConcatFromSequence),
 		listOp("Optional", 15, 0, 1, optionalOf),
 		writtenOut(listOp("OptionalGetElement", 15, 1, 1, optionalGetElement), expandOptionalGet),
-		listOp("OptionalHasElement", 15, 0, 1, optionalHasElement),
+		has,
 		{ID: onnx("SequenceMap"), Since: 17, Late: true, Kernel: kernelSequenceMap, Expand: expandSequenceMap},
 	}
 }

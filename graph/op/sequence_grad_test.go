@@ -62,5 +62,33 @@ func sequenceGradCases() []controlledCase {
 		list := b.Op("OptionalGetElement", nil, b.Op("Optional", nil, b.Op("SequenceConstruct", nil, in[1])))
 		return []*graph.Value{b.Op("OptionalGetElement", nil, wrapped), b.Op("OptionalGetElement", nil, in[0]), b.Op("SequenceAt", nil, list, at(b, 0))}
 	})
-	return []controlledCase{edited, joined, split, mapped, loop, maybe}
+	// Lists of constants, which nothing but their readers makes part of what is trained.
+	constant := controlCase("ConcatFromSequence", [][]int{{1, 2}}, func(b *graph.Builder, in []*graph.Value) []*graph.Value {
+		x, y := &graph.Value{Name: "x"}, &graph.Value{Name: "y"}
+		y.Def = &graph.Node{Op: graph.OpID{Name: "Tanh"}, Inputs: []*graph.Value{x}, Outputs: []*graph.Value{y}}
+		body := &graph.Graph{Name: "body", Inputs: []*graph.Value{x}, Outputs: []*graph.Value{y}, Nodes: []*graph.Node{y.Def}}
+		rows := b.Op("SplitToSequence", nil, b.Const("rows", tensor.Of([]float32{0.1, -0.7, 0.3, 0.9}, 2, 2)))
+		list := b.Op("SequenceInsert", nil, b.Op("SequenceMap", attrs("body", body), rows), in[0], at(b, 1))
+		held := b.Op("SequenceInsert", nil, b.Op("OptionalGetElement", nil, b.Op("Optional", nil, rows)), b.Op("Exp", nil, in[0]))
+		none := b.Op("SequenceInsert", nil, b.Op("SequenceMap", attrs("body", body), b.Op("SequenceEmpty", nil)), in[0])
+		join := attrs("axis", int64(0))
+		return []*graph.Value{b.Op("ConcatFromSequence", join, list), b.Op("ConcatFromSequence", join, held), b.Op("ConcatFromSequence", join, none)}
+	})
+	asked := controlCase("If", [][]int{{2, 3}}, func(b *graph.Builder, in []*graph.Value) []*graph.Value {
+		branches := func(maybe *graph.Value) graph.Attrs {
+			held, yes, no := &graph.Value{Name: "held"}, &graph.Value{Name: "yes"}, &graph.Value{Name: "no"}
+			held.Def = &graph.Node{Op: graph.OpID{Name: "OptionalGetElement"}, Inputs: []*graph.Value{maybe}, Outputs: []*graph.Value{held}}
+			yes.Def = &graph.Node{Op: graph.OpID{Name: "Tanh"}, Inputs: []*graph.Value{held}, Outputs: []*graph.Value{yes}}
+			no.Def = &graph.Node{Op: graph.OpID{Name: "Exp"}, Inputs: []*graph.Value{in[0]}, Outputs: []*graph.Value{no}}
+			return attrs("then_branch", &graph.Graph{Nodes: []*graph.Node{held.Def, yes.Def}, Outputs: []*graph.Value{yes}},
+				"else_branch", &graph.Graph{Nodes: []*graph.Node{no.Def}, Outputs: []*graph.Value{no}})
+		}
+		full, empty := b.Op("Optional", nil, b.Op("Neg", nil, in[0])), b.Op("Optional", nil)
+		when := func(maybe, yes *graph.Value) *graph.Value {
+			return b.Node(graph.OpID{Name: "If"}, 1, branches(maybe), yes)[0]
+		}
+		return []*graph.Value{when(full, b.Op("OptionalHasElement", nil, full)), when(empty, b.Op("OptionalHasElement", nil, empty)),
+			when(full, b.Op("Not", nil, b.Op("OptionalHasElement", nil)))}
+	})
+	return []controlledCase{edited, joined, split, mapped, loop, maybe, constant, asked}
 }

@@ -16,8 +16,8 @@ func shapeOps() []graph.Op {
 		{ID: onnx("Reshape"), Since: 5, Infer: inferReshape, View: true, Grad: gradLike},
 		{ID: onnx("Squeeze"), Since: 1, Infer: inferSqueeze, View: true, Grad: gradLike},
 		{ID: onnx("Unsqueeze"), Since: 1, Infer: inferUnsqueeze, View: true, Grad: gradLike},
-		{ID: onnx("Shape"), Since: 1, Infer: inferShape, Kernel: kernelShape},
-		{ID: onnx("Size"), Since: 1, Infer: inferSize, Kernel: kernelSize},
+		{ID: onnx("Shape"), Since: 1, Infer: inferShape, Kernel: kernelShape, Flat: true},
+		{ID: onnx("Size"), Since: 1, Infer: inferSize, Kernel: kernelSize, Flat: true},
 		{ID: private("ReshapeLike"), Infer: inferReshapeLike, Grad: gradLike, View: true},
 	}
 }

@@ -11,9 +11,9 @@ import (
 // makeOps make tensors of few numbers: constants, ranges, diagonals.
 func makeOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("ConstantOfShape"), Since: 9, Infer: inferConstantOfShape, Kernel: unpacked(kernelConstantOfShape)},
+		{ID: onnx("ConstantOfShape"), Since: 9, Infer: inferConstantOfShape, Kernel: unpacked(kernelConstantOfShape), Flat: true},
 		{ID: onnx("Range"), Since: 11, Infer: inferRange, Kernel: widened(kernelRange)},
-		{ID: onnx("EyeLike"), Since: 9, Infer: inferEyeLike, Kernel: kernelEyeLike},
+		{ID: onnx("EyeLike"), Since: 9, Infer: inferEyeLike, Kernel: kernelEyeLike, Flat: true},
 		{ID: onnx("OneHot"), Since: 9, Infer: inferOneHot, Kernel: kernelOneHot, Expand: expandOneHot},
 		{ID: onnx("Trilu"), Since: 14, Infer: inferTrilu, Kernel: kernelTrilu, Grad: gradTrilu},
 		{ID: microsoft("Trilu"), Since: 1, Infer: inferTrilu, Kernel: kernelTrilu, Expand: expandAs("Trilu")},

@@ -15,9 +15,9 @@ func signalOps() []graph.Op {
 		{ID: onnx("DFT"), Since: 17, Infer: inferDFT, Kernel: floating(kernelDFT[float32](1), kernelDFT[float64](1)), Grad: gradDFT},
 		{ID: onnx("DFT"), Since: 20, Infer: inferDFT, Kernel: floating(kernelDFT[float32](-2), kernelDFT[float64](-2)), Grad: gradDFT},
 		{ID: onnx("STFT"), Since: 17, Infer: inferSTFT, Kernel: floating(kernelSTFT[float32], kernelSTFT[float64]), Expand: expandSTFT},
-		{ID: onnx("HannWindow"), Since: 17, Infer: inferSignalWindow, Kernel: kernelSignalWindow(0.5, 0.5, 0)},
-		{ID: onnx("HammingWindow"), Since: 17, Infer: inferSignalWindow, Kernel: kernelSignalWindow(25.0/46, 21.0/46, 0)},
-		{ID: onnx("BlackmanWindow"), Since: 17, Infer: inferSignalWindow, Kernel: kernelSignalWindow(0.42, 0.5, 0.08)},
+		{ID: onnx("HannWindow"), Since: 17, Infer: inferSignalWindow, Kernel: kernelSignalWindow(0.5, 0.5, 0), Flat: true},
+		{ID: onnx("HammingWindow"), Since: 17, Infer: inferSignalWindow, Kernel: kernelSignalWindow(25.0/46, 21.0/46, 0), Flat: true},
+		{ID: onnx("BlackmanWindow"), Since: 17, Infer: inferSignalWindow, Kernel: kernelSignalWindow(0.42, 0.5, 0.08), Flat: true},
 		{ID: onnx("MelWeightMatrix"), Since: 17, Infer: inferMelWeights, Kernel: kernelMelWeights},
 	}
 }

@@ -16,7 +16,7 @@ func stringOps() []graph.Op {
 		{ID: onnx("StringConcat"), Since: 20, Infer: inferStringConcat, Kernel: kernelStringConcat},
 		{ID: onnx("StringSplit"), Since: 20, Late: true, Kernel: kernelStringSplit},
 		{ID: onnx("StringNormalizer"), Since: 10, Late: true, Kernel: kernelStringNormalizer},
-		{ID: onnx("RegexFullMatch"), Since: 20, Infer: inferRegexFullMatch, Kernel: kernelRegexFullMatch},
+		{ID: onnx("RegexFullMatch"), Since: 20, Infer: inferRegexFullMatch, Kernel: kernelRegexFullMatch, Flat: true},
 		{ID: microsoft("Tokenizer"), Since: 1, Late: true, Kernel: kernelTokenizer},
 		{ID: onnx("TfIdfVectorizer"), Since: 9, Infer: inferTfIdf, Kernel: kernelTfIdf},
 	}

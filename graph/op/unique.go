@@ -15,7 +15,7 @@ import (
 // when they have looked.
 func uniqueOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("NonZero"), Since: 9, Late: true, Kernel: kernelNonZero},
+		{ID: onnx("NonZero"), Since: 9, Late: true, Kernel: kernelNonZero, Flat: true},
 		{ID: onnx("Unique"), Since: 11, Late: true, Kernel: kernelUnique},
 	}
 }

@@ -30,12 +30,13 @@ func Fold(p *kernel.Pool) graph.Pass {
 		for _, v := range g.Constants() {
 			f.left += len(v.Const.Data)
 		}
-		changed := f.fold(g, g.Opset)
-		if !changed {
-			return nil
+		// What was found out may tell the shapes of what comes after, and those more numbers.
+		for f.fold(g, g.Opset) {
+			if err := graph.InferTypes(g, ops); err != nil {
+				return err
+			}
 		}
-		// What was found out may tell the shapes of what comes after.
-		return graph.InferTypes(g, ops)
+		return nil
 	}}
 }
 

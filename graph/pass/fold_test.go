@@ -85,6 +85,31 @@ func TestFoldKnowsItsLimits(t *testing.T) {
 	}
 }
 
+// TestFoldGoesOn: a folded shape tells the size of what is reshaped, which is then a
+// number as well. Exporters write the scale of attention so.
+func TestFoldGoesOn(t *testing.T) {
+	b := newBuilder(t)
+	x := b.Input("x", tensor.Float32, graph.Sym("n"))
+	cast := func(name string, to int, x *graph.Value) *graph.Value {
+		v := b.Op("Cast", graph.Attrs{"to": int64(to)}, x)
+		v.Name = name
+		return v
+	}
+	sizes := cast("sizes", 7, b.Const("floats", tensor.Of([]float32{-1, 4}, 2)))
+	rows := b.node("rows", "Reshape", x, sizes)
+	width := b.node("width", "Gather", b.node("shape", "Shape", rows), b.Const("one", tensor.Scalar(int64(1))))
+	b.Output(b.node("y", "Div", rows, b.node("root", "Sqrt", cast("scale", 1, width))))
+	check(t, b.G, foldPass(t), `
+rows = Reshape(x, sizes)
+shape = Shape(rows)
+y = Div(rows, root)
+-> y
+`)
+	if got, err := b.G.Nodes[2].Inputs[1].Const.Tensor(); err != nil || got.F32()[0] != 2 {
+		t.Errorf("root is %v (%v)", got, err)
+	}
+}
+
 // TestFoldInsideBodies: a branch that is known takes the place of its node, and what is
 // constant outside is so inside.
 func TestFoldInsideBodies(t *testing.T) {

@@ -28,7 +28,7 @@ def case(name, op, attrs, inputs, y, domain="", opset=24, outputs=1, index=0):
         if x is None:
             listed.append(None)
             continue
-        kind = {torch.float32: "float32", torch.int64: "int64", torch.int32: "int32", torch.bool: "bool"}[x.dtype]
+        kind = {torch.float32: "float32", torch.int64: "int64", torch.int32: "int32", torch.uint8: "uint8", torch.bool: "bool"}[x.dtype]
         data = x.detach().to(torch.int64) if x.dtype == torch.bool else x.detach()
         entry = {"type": kind, "shape": list(x.shape), "data": numbers(data)}
         if x.requires_grad:
@@ -50,6 +50,20 @@ def leaf(*shape, scale=1.0):
 
 def ints(*v):
     return torch.tensor(v, dtype=torch.int64)
+
+
+def int32(v):
+    return torch.tensor(v, dtype=torch.int32)
+
+
+def floats(*v):
+    """An attribute of floats, which JSON would not tell from one of integers."""
+    return {"floats": list(v)}
+
+
+def real(v):
+    """An attribute of one float that may be whole."""
+    return {"float": v}
 
 
 def movements():
@@ -207,11 +221,205 @@ def rare():
     case("Attention with lengths", "Attention", {"is_causal": 1}, [q, k, v, None, None, None, lengths], F.scaled_dot_product_attention(q, k, v, attn_mask=seen))
 
 
+def microsoft():
+    ms = lambda name, op, attrs, inputs, y, **more: case(name, op, attrs, inputs, y, domain="com.microsoft", opset=1, **more)
+    a, b = leaf(2, 4, 3), leaf(4, 5)
+    ms("FusedMatMul", "FusedMatMul", {"transA": 1, "alpha": 0.5}, [a, b], 0.5 * a.mT @ b)
+    a, b = leaf(3, 2, 4), leaf(2, 5, 4)
+    ms("FusedMatMul of stacks behind rows", "FusedMatMul", {"transBatchA": 1, "transB": 1}, [a, b], a.transpose(0, 1) @ b.mT)
+    a, b = leaf(2, 3, 4), leaf(5, 4)
+    ms("TransposeMatMul", "TransposeMatMul", {"transB": 1, "alpha": 0.25}, [a, b], 0.25 * a @ b.mT)
+    a, b, c = leaf(2, 3), leaf(4, 3), leaf(4)
+    ms("FusedGemm", "FusedGemm", {"activation": "Tanh", "transB": 1}, [a, b, c], torch.tanh(a @ b.mT + c))
+    x, w, b, z = leaf(1, 2, 3, 3), leaf(2, 2, 3, 3), leaf(2), leaf(1, 2, 3, 3)
+    ms("FusedConv", "FusedConv", {"activation": "LeakyRelu", "activation_params": floats(0.2), "pads": [1, 1, 1, 1]}, [x, w, b, z],
+       F.leaky_relu(F.conv2d(x, w, b, padding=1) + z, 0.2))
+    x, b = leaf(2, 5), leaf(5)
+    ms("BiasGelu", "BiasGelu", {}, [x, b], F.gelu(x + b))
+    x, b = leaf(2, 5), leaf(5)
+    ms("FastGelu", "FastGelu", {}, [x, b], F.gelu(x + b, approximate="tanh"))
+    x = leaf(2, 5)
+    ms("QuickGelu", "QuickGelu", {"alpha": 1.5}, [x], x * torch.sigmoid(1.5 * x))
+    x, skip, gain, beta, b = leaf(2, 3, 8), leaf(2, 3, 8), leaf(8), leaf(8), leaf(8)
+    ms("SkipLayerNormalization", "SkipLayerNormalization", {"epsilon": 0.01}, [x, skip, gain, beta, b], F.layer_norm(x + skip + b, (8,), gain, beta, 0.01))
+    x, skip, gain, b = leaf(2, 3, 8), leaf(2, 3, 8), leaf(8), leaf(8)
+    ms("SkipSimplifiedLayerNormalization", "SkipSimplifiedLayerNormalization", {"epsilon": 0.01}, [x, skip, gain, b], F.rms_norm(x + skip + b, (8,), gain, 0.01))
+    words, places, kinds, gain, beta = leaf(5, 8), leaf(4, 8), leaf(2, 8), leaf(8), leaf(8)
+    ids, segments = int32([[1, 4, 0], [2, 2, 3]]), int32([[0, 1, 1], [0, 0, 1]])
+    ms("EmbedLayerNormalization", "EmbedLayerNormalization", {"epsilon": 0.01}, [ids, segments, words, places, kinds, gain, beta],
+       F.layer_norm(words[ids] + places[:3] + kinds[segments], (8,), gain, beta, 0.01), outputs=2)
+    x = leaf(2, 3, 3)
+    ms("Inverse", "Inverse", {}, [x], torch.linalg.inv(x))
+    for metric, power in [("sqeuclidean", 2), ("euclidean", 1)]:
+        a, b = leaf(3, 4), leaf(2, 4)
+        ms("CDist " + metric, "CDist", {"metric": metric}, [a, b], torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist") ** power)
+
+
+def turned(x, cos, sin, interleaved=False):
+    """x [..., rows, size], cos and sin [rows, size/2] or such that they broadcast."""
+    a, b = (x[..., 0::2], x[..., 1::2]) if interleaved else x.chunk(2, -1)
+    pair = a * cos - b * sin, a * sin + b * cos
+    return torch.stack(pair, -1).flatten(-2) if interleaved else torch.cat(pair, -1)
+
+
+def softmax_with(scores, sink):
+    """sink [heads] is a score of each head that no value belongs to; None: none."""
+    if sink is None:
+        return scores.softmax(-1)
+    column = sink[None, :, None, None].expand(*scores.shape[:3], 1)
+    return torch.cat([scores, column], -1).softmax(-1)[..., :-1]
+
+
+def heads(x, n):
+    return x.reshape(*x.shape[:2], n, -1).transpose(1, 2)
+
+
+def rows(x):
+    return x.transpose(1, 2).flatten(2)
+
+
+def microsoft_attention():
+    ms = lambda name, op, attrs, inputs, y, **more: case(name, op, attrs, inputs, y, domain="com.microsoft", opset=1, **more)
+    for interleaved in [0, 1]:
+        x, cos, sin, at = leaf(2, 2, 3, 4), rand(5, 2), rand(5, 2), torch.tensor([[0, 1, 2], [4, 3, 1]])
+        ms(f"RotaryEmbedding {interleaved}", "RotaryEmbedding", {"interleaved": interleaved}, [x, at, cos, sin],
+           turned(x, cos[at][:, None], sin[at][:, None], interleaved == 1))
+    q, k, v, b = leaf(2, 3, 8), leaf(2, 4, 8), leaf(2, 4, 6), leaf(22)
+    mask = int32([[1, 1, 1, 0], [1, 1, 0, 0]])
+    hidden = torch.where(mask > 0, 0.0, -10000.0)[:, None, None]
+    y = F.scaled_dot_product_attention(heads(q + b[:8], 2), heads(k + b[8:16], 2), heads(v + b[16:], 2), attn_mask=hidden, scale=0.3)
+    ms("MultiHeadAttention with a bias and a mask", "MultiHeadAttention", {"num_heads": 2, "scale": 0.3}, [q, k, v, b, mask], rows(y))
+    q, k, v, added = leaf(2, 3, 8), leaf(2, 3, 8), leaf(2, 3, 8), leaf(1, 2, 3, 5)
+    pk, pv = leaf(2, 2, 2, 4), leaf(2, 2, 2, 4)
+    y = F.scaled_dot_product_attention(heads(q, 2), torch.cat([pk, heads(k, 2)], 2), torch.cat([pv, heads(v, 2)], 2), attn_mask=added)
+    ms("MultiHeadAttention over past keys", "MultiHeadAttention", {"num_heads": 2}, [q, k, v, None, None, added, pk, pv], rows(y))
+    x, w, b = leaf(2, 4, 6), leaf(6, 22), leaf(22)
+    q, k, v = (x @ w + b).split([8, 8, 6], 2)
+    ms("com.microsoft Attention", "Attention", {"num_heads": 2, "unidirectional": 1, "qkv_hidden_sizes": [8, 8, 6]}, [x, w, b],
+       rows(F.scaled_dot_product_attention(heads(q, 2), heads(k, 2), heads(v, 2), is_causal=True)))
+    for sink in [None, leaf(4)]:
+        q, k, v, pk, pv = leaf(2, 2, 16), leaf(2, 2, 8), leaf(2, 2, 8), leaf(2, 2, 3, 4), leaf(2, 2, 3, 4)
+        cos, sin = rand(6, 2), rand(6, 2)
+        keys = torch.cat([pk, turned(heads(k, 2), cos[3:5], sin[3:5])], 2).repeat_interleave(2, 1)
+        values = torch.cat([pv, heads(v, 2)], 2).repeat_interleave(2, 1)
+        scores = turned(heads(q, 4), cos[3:5], sin[3:5]) @ keys.mT / 2
+        at = torch.arange(5)[None] - torch.arange(3, 5)[:, None]
+        scores = 1.5 * torch.tanh(scores / 1.5) + torch.where((at <= 0) & (at > -3), 0.0, -1e30)
+        ms(f"GroupQueryAttention {'without' if sink is None else 'with'} a sink", "GroupQueryAttention",
+           {"num_heads": 4, "kv_num_heads": 2, "do_rotary": 1, "softcap": 1.5, "local_window_size": 3},
+           [q, k, v, pk, pv, int32([4, 4]), int32([5]), cos, sin, None, None, sink], rows(softmax_with(scores, sink) @ values), outputs=3)
+    paged(ms)
+
+
+def paged(ms):
+    # Sequences of 3 and 1 tokens over caches of 5 blocks of 2 positions, of which they have 0 and 3.
+    q, k, v, kc, vc = leaf(4, 8), leaf(4, 4), leaf(4, 4), leaf(5, 2, 1, 4), leaf(5, 2, 1, 4)
+    sink, gq, gk, cos, sin = leaf(2), leaf(4), leaf(4), rand(5, 2), rand(5, 2)
+    table, position = [[3, 1], [0, 4]], torch.tensor([0, 1, 2, 3])
+    of = [0, 0, 0, 1]
+    turn = lambda x, gain: turned(F.rms_norm(x.reshape(4, -1, 4), (4,), gain, 0.01), cos[position][:, None], sin[position][:, None])
+    queries, fresh = turn(q, gq), turn(k, gk)
+    slots = torch.tensor([table[s][p // 2] * 2 + p % 2 for s, p in zip(of, position.tolist())])
+    keys = kc.reshape(10, 4).index_put((slots,), fresh[:, 0])
+    values = vc.reshape(10, 4).index_put((slots,), v)
+    y = []
+    for t, (s, p) in enumerate(zip(of, position.tolist())):
+        seen = torch.tensor([table[s][j // 2] * 2 + j % 2 for j in range(p + 1)])
+        weights = softmax_with((queries[t] @ keys[seen].mT / 2)[None, :, None], sink)[0, :, 0]
+        y.append((weights @ values[seen]).flatten())
+    ms("PagedAttention", "PagedAttention", {"num_heads": 2, "kv_num_heads": 1, "do_rotary": 1, "qk_norm_epsilon": 0.01},
+       [q, k, v, kc, vc, int32([0, 3, 4]), int32([0, 3]), int32(table), cos, sin, None, sink, gq, gk], torch.stack(y), outputs=3)
+
+
+def mixture(x, router, k, normalized, first, second, activate):
+    """x [rows, hidden]; first and second are pairs of weights [experts, out, in] and biases."""
+    top = router.topk(k, -1)
+    share = top.values.softmax(-1) if normalized else router.softmax(-1).gather(-1, top.indices)
+    y = torch.zeros_like(x)
+    for e in range(router.shape[1]):
+        h = activate(x @ first[0][e].mT + first[1][e]) @ second[0][e].mT + second[1][e]
+        y = y + (share * (top.indices == e)).sum(-1, keepdim=True) * h
+    return y
+
+
+def swiglu(x):
+    gate, value = x[..., 0::2].clamp(max=2.5), x[..., 1::2].clamp(-2.5, 2.5)
+    return gate * torch.sigmoid(1.7 * gate) * (value + 1)
+
+
+def nibbles(codes):
+    """The low bits of each byte, then the high ones, along the last axis."""
+    return torch.stack([codes & 15, codes >> 4], -1).flatten(-2).float()
+
+
+def some_bytes(*shape):
+    return torch.randint(0, 256, shape, dtype=torch.uint8)
+
+
+def coded():
+    ms = lambda name, op, attrs, inputs, y, **more: case(name, op, attrs, inputs, y, domain="com.microsoft", opset=1, **more)
+    x, router = leaf(4, 6), leaf(4, 3)
+    w1, b1, w2, b2 = leaf(3, 5, 6), leaf(3, 5), leaf(3, 6, 5), leaf(3, 6)
+    ms("MoE", "MoE", {"k": 2, "activation_type": "silu"}, [x, router, w1, b1, w2, b2], mixture(x, router, 2, False, (w1, b1), (w2, b2), F.silu))
+    x, router = leaf(4, 6), leaf(4, 3)
+    w1, b1, w2, b2 = leaf(3, 10, 6), leaf(3, 10), leaf(3, 6, 5), leaf(3, 6)
+    gated = {"activation_type": "swiglu", "swiglu_fusion": 1, "activation_alpha": 1.7, "activation_beta": real(1), "swiglu_limit": 2.5, "normalize_routing_weights": 1, "k": 2}
+    ms("MoE of gated experts", "MoE", gated, [x, router, w1, b1, w2, b2], mixture(x, router, 2, True, (w1, b1), (w2, b2), swiglu))
+    x, router = leaf(4, 8), leaf(4, 3)
+    c1, s1, b1, c2, s2, b2 = some_bytes(3, 6, 4), leaf(3, 6, scale=0.1), leaf(3, 6), some_bytes(3, 8, 3), leaf(3, 8, scale=0.1), leaf(3, 8)
+    w1, w2 = (nibbles(c1) - 8) * s1[..., None], (nibbles(c2) - 8) * s2[..., None]
+    ms("QMoE", "QMoE", {"k": 2, "activation_type": "silu"}, [x, router, c1, s1, b1, c2, s2, b2], mixture(x, router, 2, False, (w1, b1), (w2, b2), F.silu))
+    x, codes, scales, zeros, b = leaf(2, 24), some_bytes(3, 2, 8), leaf(6, scale=0.1), leaf(6, scale=5), leaf(3)
+    per = lambda v: v.reshape(3, 2).repeat_interleave(16, 1)[:, :24]
+    w = (nibbles(codes.reshape(3, 16))[:, :24] - per(zeros)) * per(scales)
+    ms("MatMulNBits", "MatMulNBits", {"K": 24, "N": 3, "bits": 4, "block_size": 16}, [x, codes, scales, zeros, None, b], x @ w.mT + b)
+    x, codes, scales = leaf(2, 24), some_bytes(36), leaf(5)
+    levels = torch.tensor([0, 1 / 192, 2 / 3, 1, 1 / 3, 1 / 2, 1 / 6, 1 / 4])
+    order = torch.stack([codes >> 4, codes & 15], -1).flatten().long()
+    w = torch.cat([levels, -levels])[order] * scales.repeat_interleave(16)[:72]
+    ms("MatMulBnb4", "MatMulBnb4", {"K": 24, "N": 3, "block_size": 16, "quant_type": 0}, [x, codes, scales], x @ w.reshape(3, 24).mT)
+    codes, scales, at = some_bytes(5, 16), leaf(5, 2), torch.tensor([[3, 0], [4, 3]])
+    ms("GatherBlockQuantized", "GatherBlockQuantized", {"block_size": 16}, [codes, at, scales], ((nibbles(codes) - 8) * scales.repeat_interleave(16, 1))[at])
+    a, b = some_bytes(2, 3), some_bytes(3, 4)
+    sa, sb, za, zb, add = leaf(2, scale=0.01), leaf(4), some_bytes(2), some_bytes(4), leaf(4)
+    exact = (a.int() - za.int()[:, None]) @ (b.int() - zb.int())
+    ms("MatMulIntegerToFloat", "MatMulIntegerToFloat", {}, [a, b, sa, sb, za, zb, add], exact * sa[:, None] * sb + add)
+    codes, scales, zeros = some_bytes(2, 3, 4), leaf(3, scale=0.05), some_bytes(3)
+    column = lambda v: v[:, None].float()
+    case("DequantizeLinear", "DequantizeLinear", {}, [codes, scales, zeros], (codes.float() - column(zeros)) * scales[:, None], opset=21)
+
+
+def classical():
+    ml = lambda name, op, attrs, inputs, y: case(name, op, attrs, inputs, y, domain="ai.onnx.ml", opset=3)
+    x = leaf(3, 4)
+    ml("Scaler", "Scaler", {"offset": floats(0.3, -1, 2, 0.5), "scale": floats(2)}, [x], (x - torch.tensor([0.3, -1, 2, 0.5])) * 2)
+    for norm, of in [("MAX", lambda x: x.amax(1, keepdim=True)), ("L1", lambda x: x.abs().sum(1, keepdim=True)), ("L2", lambda x: x.norm(dim=1, keepdim=True))]:
+        x = leaf(3, 4)
+        ml("Normalizer " + norm, "Normalizer", {"norm": norm}, [x], x / of(x))
+    w, b = rand(3, 4), rand(3)
+    coefficients = {"coefficients": floats(*w.flatten().tolist()), "intercepts": floats(*b.tolist()), "targets": 3}
+    for post, of in [("NONE", lambda s: s), ("LOGISTIC", torch.sigmoid), ("SOFTMAX", lambda s: s.softmax(1))]:
+        x = leaf(2, 4)
+        ml("LinearRegressor " + post, "LinearRegressor", coefficients | {"post_transform": post}, [x], of(x @ w.mT + b))
+    vectors, weights = rand(5, 4), rand(5)
+    given = {"support_vectors": floats(*vectors.flatten().tolist()), "coefficients": floats(*weights.tolist()), "n_supports": 5, "rho": floats(0.4),
+             "kernel_params": floats(0.3, 1.1, 2)}
+    squares = lambda x: ((x[:, None] - vectors) ** 2).sum(2)
+    for kind, of in [("LINEAR", lambda x: x @ vectors.mT), ("POLY", lambda x: (0.3 * x @ vectors.mT + 1.1) ** 2),
+                     ("RBF", lambda x: torch.exp(-0.3 * squares(x))), ("SIGMOID", lambda x: torch.tanh(0.3 * x @ vectors.mT + 1.1))]:
+        x = leaf(2, 4)
+        ml("SVMRegressor " + kind, "SVMRegressor", given | {"kernel_type": kind}, [x], of(x) @ weights[:, None] + 0.4)
+
+
 def main():
     movements()
     images()
     layers()
     rare()
+    microsoft()
+    microsoft_attention()
+    coded()
+    classical()
     path = pathlib.Path(__file__).with_name("gradients.json")
     with open(path, "w") as f:
         f.write("[\n" + ",\n".join(json.dumps(c, separators=(",", ":")) for c in cases) + "\n]\n")
