@@ -44,8 +44,26 @@ func TestExportsRunElsewhere(t *testing.T) {
 	}
 	for name, yaml := range map[string]string{
 		"table.csv": "family: tabular\nmodel: {target: y, text: {words: 5, buckets: 50, size: 4}}",
-		"lstm.txt":  "family: language\nmodel: {embedding: 8, layers: [lstm: 12, gru: 9]}",
-		"song.txt":  "family: language\nmodel: {embedding: 8, layers: [positions, transformer: {blocks: 2, heads: 2, causal: true}]}",
+		"layers.csv": `family: tabular
+model:
+  target: y
+  ignore: [note]
+  embed_above: 0
+  layers:
+    - dense: 96
+    - reshape: [6, 4, 4]
+    - batch_norm
+    - depthwise_conv2d: {kernel: 3, multiplier: 2, same: true}
+    - separable_conv2d: {filters: 8, kernel: 3, stride: 2, same: true, activation: relu, init: he_normal}
+    - conv_transpose2d: {filters: 6, kernel: 3, stride: 2, same: true, groups: 2}
+    - concat: {layers: [max_pool2d: {size: 3, stride: 1, same: true}, sequential: [average_pool2d: {size: 2, stride: 1, same: true}, group_norm: 3]], axis: 1}
+    - residual: {layers: [conv2d: {filters: 8, kernel: 3, same: true}], skip: {sequential: [conv2d: {filters: 8, kernel: 1}, batch_norm]}, activation: silu}
+    - reshape: [8, -1]
+    - permute: [2, 1]
+    - gru: {units: 5, bidirectional: true, recurrence: orthogonal}
+    - concat: {layers: [sequential: [permute: [2, 1], global_max_pool], sequential: [permute: [2, 1], global_average_pool]], axis: 1}`,
+		"lstm.txt": "family: language\nmodel: {embedding: 8, layers: [lstm: 12, gru: 9]}",
+		"song.txt": "family: language\nmodel: {embedding: 8, layers: [positions, transformer: {blocks: 2, heads: 2, causal: true}]}",
 	} {
 		text := song.String()
 		if strings.HasPrefix(yaml, "family: tabular") {
