@@ -12,6 +12,7 @@ import (
 
 	"tandem"
 	"tandem/data/npz"
+	"tandem/fault"
 	"tandem/graph/op"
 	"tandem/kernel"
 	"tandem/model"
@@ -154,5 +155,19 @@ func exportRunsElsewhere(t *testing.T, python, yaml, dir string) {
 	t.Logf("%s: greatest difference of probabilities %.2g", spec.Data.Path, worst)
 	if len(a) != len(b) || worst > 1e-5 {
 		t.Errorf("%s: %d and %d probabilities, the greatest difference is %v", spec.Data.Path, len(a), len(b), worst)
+	}
+}
+
+// TestFindSuggests: a misspelt family or task is answered with the one that was meant.
+func TestFindSuggests(t *testing.T) {
+	for _, tc := range []struct{ family, task, want, try string }{
+		{"tabluar", "", `there is no family "tabluar"`, "did you mean tabular?"},
+		{"x", "", `there is no family "x"`, "use one of: vision, language, tabular"},
+		{"tabular", "classfy", `family tabular has no task "classfy"`, "did you mean classify?"},
+	} {
+		_, err := Find(&train.Spec{Family: tc.family, Task: tc.task})
+		if err == nil || !strings.Contains(err.Error(), tc.want) || fault.RemedyOf(err) != tc.try {
+			t.Errorf("%v, try %q, want %q, %q", err, fault.RemedyOf(err), tc.want, tc.try)
+		}
 	}
 }

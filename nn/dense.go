@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"fmt"
+
 	"tandem/graph"
 	"tandem/tensor"
 )
@@ -72,6 +74,10 @@ type Embedding struct {
 func (l Embedding) Build(b *Builder, x *graph.Value) *graph.Value {
 	name := b.scope("embedding")
 	if !positive(b, name+" count and size", l.Count, l.Size) {
+		return x
+	}
+	if d := x.Type.DType; d != tensor.Int64 && d != tensor.Int32 && x.Type.Known() {
+		b.Fail(fmt.Errorf("%s takes whole numbers, its input is %v", name, d))
 		return x
 	}
 	return b.Op("Gather", nil, b.Param(name+".weight", l.Init.or(Normal(1)), Fan{l.Size, l.Size, l.Count, l.Size}, l.Count, l.Size), x)
