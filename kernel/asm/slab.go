@@ -399,6 +399,10 @@ func (p *slabWriter) begin(rows int, u slabUnit) {
 	}
 	for h := range 2 {
 		for i := range rows {
+			if p.mins && !p.panel.moved() {
+				p.clear(p.unitDot(u, h, i))
+				continue
+			}
 			p.do(x86.VPBROADCASTD(activation(i, u.half, disp), p.unitDot(u, h, i)))
 		}
 	}
@@ -550,6 +554,9 @@ func (p *slabWriter) expand() {
 	u := p.panel
 	p.arguments([]argument{{slabTile, pnlY}, {slabW, pnlW}})
 	p.do(x86.VMOVUPS(u.constant(u.lowMask()), u.reg(pvMask)))
+	if u.high > 0 {
+		p.do(x86.VMOVUPS(u.highMask(), zmm[30]))
+	}
 	p.do(x86.MOVQ(operand.U32(2), slabCalls))
 	p.label("panel")
 	p.do(x86.MOVQ(mem(pnlArgs, slabCount), pnlPairs))
@@ -576,9 +583,10 @@ func (p *slabWriter) expand() {
 func (p *slabWriter) expandPair() {
 	u := p.panel
 	put := func(at, r int) { p.do(x86.VMOVUPS(u.reg(r), mem(pnlY, at))) }
-	for half := range 2 {
-		for q := range 8 {
-			w := u.dot((half*8 + q) % (2 * slabHeight))
+	for q := range 8 {
+		p.hold(q)
+		for half := range 2 {
+			w := u.dot((2*q + half) % (2 * slabHeight))
 			u.codes(half, q, w)
 			p.do(x86.VMOVUPS(w, mem(pnlY, p.codesAt(half)+q*64)))
 		}
@@ -594,5 +602,22 @@ func (p *slabWriter) expandPair() {
 		if p.mins {
 			put(at+64, pvMin)
 		}
+	}
+}
+
+// hold loads the planes that the codes of both blocks need from q on.
+func (p *slabWriter) hold(q int) {
+	u, each := p.panel, 8
+	if u.high == 2 {
+		each = 4
+	}
+	if u.high == 0 || q%each > 0 {
+		return
+	}
+	u.held = map[int]reg.VecPhysical{heldMask: zmm[30]}
+	for half := range 2 {
+		at := 512 + half*64*u.high + q/each*64
+		u.held[at] = zmm[28+half]
+		p.do(x86.VMOVUPS(mem(pnlW, at), u.held[at]))
 	}
 }
