@@ -57,6 +57,8 @@ func TestArgumentLayouts(t *testing.T) {
 		{"slideArgs.outPixel", unsafe.Offsetof(slide.outPixel), 104},
 		{"tileArgs.mask", unsafe.Offsetof(tile.mask), 80}, {"tileArgs.relu", unsafe.Offsetof(tile.relu), 88},
 		{"tileArgs.result", unsafe.Offsetof(tile.result), 128}, {"tileArgs.flip", unsafe.Offsetof(tile.flip), 136}, {"tileArgs.rowStep", unsafe.Offsetof(tile.rowStep), 168},
+		{"tileArgs.other", unsafe.Offsetof(tile.other), 176}, {"tileArgs.lo", unsafe.Offsetof(tile.lo), 184}, {"tileArgs.factor", unsafe.Offsetof(tile.factor), 192},
+		{"tileArgs.otherBits", unsafe.Offsetof(tile.otherBits), 200}, {"tileArgs.otherZero", unsafe.Offsetof(tile.otherZero), 204}, {"tileArgs.otherStep", unsafe.Offsetof(tile.otherStep), 208},
 		{"packArgs.ds", unsafe.Offsetof(pack.ds), 24}, {"packArgs.pieces", unsafe.Offsetof(pack.pieces), 56},
 		{"panelArgs.groups", unsafe.Offsetof(panel.groups), 40}, {"panelArgs.ahead", unsafe.Offsetof(panel.ahead), 56},
 		{"panelArgs.mask", unsafe.Offsetof(panel.mask), 88}, {"panelArgs.mul", unsafe.Offsetof(panel.mul), 96},

@@ -641,21 +641,51 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxUint8AVX512(dst *byte, x *byte, n int)
+// func maxWindowsUint8AVX512(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)
 // Requires: AVX, AVX512BW, AVX512F
-TEXT ·maxUint8AVX512(SB), NOSPLIT, $0-24
+TEXT ·maxWindowsUint8AVX512(SB), NOSPLIT, $0-72
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
+	MOVQ channels+24(FP), CX
+	MOVQ step+32(FP), DX
+	MOVQ line+56(FP), R8
+	MOVQ tap+64(FP), R9
+	LEAQ -64(CX), R15
 
-loop:
-	VMOVUPS (SI), Z0
-	VPMAXUB (DI), Z0, Z0
-	VMOVUPS Z0, (DI)
-	ADDQ    $0x00000040, SI
-	ADDQ    $0x00000040, DI
-	SUBQ    $0x00000040, CX
-	JNZ     loop
+pixel:
+	XORQ AX, AX
+
+vector:
+	LEAQ    (SI)(AX*1), R10
+	VMOVUPS (R10), Z0
+	MOVQ    rows+40(FP), R12
+
+row:
+	MOVQ R10, R11
+	MOVQ columns+48(FP), R13
+
+tap:
+	VPMAXUB (R11), Z0, Z0
+	ADDQ    R9, R11
+	DECQ    R13
+	JNZ     tap
+	ADDQ    R8, R10
+	DECQ    R12
+	JNZ     row
+	VMOVUPS Z0, (DI)(AX*1)
+	CMPQ    AX, R15
+	JGE     next
+	ADDQ    $0x00000040, AX
+	CMPQ    AX, R15
+	JLE     vector
+	MOVQ    R15, AX
+	JMP     vector
+
+next:
+	ADDQ DX, SI
+	ADDQ CX, DI
+	DECQ pixels+16(FP)
+	JNZ  pixel
 	VZEROUPPER
 	RET
 
@@ -735,21 +765,51 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxInt8AVX512(dst *byte, x *byte, n int)
+// func maxWindowsInt8AVX512(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)
 // Requires: AVX, AVX512BW, AVX512F
-TEXT ·maxInt8AVX512(SB), NOSPLIT, $0-24
+TEXT ·maxWindowsInt8AVX512(SB), NOSPLIT, $0-72
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
+	MOVQ channels+24(FP), CX
+	MOVQ step+32(FP), DX
+	MOVQ line+56(FP), R8
+	MOVQ tap+64(FP), R9
+	LEAQ -64(CX), R15
 
-loop:
-	VMOVUPS (SI), Z0
-	VPMAXSB (DI), Z0, Z0
-	VMOVUPS Z0, (DI)
-	ADDQ    $0x00000040, SI
-	ADDQ    $0x00000040, DI
-	SUBQ    $0x00000040, CX
-	JNZ     loop
+pixel:
+	XORQ AX, AX
+
+vector:
+	LEAQ    (SI)(AX*1), R10
+	VMOVUPS (R10), Z0
+	MOVQ    rows+40(FP), R12
+
+row:
+	MOVQ R10, R11
+	MOVQ columns+48(FP), R13
+
+tap:
+	VPMAXSB (R11), Z0, Z0
+	ADDQ    R9, R11
+	DECQ    R13
+	JNZ     tap
+	ADDQ    R8, R10
+	DECQ    R12
+	JNZ     row
+	VMOVUPS Z0, (DI)(AX*1)
+	CMPQ    AX, R15
+	JGE     next
+	ADDQ    $0x00000040, AX
+	CMPQ    AX, R15
+	JLE     vector
+	MOVQ    R15, AX
+	JMP     vector
+
+next:
+	ADDQ DX, SI
+	ADDQ CX, DI
+	DECQ pixels+16(FP)
+	JNZ  pixel
 	VZEROUPPER
 	RET
 
@@ -1372,21 +1432,51 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxUint8AVX2(dst *byte, x *byte, n int)
+// func maxWindowsUint8AVX2(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)
 // Requires: AVX, AVX2
-TEXT ·maxUint8AVX2(SB), NOSPLIT, $0-24
+TEXT ·maxWindowsUint8AVX2(SB), NOSPLIT, $0-72
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
+	MOVQ channels+24(FP), CX
+	MOVQ step+32(FP), DX
+	MOVQ line+56(FP), R8
+	MOVQ tap+64(FP), R9
+	LEAQ -32(CX), R15
 
-loop:
-	VMOVUPS (SI), Y0
-	VPMAXUB (DI), Y0, Y0
-	VMOVUPS Y0, (DI)
-	ADDQ    $0x00000020, SI
-	ADDQ    $0x00000020, DI
-	SUBQ    $0x00000020, CX
-	JNZ     loop
+pixel:
+	XORQ AX, AX
+
+vector:
+	LEAQ    (SI)(AX*1), R10
+	VMOVUPS (R10), Y0
+	MOVQ    rows+40(FP), R12
+
+row:
+	MOVQ R10, R11
+	MOVQ columns+48(FP), R13
+
+tap:
+	VPMAXUB (R11), Y0, Y0
+	ADDQ    R9, R11
+	DECQ    R13
+	JNZ     tap
+	ADDQ    R8, R10
+	DECQ    R12
+	JNZ     row
+	VMOVUPS Y0, (DI)(AX*1)
+	CMPQ    AX, R15
+	JGE     next
+	ADDQ    $0x00000020, AX
+	CMPQ    AX, R15
+	JLE     vector
+	MOVQ    R15, AX
+	JMP     vector
+
+next:
+	ADDQ DX, SI
+	ADDQ CX, DI
+	DECQ pixels+16(FP)
+	JNZ  pixel
 	VZEROUPPER
 	RET
 
@@ -1474,20 +1564,50 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxInt8AVX2(dst *byte, x *byte, n int)
+// func maxWindowsInt8AVX2(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)
 // Requires: AVX, AVX2
-TEXT ·maxInt8AVX2(SB), NOSPLIT, $0-24
+TEXT ·maxWindowsInt8AVX2(SB), NOSPLIT, $0-72
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
+	MOVQ channels+24(FP), CX
+	MOVQ step+32(FP), DX
+	MOVQ line+56(FP), R8
+	MOVQ tap+64(FP), R9
+	LEAQ -32(CX), R15
 
-loop:
-	VMOVUPS (SI), Y0
-	VPMAXSB (DI), Y0, Y0
-	VMOVUPS Y0, (DI)
-	ADDQ    $0x00000020, SI
-	ADDQ    $0x00000020, DI
-	SUBQ    $0x00000020, CX
-	JNZ     loop
+pixel:
+	XORQ AX, AX
+
+vector:
+	LEAQ    (SI)(AX*1), R10
+	VMOVUPS (R10), Y0
+	MOVQ    rows+40(FP), R12
+
+row:
+	MOVQ R10, R11
+	MOVQ columns+48(FP), R13
+
+tap:
+	VPMAXSB (R11), Y0, Y0
+	ADDQ    R9, R11
+	DECQ    R13
+	JNZ     tap
+	ADDQ    R8, R10
+	DECQ    R12
+	JNZ     row
+	VMOVUPS Y0, (DI)(AX*1)
+	CMPQ    AX, R15
+	JGE     next
+	ADDQ    $0x00000020, AX
+	CMPQ    AX, R15
+	JLE     vector
+	MOVQ    R15, AX
+	JMP     vector
+
+next:
+	ADDQ DX, SI
+	ADDQ CX, DI
+	DECQ pixels+16(FP)
+	JNZ  pixel
 	VZEROUPPER
 	RET

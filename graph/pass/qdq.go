@@ -220,11 +220,30 @@ func (f *integers) combine(n *graph.Node, y steps) *graph.Value {
 	a, ok := f.stepsOf(n.Inputs[0])
 	b, ok2 := f.stepsOf(n.Inputs[1])
 	d := y.bytes.Type.DType
-	if !ok || !ok2 || !a.one() || !b.one() || a.bytes.Type.DType != d || b.bytes.Type.DType != d || !sameShape(a.bytes, b.bytes) {
+	if !ok || !ok2 || !a.one() || !b.one() || a.bytes.Type.DType != d || b.bytes.Type.DType != d ||
+		!sameShape(a.bytes, b.bytes) && !repeats(a.bytes, b.bytes) && !repeats(b.bytes, a.bytes) {
 		return nil
 	}
 	id := graph.OpID{Domain: "com.microsoft", Name: "QLinear" + n.Op.Name}
 	return f.b.Node(id, 1, nil, a.bytes, a.scale, a.zero, b.bytes, b.scale, b.zero, y.scale, y.zero)[0]
+}
+
+// repeats reports whether a has rows, each of which belongs to several of b: the same last
+// dimension, and others that are those of b, then 1, then those of b.
+func repeats(a, b *graph.Value) bool {
+	if !a.Type.Known() || !b.Type.Known() || len(a.Type.Shape) > len(b.Type.Shape) {
+		return false
+	}
+	of := b.Type.Shape
+	s := append(slices.Repeat(graph.Dims(1), len(of)-len(a.Type.Shape)), a.Type.Shape...)
+	from, until := 0, len(s)
+	for from < until && s[from].Equal(of[from]) {
+		from++
+	}
+	for until > from && s[until-1].Equal(of[until-1]) {
+		until--
+	}
+	return until < len(s) && !s[len(s)-1].Is(1) && !slices.ContainsFunc(s[from:until], func(d graph.Dim) bool { return !d.Is(1) })
 }
 
 // move: the steps before and after are the same ones.

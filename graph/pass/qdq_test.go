@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"tandem/graph"
+	"tandem/graph/op"
 	"tandem/graph/pass"
 	"tandem/tensor"
 )
@@ -69,5 +70,28 @@ ff = DequantizeLinear(f, s_12, z_10)
 again = Flatten(ff)
 g = QuantizeLinear(again, s_13, z_11)
 -> g
+`)
+}
+
+// TestIntegersRepeat: rows that belong to several are added as bytes, a column is not.
+func TestIntegersRepeat(t *testing.T) {
+	q := qdq{newBuilder(t)}
+	x := q.Input("x", tensor.Uint8, graph.Sym("n"), graph.Const(4), graph.Const(3), graph.Const(16))
+	m := q.Input("m", tensor.Uint8, graph.Sym("n"), graph.Const(1), graph.Const(3), graph.Const(16))
+	bias, column := q.Const("bias", tensor.New(tensor.Uint8, 16)), q.Const("column", tensor.New(tensor.Uint8, 3, 1))
+	a := q.quantize("a", q.node("sum", "Add", q.back(bias, 0.5, 4), q.back(x, 0.5, 4)), 0.75, 5)
+	b := q.quantize("b", q.node("masked", "Add", q.back(a, 0.75, 5), q.back(m, 0.5, 4)), 0.75, 5)
+	q.Output(q.quantize("c", q.node("more", "Add", q.back(b, 0.75, 5), q.back(column, 0.5, 4)), 0.75, 5))
+	if err := pass.Integers().Run(q.G, op.Default()); err != nil {
+		t.Fatal(err)
+	}
+	check(t, q.G, pass.Dead(), `
+a = com.microsoft.QLinearAdd(bias, s, z, x, s_1, z_1, s_2, z_2)
+b = com.microsoft.QLinearAdd(a, s_3, z_3, m, s_4, z_4, s_5, z_5)
+bf = DequantizeLinear(b, s_6, z_6)
+columnf = DequantizeLinear(column, s_7, z_7)
+more = Add(bf, columnf)
+c = QuantizeLinear(more, s_8, z_8)
+-> c
 `)
 }

@@ -31,7 +31,7 @@ func writeBytes(w *writer) {
 			}
 			v.combineBytes("add"+suffix, addFloats, signed)
 			v.combineBytes("mul"+suffix, mulFloats, signed)
-			v.maxBytes(signed)
+			v.maxWindows(signed)
 		}
 	}
 }
@@ -329,24 +329,53 @@ func (w *vectorWriter) combineBytes(name string, combine func(x, y, z operand.Op
 	})
 }
 
-// maxBytes is for pooling: 64 or 32 bytes at a time, of which n are a multiple.
-func (w *vectorWriter) maxBytes(signed bool) {
-	name, most := "maxUint8", x86.VPMAXUB
+// maxWindows goes over the channels of a pixel in whole vectors, of which the last may reach
+// back into the one before it: there are no fewer channels than a vector has.
+func (w *vectorWriter) maxWindows(signed bool) {
+	name, most := "maxWindowsUint8", x86.VPMAXUB
 	if signed {
-		name, most = "maxInt8", x86.VPMAXSB
+		name, most = "maxWindowsInt8", x86.VPMAXSB
 	}
-	w.function(name+w.suffix, "func(dst, x *byte, n int)", name+w.suffix+" raises dst to x; n counts bytes of whole vectors.")
+	w.function(name+w.suffix, "func(dst, x *byte, pixels, channels, step, rows, columns, line, tap int)", name+w.suffix+" writes the greatest byte of windows; see ref.ByteWindows.")
+	channels, step, line, tap, at, last := reg.RCX, reg.RDX, reg.R8, reg.R9, reg.RAX, reg.R15
+	rowAt, tapAt, rows, columns := reg.R10, reg.R11, reg.R12, reg.R13
 	w.load("dst", regY)
 	w.load("x", regX1)
-	w.load("n", regN)
-	w.label("loop")
-	w.do(x86.VMOVUPS(mem(regX1, 0), w.v(0)))
-	w.do(most(mem(regY, 0), w.v(0), w.v(0)))
-	w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
-	w.do(x86.ADDQ(operand.U32(w.bytes()), regX1))
-	w.do(x86.ADDQ(operand.U32(w.bytes()), regY))
-	w.do(x86.SUBQ(operand.U32(w.bytes()), regN))
-	w.do(x86.JNZ(to("loop")))
+	w.load("channels", channels)
+	w.load("step", step)
+	w.load("line", line)
+	w.load("tap", tap)
+	w.do(x86.LEAQ(mem(channels, -w.bytes()), last))
+	w.label("pixel")
+	w.do(x86.XORQ(at, at))
+	w.label("vector")
+	w.do(x86.LEAQ(operand.Mem{Base: regX1, Index: at, Scale: 1}, rowAt))
+	w.do(x86.VMOVUPS(mem(rowAt, 0), w.v(0)))
+	w.load("rows", rows)
+	w.label("row")
+	w.do(x86.MOVQ(rowAt, tapAt))
+	w.load("columns", columns)
+	w.label("tap")
+	w.do(most(mem(tapAt, 0), w.v(0), w.v(0)))
+	w.do(x86.ADDQ(tap, tapAt))
+	w.do(x86.DECQ(columns))
+	w.do(x86.JNZ(to("tap")))
+	w.do(x86.ADDQ(line, rowAt))
+	w.do(x86.DECQ(rows))
+	w.do(x86.JNZ(to("row")))
+	w.do(x86.VMOVUPS(w.v(0), operand.Mem{Base: regY, Index: at, Scale: 1}))
+	w.do(x86.CMPQ(at, last))
+	w.do(x86.JGE(to("next")))
+	w.do(x86.ADDQ(operand.U32(w.bytes()), at))
+	w.do(x86.CMPQ(at, last))
+	w.do(x86.JLE(to("vector")))
+	w.do(x86.MOVQ(last, at))
+	w.do(x86.JMP(to("vector")))
+	w.label("next")
+	w.do(x86.ADDQ(step, regX1))
+	w.do(x86.ADDQ(channels, regY))
+	w.do(x86.DECQ(w.param("pixels")))
+	w.do(x86.JNZ(to("pixel")))
 	w.done()
 }
 
