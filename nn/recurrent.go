@@ -39,6 +39,10 @@ func (l Recurrent) Build(b *Builder, x *graph.Value) *graph.Value {
 		b.Fail(fmt.Errorf("recurrent cell %q is unknown: use RNN, GRU or LSTM", l.Cell))
 		return x
 	}
+	if s := x.Type.Shape; len(s) != 3 && b.Err() == nil {
+		b.Fail(fmt.Errorf("%s takes [batch, steps, inputs], its input has shape %v", l.kind(), s))
+		return x
+	}
 	layers := max(l.Layers, 1)
 	y := b.Op("Transpose", graph.Attrs{"perm": []int64{1, 0, 2}}, x)
 	for i := range layers {
@@ -54,9 +58,13 @@ func (l Recurrent) Build(b *Builder, x *graph.Value) *graph.Value {
 	return b.Op("Transpose", graph.Attrs{"perm": []int64{1, 0, 2}}, y)
 }
 
+func (l Recurrent) kind() string {
+	return map[Cell]string{SimpleRNN: "rnn", GRU: "gru", LSTM: "lstm"}[l.Cell]
+}
+
 // layer maps [steps, batch, inputs] to [steps, batch, units], or [batch, units].
 func (l Recurrent) layer(b *Builder, x *graph.Value, last bool) *graph.Value {
-	name := b.scope(map[Cell]string{SimpleRNN: "rnn", GRU: "gru", LSTM: "lstm"}[l.Cell])
+	name := b.scope(l.kind())
 	in, ok := size(b, name, 3, -1, x)
 	if !ok || !positive(b, name+" units", l.Units) {
 		return x

@@ -236,5 +236,8 @@ func (s Spec) Validate() error {
 	case plateau.Name == "plateau" && (plateau.Patience < 1 || plateau.Factor <= 0):
 		return bad("train.schedule: patience must be at least 1 and factor in (0,1)")
 	}
-	return setting.Check(s, s.given)
+	if err := setting.Check(s, s.given); err != nil {
+		return err
+	}
+	return s.Train.checkUnused(s.given)
 }

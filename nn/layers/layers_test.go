@@ -43,6 +43,8 @@ layers:
   - concat: {layers: [dense: 3, dense: {units: 4, no_bias: true}], axis: -1}
   - sequential: [dense: 8, {layer_norm: {epsilon: 1e-3}}]
   - activation: tanh
+  - permute: [2, 1]
+  - reshape: {shape: [4, -1]}
   - rnn: {units: 6, last: true}
   - dense: 5
 `)
@@ -59,6 +61,8 @@ layers:
 		nn.Concat{Layers: []nn.Layer{nn.Dense{Units: 3}, nn.Dense{Units: 4, NoBias: true}}, Axis: -1},
 		nn.Sequential{nn.Dense{Units: 8}, nn.LayerNorm{Epsilon: 1e-3}},
 		nn.Tanh,
+		nn.Permute{Axes: []int{2, 1}},
+		nn.Reshape{Shape: []int{4, -1}},
 		nn.Recurrent{Cell: nn.SimpleRNN, Units: 6, Last: true},
 		nn.Dense{Units: 5},
 	}

@@ -66,7 +66,7 @@ func (t *Tuned) addPairs(s LoRA) error {
 	}
 	if len(t.pairs) == 0 {
 		return fault.New(op, fault.Invalid, "from.lora.patterns name no weight that can have a pair").
-			Try("tandem inspect shows the nodes and weights of a model; pairs go beside those of products, convolutions, recurrent layers and embeddings")
+			Try("tandem inspect --weights lists what patterns can name; pairs go beside those of products, convolutions, recurrent layers and embeddings")
 	}
 	return nil
 }
