@@ -309,7 +309,8 @@ func byteRowsNet(t *testing.T, r *rand.Rand, d tensor.DType) *graph.Graph {
 	b := graph.NewBuilder("g", op.Default())
 	least := randomOf(r, d, 1)
 	least.Bytes()[0] &= 63 // so that what is above has room
-	zero := b.Const("z", least)
+	zero, number := b.Const("z", least), tensor.New(d, 1)
+	number.Bytes()[0] = least.Bytes()[0] + 40
 	scale := func(v float32) *graph.Value { return b.Const("s", tensor.Of([]float32{v})) }
 	steps := func(x *graph.Value, s float32) *graph.Value { return b.Op("QuantizeLinear", nil, x, scale(s), zero) }
 	back := func(x *graph.Value, s float32) *graph.Value {
@@ -323,7 +324,7 @@ func byteRowsNet(t *testing.T, r *rand.Rand, d tensor.DType) *graph.Graph {
 	b.Output(h)
 	turned := b.Op("Transpose", graph.Attrs{"perm": []int64{0, 2, 1}}, h)
 	p := b.Op("QLinearMatMul", nil, h, scale(1.0/128), zero, turned, scale(1.0/128), zero, scale(0.5), zero)
-	scores := steps(b.Op("Mul", nil, back(p, 0.5), back(b.Const("number", randomOf(r, d, 1)), 1.0/64)), 0.5)
+	scores := steps(b.Op("Mul", nil, back(p, 0.5), back(b.Const("number", number), 1.0/128)), 0.5)
 	b.Output(scores)
 	b.Output(steps(b.Op("Softmax", nil, back(scores, 0.125)), 1.0/256))
 	b.Output(steps(b.Op("Gather", nil, back(b.Const("table", randomOf(r, d, 7, 9)), 0.5), ids), 0.75))
