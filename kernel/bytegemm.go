@@ -57,9 +57,9 @@ type byteRun struct {
 	stride    int // bytes of a row of A as it is multiplied
 	copied    bool
 	start     []int32
-	rowSums   []int32
-	rows      []byte // copies of A's
-	tiles     []byte // of the workers: sums that become bytes
+	rowSums   []int32 // less than 0; if direct, times the zero point of B
+	rows      []byte  // copies of A's
+	tiles     []byte  // of the workers: sums that become bytes
 	byRow     bool
 	preparing bool
 	direct    bool // sums are rescaled in registers
@@ -123,20 +123,34 @@ func (g *ByteGemm) Run(p *Pool, scratch []byte) {
 	g.rowSums, scratch = int32sAt(scratch[:sums]), scratch[sums:]
 	g.rows, g.tiles = scratch[:copies], scratch[copies:]
 	startsOf(g.vectors, g.start[:g.N], &g.Rescale, int32sAt(g.Packed[g.sumsAt(g.K, g.N):]), g.ZeroB, g.K, g.ZeroA, g.SignedA)
+	g.direct = g.fits(g.byteForm) && alike(g.ZeroB) && g.words(g.K) <= byteWords
 	if g.copied || g.ZeroB != nil {
 		g.preparing = true
 		p.run(g.M, ceilDiv(1<<15, max(1, g.K)), g)
+		times := int32(-1)
+		if g.direct && g.ZeroB != nil {
+			times = -g.ZeroB[0]
+		}
 		for i := range g.rowSums[:sums/4] {
-			g.rowSums[i] = -g.rowSums[i]
+			g.rowSums[i] *= times
 		}
 	}
 	g.preparing, g.stop = false, p.stop
-	g.direct = g.fits(g.byteForm) && g.ZeroB == nil && g.words(g.K) <= byteWords
 	units, work := ceilDiv(g.N, g.cols), g.cols*max(g.M, g.tileShape.rows)
 	if g.byRow {
 		units, work = ceilDiv(g.M, g.tileShape.rows), g.tileShape.rows*g.N
 	}
 	p.run(units, max(ceilDiv(4*chunkFlops, max(1, 2*work*g.K)), ceilDiv(units, p.threads*8)), g)
+}
+
+// alike reports whether all numbers are the first.
+func alike(x []int32) bool {
+	for _, v := range x {
+		if v != x[0] {
+			return false
+		}
+	}
+	return true
 }
 
 // startsOf writes what the sums of the columns begin with: Start less the zero point of A
@@ -230,7 +244,14 @@ func (g *ByteGemm) chunk(lo, hi, worker int) {
 		return
 	}
 	s := byteStrips{byteForm: g.byteForm, vectors: g.vectors, to: &g.Rescale, direct: g.direct, a: g.A, stride: g.stride, words: g.words(g.K),
-		panel: g.panelBytes(g.K), cs: g.N, start: g.start[:g.N], zeros: g.ZeroB, rowSums: g.rowSums}
+		panel: g.panelBytes(g.K), cs: g.N, start: g.start[:g.N]}
+	switch {
+	case g.ZeroB == nil:
+	case g.direct:
+		s.rowStart = g.rowSums
+	default:
+		s.zeros, s.rowSums = g.ZeroB, g.rowSums
+	}
 	if g.copied {
 		s.a = g.rows
 	}
@@ -309,6 +330,7 @@ type byteStrips struct {
 	start         []int32
 	zeros         []int32 // of the columns, or nil; then
 	rowSums       []int32 // less than 0, of the rows
+	rowStart      []int32 // what the sums of the rows start from besides, if direct; or nil
 	tile          []int32 // room for the sums of a strip that become bytes
 }
 
@@ -355,12 +377,12 @@ func (s *byteStrips) args() tileArgs {
 	r := s.to
 	args := tileArgs{
 		start: startColumnBias, rs: uintptr(s.stride), ks: 4, bs: uintptr(4 * s.cols), k: s.words, lineStep: uintptr(s.line - 4*s.words),
-		ahead: uintptr(4*s.cols) * aheadRows,
+		ahead: uintptr(4*s.cols) * aheadRows, panel: uintptr(s.panel),
 	}
 	switch {
 	case !s.direct:
 	case r.Bytes != nil:
-		args.result, args.cs = resultBytes, uintptr(s.cs)
+		args.result, args.cs, args.columnsC = resultBytes, uintptr(s.cs), uintptr(s.cols)
 		to, signed := r.To, r.ToSigned
 		if r.Combine != nil {
 			args.combine(r)
@@ -374,7 +396,7 @@ func (s *byteStrips) args() tileArgs {
 		}
 		args.zero = uint32(uint16(to)) * 0x10001
 	default:
-		args.result, args.cs = resultFloats, uintptr(4*s.cs)
+		args.result, args.cs, args.columnsC = resultFloats, uintptr(4*s.cs), uintptr(4*s.cols)
 		if len(r.ScaleA) > 1 {
 			args.rowStep = 4
 		}
@@ -401,9 +423,15 @@ func (s *byteStrips) rescaled(args *tileArgs, row, column, rows, n int) {
 	if r.Bytes == nil {
 		args.rowScale = unsafe.Pointer(&r.ScaleA[row*int(args.rowStep)/4])
 	}
-	for j := 0; j < n; j += s.cols {
+	if s.rowStart != nil {
+		args.rowStart = unsafe.Pointer(&s.rowStart[row])
+	}
+	most := max(1, byteWords/(max(1, s.words)*max(1, s.lines))) // tiles
+	for j, cols := 0, 0; j < n; j += cols {
+		args.tiles = max(1, min(most, (n-j)/s.cols))
+		cols = min(args.tiles*s.cols, n-j)
 		at := s.column + column + j
-		args.mask, args.lines = uint32(uint64(1)<<min(s.cols, n-j)-1), s.lines
+		args.mask, args.lines, args.allLines = uint32(uint64(1)<<min(s.cols, n-j)-1), s.lines, s.lines
 		args.b, args.bias, args.scale = unsafe.Pointer(&s.b[j/s.cols*s.panel]), unsafe.Pointer(&s.start[column+j]), unsafe.Pointer(&r.ScaleB[at])
 		if r.Bytes != nil {
 			args.c = unsafe.Pointer(&r.Bytes[row*s.cs+at])

@@ -268,3 +268,41 @@ func (v *CombineBytes) combine(isa ISA, y, a, b []byte) {
 		copy(y[n:], t[2][:])
 	}
 }
+
+// SoftmaxBytes is the softmax of rows of bytes, in other steps: what DequantizeBytes, Softmax
+// and QuantizeBytes compute one after another, a row at a time. Y may be X.
+type SoftmaxBytes struct {
+	Rows, Cols int
+	X, Y       []byte
+	OfX, OfY   Steps
+
+	isa  ISA
+	rows []float32 // of the workers
+}
+
+// ScratchLen is the number of bytes that Run needs on p.
+func (v *SoftmaxBytes) ScratchLen(p *Pool) int { return 4 * p.threads * v.stride() }
+
+// stride is the room for a row: whole cache lines.
+func (v *SoftmaxBytes) stride() int { return (v.Cols + 15) &^ 15 }
+
+// Run computes Y.
+func (v *SoftmaxBytes) Run(p *Pool, scratch []byte) {
+	if v.Cols == 0 {
+		return
+	}
+	checkLen("SoftmaxBytes", "X", len(v.X), v.Rows*v.Cols)
+	checkLen("SoftmaxBytes", "Y", len(v.Y), v.Rows*v.Cols)
+	checkLen("SoftmaxBytes", "scratch", len(scratch), v.ScratchLen(p))
+	v.isa, v.rows = p.isa, float32sAt(scratch)
+	p.run(v.Rows, ceilDiv(1<<12, v.Cols), v)
+}
+
+func (v *SoftmaxBytes) chunk(lo, hi, worker int) {
+	row := v.rows[worker*v.stride():][:v.Cols]
+	for i := lo; i < hi; i++ {
+		dequantizeBytes(v.isa, row, v.X[i*v.Cols:][:v.Cols], v.OfX.Scale, v.OfX.Zero, v.OfX.Signed)
+		softmax(v.isa, row, row)
+		quantizeBytes(v.isa, v.Y[i*v.Cols:][:v.Cols], row, v.OfY.Scale, v.OfY.Zero, v.OfY.Signed)
+	}
+}

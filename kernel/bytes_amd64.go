@@ -95,6 +95,12 @@ func widenBytesAsm(isa ISA, dst *int16, x *byte, n int, flip uint32) {
 // tileBytesAsm is the tile kernel of words of four bytes, by VNNI.
 func tileBytesAsm(t *tileArgs) { tileBytesAVX512((*byte)(unsafe.Pointer(t))) }
 
+// packWordsAsm packs k rows, a multiple of four, of 32 bytes, xor flip, as words, and adds
+// their columns to sums.
+func packWordsAsm(dst, b *byte, sums *int32, k, stride int, flip uint32) {
+	packWordsAVX2(dst, b, sums, k, stride, flip)
+}
+
 func combineBytesAsm(isa ISA, v *CombineBytes, dst, x, z *byte, n int) {
 	y := v.OfY
 	a, b := ref.Factors(v.OfA, v.OfB, y, v.Product)

@@ -70,6 +70,9 @@ func randomByteCase(r *rand.Rand, m, n, k int) *byteCase {
 			c.zeros[j] = byteValue(byte(r.Uint32()), c.signedB)
 		}
 	}
+	if r.IntN(2) == 0 { // one for all, as static quantisers write it
+		fill(c.zeros, c.zeros[0])
+	}
 	if per || !c.signedB {
 		c.ZeroB = slices.Clone(c.zeros)
 		for j := range c.ZeroB {

@@ -79,6 +79,13 @@ type tileArgs struct {
 	otherBits           uint32
 	otherZero           float32
 	otherStep           uintptr
+	// Several whole tiles of one strip follow each other: panels of b lie panel bytes
+	// apart, columns of C columnsC bytes; allLines are the lines of each. 0 tiles are one.
+	rowStart unsafe.Pointer // what the sums of the rows start from besides; or nil
+	tiles    int
+	panel    uintptr
+	columnsC uintptr
+	allLines int
 }
 
 // Values of tileArgs.result.

@@ -4,6 +4,11 @@
 
 package kernel
 
+// packWordsAVX2 writes k rows of 32 bytes, xor flip, as words of four rows, and adds their columns to sums.
+//
+//go:noescape
+func packWordsAVX2(dst *byte, b *byte, sums *int32, k int, stride int, flip uint32)
+
 // extremesAVX512 lowers a vector of lanes to the elements of x and raises the one after it, passing over NaN.
 //
 //go:noescape

@@ -4,6 +4,71 @@
 
 #include "textflag.h"
 
+// func packWordsAVX2(dst *byte, b *byte, sums *int32, k int, stride int, flip uint32)
+// Requires: AVX, AVX2
+TEXT ·packWordsAVX2(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), DI
+	MOVQ         b+8(FP), SI
+	MOVQ         sums+16(FP), DX
+	MOVQ         k+24(FP), CX
+	MOVQ         stride+32(FP), R8
+	VBROADCASTSS flip+40(FP), Y15
+	VPCMPEQB     Y14, Y14, Y14
+	VPABSB       Y14, Y14
+	VPCMPEQW     Y13, Y13, Y13
+	VPABSW       Y13, Y13
+	VMOVDQU      (DX), Y8
+	VMOVDQU      32(DX), Y9
+	VMOVDQU      64(DX), Y10
+	VMOVDQU      96(DX), Y11
+
+loop:
+	VPXOR      (SI), Y15, Y0
+	ADDQ       R8, SI
+	VPXOR      (SI), Y15, Y1
+	ADDQ       R8, SI
+	VPXOR      (SI), Y15, Y2
+	ADDQ       R8, SI
+	VPXOR      (SI), Y15, Y3
+	ADDQ       R8, SI
+	VPUNPCKLBW Y1, Y0, Y4
+	VPUNPCKHBW Y1, Y0, Y5
+	VPUNPCKLBW Y3, Y2, Y6
+	VPUNPCKHBW Y3, Y2, Y7
+	VPUNPCKLWD Y6, Y4, Y0
+	VPUNPCKHWD Y6, Y4, Y1
+	VPUNPCKLWD Y7, Y5, Y2
+	VPUNPCKHWD Y7, Y5, Y3
+	VPERM2I128 $0x20, Y1, Y0, Y4
+	VMOVDQU    Y4, (DI)
+	VPMADDUBSW Y4, Y14, Y12
+	VPMADDWD   Y13, Y12, Y12
+	VPADDD     Y12, Y8, Y8
+	VPERM2I128 $0x20, Y3, Y2, Y5
+	VMOVDQU    Y5, 32(DI)
+	VPMADDUBSW Y5, Y14, Y12
+	VPMADDWD   Y13, Y12, Y12
+	VPADDD     Y12, Y9, Y9
+	VPERM2I128 $0x31, Y1, Y0, Y6
+	VMOVDQU    Y6, 64(DI)
+	VPMADDUBSW Y6, Y14, Y12
+	VPMADDWD   Y13, Y12, Y12
+	VPADDD     Y12, Y10, Y10
+	VPERM2I128 $0x31, Y3, Y2, Y7
+	VMOVDQU    Y7, 96(DI)
+	VPMADDUBSW Y7, Y14, Y12
+	VPMADDWD   Y13, Y12, Y12
+	VPADDD     Y12, Y11, Y11
+	ADDQ       $0x00000080, DI
+	SUBQ       $0x04, CX
+	JNZ        loop
+	VMOVDQU    Y8, (DX)
+	VMOVDQU    Y9, 32(DX)
+	VMOVDQU    Y10, 64(DX)
+	VMOVDQU    Y11, 96(DX)
+	VZEROUPPER
+	RET
+
 // func extremesAVX512(lanes *float32, x *float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·extremesAVX512(SB), NOSPLIT, $0-24

@@ -25,7 +25,9 @@ GLOBL rowsOfBytes<>(SB), RODATA|NOPTR, $64
 // func tileBytesAVX512(args *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VL, AVX512VNNI, MMX+
 TEXT ·tileBytesAVX512(SB), NOSPLIT, $0-8
-	MOVQ  args+0(FP), AX
+	MOVQ args+0(FP), AX
+
+tile:
 	MOVQ  (AX), R8
 	MOVQ  8(AX), SI
 	MOVQ  16(AX), DI
@@ -177,32 +179,59 @@ rows12fromC:
 	JMP       rows12loop
 
 rows12fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z1, Z3
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z1, Z5
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z1, Z7
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z1, Z9
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z1, Z11
-	VMOVAPS   Z0, Z12
-	VMOVAPS   Z1, Z13
-	VMOVAPS   Z0, Z14
-	VMOVAPS   Z1, Z15
-	VMOVAPS   Z0, Z16
-	VMOVAPS   Z1, Z17
-	VMOVAPS   Z0, Z18
-	VMOVAPS   Z1, Z19
-	VMOVAPS   Z0, Z20
-	VMOVAPS   Z1, Z21
-	VMOVAPS   Z0, Z22
-	VMOVAPS   Z1, Z23
-	JMP       rows12loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z1, Z3
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z1, Z5
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z1, Z7
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z1, Z9
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z1, Z11
+	VMOVAPS     Z0, Z12
+	VMOVAPS     Z1, Z13
+	VMOVAPS     Z0, Z14
+	VMOVAPS     Z1, Z15
+	VMOVAPS     Z0, Z16
+	VMOVAPS     Z1, Z17
+	VMOVAPS     Z0, Z18
+	VMOVAPS     Z1, Z19
+	VMOVAPS     Z0, Z20
+	VMOVAPS     Z1, Z21
+	VMOVAPS     Z0, Z22
+	VMOVAPS     Z1, Z23
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows12loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 4(R15), Z3, Z3
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 8(R15), Z5, Z5
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 12(R15), Z7, Z7
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 16(R15), Z9, Z9
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 20(R15), Z11, Z11
+	VPADDD.BCST 24(R15), Z12, Z12
+	VPADDD.BCST 24(R15), Z13, Z13
+	VPADDD.BCST 28(R15), Z14, Z14
+	VPADDD.BCST 28(R15), Z15, Z15
+	VPADDD.BCST 32(R15), Z16, Z16
+	VPADDD.BCST 32(R15), Z17, Z17
+	VPADDD.BCST 36(R15), Z18, Z18
+	VPADDD.BCST 36(R15), Z19, Z19
+	VPADDD.BCST 40(R15), Z20, Z20
+	VPADDD.BCST 40(R15), Z21, Z21
+	VPADDD.BCST 44(R15), Z22, Z22
+	VPADDD.BCST 44(R15), Z23, Z23
+	JMP         rows12loop
 
 rows12fromRow:
 	MOVQ         24(AX), R15
@@ -676,8 +705,7 @@ rows12unshifted:
 	VMULPS       Z30, Z23, Z23
 	VADDPS       Z27, Z23, Z23
 	VMOVUPS      Z23, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows12combined:
 	MOVQ         144(AX), R15
@@ -1139,8 +1167,7 @@ rows12pack:
 	VEXTRACTI64X4 $0x01, Z20, Y30
 	ADDQ          BX, DI
 	VMOVDQU8      Y30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 rows11:
 	MOVQ       176(AX), R15
@@ -1239,30 +1266,55 @@ rows11fromC:
 	JMP       rows11loop
 
 rows11fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z1, Z3
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z1, Z5
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z1, Z7
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z1, Z9
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z1, Z11
-	VMOVAPS   Z0, Z12
-	VMOVAPS   Z1, Z13
-	VMOVAPS   Z0, Z14
-	VMOVAPS   Z1, Z15
-	VMOVAPS   Z0, Z16
-	VMOVAPS   Z1, Z17
-	VMOVAPS   Z0, Z18
-	VMOVAPS   Z1, Z19
-	VMOVAPS   Z0, Z20
-	VMOVAPS   Z1, Z21
-	JMP       rows11loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z1, Z3
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z1, Z5
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z1, Z7
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z1, Z9
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z1, Z11
+	VMOVAPS     Z0, Z12
+	VMOVAPS     Z1, Z13
+	VMOVAPS     Z0, Z14
+	VMOVAPS     Z1, Z15
+	VMOVAPS     Z0, Z16
+	VMOVAPS     Z1, Z17
+	VMOVAPS     Z0, Z18
+	VMOVAPS     Z1, Z19
+	VMOVAPS     Z0, Z20
+	VMOVAPS     Z1, Z21
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows11loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 4(R15), Z3, Z3
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 8(R15), Z5, Z5
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 12(R15), Z7, Z7
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 16(R15), Z9, Z9
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 20(R15), Z11, Z11
+	VPADDD.BCST 24(R15), Z12, Z12
+	VPADDD.BCST 24(R15), Z13, Z13
+	VPADDD.BCST 28(R15), Z14, Z14
+	VPADDD.BCST 28(R15), Z15, Z15
+	VPADDD.BCST 32(R15), Z16, Z16
+	VPADDD.BCST 32(R15), Z17, Z17
+	VPADDD.BCST 36(R15), Z18, Z18
+	VPADDD.BCST 36(R15), Z19, Z19
+	VPADDD.BCST 40(R15), Z20, Z20
+	VPADDD.BCST 40(R15), Z21, Z21
+	JMP         rows11loop
 
 rows11fromRow:
 	MOVQ         24(AX), R15
@@ -1704,8 +1756,7 @@ rows11unshifted:
 	VMULPS       Z30, Z21, Z21
 	VADDPS       Z27, Z21, Z21
 	VMOVUPS      Z21, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows11combined:
 	MOVQ         144(AX), R15
@@ -2131,8 +2182,7 @@ rows11pack:
 	VPERMD        Z20, Z29, Z20
 	VPXORD        Z28, Z20, Z20
 	VMOVDQU8      Y20, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 rows10:
 	MOVQ       176(AX), R15
@@ -2224,28 +2274,51 @@ rows10fromC:
 	JMP       rows10loop
 
 rows10fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z1, Z3
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z1, Z5
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z1, Z7
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z1, Z9
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z1, Z11
-	VMOVAPS   Z0, Z12
-	VMOVAPS   Z1, Z13
-	VMOVAPS   Z0, Z14
-	VMOVAPS   Z1, Z15
-	VMOVAPS   Z0, Z16
-	VMOVAPS   Z1, Z17
-	VMOVAPS   Z0, Z18
-	VMOVAPS   Z1, Z19
-	JMP       rows10loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z1, Z3
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z1, Z5
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z1, Z7
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z1, Z9
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z1, Z11
+	VMOVAPS     Z0, Z12
+	VMOVAPS     Z1, Z13
+	VMOVAPS     Z0, Z14
+	VMOVAPS     Z1, Z15
+	VMOVAPS     Z0, Z16
+	VMOVAPS     Z1, Z17
+	VMOVAPS     Z0, Z18
+	VMOVAPS     Z1, Z19
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows10loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 4(R15), Z3, Z3
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 8(R15), Z5, Z5
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 12(R15), Z7, Z7
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 16(R15), Z9, Z9
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 20(R15), Z11, Z11
+	VPADDD.BCST 24(R15), Z12, Z12
+	VPADDD.BCST 24(R15), Z13, Z13
+	VPADDD.BCST 28(R15), Z14, Z14
+	VPADDD.BCST 28(R15), Z15, Z15
+	VPADDD.BCST 32(R15), Z16, Z16
+	VPADDD.BCST 32(R15), Z17, Z17
+	VPADDD.BCST 36(R15), Z18, Z18
+	VPADDD.BCST 36(R15), Z19, Z19
+	JMP         rows10loop
 
 rows10fromRow:
 	MOVQ         24(AX), R15
@@ -2655,8 +2728,7 @@ rows10unshifted:
 	VMULPS       Z30, Z19, Z19
 	VADDPS       Z27, Z19, Z19
 	VMOVUPS      Z19, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows10combined:
 	MOVQ         144(AX), R15
@@ -3044,8 +3116,7 @@ rows10pack:
 	VEXTRACTI64X4 $0x01, Z16, Y30
 	ADDQ          BX, DI
 	VMOVDQU8      Y30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 rows9:
 	MOVQ       176(AX), R15
@@ -3130,26 +3201,47 @@ rows9fromC:
 	JMP       rows9loop
 
 rows9fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z1, Z3
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z1, Z5
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z1, Z7
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z1, Z9
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z1, Z11
-	VMOVAPS   Z0, Z12
-	VMOVAPS   Z1, Z13
-	VMOVAPS   Z0, Z14
-	VMOVAPS   Z1, Z15
-	VMOVAPS   Z0, Z16
-	VMOVAPS   Z1, Z17
-	JMP       rows9loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z1, Z3
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z1, Z5
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z1, Z7
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z1, Z9
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z1, Z11
+	VMOVAPS     Z0, Z12
+	VMOVAPS     Z1, Z13
+	VMOVAPS     Z0, Z14
+	VMOVAPS     Z1, Z15
+	VMOVAPS     Z0, Z16
+	VMOVAPS     Z1, Z17
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows9loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 4(R15), Z3, Z3
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 8(R15), Z5, Z5
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 12(R15), Z7, Z7
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 16(R15), Z9, Z9
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 20(R15), Z11, Z11
+	VPADDD.BCST 24(R15), Z12, Z12
+	VPADDD.BCST 24(R15), Z13, Z13
+	VPADDD.BCST 28(R15), Z14, Z14
+	VPADDD.BCST 28(R15), Z15, Z15
+	VPADDD.BCST 32(R15), Z16, Z16
+	VPADDD.BCST 32(R15), Z17, Z17
+	JMP         rows9loop
 
 rows9fromRow:
 	MOVQ         24(AX), R15
@@ -3523,8 +3615,7 @@ rows9unshifted:
 	VMULPS       Z30, Z17, Z17
 	VADDPS       Z27, Z17, Z17
 	VMOVUPS      Z17, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows9combined:
 	MOVQ         144(AX), R15
@@ -3876,8 +3967,7 @@ rows9pack:
 	VPERMD        Z16, Z29, Z16
 	VPXORD        Z28, Z16, Z16
 	VMOVDQU8      Y16, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 rows8:
 	MOVQ       176(AX), R15
@@ -3955,24 +4045,43 @@ rows8fromC:
 	JMP       rows8loop
 
 rows8fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z1, Z3
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z1, Z5
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z1, Z7
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z1, Z9
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z1, Z11
-	VMOVAPS   Z0, Z12
-	VMOVAPS   Z1, Z13
-	VMOVAPS   Z0, Z14
-	VMOVAPS   Z1, Z15
-	JMP       rows8loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z1, Z3
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z1, Z5
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z1, Z7
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z1, Z9
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z1, Z11
+	VMOVAPS     Z0, Z12
+	VMOVAPS     Z1, Z13
+	VMOVAPS     Z0, Z14
+	VMOVAPS     Z1, Z15
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows8loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 4(R15), Z3, Z3
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 8(R15), Z5, Z5
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 12(R15), Z7, Z7
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 16(R15), Z9, Z9
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 20(R15), Z11, Z11
+	VPADDD.BCST 24(R15), Z12, Z12
+	VPADDD.BCST 24(R15), Z13, Z13
+	VPADDD.BCST 28(R15), Z14, Z14
+	VPADDD.BCST 28(R15), Z15, Z15
+	JMP         rows8loop
 
 rows8fromRow:
 	MOVQ         24(AX), R15
@@ -4314,8 +4423,7 @@ rows8unshifted:
 	VMULPS       Z30, Z15, Z15
 	VADDPS       Z27, Z15, Z15
 	VMOVUPS      Z15, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows8combined:
 	MOVQ         144(AX), R15
@@ -4629,8 +4737,7 @@ rows8pack:
 	VEXTRACTI64X4 $0x01, Z12, Y30
 	ADDQ          BX, DI
 	VMOVDQU8      Y30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 rows7:
 	MOVQ       176(AX), R15
@@ -4701,22 +4808,39 @@ rows7fromC:
 	JMP       rows7loop
 
 rows7fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z1, Z3
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z1, Z5
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z1, Z7
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z1, Z9
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z1, Z11
-	VMOVAPS   Z0, Z12
-	VMOVAPS   Z1, Z13
-	JMP       rows7loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z1, Z3
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z1, Z5
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z1, Z7
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z1, Z9
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z1, Z11
+	VMOVAPS     Z0, Z12
+	VMOVAPS     Z1, Z13
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows7loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 4(R15), Z3, Z3
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 8(R15), Z5, Z5
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 12(R15), Z7, Z7
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 16(R15), Z9, Z9
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 20(R15), Z11, Z11
+	VPADDD.BCST 24(R15), Z12, Z12
+	VPADDD.BCST 24(R15), Z13, Z13
+	JMP         rows7loop
 
 rows7fromRow:
 	MOVQ         24(AX), R15
@@ -5026,8 +5150,7 @@ rows7unshifted:
 	VMULPS       Z30, Z13, Z13
 	VADDPS       Z27, Z13, Z13
 	VMOVUPS      Z13, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows7combined:
 	MOVQ         144(AX), R15
@@ -5305,8 +5428,7 @@ rows7pack:
 	VPERMD        Z12, Z29, Z12
 	VPXORD        Z28, Z12, Z12
 	VMOVDQU8      Y12, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 rows6:
 	MOVQ       176(AX), R15
@@ -5370,20 +5492,35 @@ rows6fromC:
 	JMP       rows6loop
 
 rows6fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z1, Z3
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z1, Z5
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z1, Z7
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z1, Z9
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z1, Z11
-	JMP       rows6loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z1, Z3
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z1, Z5
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z1, Z7
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z1, Z9
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z1, Z11
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows6loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 4(R15), Z3, Z3
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 8(R15), Z5, Z5
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 12(R15), Z7, Z7
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 16(R15), Z9, Z9
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 20(R15), Z11, Z11
+	JMP         rows6loop
 
 rows6fromRow:
 	MOVQ         24(AX), R15
@@ -5657,8 +5794,7 @@ rows6unshifted:
 	VMULPS       Z30, Z11, Z11
 	VADDPS       Z27, Z11, Z11
 	VMOVUPS      Z11, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows6combined:
 	MOVQ         144(AX), R15
@@ -5898,8 +6034,7 @@ rows6pack:
 	VEXTRACTI64X4 $0x01, Z8, Y30
 	ADDQ          BX, DI
 	VMOVDQU8      Y30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 rows5:
 	MOVQ       176(AX), R15
@@ -5956,18 +6091,31 @@ rows5fromC:
 	JMP       rows5loop
 
 rows5fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z1, Z3
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z1, Z5
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z1, Z7
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z1, Z9
-	JMP       rows5loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z1, Z3
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z1, Z5
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z1, Z7
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z1, Z9
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows5loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 4(R15), Z3, Z3
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 8(R15), Z5, Z5
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 12(R15), Z7, Z7
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 16(R15), Z9, Z9
+	JMP         rows5loop
 
 rows5fromRow:
 	MOVQ         24(AX), R15
@@ -6209,8 +6357,7 @@ rows5unshifted:
 	VMULPS       Z30, Z9, Z9
 	VADDPS       Z27, Z9, Z9
 	VMOVUPS      Z9, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows5combined:
 	MOVQ         144(AX), R15
@@ -6414,8 +6561,7 @@ rows5pack:
 	VPERMD        Z8, Z29, Z8
 	VPXORD        Z28, Z8, Z8
 	VMOVDQU8      Y8, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 rows4:
 	MOVQ       176(AX), R15
@@ -6465,16 +6611,27 @@ rows4fromC:
 	JMP       rows4loop
 
 rows4fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z1, Z3
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z1, Z5
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z1, Z7
-	JMP       rows4loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z1, Z3
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z1, Z5
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z1, Z7
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows4loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 4(R15), Z3, Z3
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 8(R15), Z5, Z5
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 12(R15), Z7, Z7
+	JMP         rows4loop
 
 rows4fromRow:
 	MOVQ         24(AX), R15
@@ -6684,8 +6841,7 @@ rows4unshifted:
 	VMULPS       Z30, Z7, Z7
 	VADDPS       Z27, Z7, Z7
 	VMOVUPS      Z7, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows4combined:
 	MOVQ         144(AX), R15
@@ -6851,8 +7007,7 @@ rows4pack:
 	VEXTRACTI64X4 $0x01, Z4, Y30
 	ADDQ          BX, DI
 	VMOVDQU8      Y30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 rows3:
 	MOVQ       176(AX), R15
@@ -6901,14 +7056,23 @@ rows3fromC:
 	JMP       rows3loop
 
 rows3fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z1, Z3
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z1, Z5
-	JMP       rows3loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z1, Z3
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z1, Z5
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows3loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 4(R15), Z3, Z3
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 8(R15), Z5, Z5
+	JMP         rows3loop
 
 rows3fromRow:
 	MOVQ         24(AX), R15
@@ -7088,8 +7252,7 @@ rows3unshifted:
 	VMULPS       Z30, Z5, Z5
 	VADDPS       Z27, Z5, Z5
 	VMOVUPS      Z5, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows3combined:
 	MOVQ         144(AX), R15
@@ -7219,8 +7382,7 @@ rows3pack:
 	VPERMD        Z4, Z29, Z4
 	VPXORD        Z28, Z4, Z4
 	VMOVDQU8      Y4, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 rows2:
 	MOVQ       176(AX), R15
@@ -7264,12 +7426,19 @@ rows2fromC:
 	JMP       rows2loop
 
 rows2fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z1, Z3
-	JMP       rows2loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z1, Z3
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows2loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 4(R15), Z3, Z3
+	JMP         rows2loop
 
 rows2fromRow:
 	MOVQ         24(AX), R15
@@ -7431,8 +7600,7 @@ rows2unshifted:
 	VMULPS       Z30, Z3, Z3
 	VADDPS       Z27, Z3, Z3
 	VMOVUPS      Z3, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows2combined:
 	MOVQ         144(AX), R15
@@ -7524,8 +7692,7 @@ rows2pack:
 	VEXTRACTI64X4 $0x01, Z0, Y30
 	ADDQ          BX, DI
 	VMOVDQU8      Y30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 rows1:
 	MOVQ       176(AX), R15
@@ -7560,10 +7727,15 @@ rows1fromC:
 	JMP       rows1loop
 
 rows1fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVUPS.Z 64(R15), K2, Z1
-	JMP       rows1loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVUPS.Z   64(R15), K2, Z1
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          rows1loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST (R15), Z1, Z1
+	JMP         rows1loop
 
 rows1fromRow:
 	MOVQ         24(AX), R15
@@ -7697,8 +7869,7 @@ rows1unshifted:
 	VMULPS       Z30, Z1, Z1
 	VADDPS       Z27, Z1, Z1
 	VMOVUPS      Z1, K2, 64(DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 rows1combined:
 	MOVQ         144(AX), R15
@@ -7754,8 +7925,7 @@ rows1pack:
 	VPERMD       Z0, Z29, Z0
 	VPXORD       Z28, Z0, Z0
 	VMOVDQU8     Y0, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow:
 	CMPQ 72(AX), $0x0c
@@ -7864,20 +8034,35 @@ narrow12fromC:
 	JMP       narrow12loop
 
 narrow12fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z0, Z12
-	VMOVAPS   Z0, Z14
-	VMOVAPS   Z0, Z16
-	VMOVAPS   Z0, Z18
-	VMOVAPS   Z0, Z20
-	VMOVAPS   Z0, Z22
-	JMP       narrow12loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z0, Z12
+	VMOVAPS     Z0, Z14
+	VMOVAPS     Z0, Z16
+	VMOVAPS     Z0, Z18
+	VMOVAPS     Z0, Z20
+	VMOVAPS     Z0, Z22
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow12loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 24(R15), Z12, Z12
+	VPADDD.BCST 28(R15), Z14, Z14
+	VPADDD.BCST 32(R15), Z16, Z16
+	VPADDD.BCST 36(R15), Z18, Z18
+	VPADDD.BCST 40(R15), Z20, Z20
+	VPADDD.BCST 44(R15), Z22, Z22
+	JMP         narrow12loop
 
 narrow12fromRow:
 	MOVQ         24(AX), R15
@@ -8197,8 +8382,7 @@ narrow12unshifted:
 	VMULPS       Z29, Z22, Z22
 	VADDPS       Z26, Z22, Z22
 	VMOVUPS      Z22, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow12combined:
 	MOVQ         144(AX), R15
@@ -8466,8 +8650,7 @@ narrow12pack:
 	VEXTRACTI32X4 $0x01, Z20, X30
 	ADDQ          BX, DI
 	VMOVDQU8      X30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 narrow11:
 	MOVQ       176(AX), R15
@@ -8544,19 +8727,33 @@ narrow11fromC:
 	JMP       narrow11loop
 
 narrow11fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z0, Z12
-	VMOVAPS   Z0, Z14
-	VMOVAPS   Z0, Z16
-	VMOVAPS   Z0, Z18
-	VMOVAPS   Z0, Z20
-	JMP       narrow11loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z0, Z12
+	VMOVAPS     Z0, Z14
+	VMOVAPS     Z0, Z16
+	VMOVAPS     Z0, Z18
+	VMOVAPS     Z0, Z20
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow11loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 24(R15), Z12, Z12
+	VPADDD.BCST 28(R15), Z14, Z14
+	VPADDD.BCST 32(R15), Z16, Z16
+	VPADDD.BCST 36(R15), Z18, Z18
+	VPADDD.BCST 40(R15), Z20, Z20
+	JMP         narrow11loop
 
 narrow11fromRow:
 	MOVQ         24(AX), R15
@@ -8856,8 +9053,7 @@ narrow11unshifted:
 	VMULPS       Z29, Z20, Z20
 	VADDPS       Z26, Z20, Z20
 	VMOVUPS      Z20, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow11combined:
 	MOVQ         144(AX), R15
@@ -9106,8 +9302,7 @@ narrow11pack:
 	VPERMD        Z20, Z29, Z20
 	VPXORD        Z28, Z20, Z20
 	VMOVDQU8      X20, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 narrow10:
 	MOVQ       176(AX), R15
@@ -9179,18 +9374,31 @@ narrow10fromC:
 	JMP       narrow10loop
 
 narrow10fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z0, Z12
-	VMOVAPS   Z0, Z14
-	VMOVAPS   Z0, Z16
-	VMOVAPS   Z0, Z18
-	JMP       narrow10loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z0, Z12
+	VMOVAPS     Z0, Z14
+	VMOVAPS     Z0, Z16
+	VMOVAPS     Z0, Z18
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow10loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 24(R15), Z12, Z12
+	VPADDD.BCST 28(R15), Z14, Z14
+	VPADDD.BCST 32(R15), Z16, Z16
+	VPADDD.BCST 36(R15), Z18, Z18
+	JMP         narrow10loop
 
 narrow10fromRow:
 	MOVQ         24(AX), R15
@@ -9470,8 +9678,7 @@ narrow10unshifted:
 	VMULPS       Z29, Z18, Z18
 	VADDPS       Z26, Z18, Z18
 	VMOVUPS      Z18, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow10combined:
 	MOVQ         144(AX), R15
@@ -9697,8 +9904,7 @@ narrow10pack:
 	VEXTRACTI32X4 $0x01, Z16, X30
 	ADDQ          BX, DI
 	VMOVDQU8      X30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 narrow9:
 	MOVQ       176(AX), R15
@@ -9765,17 +9971,29 @@ narrow9fromC:
 	JMP       narrow9loop
 
 narrow9fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z0, Z12
-	VMOVAPS   Z0, Z14
-	VMOVAPS   Z0, Z16
-	JMP       narrow9loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z0, Z12
+	VMOVAPS     Z0, Z14
+	VMOVAPS     Z0, Z16
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow9loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 24(R15), Z12, Z12
+	VPADDD.BCST 28(R15), Z14, Z14
+	VPADDD.BCST 32(R15), Z16, Z16
+	JMP         narrow9loop
 
 narrow9fromRow:
 	MOVQ         24(AX), R15
@@ -10031,8 +10249,7 @@ narrow9unshifted:
 	VMULPS       Z29, Z16, Z16
 	VADDPS       Z26, Z16, Z16
 	VMOVUPS      Z16, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow9combined:
 	MOVQ         144(AX), R15
@@ -10239,8 +10456,7 @@ narrow9pack:
 	VPERMD        Z16, Z29, Z16
 	VPXORD        Z28, Z16, Z16
 	VMOVDQU8      X16, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 narrow8:
 	MOVQ       176(AX), R15
@@ -10302,16 +10518,27 @@ narrow8fromC:
 	JMP       narrow8loop
 
 narrow8fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z0, Z12
-	VMOVAPS   Z0, Z14
-	JMP       narrow8loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z0, Z12
+	VMOVAPS     Z0, Z14
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow8loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 24(R15), Z12, Z12
+	VPADDD.BCST 28(R15), Z14, Z14
+	JMP         narrow8loop
 
 narrow8fromRow:
 	MOVQ         24(AX), R15
@@ -10547,8 +10774,7 @@ narrow8unshifted:
 	VMULPS       Z29, Z14, Z14
 	VADDPS       Z26, Z14, Z14
 	VMOVUPS      Z14, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow8combined:
 	MOVQ         144(AX), R15
@@ -10732,8 +10958,7 @@ narrow8pack:
 	VEXTRACTI32X4 $0x01, Z12, X30
 	ADDQ          BX, DI
 	VMOVDQU8      X30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 narrow7:
 	MOVQ       176(AX), R15
@@ -10790,15 +11015,25 @@ narrow7fromC:
 	JMP       narrow7loop
 
 narrow7fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z0, Z10
-	VMOVAPS   Z0, Z12
-	JMP       narrow7loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z0, Z10
+	VMOVAPS     Z0, Z12
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow7loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 20(R15), Z10, Z10
+	VPADDD.BCST 24(R15), Z12, Z12
+	JMP         narrow7loop
 
 narrow7fromRow:
 	MOVQ         24(AX), R15
@@ -11014,8 +11249,7 @@ narrow7unshifted:
 	VMULPS       Z29, Z12, Z12
 	VADDPS       Z26, Z12, Z12
 	VMOVUPS      Z12, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow7combined:
 	MOVQ         144(AX), R15
@@ -11180,8 +11414,7 @@ narrow7pack:
 	VPERMD        Z12, Z29, Z12
 	VPXORD        Z28, Z12, Z12
 	VMOVDQU8      X12, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 narrow6:
 	MOVQ       176(AX), R15
@@ -11233,14 +11466,23 @@ narrow6fromC:
 	JMP       narrow6loop
 
 narrow6fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z0, Z8
-	VMOVAPS   Z0, Z10
-	JMP       narrow6loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z0, Z8
+	VMOVAPS     Z0, Z10
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow6loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 16(R15), Z8, Z8
+	VPADDD.BCST 20(R15), Z10, Z10
+	JMP         narrow6loop
 
 narrow6fromRow:
 	MOVQ         24(AX), R15
@@ -11432,8 +11674,7 @@ narrow6unshifted:
 	VMULPS       Z29, Z10, Z10
 	VADDPS       Z26, Z10, Z10
 	VMOVUPS      Z10, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow6combined:
 	MOVQ         144(AX), R15
@@ -11575,8 +11816,7 @@ narrow6pack:
 	VEXTRACTI32X4 $0x01, Z8, X30
 	ADDQ          BX, DI
 	VMOVDQU8      X30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 narrow5:
 	MOVQ       176(AX), R15
@@ -11623,13 +11863,21 @@ narrow5fromC:
 	JMP       narrow5loop
 
 narrow5fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z0, Z6
-	VMOVAPS   Z0, Z8
-	JMP       narrow5loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z0, Z6
+	VMOVAPS     Z0, Z8
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow5loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 12(R15), Z6, Z6
+	VPADDD.BCST 16(R15), Z8, Z8
+	JMP         narrow5loop
 
 narrow5fromRow:
 	MOVQ         24(AX), R15
@@ -11801,8 +12049,7 @@ narrow5unshifted:
 	VMULPS       Z29, Z8, Z8
 	VADDPS       Z26, Z8, Z8
 	VMOVUPS      Z8, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow5combined:
 	MOVQ         144(AX), R15
@@ -11925,8 +12172,7 @@ narrow5pack:
 	VPERMD        Z8, Z29, Z8
 	VPXORD        Z28, Z8, Z8
 	VMOVDQU8      X8, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 narrow4:
 	MOVQ       176(AX), R15
@@ -11968,12 +12214,19 @@ narrow4fromC:
 	JMP       narrow4loop
 
 narrow4fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z0, Z4
-	VMOVAPS   Z0, Z6
-	JMP       narrow4loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z0, Z4
+	VMOVAPS     Z0, Z6
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow4loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 8(R15), Z4, Z4
+	VPADDD.BCST 12(R15), Z6, Z6
+	JMP         narrow4loop
 
 narrow4fromRow:
 	MOVQ         24(AX), R15
@@ -12125,8 +12378,7 @@ narrow4unshifted:
 	VMULPS       Z29, Z6, Z6
 	VADDPS       Z26, Z6, Z6
 	VMOVUPS      Z6, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow4combined:
 	MOVQ         144(AX), R15
@@ -12226,8 +12478,7 @@ narrow4pack:
 	VEXTRACTI32X4 $0x01, Z4, X30
 	ADDQ          BX, DI
 	VMOVDQU8      X30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 narrow3:
 	MOVQ       176(AX), R15
@@ -12267,11 +12518,17 @@ narrow3fromC:
 	JMP       narrow3loop
 
 narrow3fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVAPS   Z0, Z2
-	VMOVAPS   Z0, Z4
-	JMP       narrow3loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVAPS     Z0, Z2
+	VMOVAPS     Z0, Z4
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow3loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST 4(R15), Z2, Z2
+	VPADDD.BCST 8(R15), Z4, Z4
+	JMP         narrow3loop
 
 narrow3fromRow:
 	MOVQ         24(AX), R15
@@ -12402,8 +12659,7 @@ narrow3unshifted:
 	VMULPS       Z29, Z4, Z4
 	VADDPS       Z26, Z4, Z4
 	VMOVUPS      Z4, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow3combined:
 	MOVQ         144(AX), R15
@@ -12484,8 +12740,7 @@ narrow3pack:
 	VPERMD        Z4, Z29, Z4
 	VPXORD        Z28, Z4, Z4
 	VMOVDQU8      X4, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 narrow2:
 	MOVQ       176(AX), R15
@@ -12521,10 +12776,15 @@ narrow2fromC:
 	JMP       narrow2loop
 
 narrow2fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	VMOVAPS   Z0, Z2
-	JMP       narrow2loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	VMOVAPS     Z0, Z2
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow2loop
+	VPADDD.BCST (R15), Z0, Z0
+	VPADDD.BCST 4(R15), Z2, Z2
+	JMP         narrow2loop
 
 narrow2fromRow:
 	MOVQ         24(AX), R15
@@ -12644,8 +12904,7 @@ narrow2unshifted:
 	VMULPS       Z29, Z2, Z2
 	VADDPS       Z26, Z2, Z2
 	VMOVUPS      Z2, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow2combined:
 	MOVQ         144(AX), R15
@@ -12703,8 +12962,7 @@ narrow2pack:
 	VEXTRACTI32X4 $0x01, Z0, X30
 	ADDQ          BX, DI
 	VMOVDQU8      X30, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP           next
 
 narrow1:
 	MOVQ       176(AX), R15
@@ -12734,9 +12992,13 @@ narrow1fromC:
 	JMP       narrow1loop
 
 narrow1fromColumn:
-	MOVQ      24(AX), R15
-	VMOVUPS.Z (R15), K1, Z0
-	JMP       narrow1loop
+	MOVQ        24(AX), R15
+	VMOVUPS.Z   (R15), K1, Z0
+	MOVQ        216(AX), R15
+	TESTQ       R15, R15
+	JZ          narrow1loop
+	VPADDD.BCST (R15), Z0, Z0
+	JMP         narrow1loop
 
 narrow1fromRow:
 	MOVQ         24(AX), R15
@@ -12839,8 +13101,7 @@ narrow1unshifted:
 	VMULPS       Z29, Z0, Z0
 	VADDPS       Z26, Z0, Z0
 	VMOVUPS      Z0, K1, (DI)
-	VZEROUPPER
-	RET
+	JMP          next
 
 narrow1combined:
 	MOVQ         144(AX), R15
@@ -12879,6 +13140,31 @@ narrow1pack:
 	VPERMD       Z0, Z29, Z0
 	VPXORD       Z28, Z0, Z0
 	VMOVDQU8     X0, K1, (DI)
+
+next:
+	DECQ 224(AX)
+	JLE  done
+	MOVQ 232(AX), R15
+	ADDQ R15, 8(AX)
+	MOVQ 240(AX), R15
+	ADDQ R15, 16(AX)
+	MOVQ 248(AX), R15
+	MOVQ R15, 104(AX)
+	ADDQ $0x00000080, 24(AX)
+	ADDQ $0x00000080, 144(AX)
+	CMPQ 152(AX), $0x00
+	JE   without152
+	ADDQ $0x00000080, 152(AX)
+
+without152:
+	CMPQ 176(AX), $0x00
+	JE   without176
+	ADDQ $0x00000020, 176(AX)
+
+without176:
+	JMP tile
+
+done:
 	VZEROUPPER
 	RET
 

@@ -11,14 +11,77 @@ import (
 // What channels-last tensors of bytes have: convolutions of QLinearConv, pooling, and
 // the moving of channels.
 
-// Inputs of QLinearConvLast behind those of QLinearConv: 256 bytes that the results are
-// exchanged for; what is added to them before, as QLinearAdd does, with its scale and zero
-// point; the scale and zero point of the sum.
+// afterBytes is the first of the inputs behind those of an operator whose results are bytes:
+// a table, 256 bytes that they are exchanged for; what is added to them before, as
+// QLinearAdd does, with its scale and zero point; the scale and zero point of the sum.
+type afterBytes int
+
+// Of QLinearConvLast, and of tandem.QLinearMatMul.
 const (
-	byteConvTable = 9
-	byteConvOther = 10
-	byteConvSum   = 13
+	afterConv    afterBytes = 9
+	afterProduct afterBytes = 8
 )
+
+func (t afterBytes) other() int { return int(t) + 1 }
+func (t afterBytes) sum() int   { return int(t) + 4 }
+
+// infer checks the inputs for results of the type of a zero point, and returns the type of
+// what becomes of them.
+func (t afterBytes) infer(c *graph.Infer, zero int, other graph.Shape) (tensor.DType, error) {
+	d := c.In(zero).DType
+	if c.Has(t.other()) {
+		if err := t.checkOther(c, zero, other); err != nil {
+			return d, err
+		}
+	}
+	if c.Has(int(t)) {
+		return c.In(int(t)).DType, checkTable(c, int(t))
+	}
+	return d, nil
+}
+
+// checkOther checks what is added.
+func (t afterBytes) checkOther(c *graph.Infer, zero int, want graph.Shape) error {
+	other, sum := t.other(), t.sum()
+	if !c.Has(other+1) || !c.Has(sum) {
+		return fmt.Errorf("input %d or %d is missing", other+1, sum)
+	}
+	if err := alike(c, zero, other, other+2, sum+1); err != nil {
+		return err
+	}
+	if err := c.Floats(other+1, sum); err != nil {
+		return err
+	}
+	if shape := c.In(other).Shape; !shape.Equal(want) {
+		return fmt.Errorf("input %d (%s) has shape %v, expected %v", other, c.Node.Inputs[other].Name, shape, want)
+	}
+	for i := other + 1; i <= sum+1; i++ {
+		if c.Has(i) {
+			if err := c.Same(c.In(i).Shape.Len(), graph.Const(1), "numbers of a scale or a zero point"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// prepare makes room for what read reads.
+func (t afterBytes) prepare(c *graph.Call, r *kernel.Rescale) {
+	if c.Has(t.other()) {
+		r.Combine = new(kernel.CombineBytes)
+	}
+}
+
+// read reads the inputs; the scale and the zero point of the results before are at input y.
+func (t afterBytes) read(c *graph.Call, r *kernel.Rescale, y int) {
+	if k := r.Combine; k != nil {
+		k.B = c.In[t.other()].Bytes()
+		k.OfA, k.OfB, k.OfY = stepsAt(c, y, r.ToSigned), stepsAt(c, t.other()+1, r.ToSigned), stepsAt(c, t.sum(), r.ToSigned)
+	}
+	if c.Has(int(t)) {
+		r.Table = c.In[int(t)].Bytes()
+	}
+}
 
 // inferByteConvLast has the inputs of QLinearConv, x with its channels last, and more.
 func inferByteConvLast(c *graph.Infer) error {
@@ -35,43 +98,11 @@ func inferByteConvLast(c *graph.Infer) error {
 	if err != nil {
 		return err
 	}
-	d := c.In(7).DType
-	if c.Has(byteConvOther) {
-		if err := checkOther(c, out); err != nil {
-			return err
-		}
-	}
-	if c.Has(byteConvTable) {
-		if err := checkTable(c, byteConvTable); err != nil {
-			return err
-		}
-		d = c.In(byteConvTable).DType
+	d, err := afterConv.infer(c, 7, out)
+	if err != nil {
+		return err
 	}
 	c.Out(0, d, out)
-	return nil
-}
-
-// checkOther checks what is added to results of that shape.
-func checkOther(c *graph.Infer, out graph.Shape) error {
-	if !c.Has(byteConvOther+1) || !c.Has(byteConvSum) {
-		return fmt.Errorf("input %d or %d is missing", byteConvOther+1, byteConvSum)
-	}
-	if err := alike(c, 7, byteConvOther, byteConvOther+2, byteConvSum+1); err != nil {
-		return err
-	}
-	if err := c.Floats(byteConvOther+1, byteConvSum); err != nil {
-		return err
-	}
-	if shape := c.In(byteConvOther).Shape; !shape.Equal(out) {
-		return fmt.Errorf("input %d (%s) has shape %v, expected %v", byteConvOther, c.Node.Inputs[byteConvOther].Name, shape, out)
-	}
-	for i := byteConvOther + 1; i <= byteConvSum+1; i++ {
-		if c.Has(i) {
-			if err := c.Same(c.In(i).Shape.Len(), graph.Const(1), "numbers of a scale or a zero point"); err != nil {
-				return err
-			}
-		}
-	}
 	return nil
 }
 
@@ -125,9 +156,7 @@ func kernelByteConvLast(c *graph.Call) (func() error, error) {
 		return nil, fmt.Errorf("scales, zero points or the bias do not fit %d channels", k.OC)
 	}
 	k.Bytes, k.ToSigned = []byte{}, c.In[7].DType() == tensor.Int8
-	if c.Has(byteConvOther) {
-		k.Combine = new(kernel.CombineBytes)
-	}
+	afterConv.prepare(c, &k.Rescale)
 	columns := (4*k.OC + 63) &^ 63
 	c.Reserve(columns + k.ScratchLen(c.Pool))
 	return func() error {
@@ -142,13 +171,7 @@ func kernelByteConvLast(c *graph.Call) (func() error, error) {
 		if c.Has(8) {
 			k.Start = tensor.Data[int32](c.In[8])
 		}
-		if k.Combine != nil {
-			k.Combine.B = c.In[byteConvOther].Bytes()
-			k.Combine.OfA, k.Combine.OfB, k.Combine.OfY = stepsAt(c, 6, k.ToSigned), stepsAt(c, byteConvOther+1, k.ToSigned), stepsAt(c, byteConvSum, k.ToSigned)
-		}
-		if c.Has(byteConvTable) {
-			k.Table = c.In[byteConvTable].Bytes()
-		}
+		afterConv.read(c, &k.Rescale, 6)
 		k.Run(c.Pool, scratch[columns:])
 		return nil
 	}, nil

@@ -1,7 +1,6 @@
 package op_test
 
 import (
-	"context"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -107,14 +106,4 @@ func gatedNet(t *testing.T, r *rand.Rand, d tensor.DType, transB int64) *graph.G
 }
 
 // bytesOf runs s on x.
-func bytesOf(t *testing.T, s *graph.Session, x *tensor.Tensor) [][]byte {
-	out, err := s.Run(context.Background(), []*tensor.Tensor{x}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all [][]byte
-	for _, y := range out {
-		all = append(all, slices.Clone(y.Bytes()))
-	}
-	return all
-}
+func bytesOf(t *testing.T, s *graph.Session, x *tensor.Tensor) [][]byte { return allBytes(t, s, x) }

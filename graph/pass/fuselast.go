@@ -123,10 +123,10 @@ func (f *convFusion) openBytes(v *graph.Value) *graph.Node {
 // its scale and zero point, and those of the sum.
 const byteConvTable = 9
 
-// extended are the inputs of a QLinearConvLast, nil where there are none.
-func extended(conv *graph.Node) []*graph.Value {
-	in := slices.Clone(conv.Inputs)
-	return append(in, make([]*graph.Value, byteConvTable+1-min(len(in), byteConvTable+1))...)
+// extended are the inputs of an operator on bytes up to its table, nil where there are none.
+func extended(n *graph.Node, table int) []*graph.Value {
+	in := slices.Clone(n.Inputs)
+	return append(in, make([]*graph.Value, table+1-min(len(in), table+1))...)
 }
 
 // table takes in a table of bytes.
@@ -135,7 +135,7 @@ func (f *convFusion) table(i int, n *graph.Node) {
 	if conv == nil {
 		return
 	}
-	conv.Inputs = extended(conv)
+	conv.Inputs = extended(conv, byteConvTable)
 	conv.Inputs[byteConvTable] = n.Inputs[1]
 	f.move(conv, n, i)
 }
@@ -156,7 +156,7 @@ func (f *convFusion) sumOfBytes(i int, n *graph.Node) {
 	if best == nil {
 		return
 	}
-	best.Inputs = append(extended(best), n.Inputs[from], n.Inputs[from+1], n.Inputs[from+2], n.Inputs[6], n.Input(7))
+	best.Inputs = append(extended(best, byteConvTable), n.Inputs[from], n.Inputs[from+1], n.Inputs[from+2], n.Inputs[6], n.Input(7))
 	f.move(best, n, i)
 }
 

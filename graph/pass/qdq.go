@@ -23,7 +23,7 @@ func Integers() graph.Pass {
 		nodes := g.Nodes
 		g.Nodes = nil
 		for _, n := range nodes {
-			if n.Op == (graph.OpID{Name: "QuantizeLinear"}) && f.rewrite(n) {
+			if n.Op == (graph.OpID{Name: "QuantizeLinear"}) && f.rewrite(n) || n.Op == (graph.OpID{Name: "Gather"}) && f.gather(n) {
 				continue
 			}
 			g.Nodes = append(g.Nodes, n)
@@ -63,6 +63,8 @@ func (f *integers) rewrite(q *graph.Node) bool {
 		made = f.gemm(n, y)
 	case "Add", "Mul":
 		made = f.combine(n, y)
+	case "Softmax":
+		made = f.softmax(n, y)
 	case "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "MaxPool", "Slice":
 		made = f.move(n, y)
 	}
@@ -226,6 +228,32 @@ func (f *integers) combine(n *graph.Node, y steps) *graph.Value {
 	}
 	id := graph.OpID{Domain: "com.microsoft", Name: "QLinear" + n.Op.Name}
 	return f.b.Node(id, 1, nil, a.bytes, a.scale, a.zero, b.bytes, b.scale, b.zero, y.scale, y.zero)[0]
+}
+
+// softmax is of rows; the bytes are those of the three operators.
+func (f *integers) softmax(n *graph.Node, y steps) *graph.Value {
+	x, ok := f.stepsOf(n.Inputs[0])
+	if axis := n.Attrs.Int("axis", -1); !ok || !x.one() || f.g.Opset[""] < 13 || axis != -1 && axis != len(x.bytes.Type.Shape)-1 {
+		return nil
+	}
+	return f.b.Private("SoftmaxBytes", nil, x.bytes, x.scale, x.zero, y.scale, y.zero)
+}
+
+// gather lets bytes be gathered, of a constant, instead of all the numbers that they stand
+// for.
+func (f *integers) gather(n *graph.Node) bool {
+	x, ok := f.stepsOf(n.Inputs[0])
+	if !ok || !x.one() || x.bytes.Const == nil {
+		return false
+	}
+	y := n.Outputs[0]
+	picked := f.b.Op("Gather", n.Attrs, x.bytes, n.Inputs[1])
+	made := f.b.Op("DequantizeLinear", nil, picked, x.scale, x.zero)
+	if f.b.Err() != nil {
+		return false
+	}
+	made.Def.Outputs[0], y.Def = y, made.Def
+	return true
 }
 
 // repeats reports whether a has rows, each of which belongs to several of b: the same last

@@ -95,3 +95,61 @@ c = QuantizeLinear(more, s_8, z_8)
 -> c
 `)
 }
+
+// TestByteRows: the softmax of rows and what is gathered from constants stay bytes.
+func TestByteRows(t *testing.T) {
+	q := qdq{newBuilder(t)}
+	x := q.Input("x", tensor.Uint8, graph.Sym("n"), graph.Const(16))
+	i := q.Input("i", tensor.Int64, graph.Sym("n"))
+	q.Output(q.quantize("soft", q.node("a", "Softmax", q.back(x, 0.5, 4)), 0.01, 5))
+	column := q.Op("Softmax", graph.Attrs{"axis": int64(0)}, q.back(x, 0.5, 4))
+	column.Name = "b"
+	q.Output(q.quantize("columns", column, 0.01, 5))
+	q.Output(q.node("rows", "Gather", q.back(q.Const("w", tensor.New(tensor.Uint8, 9, 4)), 0.5, 4), i))
+	if err := pass.Integers().Run(q.G, op.Default()); err != nil {
+		t.Fatal(err)
+	}
+	check(t, q.G, pass.Dead(), `
+soft = tandem.SoftmaxBytes(x, s, z, s_1, z_1)
+xf = DequantizeLinear(x, s_2, z_2)
+b = Softmax(xf)
+columns = QuantizeLinear(b, s_3, z_3)
+Gather = Gather(w, i)
+rows = DequantizeLinear(Gather, s_4, z_4)
+-> soft, columns, rows
+`)
+}
+
+// TestFuseByteProducts: a product takes in a row of constants, and then a table; a row that
+// is not constant stays, as does what is added in other steps.
+func TestFuseByteProducts(t *testing.T) {
+	q := qdq{newBuilder(t)}
+	s, s2, z := q.scale(0.5), q.scale(0.25), q.Const("z", tensor.Of([]uint8{3}))
+	x := q.Input("x", tensor.Uint8, graph.Sym("n"), graph.Const(8))
+	w, row, free := q.Const("w", tensor.New(tensor.Uint8, 8, 8)), q.Const("row", tensor.New(tensor.Uint8, 8)), q.Input("free", tensor.Uint8, graph.Const(8))
+	table := q.Const("t", tensor.New(tensor.Uint8, 256))
+	product := func(x *graph.Value) *graph.Value { return q.Op("QLinearMatMul", nil, x, s, z, w, s, z, s, z) }
+	add := func(name string, in ...*graph.Value) *graph.Value {
+		v := q.Node(graph.OpID{Domain: "com.microsoft", Name: "QLinearAdd"}, 1, nil, append(in, s2, z)...)[0]
+		v.Name = name
+		return v
+	}
+	lookup := func(name string, x *graph.Value) *graph.Value {
+		v := q.Private("Lookup", nil, x, table)
+		v.Name = name
+		return v
+	}
+	a := lookup("a", add("sum", row, s2, z, product(x), s, z))
+	b := lookup("b", product(a))
+	c := add("c", product(b), s2, z, row, s, z)
+	q.Output(add("d", product(c), s, z, free, s, z))
+	check(t, q.G, pass.FuseByteProducts(), `
+a = tandem.QLinearMatMul(x, s, z, w, s, z, s, z, t, row, s_1, z, s_1, z)
+b = tandem.QLinearMatMul(a, s, z, w, s, z, s, z, t)
+QLinearMatMul_2 = QLinearMatMul(b, s, z, w, s, z, s, z)
+c = com.microsoft.QLinearAdd(QLinearMatMul_2, s_1, z, row, s, z, s_1, z)
+QLinearMatMul_3 = QLinearMatMul(c, s, z, w, s, z, s, z)
+d = com.microsoft.QLinearAdd(QLinearMatMul_3, s, z, free, s, z, s_1, z)
+-> d
+`)
+}

@@ -11,6 +11,7 @@ import (
 // point, and what becomes of the exact sums of products of bytes. n counts whole
 // vectors' elements.
 func writeBytes(w *writer) {
+	w.packWords()
 	for _, v := range widths(w) {
 		v.extremes()
 		v.quantizeBytes()
@@ -425,6 +426,56 @@ func (w *vectorWriter) lookup() {
 	w.do(x86.SUBQ(operand.U32(w.bytes()), regN))
 	w.do(x86.JNZ(to("loop")))
 	w.done()
+}
+
+// packWords interleaves the bytes of four rows. An unpacking works within lanes of 16 bytes:
+// of its results the lower lanes belong to columns 0 to 15, the upper ones to 16 to 31.
+func (w *writer) packWords() {
+	w.function("packWordsAVX2", "func(dst, b *byte, sums *int32, k, stride int, flip uint32)",
+		"packWordsAVX2 writes k rows of 32 bytes, xor flip, as words of four rows, and adds their columns to sums.")
+	dst, b, sums, k, stride := reg.RDI, reg.RSI, reg.RDX, reg.RCX, reg.R8
+	w.load("dst", dst)
+	w.load("b", b)
+	w.load("sums", sums)
+	w.load("k", k)
+	w.load("stride", stride)
+	flip, ones, wide := ymm[15], ymm[14], ymm[13]
+	w.do(x86.VBROADCASTSS(w.param("flip"), flip))
+	w.do(x86.VPCMPEQB(ones, ones, ones))
+	w.do(x86.VPABSB(ones, ones)) // bytes of 1
+	w.do(x86.VPCMPEQW(wide, wide, wide))
+	w.do(x86.VPABSW(wide, wide))
+	for i := range 4 {
+		w.do(x86.VMOVDQU(mem(sums, 32*i), ymm[8+i]))
+	}
+	w.label("loop")
+	for i := range 4 {
+		w.do(x86.VPXOR(mem(b, 0), flip, ymm[i]))
+		w.do(x86.ADDQ(stride, b))
+	}
+	for i := 0; i < 4; i += 2 { // pairs of rows 0 and 1 in 4 and 5, of 2 and 3 in 6 and 7
+		w.do(x86.VPUNPCKLBW(ymm[i+1], ymm[i], ymm[4+i]))
+		w.do(x86.VPUNPCKHBW(ymm[i+1], ymm[i], ymm[5+i]))
+	}
+	for i := range 2 {
+		w.do(x86.VPUNPCKLWD(ymm[6+i], ymm[4+i], ymm[2*i]))
+		w.do(x86.VPUNPCKHWD(ymm[6+i], ymm[4+i], ymm[2*i+1]))
+	}
+	for i := range 4 { // lower lanes of 0 and 1, of 2 and 3, then upper ones
+		w.do(x86.VPERM2I128(operand.U8(0x20+i/2*0x11), ymm[i%2*2+1], ymm[i%2*2], ymm[4+i]))
+		w.do(x86.VMOVDQU(ymm[4+i], mem(dst, 32*i)))
+		w.do(x86.VPMADDUBSW(ymm[4+i], ones, ymm[12]))
+		w.do(x86.VPMADDWD(wide, ymm[12], ymm[12]))
+		w.do(x86.VPADDD(ymm[12], ymm[8+i], ymm[8+i]))
+	}
+	w.do(x86.ADDQ(operand.U32(128), dst))
+	w.do(x86.SUBQ(operand.U8(4), k))
+	w.do(x86.JNZ(to("loop")))
+	for i := range 4 {
+		w.do(x86.VMOVDQU(ymm[8+i], mem(sums, 32*i)))
+	}
+	w.do(x86.VZEROUPPER())
+	w.do(x86.RET())
 }
 
 // or joins the bits of vector i to those of vector sum.

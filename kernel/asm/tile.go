@@ -23,7 +23,9 @@ const (
 	argOther, argLo, argHi        = 176, 184, 188
 	argFactor, argOtherFactor     = 192, 196
 	argOtherBits, argOtherZero    = 200, 204
-	argOtherStep                  = 208
+	argOtherStep, argRowStart     = 208, 216
+	argTiles, argPanel            = 224, 232
+	argColumnsC, argAllLines      = 240, 248
 	resultFloats, resultBytes     = 1, 2
 	resultCombined                = 3
 	startC, startColumn, startRow = 1, 2, 3
@@ -135,6 +137,9 @@ func (t *tileWriter) arg(offset int) operand.Mem { return mem(regArgs, offset) }
 func (t *tileWriter) write() {
 	t.function(t.name, "func(args *byte)", t.name+" computes a tile of a product; see tileArgs.")
 	t.load("args", regArgs)
+	if t.b2 == quads {
+		t.label("tile")
+	}
 	for _, p := range []struct {
 		offset int
 		r      reg.Register
@@ -175,6 +180,10 @@ func (t *tileWriter) write() {
 		t.label("narrow")
 		t.halves = 1
 		t.variants()
+	}
+	if t.b2 == quads {
+		t.label("next")
+		t.next()
 	}
 }
 
@@ -302,6 +311,9 @@ func (t *tileWriter) start(rows int) {
 		for h := range t.halves {
 			t.do(x86.VMOVAPS(t.acc(0, h), t.acc(i, h)))
 		}
+	}
+	if t.b2 == quads {
+		t.addRowStart(rows)
 	}
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("fromRow"))

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 	"github.com/mmcloughlin/avo/x86"
@@ -49,8 +51,7 @@ func (t *tileWriter) floats(rows int) {
 			t.do(x86.ADDQ(regCS, regC))
 		}
 	}
-	t.do(x86.VZEROUPPER())
-	t.do(x86.RET())
+	t.do(x86.JMP(to("next")))
 }
 
 // bytes writes round(c·column's scale) + zero to C as bytes, saturated.
@@ -141,8 +142,7 @@ func (t *tileWriter) pack(rows int) {
 			t.do(x86.ADDQ(regCS, regC))
 		}
 	}
-	t.do(x86.VZEROUPPER())
-	t.do(x86.RET())
+	t.do(x86.JMP(to("next")))
 }
 
 // storePair writes one or two packed rows of bytes, the first in the lower part of v, and
@@ -163,4 +163,41 @@ func (t *tileWriter) storePair(v reg.VecPhysical, rows int) {
 	}
 	t.do(x86.ADDQ(regCS, regC))
 	t.do(x86.VMOVDQU8(second, reg.K1, mem(regC, 0)))
+}
+
+// addRowStart adds a number of each row to what its sums start from.
+func (t *tileWriter) addRowStart(rows int) {
+	t.do(x86.MOVQ(t.arg(argRowStart), regTmp))
+	t.do(x86.TESTQ(regTmp, regTmp))
+	t.do(x86.JZ(operand.LabelRef(t.labelName(rows, "loop"))))
+	t.each(rows, func(i, h int) { t.do(x86.VPADDD_BCST(mem(regTmp, 4*i), t.acc(i, h), t.acc(i, h))) })
+}
+
+// next goes on to the tile of the next columns, if there is one; all are whole then.
+func (t *tileWriter) next() {
+	t.do(x86.DECQ(t.arg(argTiles)))
+	t.do(x86.JLE(to("done")))
+	columns := 2 * t.lanes
+	for _, p := range []struct{ step, at int }{{argPanel, argB}, {argColumnsC, argC}, {argAllLines, argLines}} {
+		t.do(x86.MOVQ(t.arg(p.step), regTmp))
+		if p.at == argLines { // they have been counted down
+			t.do(x86.MOVQ(regTmp, t.arg(p.at)))
+		} else {
+			t.do(x86.ADDQ(regTmp, t.arg(p.at)))
+		}
+	}
+	for _, at := range []int{argBias, argScale} {
+		t.do(x86.ADDQ(operand.U32(4*columns), t.arg(at)))
+	}
+	for _, p := range []struct{ at, bytes int }{{argShift, 4 * columns}, {argOther, columns}} {
+		skip := fmt.Sprintf("without%d", p.at)
+		t.do(x86.CMPQ(t.arg(p.at), operand.U8(0)))
+		t.do(x86.JE(operand.LabelRef(skip)))
+		t.do(x86.ADDQ(operand.U32(p.bytes), t.arg(p.at)))
+		t.label(skip)
+	}
+	t.do(x86.JMP(to("tile")))
+	t.label("done")
+	t.do(x86.VZEROUPPER())
+	t.do(x86.RET())
 }
