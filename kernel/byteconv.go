@@ -35,11 +35,12 @@ type byteConvRun struct {
 	k       int // elements of a patch
 	stride  int // bytes of a patch as it is multiplied
 	inPlace bool
-	chunks  int // of the pixels, for each group
-	pixels  int // in a chunk
-	rows    int // of the output, in a chunk of an image that slides or has lines
-	reach   int // lines that a window covers
-	worker  int // bytes of scratch of a worker
+	direct  bool // sums are rescaled in registers
+	chunks  int  // of the pixels, for each group
+	pixels  int  // in a chunk
+	rows    int  // of the output, in a chunk of an image that slides or has lines
+	reach   int  // lines that a window covers
+	worker  int  // bytes of scratch of a worker
 	start   []int32
 	scratch []byte
 }
@@ -111,11 +112,14 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 	checkLen("ByteConv", "Packed", len(c.Packed), PackedByteConvLen(c.OC, c.ic, c.KH, c.KW, c.groups, p))
 	checkLen("ByteConv", "scratch", len(scratch), c.startBytes()+p.threads*c.worker)
 	c.Rescale.check(c.N*c.oh*c.ow, c.OC)
+	if c.Combine != nil {
+		checkLen("ByteConv", "Combine.B", len(c.Combine.B), c.N*c.oh*c.ow*c.OC)
+	}
 	if c.N*c.oh*c.ow*c.OC == 0 {
 		return
 	}
 	n := c.startBytes()
-	c.scratch = scratch[n:]
+	c.scratch, c.direct = scratch[n:], c.fits(c.byteForm) && c.words(c.k) <= byteWords
 	if c.slides {
 		c.beginSlide(scratch[:n])
 		p.run(c.N*c.chunks, 1, c)
@@ -145,7 +149,7 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 		}
 		return
 	}
-	s := byteStrips{byteForm: c.byteForm, vectors: c.vectors, to: &c.Rescale, stride: c.stride, words: c.words(c.k), panel: c.panelBytes(c.k), cs: c.OC}
+	s := byteStrips{byteForm: c.byteForm, vectors: c.vectors, to: &c.Rescale, direct: c.direct, stride: c.stride, words: c.words(c.k), panel: c.panelBytes(c.k), cs: c.OC}
 	s.tile, scratch = int32sAt(scratch[:c.tileBytes()]), scratch[c.tileBytes():]
 	if c.byLines {
 		for u := lo; u < hi; u++ {
@@ -172,7 +176,7 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 
 // columns multiplies pixels [m0,m1) with all weights of a group.
 func (c *ByteConv) columns(s *byteStrips, packed []byte, g, m0, m1 int) {
-	step := c.blockColumns(c.k)
+	step := c.blockColumns(c.k, c.oc)
 	for n := 0; n < c.oc; n += step {
 		s.b, s.column, s.start = packed[n/c.cols*s.panel:], g*c.oc, c.start[g*c.oc:][:c.oc]
 		s.run(m0, m1, n, min(n+step, c.oc))
@@ -260,51 +264,5 @@ func PackByteConv(p *Pool, dst, w []byte, oc, ic, kh, kw, groups int) {
 	size := PackedByteLen(k, width, p)
 	for g := range groups {
 		PackBytes(p, dst[g*size:][:size], last[g*width*k:][:width*k], true, k, width, true)
-	}
-}
-
-// MaxBytesLast is the greatest byte of each window of X [N,H,W,C], whose channels come
-// last, in Y [N,OH,OW,C]. What pads is less than any.
-type MaxBytesLast struct {
-	N, H, W, C, OH, OW, KH, KW int
-	StrideH, StrideW           int
-	PadTop, PadLeft            int
-	DilationH, DilationW       int
-	X, Y                       []byte
-	Signed                     bool
-
-	isa ISA
-}
-
-// Run computes Y.
-func (m *MaxBytesLast) Run(p *Pool) {
-	checkLen("MaxBytesLast", "X", len(m.X), m.N*m.H*m.W*m.C)
-	checkLen("MaxBytesLast", "Y", len(m.Y), m.N*m.OH*m.OW*m.C)
-	m.isa = p.isa
-	p.run(m.N*m.OH, max(1, ceilDiv(1<<15, max(1, m.OW*m.C*m.KH*m.KW))), m)
-}
-
-func (m *MaxBytesLast) chunk(lo, hi, _ int) {
-	least := byte(0)
-	if m.Signed {
-		least = 128
-	}
-	for i := lo; i < hi; i++ {
-		row := m.Y[i*m.OW*m.C:][:m.OW*m.C]
-		fill(row, least)
-		for ky := range m.KH {
-			y := i%m.OH*m.StrideH - m.PadTop + ky*m.DilationH
-			if y < 0 || y >= m.H {
-				continue
-			}
-			line := m.X[(i/m.OH*m.H+y)*m.W*m.C:]
-			for ox := range m.OW {
-				for kx := range m.KW {
-					if x := ox*m.StrideW - m.PadLeft + kx*m.DilationW; x >= 0 && x < m.W {
-						maxBytes(m.isa, row[ox*m.C:][:m.C], line[x*m.C:][:m.C], m.Signed)
-					}
-				}
-			}
-		}
 	}
 }

@@ -59,6 +59,7 @@ func TestByteConvSlides(t *testing.T) {
 	for _, stride := range []int{1, 2} {
 		checkByteConv(t, r, pools, depthwise(2, 13, 45, 512, 3, 3, stride, 1, 1), randomBytes)
 		checkByteConv(t, r, pools, depthwise(2, 12, 130, 300, 2, 1, stride, 1, 2), randomBytes)
+		checkByteConv(t, r, pools, depthwise(1, 5, 6, 700, 3, 3, stride, 1, 1), randomBytes)
 	}
 }
 
@@ -76,7 +77,7 @@ func checkByteConv(t *testing.T, r *rand.Rand, pools []*Pool, d *Conv, made func
 		DilationH: d.DilationH, DilationW: d.DilationW, Groups: d.Groups, X: x, SignedX: r.IntN(2) == 0,
 	}
 	c.ZeroX = byteValue(made(r, 1)[0], c.SignedX)
-	c.Start, c.ScaleB, c.To, c.ToSigned = make([]int32, d.OC), random(r, d.OC, 0), int32(r.IntN(9)), r.IntN(2) == 0
+	c.Start, c.ScaleB, c.To, c.ToSigned = make([]int32, d.OC), smallOrLarge(r, d.OC), int32(r.IntN(9)), r.IntN(2) == 0
 	for i := range c.Start {
 		c.Start[i] = int32(r.Uint32()) >> r.IntN(30)
 	}
@@ -102,6 +103,7 @@ func checkByteConv(t *testing.T, r *rand.Rand, pools []*Pool, d *Conv, made func
 		if !slices.Equal(c.Bytes, bytes) {
 			t.Fatalf("%v %+v: bytes %v, want %v", p.isa, s, c.Bytes, bytes)
 		}
+		checkCombine(t, r, &c.Rescale, bytes, func() { c.Run(p, make([]byte, c.ScratchLen(p))) })
 		c.Table = randomBytes(r, 256)
 		c.Run(p, make([]byte, c.ScratchLen(p)))
 		for i, b := range bytes {
@@ -190,10 +192,10 @@ func TestCombineAndMaxBytes(t *testing.T) {
 				t.Fatalf("%v: %v, want %v", p.isa, v.Y, want)
 			}
 		}
-		for range 30 {
-			h, w, c := 1+r.IntN(9), 1+r.IntN(9), 1+r.IntN(150)
-			m := &MaxBytesLast{N: 1 + r.IntN(3), H: h, W: w, C: c, KH: 1 + r.IntN(3), KW: 1 + r.IntN(3), StrideH: 1 + r.IntN(2), StrideW: 1 + r.IntN(2),
-				DilationH: 1, DilationW: 1, PadTop: r.IntN(2), PadLeft: r.IntN(2), Signed: r.IntN(2) == 0}
+		for range 60 {
+			h, w, c := 1+r.IntN(9), 1+r.IntN(19), 1+r.IntN(150)
+			m := &MaxBytesLast{N: 1 + r.IntN(3), H: h, W: w, C: c, KH: 1 + r.IntN(3), KW: 1 + r.IntN(3), StrideH: 1 + r.IntN(2), StrideW: 1 + r.IntN(3),
+				DilationH: 1 + r.IntN(2), DilationW: 1 + r.IntN(2), PadTop: r.IntN(3), PadLeft: r.IntN(3), Signed: r.IntN(2) == 0}
 			m.OH, m.OW = (h-1)/m.StrideH+1, (w-1)/m.StrideW+1
 			m.X, m.Y = randomBytes(r, m.N*h*w*c), randomBytes(r, m.N*m.OH*m.OW*c)
 			m.Run(p)
@@ -205,7 +207,7 @@ func TestCombineAndMaxBytes(t *testing.T) {
 				}
 				for ky := range m.KH {
 					for kx := range m.KW {
-						y, x := oy*m.StrideH-m.PadTop+ky, ox*m.StrideW-m.PadLeft+kx
+						y, x := oy*m.StrideH-m.PadTop+ky*m.DilationH, ox*m.StrideW-m.PadLeft+kx*m.DilationW
 						if y >= 0 && y < h && x >= 0 && x < w {
 							want = max(want, byteValue(m.X[((n*h+y)*w+x)*c+ch], m.Signed))
 						}

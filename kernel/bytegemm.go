@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"math"
 	"unsafe"
 
 	"tandem/kernel/ref"
@@ -12,6 +13,7 @@ import (
 //	Sums  = S
 //	Y     = act(float(S)·(ScaleA·ScaleB) + Bias) + Add, rounded after each operation
 //	Bytes = saturate(round(float(S)·ScaleB) + To), in int8 if ToSigned, else uint8;
+//	        then what Combine makes of them, in place of its A, and its B;
 //	        then what Table has for each, if it is not nil
 type Rescale struct {
 	Start  []int32   // for each column, or nil
@@ -26,7 +28,8 @@ type Rescale struct {
 	Bytes    []byte
 	To       int32
 	ToSigned bool
-	Table    []byte // 256, or nil
+	Combine  *CombineBytes // or nil; its B is like Bytes, and may be Bytes, or is a row for all
+	Table    []byte        // 256, or nil
 }
 
 // ByteGemm computes, exactly modulo 2³², the sums
@@ -54,11 +57,12 @@ type byteRun struct {
 	stride    int // bytes of a row of A as it is multiplied
 	copied    bool
 	start     []int32
-	rowSums   []int32
-	rows      []byte // copies of A's
-	tiles     []byte // of the workers: sums that become bytes
+	rowSums   []int32 // less than 0; if direct, times the zero point of B
+	rows      []byte  // copies of A's
+	tiles     []byte  // of the workers: sums that become bytes
 	byRow     bool
 	preparing bool
+	direct    bool // sums are rescaled in registers
 	stop      <-chan struct{}
 }
 
@@ -119,11 +123,16 @@ func (g *ByteGemm) Run(p *Pool, scratch []byte) {
 	g.rowSums, scratch = int32sAt(scratch[:sums]), scratch[sums:]
 	g.rows, g.tiles = scratch[:copies], scratch[copies:]
 	startsOf(g.vectors, g.start[:g.N], &g.Rescale, int32sAt(g.Packed[g.sumsAt(g.K, g.N):]), g.ZeroB, g.K, g.ZeroA, g.SignedA)
+	g.direct = g.fits(g.byteForm) && alike(g.ZeroB) && g.words(g.K) <= byteWords
 	if g.copied || g.ZeroB != nil {
 		g.preparing = true
 		p.run(g.M, ceilDiv(1<<15, max(1, g.K)), g)
+		times := int32(-1)
+		if g.direct && g.ZeroB != nil {
+			times = -g.ZeroB[0]
+		}
 		for i := range g.rowSums[:sums/4] {
-			g.rowSums[i] = -g.rowSums[i]
+			g.rowSums[i] *= times
 		}
 	}
 	g.preparing, g.stop = false, p.stop
@@ -132,6 +141,16 @@ func (g *ByteGemm) Run(p *Pool, scratch []byte) {
 		units, work = ceilDiv(g.M, g.tileShape.rows), g.tileShape.rows*g.N
 	}
 	p.run(units, max(ceilDiv(4*chunkFlops, max(1, 2*work*g.K)), ceilDiv(units, p.threads*8)), g)
+}
+
+// alike reports whether all numbers are the first.
+func alike(x []int32) bool {
+	for _, v := range x {
+		if v != x[0] {
+			return false
+		}
+	}
+	return true
 }
 
 // startsOf writes what the sums of the columns begin with: Start less the zero point of A
@@ -172,6 +191,12 @@ func (r *Rescale) check(m, n int) {
 		return
 	case r.Bytes != nil:
 		checkLen("Rescale", "Bytes", len(r.Bytes), m*n)
+		if r.Combine != nil {
+			checkLen("Rescale", "Combine.B", len(r.Combine.B), n)
+			if len(r.Combine.B) > n {
+				checkLen("Rescale", "Combine.B", len(r.Combine.B), m*n)
+			}
+		}
 		if r.Table != nil {
 			checkLen("Rescale", "Table", len(r.Table), 256)
 		}
@@ -190,13 +215,43 @@ func (r *Rescale) check(m, n int) {
 	checkLen("Rescale", "ScaleB", len(r.ScaleB), n)
 }
 
+// fits reports whether the tile kernel can rescale the sums in the registers in which they
+// were added up: not if what it rounds may be too great for 32 bits.
+func (r *Rescale) fits(f byteForm) bool {
+	if f.isa != AVX512 || r.Sums != nil {
+		return false
+	}
+	if r.Bytes == nil {
+		return true
+	}
+	for _, s := range r.ScaleB {
+		if !(-0.5 < s && s < 0.5) { // NaN too
+			return false
+		}
+	}
+	c := r.Combine
+	if c == nil {
+		return true
+	}
+	a, b := ref.Factors(c.OfA, c.OfB, c.OfY, false)
+	most := max(a.Scale, -a.Scale, b.Scale, -b.Scale)
+	return !c.Product && c.OfA.Zero == r.To && c.OfA.Signed == r.ToSigned && most < 1<<20
+}
+
 func (g *ByteGemm) chunk(lo, hi, worker int) {
 	if g.preparing {
 		g.prepare(lo, hi)
 		return
 	}
-	s := byteStrips{byteForm: g.byteForm, vectors: g.vectors, to: &g.Rescale, a: g.A, stride: g.stride, words: g.words(g.K),
-		panel: g.panelBytes(g.K), cs: g.N, start: g.start[:g.N], zeros: g.ZeroB, rowSums: g.rowSums}
+	s := byteStrips{byteForm: g.byteForm, vectors: g.vectors, to: &g.Rescale, direct: g.direct, a: g.A, stride: g.stride, words: g.words(g.K),
+		panel: g.panelBytes(g.K), cs: g.N, start: g.start[:g.N]}
+	switch {
+	case g.ZeroB == nil:
+	case g.direct:
+		s.rowStart = g.rowSums
+	default:
+		s.zeros, s.rowSums = g.ZeroB, g.rowSums
+	}
 	if g.copied {
 		s.a = g.rows
 	}
@@ -208,7 +263,7 @@ func (g *ByteGemm) chunk(lo, hi, worker int) {
 	if g.byRow {
 		m0, m1, n0, n1 = lo*g.tileShape.rows, min(hi*g.tileShape.rows, g.M), 0, g.N
 	}
-	step := g.blockColumns(g.K)
+	step := g.blockColumns(g.K, n1-n0)
 	for n := n0; n < n1 && !ended(g.stop); n += step {
 		s.b = g.Packed[n/g.cols*s.panel:]
 		s.run(m0, m1, n, min(n+step, n1))
@@ -238,9 +293,12 @@ func (g *ByteGemm) prepare(lo, hi int) {
 	}
 }
 
-// blockColumns is the number of columns of a block of k rows, in whole panels.
-func (f byteForm) blockColumns(k int) int {
-	return max(1, min(byteColumns, blockBytes/max(1, k*f.size))/f.cols) * f.cols
+// blockColumns is the number of columns of a block of k rows, in whole panels, where there
+// are n: blocks are about equal.
+func (f byteForm) blockColumns(k, n int) int {
+	most := max(1, min(byteColumns, blockBytes/max(1, k*f.size))/f.cols)
+	panels := ceilDiv(n, f.cols)
+	return ceilDiv(panels, max(1, ceilDiv(panels, most))) * f.cols
 }
 
 // word writes a row of unsigned bytes, xor flip, as words.
@@ -261,6 +319,7 @@ type byteStrips struct {
 	byteForm
 	vectors       ISA
 	to            *Rescale
+	direct        bool   // sums are rescaled in the registers in which they were added up
 	a             []byte // row first+i at i*stride
 	first         int
 	stride, words int    // of a row; words are those of a line
@@ -271,6 +330,7 @@ type byteStrips struct {
 	start         []int32
 	zeros         []int32 // of the columns, or nil; then
 	rowSums       []int32 // less than 0, of the rows
+	rowStart      []int32 // what the sums of the rows start from besides, if direct; or nil
 	tile          []int32 // room for the sums of a strip that become bytes
 }
 
@@ -278,11 +338,11 @@ type byteStrips struct {
 // rows stays in the L1 cache while the panels stream from L2.
 func (s *byteStrips) run(m0, m1, n0, n1 int) {
 	height := ceilDiv(m1-m0, ceilDiv(m1-m0, s.tileShape.rows))
-	n, direct := n1-n0, s.direct()
+	n := n1 - n0
 	args := s.args()
 	for i := m0; i < m1; i += height {
 		rows := min(height, m1-i)
-		if direct {
+		if s.direct {
 			s.rescaled(&args, i, n0, rows, n)
 		} else {
 			c, cs := s.sums(i, n0, n)
@@ -312,32 +372,48 @@ func (s *byteStrips) lookup(row, rows, n0, n int) {
 	}
 }
 
-// direct reports whether sums are rescaled in the registers in which they were added up.
-func (s *byteStrips) direct() bool {
-	return s.isa == AVX512 && s.to.Sums == nil && s.zeros == nil && s.words <= byteWords
-}
-
 // args are those of the tile kernel that all tiles share.
 func (s *byteStrips) args() tileArgs {
 	r := s.to
 	args := tileArgs{
 		start: startColumnBias, rs: uintptr(s.stride), ks: 4, bs: uintptr(4 * s.cols), k: s.words, lineStep: uintptr(s.line - 4*s.words),
-		ahead: uintptr(4*s.cols) * aheadRows,
+		ahead: uintptr(4*s.cols) * aheadRows, panel: uintptr(s.panel),
 	}
 	switch {
-	case !s.direct():
+	case !s.direct:
 	case r.Bytes != nil:
-		args.result, args.cs, args.zero, args.most = resultBytes, uintptr(s.cs), uint32(uint16(r.To))*0x10001, 1<<30
-		if !r.ToSigned { // rounded as signed bytes
-			args.zero, args.flip = uint32(uint16(r.To-128))*0x10001, 0x80808080
+		args.result, args.cs, args.columnsC = resultBytes, uintptr(s.cs), uintptr(s.cols)
+		to, signed := r.To, r.ToSigned
+		if r.Combine != nil {
+			args.combine(r)
+			if len(r.Combine.B) > s.cs {
+				args.otherStep = uintptr(s.cs)
+			}
+			to, signed = r.Combine.OfY.Zero, r.Combine.OfY.Signed
 		}
+		if !signed { // rounded as signed bytes
+			to, args.flip = to-128, 0x80808080
+		}
+		args.zero = uint32(uint16(to)) * 0x10001
 	default:
-		args.result, args.cs = resultFloats, uintptr(4*s.cs)
+		args.result, args.cs, args.columnsC = resultFloats, uintptr(4*s.cs), uintptr(4*s.cols)
 		if len(r.ScaleA) > 1 {
 			args.rowStep = 4
 		}
 	}
 	return args
+}
+
+// combine lets the bytes of r become what its Combine makes of them.
+func (t *tileArgs) combine(r *Rescale) {
+	c := r.Combine
+	a, b := ref.Factors(c.OfA, c.OfB, c.OfY, false)
+	t.result, t.factor, t.otherFactor = resultCombined, a.Scale, b.Scale
+	t.lo, t.hi = ref.Range(r.To, r.ToSigned)
+	t.otherBits, t.otherZero = math.Float32bits(1<<23), float32(1<<23+b.Zero)
+	if b.Signed {
+		t.otherBits, t.otherZero = t.otherBits|128, t.otherZero+128
+	}
 }
 
 // rescaled computes a strip, from row and column on, and rescales it.
@@ -347,12 +423,21 @@ func (s *byteStrips) rescaled(args *tileArgs, row, column, rows, n int) {
 	if r.Bytes == nil {
 		args.rowScale = unsafe.Pointer(&r.ScaleA[row*int(args.rowStep)/4])
 	}
-	for j := 0; j < n; j += s.cols {
+	if s.rowStart != nil {
+		args.rowStart = unsafe.Pointer(&s.rowStart[row])
+	}
+	most := max(1, byteWords/(max(1, s.words)*max(1, s.lines))) // tiles
+	for j, cols := 0, 0; j < n; j += cols {
+		args.tiles = max(1, min(most, (n-j)/s.cols))
+		cols = min(args.tiles*s.cols, n-j)
 		at := s.column + column + j
-		args.mask, args.lines = uint32(uint64(1)<<min(s.cols, n-j)-1), s.lines
+		args.mask, args.lines, args.allLines = uint32(uint64(1)<<min(s.cols, n-j)-1), s.lines, s.lines
 		args.b, args.bias, args.scale = unsafe.Pointer(&s.b[j/s.cols*s.panel]), unsafe.Pointer(&s.start[column+j]), unsafe.Pointer(&r.ScaleB[at])
 		if r.Bytes != nil {
 			args.c = unsafe.Pointer(&r.Bytes[row*s.cs+at])
+			if r.Combine != nil {
+				args.other = unsafe.Pointer(unsafe.SliceData(r.other(row*s.cs+at, s.cs)))
+			}
 		} else {
 			args.c = unsafe.Pointer(&r.Y[row*s.cs+at])
 			if r.Bias != nil {
@@ -406,10 +491,34 @@ func (s *byteStrips) rescale(c []int32, cs, row, rows, n0, n int) {
 		}
 		switch at := i*s.cs + s.column + n0; {
 		case s.to.Bytes != nil:
-			requantize(s.vectors, s.to.Bytes[at:][:n], sums, s.to.ScaleB[s.column+n0:], s.to.To, s.to.ToSigned)
+			s.to.bytes(s.vectors, at, s.cs, sums, s.to.ScaleB[s.column+n0:])
 		case s.to.Sums == nil:
 			s.toFloats(s.to.Y[at:][:n], sums, i, s.column+n0)
 		}
+	}
+}
+
+// other are the bytes that those from at on, in rows of cs, are combined with.
+func (r *Rescale) other(at, cs int) []byte {
+	if len(r.Combine.B) == cs {
+		at %= cs
+	}
+	return r.Combine.B[at:]
+}
+
+// bytes rescales sums of a row of cs to the bytes from at on.
+func (r *Rescale) bytes(isa ISA, at, cs int, sums []int32, scale []float32) {
+	y, c := r.Bytes[at:][:len(sums)], r.Combine
+	if c == nil {
+		requantize(isa, y, sums, scale, r.To, r.ToSigned)
+		return
+	}
+	other := r.other(at, cs)
+	var own [byteColumns]byte // y may be c.B
+	for i := 0; i < len(y); i += len(own) {
+		n := min(len(own), len(y)-i)
+		requantize(isa, own[:n], sums[i:][:n], scale[i:], r.To, r.ToSigned)
+		c.combine(isa, y[i:][:n], own[:n], other[i:][:n])
 	}
 }
 

@@ -82,7 +82,14 @@ func (t *bytePacking) panel(dst []byte, n0 int, sums []int32) {
 	width := min(t.cols, t.n-n0)
 	sums = sums[n0:][:width]
 	clear(sums)
-	for k := range t.k {
+	from := 0
+	if t.size == 1 && t.cs == 1 && width == t.cols && t.k >= 4 {
+		from = t.k &^ 3
+		for k := 0; k < from; k += packedRows {
+			packWordsAsm(&dst[k*t.cols], &t.b[k*t.rs+n0], &sums[0], min(packedRows, from-k), t.rs, uint32(t.flip)*0x01010101)
+		}
+	}
+	for k := from; k < t.k; k++ {
 		at := k * t.size / 4 * t.cols * 4
 		at += k * t.size % 4
 		if t.cs == 1 { // along a row of b
@@ -96,6 +103,9 @@ func (t *bytePacking) panel(dst []byte, n0 int, sums []int32) {
 		}
 	}
 }
+
+// packedRows bounds the time in one call of packWordsAsm.
+const packedRows = 4096
 
 // put writes an element, and returns its value.
 func (t *bytePacking) put(dst []byte, at int, v byte) int32 {

@@ -239,46 +239,70 @@ func (v *CombineBytes) Run(p *Pool) {
 
 func (v *CombineBytes) chunk(lo, hi, _ int) {
 	if v.Repeat == 0 {
-		v.combine(v.Y[lo:hi], v.A[lo:hi], v.B[lo:hi])
+		v.combine(v.isa, v.Y[lo:hi], v.A[lo:hi], v.B[lo:hi])
 		return
 	}
 	for i := lo; i < hi; {
 		row, column := i/v.Columns, i%v.Columns
 		n := min(hi-i, v.Columns-column)
-		v.combine(v.Y[i:][:n], v.A[row/v.Repeat*v.Columns+column:][:n], v.B[i:][:n])
+		v.combine(v.isa, v.Y[i:][:n], v.A[row/v.Repeat*v.Columns+column:][:n], v.B[i:][:n])
 		i += n
 	}
 }
 
-func (v *CombineBytes) combine(y, a, b []byte) {
-	if v.isa == Generic {
+// combine writes y, which may be a or b.
+func (v *CombineBytes) combine(isa ISA, y, a, b []byte) {
+	if isa == Generic {
 		ref.CombineBytes(y, a, b, v.OfA, v.OfB, v.OfY, v.Product)
 		return
 	}
-	n := len(y) &^ (v.isa.lanes() - 1)
+	n := len(y) &^ (isa.lanes() - 1)
 	for i := 0; i < n; i += asmElements {
-		combineBytesAsm(v, &y[i], &a[i], &b[i], min(asmElements, n-i))
+		combineBytesAsm(isa, v, &y[i], &a[i], &b[i], min(asmElements, n-i))
 	}
 	if n < len(y) {
 		var t [3][16]byte
 		copy(t[0][:], a[n:])
 		copy(t[1][:], b[n:])
-		combineBytesAsm(v, &t[2][0], &t[0][0], &t[1][0], v.isa.lanes())
+		combineBytesAsm(isa, v, &t[2][0], &t[0][0], &t[1][0], isa.lanes())
 		copy(y[n:], t[2][:])
 	}
 }
 
-// maxBytes raises y to x, which is as long.
-func maxBytes(isa ISA, y, x []byte, signed bool) {
-	n := 0
-	if isa != Generic {
-		if n = len(y) &^ (4*isa.lanes() - 1); n > 0 {
-			maxBytesAsm(isa, signed, &y[0], &x[0], n)
-		}
+// SoftmaxBytes is the softmax of rows of bytes, in other steps: what DequantizeBytes, Softmax
+// and QuantizeBytes compute one after another, a row at a time. Y may be X.
+type SoftmaxBytes struct {
+	Rows, Cols int
+	X, Y       []byte
+	OfX, OfY   Steps
+
+	isa  ISA
+	rows []float32 // of the workers
+}
+
+// ScratchLen is the number of bytes that Run needs on p.
+func (v *SoftmaxBytes) ScratchLen(p *Pool) int { return 4 * p.threads * v.stride() }
+
+// stride is the room for a row: whole cache lines.
+func (v *SoftmaxBytes) stride() int { return (v.Cols + 15) &^ 15 }
+
+// Run computes Y.
+func (v *SoftmaxBytes) Run(p *Pool, scratch []byte) {
+	if v.Cols == 0 {
+		return
 	}
-	for i := n; i < len(y); i++ {
-		if signed && int8(x[i]) > int8(y[i]) || !signed && x[i] > y[i] {
-			y[i] = x[i]
-		}
+	checkLen("SoftmaxBytes", "X", len(v.X), v.Rows*v.Cols)
+	checkLen("SoftmaxBytes", "Y", len(v.Y), v.Rows*v.Cols)
+	checkLen("SoftmaxBytes", "scratch", len(scratch), v.ScratchLen(p))
+	v.isa, v.rows = p.isa, float32sAt(scratch)
+	p.run(v.Rows, ceilDiv(1<<12, v.Cols), v)
+}
+
+func (v *SoftmaxBytes) chunk(lo, hi, worker int) {
+	row := v.rows[worker*v.stride():][:v.Cols]
+	for i := lo; i < hi; i++ {
+		dequantizeBytes(v.isa, row, v.X[i*v.Cols:][:v.Cols], v.OfX.Scale, v.OfX.Zero, v.OfX.Signed)
+		softmax(v.isa, row, row)
+		quantizeBytes(v.isa, v.Y[i*v.Cols:][:v.Cols], row, v.OfY.Scale, v.OfY.Zero, v.OfY.Signed)
 	}
 }

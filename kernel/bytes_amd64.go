@@ -95,18 +95,24 @@ func widenBytesAsm(isa ISA, dst *int16, x *byte, n int, flip uint32) {
 // tileBytesAsm is the tile kernel of words of four bytes, by VNNI.
 func tileBytesAsm(t *tileArgs) { tileBytesAVX512((*byte)(unsafe.Pointer(t))) }
 
-func combineBytesAsm(v *CombineBytes, dst, x, z *byte, n int) {
+// packWordsAsm packs k rows, a multiple of four, of 32 bytes, xor flip, as words, and adds
+// their columns to sums.
+func packWordsAsm(dst, b *byte, sums *int32, k, stride int, flip uint32) {
+	packWordsAVX2(dst, b, sums, k, stride, flip)
+}
+
+func combineBytesAsm(isa ISA, v *CombineBytes, dst, x, z *byte, n int) {
 	y := v.OfY
 	a, b := ref.Factors(v.OfA, v.OfB, y, v.Product)
 	lo, hi := ref.Range(y.Zero, y.Signed)
 	switch {
-	case v.isa == AVX512 && v.Product && y.Signed:
+	case isa == AVX512 && v.Product && y.Signed:
 		mulInt8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
-	case v.isa == AVX512 && v.Product:
+	case isa == AVX512 && v.Product:
 		mulUint8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
-	case v.isa == AVX512 && y.Signed:
+	case isa == AVX512 && y.Signed:
 		addInt8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
-	case v.isa == AVX512:
+	case isa == AVX512:
 		addUint8AVX512(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
 	case v.Product && y.Signed:
 		mulInt8AVX2(dst, x, z, n, a.Scale, float32(a.Zero), b.Scale, float32(b.Zero), lo, hi, y.Zero)
@@ -119,16 +125,16 @@ func combineBytesAsm(v *CombineBytes, dst, x, z *byte, n int) {
 	}
 }
 
-func maxBytesAsm(isa ISA, signed bool, y, x *byte, n int) {
+func maxWindowsAsm(isa ISA, w *ref.ByteWindows, y, x *byte) {
 	switch {
-	case isa == AVX512 && signed:
-		maxInt8AVX512(y, x, n)
+	case isa == AVX512 && w.Signed:
+		maxWindowsInt8AVX512(y, x, w.Pixels, w.Channels, w.Step, w.Rows, w.Columns, w.Line, w.Tap)
 	case isa == AVX512:
-		maxUint8AVX512(y, x, n)
-	case signed:
-		maxInt8AVX2(y, x, n)
+		maxWindowsUint8AVX512(y, x, w.Pixels, w.Channels, w.Step, w.Rows, w.Columns, w.Line, w.Tap)
+	case w.Signed:
+		maxWindowsInt8AVX2(y, x, w.Pixels, w.Channels, w.Step, w.Rows, w.Columns, w.Line, w.Tap)
 	default:
-		maxUint8AVX2(y, x, n)
+		maxWindowsUint8AVX2(y, x, w.Pixels, w.Channels, w.Step, w.Rows, w.Columns, w.Line, w.Tap)
 	}
 }
 

@@ -2,6 +2,8 @@
 
 package kernel
 
+import "tandem/kernel/ref"
+
 func extremesAsm(ISA, *float32, *float32, int)                                     { panic(noAssembly) }
 func quantizeBytesAsm(ISA, *byte, *float32, int, float32, float32, float32, int32) { panic(noAssembly) }
 func magnitudeAsm(ISA, *uint32, *float32, int)                                     { panic(noAssembly) }
@@ -15,6 +17,7 @@ func roundBFloat16Asm(ISA, *float32, *float32, int)                             
 func narrowBFloat16Asm(*uint16, *float32, int)                                     { panic(noAssembly) }
 func pairBFloat16Asm(*uint32, *float32, *float32, int)                             { panic(noAssembly) }
 func tileBytesAsm(*tileArgs)                                                       { panic(noAssembly) }
+func packWordsAsm(*byte, *byte, *int32, int, int, uint32)                          { panic(noAssembly) }
 func lookupAsm(ISA, *byte, *byte, *byte, int)                                      { panic(noAssembly) }
-func combineBytesAsm(*CombineBytes, *byte, *byte, *byte, int)                      { panic(noAssembly) }
-func maxBytesAsm(ISA, bool, *byte, *byte, int)                                     { panic(noAssembly) }
+func combineBytesAsm(ISA, *CombineBytes, *byte, *byte, *byte, int)                 { panic(noAssembly) }
+func maxWindowsAsm(ISA, *ref.ByteWindows, *byte, *byte)                            { panic(noAssembly) }

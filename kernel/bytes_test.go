@@ -70,6 +70,9 @@ func randomByteCase(r *rand.Rand, m, n, k int) *byteCase {
 			c.zeros[j] = byteValue(byte(r.Uint32()), c.signedB)
 		}
 	}
+	if r.IntN(2) == 0 { // one for all, as static quantisers write it
+		fill(c.zeros, c.zeros[0])
+	}
 	if per || !c.signedB {
 		c.ZeroB = slices.Clone(c.zeros)
 		for j := range c.ZeroB {
@@ -95,8 +98,72 @@ func randomByteCase(r *rand.Rand, m, n, k int) *byteCase {
 			c.want[i*n+j] = sum
 		}
 	}
-	c.scale = random(r, n, 1)
+	c.scale = smallOrLarge(r, n)
 	return c
+}
+
+// smallOrLarge are scales that are all so small that sums are rescaled in registers, or not.
+func smallOrLarge(r *rand.Rand, n int) []float32 {
+	s, most := random(r, n, 1), math.Exp2(-float64(1+r.IntN(12)))
+	if r.IntN(4) == 0 {
+		most = math.Exp2(float64(r.IntN(20)))
+	}
+	for i := range s {
+		s[i] *= float32(most)
+	}
+	return s
+}
+
+// randomCombine is the sum or the product of n bytes in steps of to with others, most of
+// whose steps are as large as those of the result, and n bytes by the reference: what y
+// becomes.
+func randomCombine(r *rand.Rand, y []byte, to int32, signed bool) (c *CombineBytes, want []byte) {
+	of := signed != (r.IntN(8) == 0)
+	steps := func() Steps {
+		return Steps{Scale: 0.01 + r.Float32()/10, Zero: byteValue(byte(r.Uint32()), of), Signed: of}
+	}
+	c = &CombineBytes{Product: r.IntN(6) == 0, B: randomBytes(r, len(y)), OfA: steps(), OfB: steps(), OfY: steps()}
+	if r.IntN(4) > 0 {
+		c.OfA.Zero = to
+	}
+	if r.IntN(6) == 0 {
+		c.OfY.Scale = 1e-9
+	}
+	want = make([]byte, len(y))
+	ref.CombineBytes(want, y, c.B, c.OfA, c.OfB, c.OfY, c.Product)
+	return c, want
+}
+
+// checkCombineRow is checkCombine with one row of n bytes for all.
+func checkCombineRow(t *testing.T, r *rand.Rand, k *Rescale, y []byte, n int, run func()) {
+	t.Helper()
+	c, want := randomCombine(r, y, k.To, k.ToSigned)
+	c.B = c.B[:n]
+	ref.CombineBytes(want, y, slices.Repeat(c.B, len(y)/n), c.OfA, c.OfB, c.OfY, c.Product)
+	k.Combine = c
+	run()
+	if !slices.Equal(k.Bytes, want) {
+		t.Fatalf("rows of %d bytes combined with one: %+v\n%v, want\n%v", n, c, k.Bytes, want)
+	}
+	k.Combine = nil
+}
+
+// checkCombine runs a product whose bytes are y with what is made of them, where the
+// others lie and elsewhere.
+func checkCombine(t *testing.T, r *rand.Rand, k *Rescale, y []byte, run func()) {
+	t.Helper()
+	c, want := randomCombine(r, y, k.To, k.ToSigned)
+	others := slices.Clone(c.B)
+	for range 2 {
+		k.Combine = c
+		run()
+		if !slices.Equal(k.Bytes, want) {
+			t.Fatalf("%d bytes combined: %+v\n%v, want\n%v", len(y), c, k.Bytes, want)
+		}
+		c.B = k.Bytes
+		copy(c.B, others)
+	}
+	k.Combine = nil
 }
 
 func (c *byteCase) pack(p *Pool) {
@@ -161,7 +228,7 @@ func TestByteGemmLong(t *testing.T) {
 func TestRescale(t *testing.T) {
 	r := rand.New(rand.NewPCG(41, 3))
 	pools := bytePools(t)
-	for range 60 {
+	for range 120 {
 		m, n, k := 1+r.IntN(40), 1+r.IntN(90), 1+r.IntN(200)
 		c := randomByteCase(r, m, n, k)
 		c.ScaleB = c.scale
@@ -196,6 +263,8 @@ func TestRescale(t *testing.T) {
 			if !slices.Equal(c.Bytes, bytes) {
 				t.Fatalf("%v: bytes %v, want %v", p.isa, c.Bytes, bytes)
 			}
+			checkCombine(t, r, &c.Rescale, bytes, func() { c.Run(p, c.scratch(p)) })
+			checkCombineRow(t, r, &c.Rescale, bytes, n, func() { c.Run(p, c.scratch(p)) })
 		}
 	}
 }

@@ -100,9 +100,8 @@ func (c *ByteConv) rescaleSlide(sums []int32, pixel int) {
 		case c.Sums != nil:
 			copy(c.Sums[at:], part)
 		case c.Bytes != nil:
-			y := c.Bytes[at:][:len(part)]
-			requantize(c.vectors, y, part, c.scales, c.To, c.ToSigned)
-			if c.Table != nil {
+			c.bytes(c.vectors, at, c.C, part, c.scales)
+			if y := c.Bytes[at:][:len(part)]; c.Table != nil {
 				lookup(c.vectors, y, y, c.Table)
 			}
 		default:

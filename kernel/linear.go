@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"sync/atomic"
 	"unsafe"
 
 	"tandem/kernel/ref"
@@ -67,6 +68,17 @@ type linearRun struct {
 	worker  int // bytes of a worker
 	slabs   int // where the room for slabs begins in them
 	phase   linearPhase
+	shares  []linearShare // of each thread, where weights are streamed
+	turn    int           // panels that a thread takes of a share at a time
+	stop    <-chan struct{}
+}
+
+// linearShare are panels that follow one another. What comes next is fetched ahead, so a
+// thread goes along a share of its own, and along what is left of others' at the end.
+type linearShare struct {
+	next atomic.Int64
+	end  int
+	_    [48]byte // a cache line each
 }
 
 // linearPart is what the format of a weight comes to.
@@ -83,6 +95,7 @@ type linearPhase uint8
 const (
 	linearPrepare linearPhase = iota
 	linearMultiply
+	linearStream
 )
 
 // runBytes bounds the weights that one call of a kernel reads.
@@ -190,19 +203,49 @@ func (l *Linear) Run(p *Pool, scratch []byte) {
 		l.phase = linearPrepare
 		p.run(l.M, max(1, (1<<13)/max(1, l.K)), l)
 	}
-	l.phase = linearMultiply
 	units := ceilDiv(l.M, l.rows) * l.panels
+	if l.M <= streamRows && l.rows == l.M {
+		l.share(p, units)
+		p.run(p.threads, 1, l)
+		return
+	}
+	l.phase = linearMultiply
 	grain := 1
-	switch {
-	case l.parts[0].slabs:
+	if l.parts[0].slabs {
 		grain = 2
-		if l.M <= streamRows {
-			grain = max(2, units/(chunksPerThread*p.threads)&^1)
-		}
-	case l.M <= l.tile:
-		grain = max(1, units/(chunksPerThread*p.threads))
 	}
 	p.run(units, grain, l)
+}
+
+// share divides panels among threads.
+func (l *Linear) share(p *Pool, units int) {
+	l.phase, l.stop = linearStream, p.stop
+	l.turn = 2
+	if !l.parts[0].slabs {
+		l.turn = max(1, units/(chunksPerThread*p.threads))
+	}
+	if len(l.shares) != p.threads {
+		l.shares = make([]linearShare, p.threads)
+	}
+	turns := ceilDiv(units, l.turn)
+	for i := range l.shares {
+		l.shares[i].next.Store(int64(turns * i / p.threads * l.turn))
+		l.shares[i].end = min(turns*(i+1)/p.threads*l.turn, units)
+	}
+}
+
+// stream multiplies with the panels of a share, then with what is left of the others.
+func (l *Linear) stream(share int, room []byte) {
+	for i := range l.shares {
+		s := &l.shares[(share+i)%len(l.shares)]
+		for !ended(l.stop) {
+			lo := int(s.next.Add(int64(l.turn))) - l.turn
+			if lo >= s.end {
+				break
+			}
+			l.multiplyUnits(lo, min(lo+l.turn, s.end), room)
+		}
+	}
 }
 
 func (l *Linear) check(p *Pool, scratch int) {
@@ -232,12 +275,22 @@ func (l *Linear) check(p *Pool, scratch int) {
 
 func (l *Linear) chunk(lo, hi, worker int) {
 	room := l.workers[worker*l.worker:][:l.worker]
-	if l.phase == linearPrepare {
+	switch l.phase {
+	case linearMultiply:
+		l.multiplyUnits(lo, hi, room)
+	case linearPrepare:
 		for i := lo; i < hi; i++ {
 			l.prepare(i, room)
 		}
-		return
+	case linearStream:
+		for i := lo; i < hi; i++ {
+			l.stream(i, room)
+		}
 	}
+}
+
+// multiplyUnits multiplies blocks of rows with panels; a unit is one of each.
+func (l *Linear) multiplyUnits(lo, hi int, room []byte) {
 	for lo < hi {
 		first, panel := lo/l.panels*l.rows, lo%l.panels
 		n := min(hi-lo, l.panels-panel, l.run)
@@ -288,19 +341,24 @@ func (l *Linear) multiplyPanels(lo, hi, panel, n int, room []byte) int {
 	}
 	n = min(n, l.parts[w].panels-panel)
 	if l.Gate == GateNone {
-		l.multiply(w, panel, n, lo, hi, place{y: l.Y, column: column, stride: l.ldy, step: l.parts[w].wide, add: l.Add}, room)
+		l.multiply(w, panel, n, lo, hi, place{y: l.Y, column: column, stride: l.ldy, step: l.parts[w].wide, add: l.Add, next: l.address(w, panel+n)}, room)
 		return n
 	}
 	wide := l.parts[0].wide
 	gate := floatsAt(room)[:n*(hi-lo)*wide]
-	l.multiply(0, panel, n, lo, hi, place{y: gate, column: -panel * wide, stride: wide, step: (hi - lo) * wide, first: lo}, room)
+	l.multiply(0, panel, n, lo, hi, place{y: gate, column: -panel * wide, stride: wide, step: (hi - lo) * wide, first: lo, next: l.address(1, panel)}, room)
 	op := OpSiLU
 	if l.Gate == GateGELU {
 		op = OpGELU
 	}
 	activate(l.isa, op, gate)
-	l.multiply(1, panel, n, lo, hi, place{y: l.Y, stride: l.ldy, step: wide, add: l.Add, mul: gate}, room)
+	l.multiply(1, panel, n, lo, hi, place{y: l.Y, stride: l.ldy, step: wide, add: l.Add, mul: gate, next: l.address(0, panel+n)}, room)
 	return n
+}
+
+// address is where a panel of weight w lies, which may be beyond the last.
+func (l *Linear) address(w, panel int) uintptr {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(l.Weights[w].Data))) + uintptr(panel*l.parts[w].size)
 }
 
 // place says where products go: row r of column c of panel p of a weight is element
@@ -311,6 +369,7 @@ type place struct {
 	first                int
 	mul                  []float32 // factors, [panels][rows][panel width]
 	add                  []float32 // addends, placed as y is
+	next                 uintptr   // weights that are multiplied after these
 }
 
 // after is where the products of the panel lie that comes n panels later; its own

@@ -193,7 +193,10 @@ func (a *PagedAttention) chunk(lo, hi, worker int) {
 		var then []byte
 		if i+1 < hi {
 			next := a.sequenceOf(i+1, s)
-			then = a.keysOf(next, a.seesFrom(int(a.Past[next]))/PageTokens, (i+1-a.units[next])%splits*a.heads/a.group)
+			unit := i + 1 - a.units[next]
+			at := int(a.Past[next]) + unit/splits*a.tokens
+			end := min(at+a.tokens, int(a.Past[next]+a.Lengths[next+1]-a.Lengths[next]))
+			then = a.firstKeys(next, a.seesFrom(at), end, unit%splits*a.heads/a.group)
 		}
 		a.tile(s, unit/splits*a.tokens, head, room, then)
 	}
@@ -211,6 +214,12 @@ func (a *PagedAttention) sequenceOf(unit, s int) int {
 func (a *PagedAttention) keysOf(s, i, head int) []byte {
 	size := a.Size * PageTokens * 2
 	return a.Keys[(int(a.Blocks[s*a.BlocksPerRow+i])*a.KVHeads+head)*size:][:size]
+}
+
+// firstKeys are those that are read first of a block that begins at from, of positions
+// before end: its last page, to which answers have just written.
+func (a *PagedAttention) firstKeys(s, from, end, head int) []byte {
+	return a.keysOf(s, (min(from+keyBlock, end)-1)/PageTokens, head)
 }
 
 // valuesOf are the values.
@@ -318,7 +327,7 @@ func (a *PagedAttention) tile(s, first, head int, room []float32, then []byte) {
 	for from := a.seesFrom(t.at); from < end; from += keyBlock {
 		next := then
 		if from+keyBlock < end {
-			next = a.keysOf(s, (from+keyBlock)/PageTokens, t.kv)
+			next = a.firstKeys(s, from+keyBlock, end, t.kv)
 		}
 		t.block(from, min(keyBlock, end-from), next)
 	}
@@ -348,19 +357,18 @@ type pagedTile struct {
 // pages of keys, then those of values, then what comes next.
 func (t *pagedTile) block(from, n int, next []byte) {
 	cols, first, pages := shapeOf(t.isa).cols, from/PageTokens, ceilDiv(n, PageTokens)
-	keys := t.keysOf(t.s, first, t.kv)
 	values := t.valuesOf(t.s, first, t.kv)
-	for p := range pages {
-		then := values
-		if p+1 < pages {
-			then = t.keysOf(t.s, first+p+1, t.kv)
+	for i := range pages {
+		p := (i + pages - 1) % pages // the last page first
+		keys, then := t.keysOf(t.s, first+p, t.kv), values
+		if i+1 < pages {
+			then = t.keysOf(t.s, first+i, t.kv)
 		}
 		for c := 0; c < PageTokens; c += cols {
 			h := halfTile{isa: t.isa, format: block.F16, rows: t.rows, k: t.Size, a: t.q, as: t.Size, b: keys[2*c:], bs: PageTokens,
 				c: t.scores[p*PageTokens+c:], cs: keyBlock, ahead: distance(keys, then)}
 			h.run()
 		}
-		keys = then
 	}
 	t.weigh(from, n)
 	for p := range pages {

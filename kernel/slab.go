@@ -9,9 +9,9 @@ import (
 // Many rows go over weights in slabs: 256 columns of two panels, small enough for the
 // first cache. A slab is multiplied with all rows before the next one; what has been
 // summed of their chains waits in memory. Where codes have less than a byte, they are
-// unpacked once for all rows, to a tile with the pairs of a panel of Q8_0: codes of a
-// byte, then scales of 32 columns or of 16, and offsets. Scales are float32; where there
-// are super-scales, these stand first, and scales are integers in words.
+// unpacked once for all rows, to a tile of blocks: codes of a byte, then scales of 32
+// columns or of 16, and offsets. Scales are float32; where there are super-scales, these
+// stand first, and scales are integers in words.
 
 // panelHeight is how many rows at most are multiplied with panels as they lie in memory.
 const panelHeight = 6
@@ -45,7 +45,7 @@ func (l *Linear) multiplySlabs(w, panel, n, lo, hi int, data []byte, to place, r
 		tile: unsafe.Pointer(&room[0]), sums: unsafe.Pointer(&room[2*slabTile]),
 		a: unsafe.Pointer(&l.records[part.kind][lo*slabRecords]), as: slabRecords, step: uintptr(l.slab),
 		pairs: part.groups * layout.Pairs, rows: hi - lo,
-		ahead: uintptr(unsafe.Pointer(&data[0])) + uintptr(n*part.size),
+		ahead: to.next,
 		mask:  uint32(uint64(1)<<min(n*part.wide, weight.N-n0) - 1),
 		y:     unsafe.Pointer(&to.y[at]), ys: uintptr(to.stride) * 4, ystep: uintptr(to.step) * 4,
 	}

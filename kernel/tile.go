@@ -66,11 +66,26 @@ type tileArgs struct {
 	result   uint32
 	zero     uint32         // of bytes, as two numbers of 16 bits; of unsigned ones less 128
 	flip     uint32         // of unsigned bytes 0x80808080
-	most     float32        // what sums are less than as whole numbers; beyond the range of bytes
 	scale    unsafe.Pointer // of the columns
 	shift    unsafe.Pointer // of floats, for the columns; or nil
 	rowScale unsafe.Pointer // of floats, for the rows, rowStep bytes apart
 	rowStep  uintptr
+	// Of combined bytes: where the others are, whose rows begin otherStep bytes apart; the
+	// range of C's own, less their zero point, and their factor; the others' factor; the
+	// bits that make floats of 2²³ and more of them, and what these are too great by.
+	other               unsafe.Pointer
+	lo, hi              float32
+	factor, otherFactor float32
+	otherBits           uint32
+	otherZero           float32
+	otherStep           uintptr
+	// Several whole tiles of one strip follow each other: panels of b lie panel bytes
+	// apart, columns of C columnsC bytes; allLines are the lines of each. 0 tiles are one.
+	rowStart unsafe.Pointer // what the sums of the rows start from besides; or nil
+	tiles    int
+	panel    uintptr
+	columnsC uintptr
+	allLines int
 }
 
 // Values of tileArgs.result.
@@ -78,6 +93,7 @@ const (
 	resultSums = iota
 	resultFloats
 	resultBytes
+	resultCombined
 )
 
 // aheadRows is the number of rows of B by which fetching precedes multiplying: what

@@ -4,6 +4,11 @@
 
 package kernel
 
+// packWordsAVX2 writes k rows of 32 bytes, xor flip, as words of four rows, and adds their columns to sums.
+//
+//go:noescape
+func packWordsAVX2(dst *byte, b *byte, sums *int32, k int, stride int, flip uint32)
+
 // extremesAVX512 lowers a vector of lanes to the elements of x and raises the one after it, passing over NaN.
 //
 //go:noescape
@@ -74,10 +79,10 @@ func addUint8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA f
 //go:noescape
 func mulUint8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 
-// maxUint8AVX512 raises dst to x; n counts bytes of whole vectors.
+// maxWindowsUint8AVX512 writes the greatest byte of windows; see ref.ByteWindows.
 //
 //go:noescape
-func maxUint8AVX512(dst *byte, x *byte, n int)
+func maxWindowsUint8AVX512(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)
 
 // addInt8AVX512 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
 //
@@ -89,10 +94,10 @@ func addInt8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA fl
 //go:noescape
 func mulInt8AVX512(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 
-// maxInt8AVX512 raises dst to x; n counts bytes of whole vectors.
+// maxWindowsInt8AVX512 writes the greatest byte of windows; see ref.ByteWindows.
 //
 //go:noescape
-func maxInt8AVX512(dst *byte, x *byte, n int)
+func maxWindowsInt8AVX512(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)
 
 // extremesAVX2 lowers a vector of lanes to the elements of x and raises the one after it, passing over NaN.
 //
@@ -164,10 +169,10 @@ func addUint8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA flo
 //go:noescape
 func mulUint8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 
-// maxUint8AVX2 raises dst to x; n counts bytes of whole vectors.
+// maxWindowsUint8AVX2 writes the greatest byte of windows; see ref.ByteWindows.
 //
 //go:noescape
-func maxUint8AVX2(dst *byte, x *byte, n int)
+func maxWindowsUint8AVX2(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)
 
 // addInt8AVX2 writes round(f((a-zeroA)·factorA, (b-zeroB)·factorB)) + zero as bytes; lo and hi are the ends of their range less zero.
 //
@@ -179,7 +184,7 @@ func addInt8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA floa
 //go:noescape
 func mulInt8AVX2(dst *byte, a *byte, b *byte, n int, factorA float32, zeroA float32, factorB float32, zeroB float32, lo float32, hi float32, zero int32)
 
-// maxInt8AVX2 raises dst to x; n counts bytes of whole vectors.
+// maxWindowsInt8AVX2 writes the greatest byte of windows; see ref.ByteWindows.
 //
 //go:noescape
-func maxInt8AVX2(dst *byte, x *byte, n int)
+func maxWindowsInt8AVX2(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)

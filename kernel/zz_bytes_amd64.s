@@ -4,6 +4,71 @@
 
 #include "textflag.h"
 
+// func packWordsAVX2(dst *byte, b *byte, sums *int32, k int, stride int, flip uint32)
+// Requires: AVX, AVX2
+TEXT ·packWordsAVX2(SB), NOSPLIT, $0-44
+	MOVQ         dst+0(FP), DI
+	MOVQ         b+8(FP), SI
+	MOVQ         sums+16(FP), DX
+	MOVQ         k+24(FP), CX
+	MOVQ         stride+32(FP), R8
+	VBROADCASTSS flip+40(FP), Y15
+	VPCMPEQB     Y14, Y14, Y14
+	VPABSB       Y14, Y14
+	VPCMPEQW     Y13, Y13, Y13
+	VPABSW       Y13, Y13
+	VMOVDQU      (DX), Y8
+	VMOVDQU      32(DX), Y9
+	VMOVDQU      64(DX), Y10
+	VMOVDQU      96(DX), Y11
+
+loop:
+	VPXOR      (SI), Y15, Y0
+	ADDQ       R8, SI
+	VPXOR      (SI), Y15, Y1
+	ADDQ       R8, SI
+	VPXOR      (SI), Y15, Y2
+	ADDQ       R8, SI
+	VPXOR      (SI), Y15, Y3
+	ADDQ       R8, SI
+	VPUNPCKLBW Y1, Y0, Y4
+	VPUNPCKHBW Y1, Y0, Y5
+	VPUNPCKLBW Y3, Y2, Y6
+	VPUNPCKHBW Y3, Y2, Y7
+	VPUNPCKLWD Y6, Y4, Y0
+	VPUNPCKHWD Y6, Y4, Y1
+	VPUNPCKLWD Y7, Y5, Y2
+	VPUNPCKHWD Y7, Y5, Y3
+	VPERM2I128 $0x20, Y1, Y0, Y4
+	VMOVDQU    Y4, (DI)
+	VPMADDUBSW Y4, Y14, Y12
+	VPMADDWD   Y13, Y12, Y12
+	VPADDD     Y12, Y8, Y8
+	VPERM2I128 $0x20, Y3, Y2, Y5
+	VMOVDQU    Y5, 32(DI)
+	VPMADDUBSW Y5, Y14, Y12
+	VPMADDWD   Y13, Y12, Y12
+	VPADDD     Y12, Y9, Y9
+	VPERM2I128 $0x31, Y1, Y0, Y6
+	VMOVDQU    Y6, 64(DI)
+	VPMADDUBSW Y6, Y14, Y12
+	VPMADDWD   Y13, Y12, Y12
+	VPADDD     Y12, Y10, Y10
+	VPERM2I128 $0x31, Y3, Y2, Y7
+	VMOVDQU    Y7, 96(DI)
+	VPMADDUBSW Y7, Y14, Y12
+	VPMADDWD   Y13, Y12, Y12
+	VPADDD     Y12, Y11, Y11
+	ADDQ       $0x00000080, DI
+	SUBQ       $0x04, CX
+	JNZ        loop
+	VMOVDQU    Y8, (DX)
+	VMOVDQU    Y9, 32(DX)
+	VMOVDQU    Y10, 64(DX)
+	VMOVDQU    Y11, 96(DX)
+	VZEROUPPER
+	RET
+
 // func extremesAVX512(lanes *float32, x *float32, n int)
 // Requires: AVX, AVX512F
 TEXT ·extremesAVX512(SB), NOSPLIT, $0-24
@@ -641,21 +706,51 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxUint8AVX512(dst *byte, x *byte, n int)
+// func maxWindowsUint8AVX512(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)
 // Requires: AVX, AVX512BW, AVX512F
-TEXT ·maxUint8AVX512(SB), NOSPLIT, $0-24
+TEXT ·maxWindowsUint8AVX512(SB), NOSPLIT, $0-72
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
+	MOVQ channels+24(FP), CX
+	MOVQ step+32(FP), DX
+	MOVQ line+56(FP), R8
+	MOVQ tap+64(FP), R9
+	LEAQ -64(CX), R15
 
-loop:
-	VMOVUPS (SI), Z0
-	VPMAXUB (DI), Z0, Z0
-	VMOVUPS Z0, (DI)
-	ADDQ    $0x00000040, SI
-	ADDQ    $0x00000040, DI
-	SUBQ    $0x00000040, CX
-	JNZ     loop
+pixel:
+	XORQ AX, AX
+
+vector:
+	LEAQ    (SI)(AX*1), R10
+	VMOVUPS (R10), Z0
+	MOVQ    rows+40(FP), R12
+
+row:
+	MOVQ R10, R11
+	MOVQ columns+48(FP), R13
+
+tap:
+	VPMAXUB (R11), Z0, Z0
+	ADDQ    R9, R11
+	DECQ    R13
+	JNZ     tap
+	ADDQ    R8, R10
+	DECQ    R12
+	JNZ     row
+	VMOVUPS Z0, (DI)(AX*1)
+	CMPQ    AX, R15
+	JGE     next
+	ADDQ    $0x00000040, AX
+	CMPQ    AX, R15
+	JLE     vector
+	MOVQ    R15, AX
+	JMP     vector
+
+next:
+	ADDQ DX, SI
+	ADDQ CX, DI
+	DECQ pixels+16(FP)
+	JNZ  pixel
 	VZEROUPPER
 	RET
 
@@ -735,21 +830,51 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxInt8AVX512(dst *byte, x *byte, n int)
+// func maxWindowsInt8AVX512(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)
 // Requires: AVX, AVX512BW, AVX512F
-TEXT ·maxInt8AVX512(SB), NOSPLIT, $0-24
+TEXT ·maxWindowsInt8AVX512(SB), NOSPLIT, $0-72
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
+	MOVQ channels+24(FP), CX
+	MOVQ step+32(FP), DX
+	MOVQ line+56(FP), R8
+	MOVQ tap+64(FP), R9
+	LEAQ -64(CX), R15
 
-loop:
-	VMOVUPS (SI), Z0
-	VPMAXSB (DI), Z0, Z0
-	VMOVUPS Z0, (DI)
-	ADDQ    $0x00000040, SI
-	ADDQ    $0x00000040, DI
-	SUBQ    $0x00000040, CX
-	JNZ     loop
+pixel:
+	XORQ AX, AX
+
+vector:
+	LEAQ    (SI)(AX*1), R10
+	VMOVUPS (R10), Z0
+	MOVQ    rows+40(FP), R12
+
+row:
+	MOVQ R10, R11
+	MOVQ columns+48(FP), R13
+
+tap:
+	VPMAXSB (R11), Z0, Z0
+	ADDQ    R9, R11
+	DECQ    R13
+	JNZ     tap
+	ADDQ    R8, R10
+	DECQ    R12
+	JNZ     row
+	VMOVUPS Z0, (DI)(AX*1)
+	CMPQ    AX, R15
+	JGE     next
+	ADDQ    $0x00000040, AX
+	CMPQ    AX, R15
+	JLE     vector
+	MOVQ    R15, AX
+	JMP     vector
+
+next:
+	ADDQ DX, SI
+	ADDQ CX, DI
+	DECQ pixels+16(FP)
+	JNZ  pixel
 	VZEROUPPER
 	RET
 
@@ -1372,21 +1497,51 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxUint8AVX2(dst *byte, x *byte, n int)
+// func maxWindowsUint8AVX2(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)
 // Requires: AVX, AVX2
-TEXT ·maxUint8AVX2(SB), NOSPLIT, $0-24
+TEXT ·maxWindowsUint8AVX2(SB), NOSPLIT, $0-72
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
+	MOVQ channels+24(FP), CX
+	MOVQ step+32(FP), DX
+	MOVQ line+56(FP), R8
+	MOVQ tap+64(FP), R9
+	LEAQ -32(CX), R15
 
-loop:
-	VMOVUPS (SI), Y0
-	VPMAXUB (DI), Y0, Y0
-	VMOVUPS Y0, (DI)
-	ADDQ    $0x00000020, SI
-	ADDQ    $0x00000020, DI
-	SUBQ    $0x00000020, CX
-	JNZ     loop
+pixel:
+	XORQ AX, AX
+
+vector:
+	LEAQ    (SI)(AX*1), R10
+	VMOVUPS (R10), Y0
+	MOVQ    rows+40(FP), R12
+
+row:
+	MOVQ R10, R11
+	MOVQ columns+48(FP), R13
+
+tap:
+	VPMAXUB (R11), Y0, Y0
+	ADDQ    R9, R11
+	DECQ    R13
+	JNZ     tap
+	ADDQ    R8, R10
+	DECQ    R12
+	JNZ     row
+	VMOVUPS Y0, (DI)(AX*1)
+	CMPQ    AX, R15
+	JGE     next
+	ADDQ    $0x00000020, AX
+	CMPQ    AX, R15
+	JLE     vector
+	MOVQ    R15, AX
+	JMP     vector
+
+next:
+	ADDQ DX, SI
+	ADDQ CX, DI
+	DECQ pixels+16(FP)
+	JNZ  pixel
 	VZEROUPPER
 	RET
 
@@ -1474,20 +1629,50 @@ loop:
 	VZEROUPPER
 	RET
 
-// func maxInt8AVX2(dst *byte, x *byte, n int)
+// func maxWindowsInt8AVX2(dst *byte, x *byte, pixels int, channels int, step int, rows int, columns int, line int, tap int)
 // Requires: AVX, AVX2
-TEXT ·maxInt8AVX2(SB), NOSPLIT, $0-24
+TEXT ·maxWindowsInt8AVX2(SB), NOSPLIT, $0-72
 	MOVQ dst+0(FP), DI
 	MOVQ x+8(FP), SI
-	MOVQ n+16(FP), CX
+	MOVQ channels+24(FP), CX
+	MOVQ step+32(FP), DX
+	MOVQ line+56(FP), R8
+	MOVQ tap+64(FP), R9
+	LEAQ -32(CX), R15
 
-loop:
-	VMOVUPS (SI), Y0
-	VPMAXSB (DI), Y0, Y0
-	VMOVUPS Y0, (DI)
-	ADDQ    $0x00000020, SI
-	ADDQ    $0x00000020, DI
-	SUBQ    $0x00000020, CX
-	JNZ     loop
+pixel:
+	XORQ AX, AX
+
+vector:
+	LEAQ    (SI)(AX*1), R10
+	VMOVUPS (R10), Y0
+	MOVQ    rows+40(FP), R12
+
+row:
+	MOVQ R10, R11
+	MOVQ columns+48(FP), R13
+
+tap:
+	VPMAXSB (R11), Y0, Y0
+	ADDQ    R9, R11
+	DECQ    R13
+	JNZ     tap
+	ADDQ    R8, R10
+	DECQ    R12
+	JNZ     row
+	VMOVUPS Y0, (DI)(AX*1)
+	CMPQ    AX, R15
+	JGE     next
+	ADDQ    $0x00000020, AX
+	CMPQ    AX, R15
+	JLE     vector
+	MOVQ    R15, AX
+	JMP     vector
+
+next:
+	ADDQ DX, SI
+	ADDQ CX, DI
+	DECQ pixels+16(FP)
+	JNZ  pixel
 	VZEROUPPER
 	RET

@@ -20,7 +20,7 @@ func (s *spelled) Write(id int) string {
 func (s *spelled) Flush() string { return s.held }
 
 func TestStopStringsAcrossTokens(t *testing.T) {
-	words := []string{"Hello ", "wor", "ld. EN", "D of it", "\n\n"}
+	words, room := []string{"Hello ", "wor", "ld. EN", "D of it", "\n\n"}, testRoom(t)
 	for _, tc := range []struct {
 		stops  []string
 		tokens []int
@@ -35,7 +35,7 @@ func TestStopStringsAcrossTokens(t *testing.T) {
 		{[]string{"ENDING"}, []int{0, 1, 2, 3}, 4, "Hello world. END of it", FinishLength, 4},
 		{[]string{"END of it!"}, []int{2, 3}, 2, "ld. END of it", FinishLength, 2}, // held to the end
 	} {
-		a := &answer{sampler: newSampler(Sampling{Logprobs: -1}, nil, testRoom(t)), stops: tc.stops, left: tc.left}
+		a := &answer{sampler: newSampler(Sampling{Logprobs: -1}, nil), stops: tc.stops, left: tc.left}
 		s := &spelled{words: words}
 		a.decode, a.flush = s.Write, s.Flush
 		text, n := "", 0
@@ -43,7 +43,7 @@ func TestStopStringsAcrossTokens(t *testing.T) {
 		for _, id := range tc.tokens {
 			logits := make([]float32, len(words))
 			logits[id] = 1
-			p = a.next(logits)
+			p = a.next(logits, room)
 			text += p.Text
 			if n++; p.Finish != FinishNone {
 				break
@@ -57,8 +57,9 @@ func TestStopStringsAcrossTokens(t *testing.T) {
 
 func TestEndToken(t *testing.T) {
 	s := &spelled{words: []string{"a", "b"}}
-	a := &answer{sampler: newSampler(Sampling{Logprobs: -1}, nil, testRoom(t)), decode: s.Write, flush: s.Flush, ends: []int{1}, left: 5}
-	first, second := a.next([]float32{1, 0}), a.next([]float32{0, 1})
+	a := &answer{sampler: newSampler(Sampling{Logprobs: -1}, nil), decode: s.Write, flush: s.Flush, ends: []int{1}, left: 5}
+	room := testRoom(t)
+	first, second := a.next([]float32{1, 0}, room), a.next([]float32{0, 1}, room)
 	if text := first.Text + second.Text; text != "a" || !second.End || second.Finish != FinishStop {
 		t.Errorf("%q, %+v", text, second)
 	}

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"tandem/fault"
+	"tandem/kernel"
 )
 
 // runner computes a step: it adds the parts' tokens to what their sequences have in
@@ -20,6 +21,8 @@ type engine struct {
 	runner runner
 	limits Limits
 	stats  Stats
+	pool   *kernel.Pool
+	rooms  []samplerRoom // of each thread of the pool
 
 	mu        sync.Mutex
 	scheduler *scheduler
@@ -43,10 +46,14 @@ type Stats struct {
 	FreeCacheTokens  int // positions now
 }
 
-func newEngine(r runner, s *scheduler) *engine {
+func newEngine(r runner, s *scheduler, pool *kernel.Pool) *engine {
 	e := &engine{
 		runner: r, limits: s.limits, scheduler: s, canceled: map[*sequence]bool{},
+		pool: pool.Branch(), rooms: make([]samplerRoom, pool.Threads()),
 		wake: make(chan struct{}, 1), idle: make(chan struct{}),
+	}
+	for i := range e.rooms {
+		e.rooms[i].pool = e.pool
 	}
 	go e.work()
 	return e
@@ -151,7 +158,8 @@ func (e *engine) plan() (ctx context.Context, step []part, closed bool) {
 // finish hands out what a step gave. Only this goroutine writes to sequences that run.
 func (e *engine) finish(step []part, logits [][]float32, err error) {
 	var over []*sequence
-	picked := 0
+	pieces := e.pick(step, logits)
+	picked := pieces
 	for _, p := range step {
 		if err != nil {
 			p.stream.fail(fault.From(err, "llm.step"))
@@ -163,9 +171,8 @@ func (e *engine) finish(step []part, logits [][]float32, err error) {
 		if !last {
 			continue
 		}
-		piece := p.answer.next(logits[0])
-		logits = logits[1:]
-		picked++
+		piece := picked[0]
+		picked = picked[1:]
 		if piece.Finish != FinishNone {
 			over = append(over, p.sequence)
 		} else {
@@ -177,11 +184,28 @@ func (e *engine) finish(step []part, logits [][]float32, err error) {
 	defer e.mu.Unlock()
 	e.stop()
 	e.step, e.stop = nil, nil
-	e.count(step, picked)
+	e.count(step, len(pieces))
 	for _, q := range over {
 		e.scheduler.remove(q)
 		delete(e.canceled, q)
 	}
+}
+
+// pick picks what follows after each part that is last, all threads for one answer each.
+func (e *engine) pick(step []part, logits [][]float32) []Piece {
+	answers := make([]*answer, 0, len(logits))
+	for _, p := range step {
+		if p.last() {
+			answers = append(answers, p.answer)
+		}
+	}
+	pieces := make([]Piece, len(logits)) // none if the step failed
+	e.pool.For(len(pieces), 1, func(lo, hi, worker int) {
+		for i := lo; i < hi; i++ {
+			pieces[i] = answers[i].next(logits[i], &e.rooms[worker])
+		}
+	})
+	return pieces
 }
 
 // count notes a step that has run; picked is how many tokens it gave.

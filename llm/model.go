@@ -108,7 +108,7 @@ func (m *Model) sequenceOf(r *Request) (*sequence, error) {
 	}
 	text := m.tokenizer.Stream(false)
 	text.Next(r.Prompt[len(r.Prompt)-1]) // a space before the answer's first word is part of it
-	a := &answer{sampler: newSampler(r.Sampling, r.Prompt, m.room), decode: text.Next, flush: text.Flush, stops: r.Stop, left: left}
+	a := &answer{sampler: newSampler(r.Sampling, r.Prompt), decode: text.Next, flush: text.Flush, stops: r.Stop, left: left}
 	if !r.IgnoreEnd {
 		a.ends = m.ends
 	}

@@ -50,7 +50,6 @@ type Model struct {
 	template  template
 	ends      []int // tokens that end an answer
 	sampling  recommended
-	room      *samplerRoom
 	engine    *engine
 	packed    *packed.Store
 	memory    int64
@@ -232,8 +231,7 @@ func (m *Model) start(w *weights, o Options) error {
 		return err
 	}
 	m.memory = int64(p.ConstantBytes()) + int64(limits.CacheTokens)*m.config.CacheBytes()
-	m.room = &samplerRoom{pool: pool}
-	m.engine = newEngine(r, newScheduler(limits, kernel.PageTokens, pages))
+	m.engine = newEngine(r, newScheduler(limits, kernel.PageTokens, pages), pool)
 	return nil
 }
 

@@ -88,10 +88,9 @@ type sampler struct {
 	seen      map[int]bool // in the prompt or generated
 	generated map[int]int  // how often
 	n         uint64       // tokens picked
-	room      *samplerRoom
 }
 
-// samplerRoom is scratch memory that samplers of one engine share, one at a time.
+// samplerRoom is scratch memory that samplers share, one at a time.
 type samplerRoom struct {
 	pool   *kernel.Pool
 	p, log []float32 // probabilities with and before the limits: log are logarithms
@@ -106,8 +105,8 @@ type likely struct {
 // byProbability: the most probable first, the first of equals.
 func byProbability(a, b likely) int { return cmp.Or(cmp.Compare(b.p, a.p), cmp.Compare(a.id, b.id)) }
 
-func newSampler(s Sampling, prompt []int, room *samplerRoom) *sampler {
-	z := &sampler{Sampling: s, seen: map[int]bool{}, generated: map[int]int{}, room: room}
+func newSampler(s Sampling, prompt []int) *sampler {
+	z := &sampler{Sampling: s, seen: map[int]bool{}, generated: map[int]int{}}
 	if z.penalises() {
 		for _, id := range prompt {
 			z.seen[id] = true
@@ -119,20 +118,20 @@ func newSampler(s Sampling, prompt []int, room *samplerRoom) *sampler {
 func (z *sampler) penalises() bool { return z.Repetition > 0 && z.Repetition != 1 }
 
 // pick chooses the next token. It may change logits.
-func (z *sampler) pick(logits []float32) choice {
+func (z *sampler) pick(logits []float32, room *samplerRoom) choice {
 	var c choice
 	if z.Logprobs >= 0 {
-		z.room.log = z.room.normalise(z.room.log, logits, true)
-		c.top = z.room.best(z.Logprobs)
+		room.log = room.normalise(room.log, logits, true)
+		c.top = room.best(z.Logprobs)
 	}
 	z.penalise(logits)
 	if z.Temperature == 0 {
-		c.ID = kernel.Largest(z.room.pool, logits)
+		c.ID = kernel.Largest(room.pool, logits)
 	} else {
-		c.ID = z.draw(logits)
+		c.ID = z.draw(logits, room)
 	}
 	if z.Logprobs >= 0 {
-		c.Logprob = z.room.log[c.ID]
+		c.Logprob = room.log[c.ID]
 	}
 	z.n++
 	z.generated[c.ID]++
@@ -162,17 +161,17 @@ func (z *sampler) penalise(logits []float32) {
 }
 
 // draw takes one of the tokens that the limits leave, with its probability.
-func (z *sampler) draw(logits []float32) int {
+func (z *sampler) draw(logits []float32, room *samplerRoom) int {
 	t := float32(z.Temperature)
 	for i := range logits {
 		logits[i] /= t
 	}
-	z.room.p = z.room.normalise(z.room.p, logits, false)
+	room.p = room.normalise(room.p, logits, false)
 	u := z.uniform()
 	if z.TopK == 0 && z.MinP == 0 && (z.TopP == 0 || z.TopP == 1) {
-		return z.room.at(u)
+		return room.at(u)
 	}
-	list := z.room.limited(z.TopK, z.TopP, z.MinP)
+	list := room.limited(z.TopK, z.TopP, z.MinP)
 	total := 0.0
 	for _, c := range list {
 		total += float64(c.p)

@@ -70,9 +70,9 @@ func TestDrawsFollowTheDistribution(t *testing.T) {
 			left := order[:tc.keep(p, order)]
 			const draws = 20_000
 			tc.s.Seed, tc.s.Logprobs = 5, -1
-			z, counts := newSampler(tc.s, nil, room), map[int]int{}
+			z, counts := newSampler(tc.s, nil), map[int]int{}
 			for range draws {
-				counts[z.pick(slices.Clone(logits)).ID]++
+				counts[z.pick(slices.Clone(logits), room).ID]++
 			}
 			mass := 0.0
 			for _, id := range left {
@@ -110,8 +110,8 @@ func nucleus(p []float64, order []int, topP float64) int {
 }
 
 func TestGreedyTakesTheFirstOfEquals(t *testing.T) {
-	z := newSampler(Sampling{Logprobs: 2}, nil, testRoom(t))
-	c := z.pick([]float32{1, 3, 3, 0})
+	z := newSampler(Sampling{Logprobs: 2}, nil)
+	c := z.pick([]float32{1, 3, 3, 0}, testRoom(t))
 	if c.ID != 1 || c.top[0].ID != 1 || c.top[1].ID != 2 {
 		t.Errorf("picked %d of %v", c.ID, c.top)
 	}
@@ -138,9 +138,9 @@ func TestPenalties(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			tc.s.Logprobs = -1
-			z := newSampler(tc.s, tc.prompt, room)
+			z := newSampler(tc.s, tc.prompt)
 			for i, want := range tc.picks {
-				if got := z.pick([]float32{4, 3, 2, -1}).ID; got != want {
+				if got := z.pick([]float32{4, 3, 2, -1}, room).ID; got != want {
 					t.Errorf("pick %d is %d, expected %d", i, got, want)
 				}
 			}
@@ -152,9 +152,9 @@ func TestSeedRepeats(t *testing.T) {
 	room, r := testRoom(t), rand.New(rand.NewPCG(3, 4))
 	logits := randomLogits(r, 1000)
 	draw := func(seed uint64) (ids []int) {
-		z := newSampler(Sampling{Temperature: 1, Seed: seed, Logprobs: -1}, nil, room)
+		z := newSampler(Sampling{Temperature: 1, Seed: seed, Logprobs: -1}, nil)
 		for range 50 {
-			ids = append(ids, z.pick(slices.Clone(logits)).ID)
+			ids = append(ids, z.pick(slices.Clone(logits), room).ID)
 		}
 		return ids
 	}

@@ -6,7 +6,7 @@ import (
 	"tandem/graph"
 )
 
-// Attention is scaled dot-product self-attention of x [batch, steps, width] with
+// Attention is scaled dot-product attention of x [batch, steps, width] with
 // several heads (Vaswani et al., 2017). With fewer heads of keys and values,
 // several heads of queries share one (Ainslie et al., 2023). It needs opset 23.
 type Attention struct {
@@ -15,9 +15,11 @@ type Attention struct {
 	Size    int // of a head; 0 means width / Heads
 	Causal  bool
 	NoBias  bool
-	// Mask, bool [batch or 1, heads or 1, steps, steps], if given: true where a
+	// Mask, bool [batch or 1, heads or 1, steps or 1, keys], if given: true where a
 	// query may look at a key.
 	Mask *graph.Value
+	// Context [batch, keys, any width], if given, is what x looks at instead of itself.
+	Context *graph.Value
 }
 
 func (l Attention) Build(b *Builder, x *graph.Value) *graph.Value {
@@ -38,8 +40,23 @@ func (l Attention) Build(b *Builder, x *graph.Value) *graph.Value {
 		return x
 	}
 	q, k := int64(l.Heads*head), int64(kv*head)
-	all := Dense{Units: int(q + 2*k), NoBias: l.NoBias}.Build(b, x)
-	parts := b.Node(graph.OpID{Name: "Split"}, 3, graph.Attrs{"axis": int64(-1)}, all, ints(b, "heads", q, k, k))
+	project := func(x *graph.Value, units ...int64) []*graph.Value {
+		total := int64(0)
+		for _, n := range units {
+			total += n
+		}
+		all := Dense{Units: int(total), NoBias: l.NoBias}.Build(b, x)
+		if len(units) == 1 {
+			return []*graph.Value{all}
+		}
+		return b.Node(graph.OpID{Name: "Split"}, len(units), graph.Attrs{"axis": int64(-1)}, all, ints(b, "heads", units...))
+	}
+	var parts []*graph.Value
+	if l.Context == nil {
+		parts = project(x, q, k, k)
+	} else {
+		parts = append(project(x, q), project(l.Context, k, k)...)
+	}
 	return Dense{Units: width, NoBias: l.NoBias}.Build(b, l.attend(b, parts[0], parts[1], parts[2], kv))
 }
 
@@ -55,4 +72,10 @@ func (l Attention) attend(b *Builder, q, k, v *graph.Value, kv int) *graph.Value
 		inputs = append(inputs, l.Mask)
 	}
 	return b.Op("Attention", attrs, inputs...)
+}
+
+// KeyMask makes of a mask bool [batch, steps], true where a step counts, the Mask of
+// Attention: bool [batch, 1, 1, steps], which hides keys of steps that do not.
+func KeyMask(b *Builder, mask *graph.Value) *graph.Value {
+	return b.Op("Unsqueeze", nil, mask, ints(b, "heads", 1, 2))
 }

@@ -2,6 +2,7 @@ package nn
 
 import (
 	"fmt"
+	"slices"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -108,6 +109,57 @@ func (l Dropout) Build(b *Builder, x *graph.Value) *graph.Value {
 		return x
 	}
 	return b.Op("Dropout", nil, x, b.Const("ratio", tensor.Scalar(l.Ratio)))
+}
+
+// Reshape gives each example another shape of as many elements; one of its dimensions may
+// be -1, for what is left.
+type Reshape struct {
+	Shape []int // without the batch
+}
+
+func (l Reshape) Build(b *Builder, x *graph.Value) *graph.Value {
+	shape, want, left := []int64{0}, 1, 0 // the batch is copied
+	for _, d := range l.Shape {
+		if shape = append(shape, int64(d)); d == -1 {
+			left++
+			continue
+		}
+		want *= d
+	}
+	if want < 1 || left > 1 {
+		b.Fail(fmt.Errorf("reshape: %v must be positive numbers, or one -1", l.Shape))
+		return x
+	}
+	has := 1
+	for _, d := range x.Type.Shape[min(1, len(x.Type.Shape)):] {
+		n, known := d.Value()
+		if !known {
+			return b.Op("Reshape", nil, x, ints(b, "shape", shape...))
+		}
+		has *= n
+	}
+	if has%want != 0 || left == 0 && has != want {
+		b.Fail(fmt.Errorf("reshape: an example of shape %v has %d elements, which do not make %v", x.Type.Shape[1:], has, l.Shape))
+		return x
+	}
+	return b.Op("Reshape", nil, x, ints(b, "shape", shape...))
+}
+
+// Permute changes the order of an example's dimensions: [2, 1] makes rows columns.
+type Permute struct {
+	Axes []int // each from 1 on once: the batch, dimension 0, stays
+}
+
+func (l Permute) Build(b *Builder, x *graph.Value) *graph.Value {
+	order := []int64{0}
+	for _, a := range l.Axes {
+		order = append(order, int64(a))
+	}
+	if sorted := slices.Sorted(slices.Values(l.Axes)); len(order) != len(x.Type.Shape) || len(sorted) > 0 && (sorted[0] != 1 || sorted[len(sorted)-1] != len(sorted) || len(slices.Compact(sorted)) != len(order)-1) {
+		b.Fail(fmt.Errorf("permute: %v must name the dimensions of an example, from 1 on, each once; the input has shape %v", l.Axes, x.Type.Shape))
+		return x
+	}
+	return b.Op("Transpose", graph.Attrs{"perm": order}, x)
 }
 
 // Flatten makes a matrix of one row per example.

@@ -57,6 +57,25 @@ func TestWeightsOfClasses(t *testing.T) {
 	}
 }
 
+// TestPatternsThatFitNothing: a misspelt pattern is no silent wish.
+func TestPatternsThatFitNothing(t *testing.T) {
+	for _, tc := range []struct {
+		change func(*train.TrainSpec)
+		want   string
+	}{
+		{func(s *train.TrainSpec) { s.Freeze = []string{"dense1.*", "dnse2.*"} }, `pattern "dnse2.*" of train.freeze fits no parameter`},
+		{func(s *train.TrainSpec) { s.Rates = []train.RateSpec{{Pattern: "conv*", Factor: 2}} }, `pattern "conv*" of train.rates fits no parameter`},
+		{func(s *train.TrainSpec) { s.Freeze = []string{"["} }, `pattern "["`},
+	} {
+		spec := twoLayersSpec(1)
+		tc.change(&spec.Train)
+		_, err := train.NewStepper(twoLayers(t, 1), spec.Train, options(t, 1).Ops, options(t, 1).Pool)
+		if err == nil || !strings.Contains(err.Error(), tc.want) || fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%v, want %q", err, tc.want)
+		}
+	}
+}
+
 // lossOf computes a loss of rows of three scores.
 func lossOf(t *testing.T, of train.LossFunc, scores []float32, classes []int64) float64 {
 	t.Helper()

@@ -25,6 +25,9 @@ func stepGraph(p *Problem, spec TrainSpec, ops *graph.Table) (*graph.Graph, erro
 	target := b.Input("target", p.Target.DType, p.Target.Shape...)
 	step := b.Input("step", tensor.Int64)
 	rate := b.Input("learning_rate", tensor.Float32)
+	if err := spec.checkPatterns(p.Params); err != nil {
+		return nil, err
+	}
 	trained, err := spec.trainable(p.Params)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ import (
 	"tandem/kernel"
 	"tandem/model"
 	"tandem/tensor"
+	"tandem/train/tune"
 )
 
 // inspectCmd is `tandem inspect`.
@@ -24,6 +25,8 @@ type inspectCmd struct {
 	Path  string   `arg:"" name:"PATH" help:"An .onnx or .gguf file, a Hugging Face folder, or the directory of a run or of a model."`
 	Batch int      `help:"Size of the first dimension of inputs where the model leaves it open." placeholder:"N" default:"1"`
 	Shape []string `help:"Shape of an input, such as pixels=1x3x224x224, or size of an open dimension, such as length=128. May be given more than once." placeholder:"NAME=SHAPE" sep:"none"`
+
+	Weights bool `help:"List every weight by the name that train.freeze, train.rates and from take, and whether it trains by itself and can have a low-rank pair."`
 }
 
 // inspection is what there is to know of a graph without running it.
@@ -41,6 +44,7 @@ type inspection struct {
 	Memory     int               `json:"estimated_working_bytes"`
 	Unknown    int               `json:"nodes_not_estimated,omitempty"`
 	Meta       map[string]string `json:"metadata,omitempty"`
+	Weights    []tune.Weight     `json:"weights,omitempty"`
 }
 
 type described struct {
@@ -82,6 +86,13 @@ func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 	i := inspect(g)
 	if err := i.estimate(g, c); err != nil {
 		return err
+	}
+	if c.Weights {
+		n, err := tune.Open(path, op.Default())
+		if err != nil {
+			return err
+		}
+		i.Weights = n.Weights()
 	}
 	if a.json {
 		return a.emit(i)
@@ -203,5 +214,18 @@ func (i inspection) show(a *app) error {
 	for _, name := range names {
 		lines = append(lines, []string{name, strconv.Itoa(i.Operators[name])})
 	}
-	return a.table([]string{"OPERATOR", "NODES"}, lines)
+	if err := a.table([]string{"OPERATOR", "NODES"}, lines); err != nil || len(i.Weights) == 0 {
+		return err
+	}
+	return i.showWeights(a)
+}
+
+func (i inspection) showWeights(a *app) error {
+	fmt.Fprintln(a.out)
+	mark := map[bool]string{true: "+", false: "-"}
+	var lines [][]string
+	for _, w := range i.Weights {
+		lines = append(lines, []string{w.Name, w.Shape, w.Node, w.Makes, mark[w.Trains], mark[w.Pair]})
+	}
+	return a.table([]string{"WEIGHT", "SHAPE", "NODE", "MAKES", "TRAINS", "PAIR"}, lines)
 }

@@ -265,7 +265,7 @@ func (p *byteProduct) byteSums() func() error {
 // factor, as in onnxruntime.
 func (p *byteProduct) byteSteps(aScale, bScale, yScale, yZero int) func() error {
 	c := p.call
-	p.Bytes, p.ToSigned = []byte{}, c.Out[0].DType() == tensor.Int8
+	p.Bytes, p.ToSigned = []byte{}, c.In[yZero].DType() == tensor.Int8
 	p.reserve()
 	p.result = func(g *kernel.ByteGemm, i int) { g.Bytes = c.Out[0].Bytes()[i*g.M*g.N:][:g.M*g.N] }
 	return func() error {

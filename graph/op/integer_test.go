@@ -204,7 +204,7 @@ func TestStaticNetworks(t *testing.T) {
 				switch n.Op.Name {
 				case "QLinearConvLast":
 					convs++
-				case "HardSigmoid", "QLinearMul", "Lookup", "Linear", "Gemm":
+				case "HardSigmoid", "QLinearMul", "QLinearAdd", "Lookup", "Linear", "Gemm":
 					t.Errorf("%v: %s is left", isa, n.Op)
 				}
 			}
@@ -234,8 +234,11 @@ func TestTablesAreTheirOperators(t *testing.T) {
 				}
 				in := randomOf(r, d, 100, 7)
 				want, got := bytesOf(t, session(t, b.G, p, 0), in), bytesOf(t, session(t, b.G, p, 0, pass.Tables(p)), in)
-				if !slices.Equal(got[0], want[0]) {
-					t.Errorf("%v %v %s: %v, want %v", isa, d, name, got[0], want[0])
+				for i, v := range want[0] {
+					if got[0][i] != v {
+						t.Errorf("%v %v %s: byte %d is %d, want %d", isa, d, name, i, got[0][i], v)
+						break
+					}
 				}
 			}
 		}
@@ -252,4 +255,94 @@ func prog(t *testing.T, g *graph.Graph, isa kernel.ISA) *graph.Graph {
 		t.Fatal(err)
 	}
 	return prog.Graph()
+}
+
+// TestByteRowsAreTheirOperators: products with a row and a table, products of stacks, softmax
+// and gathering on bytes have the bytes of the operators one by one, on every tier, with
+// one thread and three; a row alone has those that it has among others.
+func TestByteRowsAreTheirOperators(t *testing.T) {
+	for seed := range uint64(12) {
+		r := rand.New(rand.NewPCG(29, seed))
+		d := []tensor.DType{tensor.Uint8, tensor.Int8}[seed%2]
+		g, rows := byteRowsNet(t, r, d), 3+r.IntN(40)
+		x, ids := randomOf(r, d, rows, 5, 36), tensor.New(tensor.Int64, rows)
+		for i := range ids.I64() {
+			ids.I64()[i] = int64(r.IntN(7))
+		}
+		for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
+			for _, threads := range []int{1, 3} {
+				p := kernel.NewPool(threads, isa)
+				want := allBytes(t, session(t, g, p, 0), x, ids)
+				s := session(t, g, p, 0, pass.Inference(p)...)
+				got := allBytes(t, s, x, ids)
+				first := tensor.New(d, 1, 5, 36)
+				copy(first.Bytes(), x.Bytes())
+				one := allBytes(t, s, first, tensor.Of(ids.I64()[:1], 1))
+				for i := range want {
+					if !slices.Equal(got[i], want[i]) {
+						t.Errorf("%v %v output %d: %v, want %v", isa, d, i, got[i], want[i])
+					}
+					if !slices.Equal(one[i], got[i][:len(one[i])]) {
+						t.Errorf("%v %v output %d alone: %v, want %v", isa, d, i, one[i], got[i][:len(one[i])])
+					}
+					if slices.Max(want[i]) == slices.Min(want[i]) {
+						t.Errorf("output %d is %v everywhere", i, want[i][0])
+					}
+				}
+				p.Close()
+			}
+			left := map[string]int{}
+			for _, n := range prog(t, g, isa).Nodes {
+				left[n.Op.String()]++
+			}
+			if left["tandem.QLinearMatMul"] != 2 || left["tandem.SoftmaxBytes"] != 1 || left["tandem.Lookup"] != 1 || left["com.microsoft.QLinearAdd"] != 0 {
+				t.Errorf("%v: operators are %v", isa, left)
+			}
+		}
+	}
+}
+
+// byteRowsNet is a layer with a bias and an activation, a product of each of its results with
+// itself, the softmax of that, and rows of a table of constants, as a static quantiser
+// writes them. Scales are powers of two.
+func byteRowsNet(t *testing.T, r *rand.Rand, d tensor.DType) *graph.Graph {
+	b := graph.NewBuilder("g", op.Default())
+	least := randomOf(r, d, 1)
+	least.Bytes()[0] &= 63 // so that what is above has room
+	zero, number := b.Const("z", least), tensor.New(d, 1)
+	number.Bytes()[0] = least.Bytes()[0] + 40
+	scale := func(v float32) *graph.Value { return b.Const("s", tensor.Of([]float32{v})) }
+	steps := func(x *graph.Value, s float32) *graph.Value { return b.Op("QuantizeLinear", nil, x, scale(s), zero) }
+	back := func(x *graph.Value, s float32) *graph.Value {
+		return b.Op("DequantizeLinear", nil, x, scale(s), zero)
+	}
+	x := b.Input("x", d, graph.Sym("n"), graph.Const(5), graph.Const(36))
+	ids := b.Input("ids", tensor.Int64, graph.Sym("n"))
+	m := b.Op("QLinearMatMul", nil, x, scale(0.5), zero, b.Const("w", randomOf(r, tensor.Int8, 36, 70)), scale(1.0/16), b.Const("wz", tensor.New(tensor.Int8)), scale(8), zero)
+	a := b.Node(graph.OpID{Domain: "com.microsoft", Name: "QLinearAdd"}, 1, nil, m, scale(8), zero, b.Const("row", randomOf(r, d, 70)), scale(4), zero, scale(8), zero)[0]
+	h := steps(b.Op("Sigmoid", nil, back(a, 1.0/32)), 1.0/128)
+	b.Output(h)
+	turned := b.Op("Transpose", graph.Attrs{"perm": []int64{0, 2, 1}}, h)
+	p := b.Op("QLinearMatMul", nil, h, scale(1.0/128), zero, turned, scale(1.0/128), zero, scale(0.5), zero)
+	scores := steps(b.Op("Mul", nil, back(p, 0.5), back(b.Const("number", number), 1.0/128)), 0.5)
+	b.Output(scores)
+	b.Output(steps(b.Op("Softmax", nil, back(scores, 0.125)), 1.0/256))
+	b.Output(steps(b.Op("Gather", nil, back(b.Const("table", randomOf(r, d, 7, 9)), 0.5), ids), 0.75))
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	return b.G
+}
+
+// allBytes runs s.
+func allBytes(t *testing.T, s *graph.Session, in ...*tensor.Tensor) [][]byte {
+	out, err := s.Run(context.Background(), in, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all [][]byte
+	for _, y := range out {
+		all = append(all, slices.Clone(y.Bytes()))
+	}
+	return all
 }

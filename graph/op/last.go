@@ -15,8 +15,8 @@ func channelsLastOps() []graph.Op {
 	return []graph.Op{
 		// (x, weight, bias, summand): weight [oc,c/group,window…], packed or not
 		{ID: private("ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true, InPlace: []graph.Alias{{In: 3, Out: 0}}},
-		// QLinearConv with weights packed by kernel.PackByteConv
-		{ID: private("QLinearConvLast"), Infer: inferByteConvLast, Kernel: kernelByteConvLast, Work: workConv(3), Encoded: true},
+		// QLinearConv with weights packed by kernel.PackByteConv, and afterBytes
+		{ID: private("QLinearConvLast"), Infer: inferByteConvLast, Kernel: kernelByteConvLast, Work: workConv(3), Encoded: true, InPlace: []graph.Alias{{In: afterConv.other(), Out: 0}}},
 		{ID: private("Lookup"), Infer: inferLookup, Kernel: kernelLookup, InPlace: []graph.Alias{{In: 0, Out: 0}}},
 		{ID: private("MaxPoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(false)},
 		{ID: private("AveragePoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(true)},

@@ -11,13 +11,81 @@ import (
 // What channels-last tensors of bytes have: convolutions of QLinearConv, pooling, and
 // the moving of channels.
 
-// byteConvTable is the input of QLinearConvLast behind those of QLinearConv: 256 bytes that
-// the results are exchanged for.
-const byteConvTable = 9
+// afterBytes is the first of the inputs behind those of an operator whose results are bytes:
+// a table, 256 bytes that they are exchanged for; what is added to them before, as
+// QLinearAdd does, with its scale and zero point; the scale and zero point of the sum.
+type afterBytes int
 
-// inferByteConvLast has the inputs of QLinearConv, x with its channels last, and a table.
+// Of QLinearConvLast, and of tandem.QLinearMatMul.
+const (
+	afterConv    afterBytes = 9
+	afterProduct afterBytes = 8
+)
+
+func (t afterBytes) other() int { return int(t) + 1 }
+func (t afterBytes) sum() int   { return int(t) + 4 }
+
+// infer checks the inputs for results of the type of a zero point, and returns the type of
+// what becomes of them.
+func (t afterBytes) infer(c *graph.Infer, zero int, other graph.Shape) (tensor.DType, error) {
+	d := c.In(zero).DType
+	if c.Has(t.other()) {
+		if err := t.checkOther(c, zero, other); err != nil {
+			return d, err
+		}
+	}
+	if c.Has(int(t)) {
+		return c.In(int(t)).DType, checkTable(c, int(t))
+	}
+	return d, nil
+}
+
+// checkOther checks what is added.
+func (t afterBytes) checkOther(c *graph.Infer, zero int, want graph.Shape) error {
+	other, sum := t.other(), t.sum()
+	if !c.Has(other+1) || !c.Has(sum) {
+		return fmt.Errorf("input %d or %d is missing", other+1, sum)
+	}
+	if err := alike(c, zero, other, other+2, sum+1); err != nil {
+		return err
+	}
+	if err := c.Floats(other+1, sum); err != nil {
+		return err
+	}
+	if shape := c.In(other).Shape; !shape.Equal(want) {
+		return fmt.Errorf("input %d (%s) has shape %v, expected %v", other, c.Node.Inputs[other].Name, shape, want)
+	}
+	for i := other + 1; i <= sum+1; i++ {
+		if c.Has(i) {
+			if err := c.Same(c.In(i).Shape.Len(), graph.Const(1), "numbers of a scale or a zero point"); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// prepare makes room for what read reads.
+func (t afterBytes) prepare(c *graph.Call, r *kernel.Rescale) {
+	if c.Has(t.other()) {
+		r.Combine = new(kernel.CombineBytes)
+	}
+}
+
+// read reads the inputs; the scale and the zero point of the results before are at input y.
+func (t afterBytes) read(c *graph.Call, r *kernel.Rescale, y int) {
+	if k := r.Combine; k != nil {
+		k.B = c.In[t.other()].Bytes()
+		k.OfA, k.OfB, k.OfY = stepsAt(c, y, r.ToSigned), stepsAt(c, t.other()+1, r.ToSigned), stepsAt(c, t.sum(), r.ToSigned)
+	}
+	if c.Has(int(t)) {
+		r.Table = c.In[int(t)].Bytes()
+	}
+}
+
+// inferByteConvLast has the inputs of QLinearConv, x with its channels last, and more.
 func inferByteConvLast(c *graph.Infer) error {
-	if err := c.Require(8, 10); err != nil {
+	if err := c.Require(8, 15); err != nil {
 		return err
 	}
 	if err := typed(c, isByte, 0); err != nil {
@@ -30,12 +98,9 @@ func inferByteConvLast(c *graph.Infer) error {
 	if err != nil {
 		return err
 	}
-	d := c.In(7).DType
-	if c.Has(byteConvTable) {
-		if err := checkTable(c, byteConvTable); err != nil {
-			return err
-		}
-		d = c.In(byteConvTable).DType
+	d, err := afterConv.infer(c, 7, out)
+	if err != nil {
+		return err
 	}
 	c.Out(0, d, out)
 	return nil
@@ -91,6 +156,7 @@ func kernelByteConvLast(c *graph.Call) (func() error, error) {
 		return nil, fmt.Errorf("scales, zero points or the bias do not fit %d channels", k.OC)
 	}
 	k.Bytes, k.ToSigned = []byte{}, c.In[7].DType() == tensor.Int8
+	afterConv.prepare(c, &k.Rescale)
 	columns := (4*k.OC + 63) &^ 63
 	c.Reserve(columns + k.ScratchLen(c.Pool))
 	return func() error {
@@ -105,9 +171,7 @@ func kernelByteConvLast(c *graph.Call) (func() error, error) {
 		if c.Has(8) {
 			k.Start = tensor.Data[int32](c.In[8])
 		}
-		if c.Has(byteConvTable) {
-			k.Table = c.In[byteConvTable].Bytes()
-		}
+		afterConv.read(c, &k.Rescale, 6)
 		k.Run(c.Pool, scratch[columns:])
 		return nil
 	}, nil
@@ -131,12 +195,19 @@ func maxBytesLast(c *graph.Call, k *kernel.PoolLast) (func() error, error) {
 
 // transposeBytes turns rows × cols matrices, by squares whose lines stay in L1.
 func transposeBytes(c *graph.Call, batch, rows, cols int) func() error {
-	const square = 64
+	square := 64
+	if rows == 3 {
+		square = 1024
+	}
 	across := (cols + square - 1) / square
 	var x, y []byte
 	turn := func(lo, hi, _ int) {
 		for u := lo; u < hi; u++ {
 			at, c0 := u/across*rows*cols, u%across*square
+			if rows == 3 { // colours
+				interleave(y[at:][:3*cols], x[at:][:3*cols], c0, min(c0+square, cols))
+				continue
+			}
 			for r := 0; r < rows; r += square {
 				for i := r; i < min(r+square, rows); i++ {
 					for j, v := range x[at+i*cols+c0 : at+i*cols+min(c0+square, cols)] {
@@ -150,5 +221,16 @@ func transposeBytes(c *graph.Call, batch, rows, cols int) func() error {
 		x, y = c.In[0].Bytes(), c.Out[0].Bytes()
 		c.Pool.For(batch*across, max(1, (1<<14)/max(1, rows*square)), turn)
 		return nil
+	}
+}
+
+// interleave writes columns [from,until) of three rows of x as columns of y.
+func interleave(y, x []byte, from, until int) {
+	n := len(x) / 3
+	a, b, c, to := x[from:until], x[n+from:n+until], x[2*n+from:2*n+until], y[3*from:3*until]
+	b, c, to = b[:len(a)], c[:len(a)], to[:3*len(a)]
+	for i, v := range a {
+		p := to[3*i : 3*i+3 : 3*i+3]
+		p[0], p[1], p[2] = v, b[i], c[i]
 	}
 }

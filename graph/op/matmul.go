@@ -19,6 +19,8 @@ func matmulOps() []graph.Op {
 		{ID: private("BFloat16MatMul"), Infer: inferMatMul, Kernel: kernelBFloat16MatMul, Work: workProduct},
 		{ID: onnx("MatMulInteger"), Since: 10, Infer: inferMatMulInteger, Kernel: kernelMatMulInteger, Work: workProduct, Encoded: true, Panels: panelsOfBytes(1, []int{2}, []int{3})},
 		{ID: onnx("QLinearMatMul"), Since: 10, Infer: inferQLinearMatMul, Kernel: kernelQLinearMatMul, Work: workProduct, Encoded: true, Panels: panelsOfBytes(3, []int{1, 2, 6, 7}, []int{4, 5})},
+		// QLinearMatMul and afterBytes
+		{ID: private("QLinearMatMul"), Infer: inferJoinedMatMul, Kernel: kernelJoinedMatMul, Work: workProduct, Encoded: true, Panels: panelsOfBytes(3, []int{1, 2, 6, 7}, []int{4, 5})},
 		{ID: microsoft("MatMulIntegerToFloat"), Since: 1, Infer: inferMatMulToFloat, Kernel: kernelMatMulToFloat, Expand: expandMatMulToFloat},
 		{ID: microsoft("DynamicQuantizeMatMul"), Since: 1, Infer: inferDynamicMatMul, Kernel: kernelDynamicMatMul},
 		{ID: onnx("Det"), Since: 11, Infer: inferDet, Kernel: floating(kernelDet[float32], kernelDet[float64]), Grad: gradDet},

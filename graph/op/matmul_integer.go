@@ -60,21 +60,57 @@ func inferQLinearMatMul(c *graph.Infer) error {
 	if err := c.Require(8, 8); err != nil {
 		return err
 	}
-	if err := operandsQuantized(c, quantized, [2]int{0, 2}, [2]int{3, 5}); err != nil {
-		return err
-	}
-	if err := floats(c, 1, 4, 6); err != nil {
-		return err
-	}
-	if err := typed(c, quantized, 7); err != nil {
-		return err
-	}
-	shape, err := matMulShape(c, 0, 3)
+	shape, err := qLinearMatMulShape(c, quantized)
 	if err != nil {
 		return err
 	}
 	c.Out(0, c.In(7).DType, shape)
 	return nil
+}
+
+// qLinearMatMulShape checks the inputs of QLinearMatMul, whose operands are of allowed types.
+func qLinearMatMulShape(c *graph.Infer, allowed func(tensor.DType) bool) (graph.Shape, error) {
+	if err := operandsQuantized(c, allowed, [2]int{0, 2}, [2]int{3, 5}); err != nil {
+		return nil, err
+	}
+	if err := floats(c, 1, 4, 6); err != nil {
+		return nil, err
+	}
+	if err := typed(c, allowed, 7); err != nil {
+		return nil, err
+	}
+	return matMulShape(c, 0, 3)
+}
+
+// inferJoinedMatMul has the inputs of QLinearMatMul on bytes, and more; what is added is a
+// row.
+func inferJoinedMatMul(c *graph.Infer) error {
+	if err := c.Require(8, 14); err != nil {
+		return err
+	}
+	shape, err := qLinearMatMulShape(c, isByte)
+	if err != nil {
+		return err
+	}
+	d, err := afterProduct.infer(c, 7, shape[max(0, len(shape)-1):])
+	if err != nil {
+		return err
+	}
+	c.Out(0, d, shape)
+	return nil
+}
+
+func kernelJoinedMatMul(c *graph.Call) (func() error, error) {
+	p, ok := byteProductOf(c, matMulAttrs{}, 0, 3, 2, 5)
+	if !ok || !p.steppable(1, 4, 6, 7) {
+		return nil, fmt.Errorf("operands %v and %v with these scales and zero points are no product of bytes", c.In[0].Shape(), c.In[3].Shape())
+	}
+	afterProduct.prepare(c, &p.Rescale)
+	run := p.byteSteps(1, 4, 6, 7)
+	return func() error {
+		afterProduct.read(c, &p.Rescale, 6)
+		return run()
+	}, nil
 }
 
 func kernelQLinearMatMul(c *graph.Call) (func() error, error) {

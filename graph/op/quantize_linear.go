@@ -3,6 +3,7 @@ package op
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"tandem/graph"
 	"tandem/kernel"
@@ -106,9 +107,10 @@ const combinedColumns = 8
 // repeatedRows tells how a is repeated for each element of b: its rows have so many
 // columns, and each meets so many rows of b; no columns if a is no such tensor.
 func repeatedRows(a, b tensor.Shape) (columns, repeat int) {
-	if len(a) != len(b) || b.Len() == 0 {
+	if len(a) > len(b) || b.Len() == 0 {
 		return 0, 0
 	}
+	a = append(slices.Repeat(tensor.Shape{1}, len(b)-len(a)), a...)
 	from, until := 0, len(a)
 	for from < until && a[from] == b[from] {
 		from++
@@ -127,17 +129,21 @@ func repeatedRows(a, b tensor.Shape) (columns, repeat int) {
 // combineBytes is qLinear for operands of one shape, or for inputs a, whose rows are
 // repeated, and b.
 func combineBytes(c *graph.Call, k *kernel.CombineBytes, a, b int) func() error {
-	steps := func(i int) kernel.Steps {
-		s := kernel.Steps{Scale: c.F32(i)[0], Signed: c.In[0].DType() == tensor.Int8}
-		if c.Has(i + 1) {
-			s.Zero = int32(smallByte(c.In[i+1], 0))
-		}
-		return s
-	}
+	signed := c.In[0].DType() == tensor.Int8
 	return func() error {
-		k.OfA, k.OfB, k.OfY = steps(a+1), steps(b+1), steps(6)
+		k.OfA, k.OfB, k.OfY = stepsAt(c, a+1, signed), stepsAt(c, b+1, signed), stepsAt(c, 6, signed)
 		k.A, k.B, k.Y = c.In[a].Bytes(), c.In[b].Bytes(), c.Out[0].Bytes()
 		k.Run(c.Pool)
 		return nil
 	}
+}
+
+// stepsAt are those of the scale at input i and the zero point behind it, which may be
+// absent.
+func stepsAt(c *graph.Call, i int, signed bool) kernel.Steps {
+	s := kernel.Steps{Scale: c.F32(i)[0], Signed: signed}
+	if c.Has(i + 1) {
+		s.Zero = int32(smallByte(c.In[i+1], 0))
+	}
+	return s
 }

@@ -1,7 +1,6 @@
 package op_test
 
 import (
-	"context"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -14,8 +13,9 @@ import (
 )
 
 // TestQuantisedOperatorsOnBytes: depthwise QLinearConv, gates by QLinearMul and QLinearAdd,
-// and QGemm with its matrix packed have the bytes of the operators one by one, on every
-// tier. Scales are powers of two, whose products no order of rounding changes.
+// a sum of two images, which a convolution takes in, and QGemm with its matrix packed have
+// the bytes of the operators one by one, on every tier. Scales are powers of two, whose
+// products no order of rounding changes.
 func TestQuantisedOperatorsOnBytes(t *testing.T) {
 	for seed := range uint64(8) {
 		r := rand.New(rand.NewPCG(19, seed))
@@ -35,8 +35,13 @@ func TestQuantisedOperatorsOnBytes(t *testing.T) {
 				}
 			}
 			p.Close()
+			sums := 0
 			for _, n := range prog(t, g, isa).Nodes {
 				switch n.Op.Name {
+				case "QLinearConvLast":
+					if n.Input(10) != nil {
+						sums++
+					}
 				case "QLinearConv":
 					t.Errorf("%v: %s is left", isa, n.Op.Name)
 				case "QGemm":
@@ -48,6 +53,9 @@ func TestQuantisedOperatorsOnBytes(t *testing.T) {
 						t.Errorf("%v: %s has shape %v", isa, n.Op.Name, shape)
 					}
 				}
+			}
+			if sums != 1 {
+				t.Errorf("%v: %d convolutions add, want 1", isa, sums)
 			}
 		}
 	}
@@ -76,13 +84,15 @@ func gatedNet(t *testing.T, r *rand.Rand, d tensor.DType, transB int64) *graph.G
 	h := b.Op("QLinearConv", graph.Attrs{"pads": []int64{1, 1, 1, 1}, "group": int64(24)}, x, scale(0.5), zero,
 		b.Const("w", randomOf(r, tensor.Int8, 24, 1, 3, 3)), scales(24), b.Const("wz", tensor.New(tensor.Int8, 24)), scale(4), zero, whole(24))
 	gate := b.Op("MaxPool", graph.Attrs{"kernel_shape": []int64{7, 9}}, h)
-	combine := func(name string, p, q *graph.Value) *graph.Value {
-		y := b.Node(graph.OpID{Domain: "com.microsoft", Name: name}, 1, nil, p, scale(0.25), zero, q, scale(0.5), zero, scale(8), zero)[0]
+	combine := func(name string, p, q *graph.Value, of float32) *graph.Value {
+		y := b.Node(graph.OpID{Domain: "com.microsoft", Name: name}, 1, nil, p, scale(of/2), zero, q, scale(of), zero, scale(16*of), zero)[0]
 		b.Output(y)
 		return y
 	}
-	y := combine("QLinearMul", gate, h)
-	combine("QLinearAdd", h, gate)
+	y := combine("QLinearMul", gate, h, 0.5)
+	combine("QLinearAdd", h, gate, 0.5)
+	inner := b.Op("QLinearConv", nil, h, scale(4), zero, b.Const("v", randomOf(r, tensor.Int8, 24, 24, 1, 1)), scales(24), b.Const("vz", tensor.New(tensor.Int8, 24)), scale(32), zero, whole(24))
+	combine("QLinearAdd", h, inner, 32)
 	matrix := []int{24 * 63, 37}
 	if transB != 0 {
 		slices.Reverse(matrix)
@@ -96,14 +106,4 @@ func gatedNet(t *testing.T, r *rand.Rand, d tensor.DType, transB int64) *graph.G
 }
 
 // bytesOf runs s on x.
-func bytesOf(t *testing.T, s *graph.Session, x *tensor.Tensor) [][]byte {
-	out, err := s.Run(context.Background(), []*tensor.Tensor{x}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all [][]byte
-	for _, y := range out {
-		all = append(all, slices.Clone(y.Bytes()))
-	}
-	return all
-}
+func bytesOf(t *testing.T, s *graph.Session, x *tensor.Tensor) [][]byte { return allBytes(t, s, x) }

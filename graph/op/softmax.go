@@ -27,7 +27,48 @@ func softmaxOps() []graph.Op {
 		// (dy, y) -> dx; attributes axis, flat
 		{ID: private("SoftmaxGrad"), Infer: floatLike(0, 2), Kernel: kernelSoftmaxGrad, InPlace: self},
 		{ID: private("LogSoftmaxGrad"), Infer: floatLike(0, 2), Kernel: kernelLogSoftmaxGrad, InPlace: self},
+		// (x, its scale and zero point, the scale and zero point of the result): bytes to
+		// bytes along the last axis
+		{ID: private("SoftmaxBytes"), Infer: inferSoftmaxBytes, Kernel: kernelSoftmaxBytes, InPlace: self},
 	}
+}
+
+func inferSoftmaxBytes(c *graph.Infer) error {
+	if err := c.Require(5, 5); err != nil {
+		return err
+	}
+	if err := typed(c, isByte, 0, 2); err != nil {
+		return err
+	}
+	if err := typed(c, isByte, 4); err != nil {
+		return err
+	}
+	if err := c.Floats(1, 3); err != nil {
+		return err
+	}
+	for i := 1; i <= 4; i++ {
+		if err := c.Same(c.In(i).Shape.Len(), graph.Const(1), "numbers of a scale or a zero point"); err != nil {
+			return err
+		}
+	}
+	if len(c.In(0).Shape) == 0 {
+		return fmt.Errorf("input 0 (%s) is a scalar", c.Node.Inputs[0].Name)
+	}
+	c.Out(0, c.In(4).DType, c.In(0).Shape)
+	return nil
+}
+
+func kernelSoftmaxBytes(c *graph.Call) (func() error, error) {
+	x, y := c.In[0], c.Out[0]
+	cols := x.Dim(x.Rank() - 1)
+	k := &kernel.SoftmaxBytes{Rows: x.Len() / max(1, cols), Cols: cols}
+	c.Reserve(k.ScratchLen(c.Pool))
+	return func() error {
+		k.X, k.Y = x.Bytes(), y.Bytes()
+		k.OfX, k.OfY = stepsAt(c, 1, x.DType() == tensor.Int8), stepsAt(c, 3, y.DType() == tensor.Int8)
+		k.Run(c.Pool, c.Scratch())
+		return nil
+	}, nil
 }
 
 // softmaxView is how a version of the operator sees its input.

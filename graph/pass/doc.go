@@ -17,7 +17,7 @@ func Inference(p *kernel.Pool) []graph.Pass { return Serving(p, nil) }
 // Serving is Inference with packed weights that may have been kept from an earlier
 // start.
 func Serving(p *kernel.Pool, packing Packing) []graph.Pass {
-	passes := []graph.Pass{LoopInvariants(), Integers(), Tables(p), FuseBFloat16(p, packing), Fold(p), Views(), FuseIntegers(), FewBits(p, packing), FoldPad(), FuseHard(), FoldBatchNorm(), ChannelsLast(p, packing), FuseConvLast()}
+	passes := []graph.Pass{LoopInvariants(), Integers(), Tables(p), FuseBFloat16(p, packing), Fold(p), Views(), FuseIntegers(), FewBits(p, packing), FoldPad(), FuseHard(), FoldBatchNorm(), ChannelsLast(p, packing), FuseConvLast(), FuseByteProducts()}
 	return append(append(passes, Evaluation()...), Pack(p, packing))
 }
 

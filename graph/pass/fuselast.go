@@ -21,6 +21,8 @@ func FuseConvLast() graph.Pass {
 			switch {
 			case n.Op == lookup:
 				f.table(i, n)
+			case n.Op == graph.OpID{Domain: "com.microsoft", Name: "QLinearAdd"}:
+				f.sumOfBytes(i, n)
 			case f.gone[n] || n.Op.Domain != "":
 			case n.Op.Name == "Add":
 				f.sum(i, n)
@@ -108,15 +110,54 @@ func (f *convFusion) activation(i int, n *graph.Node) {
 	f.move(conv, n, i)
 }
 
+// openBytes is the convolution of bytes that computes v, if neither a sum nor a table
+// follows yet and only one node reads it.
+func (f *convFusion) openBytes(v *graph.Value) *graph.Node {
+	if v.Def == nil || v.Def.Op != (graph.OpID{Domain: graph.Private, Name: "QLinearConvLast"}) || v.Def.Input(byteConvTable) != nil || len(f.uses[v]) != 1 || f.g.Kept(v) {
+		return nil
+	}
+	return v.Def
+}
+
+// byteConvTable is the input of QLinearConvLast that is a table; what is added follows: it,
+// its scale and zero point, and those of the sum.
+const byteConvTable = 9
+
+// extended are the inputs of an operator on bytes up to its table, nil where there are none.
+func extended(n *graph.Node, table int) []*graph.Value {
+	in := slices.Clone(n.Inputs)
+	return append(in, make([]*graph.Value, table+1-min(len(in), table+1))...)
+}
+
 // table takes in a table of bytes.
 func (f *convFusion) table(i int, n *graph.Node) {
-	v := n.Inputs[0]
-	if v.Def == nil || v.Def.Op != (graph.OpID{Domain: graph.Private, Name: "QLinearConvLast"}) || len(v.Def.Inputs) > 9 || len(f.uses[v]) != 1 || f.g.Kept(v) {
+	conv := f.openBytes(n.Inputs[0])
+	if conv == nil {
 		return
 	}
-	conv := v.Def
-	conv.Inputs = append(append(slices.Clone(conv.Inputs), make([]*graph.Value, 9-len(conv.Inputs))...), n.Inputs[1])
+	conv.Inputs = extended(conv, byteConvTable)
+	conv.Inputs[byteConvTable] = n.Inputs[1]
 	f.move(conv, n, i)
+}
+
+// sumOfBytes takes in another value of the shape of the result, if the steps in which the
+// result is added are those in which it is written.
+func (f *convFusion) sumOfBytes(i int, n *graph.Node) {
+	best, from := (*graph.Node)(nil), 0
+	for j := 0; j <= 3; j += 3 {
+		v, w := n.Inputs[j], n.Inputs[3-j]
+		conv := f.openBytes(v)
+		if conv == nil || len(conv.Inputs) > byteConvTable+1 || w.Const != nil || !sameShape(v, w) || best != nil && f.at[conv] < f.at[best] ||
+			n.Inputs[j+2] == nil || !sameNumber(n.Inputs[j+1], conv.Inputs[6]) || !sameNumber(n.Inputs[j+2], conv.Inputs[7]) {
+			continue
+		}
+		best, from = conv, 3-j
+	}
+	if best == nil {
+		return
+	}
+	best.Inputs = append(extended(best, byteConvTable), n.Inputs[from], n.Inputs[from+1], n.Inputs[from+2], n.Inputs[6], n.Input(7))
+	f.move(best, n, i)
 }
 
 func activate(conv *graph.Node, name string, params []float32) {

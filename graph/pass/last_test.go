@@ -135,3 +135,48 @@ func TestWinogradForm(t *testing.T) {
 		t.Error("the same weights in the same form are packed twice")
 	}
 }
+
+// TestFuseSumsOfBytes: the later of two convolutions takes the sum in, then a table; one
+// that is read elsewhere, that has a table before, or whose steps are not those that are
+// added stays alone.
+func TestFuseSumsOfBytes(t *testing.T) {
+	b := newBuilder(t)
+	x := b.Input("x", tensor.Uint8, graph.Const(1), graph.Const(5), graph.Const(5), graph.Const(2))
+	s, s2, z := b.Const("s", tensor.Of([]float32{0.5})), b.Const("s2", tensor.Of([]float32{0.25})), b.Const("z", tensor.Of([]uint8{3}))
+	w, ws, wz := b.Const("w", tensor.New(tensor.Int8, 2, 2, 1, 1)), b.Const("ws", tensor.Of([]float32{1})), b.Const("wz", tensor.New(tensor.Int8))
+	table := b.Const("t", tensor.New(tensor.Uint8, 256))
+	conv := func(name string, x *graph.Value) *graph.Value {
+		v := b.Private("QLinearConvLast", nil, x, s, z, w, ws, wz, s, z)
+		v.Name = name
+		return v
+	}
+	lookup := func(name string, x *graph.Value) *graph.Value {
+		v := b.Private("Lookup", nil, x, table)
+		v.Name = name
+		return v
+	}
+	add := func(name string, v *graph.Value, of *graph.Value, y *graph.Value) *graph.Value {
+		sum := b.Node(graph.OpID{Domain: "com.microsoft", Name: "QLinearAdd"}, 1, nil, v, of, z, y, s, z, s2, z)[0]
+		sum.Name = name
+		return sum
+	}
+	c1 := conv("c1", x)
+	a := lookup("a", add("sum1", conv("c2", x), s, c1))
+	c3 := conv("c3", a)
+	d := add("d", c3, s2, a) // c3 counts in other steps than it has
+	e := lookup("e", conv("c4", d))
+	b.Output(add("f", d, s, e))
+	c5 := conv("c5", x)
+	b.Output(add("g", c5, s, c5))
+	check(t, b.G, pass.FuseConvLast(), `
+c1 = tandem.QLinearConvLast(x, s, z, w, ws, wz, s, z)
+a = tandem.QLinearConvLast(x, s, z, w, ws, wz, s, z, -, t, c1, s, z, s2, z)
+c3 = tandem.QLinearConvLast(a, s, z, w, ws, wz, s, z)
+d = com.microsoft.QLinearAdd(c3, s2, z, a, s, z, s2, z)
+e = tandem.QLinearConvLast(d, s, z, w, ws, wz, s, z, -, t)
+f = com.microsoft.QLinearAdd(d, s, z, e, s, z, s2, z)
+c5 = tandem.QLinearConvLast(x, s, z, w, ws, wz, s, z)
+g = com.microsoft.QLinearAdd(c5, s, z, c5, s, z, s2, z)
+-> f, g
+`)
+}

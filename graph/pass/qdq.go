@@ -23,7 +23,7 @@ func Integers() graph.Pass {
 		nodes := g.Nodes
 		g.Nodes = nil
 		for _, n := range nodes {
-			if n.Op == (graph.OpID{Name: "QuantizeLinear"}) && f.rewrite(n) {
+			if n.Op == (graph.OpID{Name: "QuantizeLinear"}) && f.rewrite(n) || n.Op == (graph.OpID{Name: "Gather"}) && f.gather(n) {
 				continue
 			}
 			g.Nodes = append(g.Nodes, n)
@@ -63,6 +63,8 @@ func (f *integers) rewrite(q *graph.Node) bool {
 		made = f.gemm(n, y)
 	case "Add", "Mul":
 		made = f.combine(n, y)
+	case "Softmax":
+		made = f.softmax(n, y)
 	case "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "MaxPool", "Slice":
 		made = f.move(n, y)
 	}
@@ -220,11 +222,56 @@ func (f *integers) combine(n *graph.Node, y steps) *graph.Value {
 	a, ok := f.stepsOf(n.Inputs[0])
 	b, ok2 := f.stepsOf(n.Inputs[1])
 	d := y.bytes.Type.DType
-	if !ok || !ok2 || !a.one() || !b.one() || a.bytes.Type.DType != d || b.bytes.Type.DType != d || !sameShape(a.bytes, b.bytes) {
+	if !ok || !ok2 || !a.one() || !b.one() || a.bytes.Type.DType != d || b.bytes.Type.DType != d ||
+		!sameShape(a.bytes, b.bytes) && !repeats(a.bytes, b.bytes) && !repeats(b.bytes, a.bytes) {
 		return nil
 	}
 	id := graph.OpID{Domain: "com.microsoft", Name: "QLinear" + n.Op.Name}
 	return f.b.Node(id, 1, nil, a.bytes, a.scale, a.zero, b.bytes, b.scale, b.zero, y.scale, y.zero)[0]
+}
+
+// softmax is of rows; the bytes are those of the three operators.
+func (f *integers) softmax(n *graph.Node, y steps) *graph.Value {
+	x, ok := f.stepsOf(n.Inputs[0])
+	if axis := n.Attrs.Int("axis", -1); !ok || !x.one() || f.g.Opset[""] < 13 || axis != -1 && axis != len(x.bytes.Type.Shape)-1 {
+		return nil
+	}
+	return f.b.Private("SoftmaxBytes", nil, x.bytes, x.scale, x.zero, y.scale, y.zero)
+}
+
+// gather lets bytes be gathered, of a constant, instead of all the numbers that they stand
+// for.
+func (f *integers) gather(n *graph.Node) bool {
+	x, ok := f.stepsOf(n.Inputs[0])
+	if !ok || !x.one() || x.bytes.Const == nil {
+		return false
+	}
+	y := n.Outputs[0]
+	picked := f.b.Op("Gather", n.Attrs, x.bytes, n.Inputs[1])
+	made := f.b.Op("DequantizeLinear", nil, picked, x.scale, x.zero)
+	if f.b.Err() != nil {
+		return false
+	}
+	made.Def.Outputs[0], y.Def = y, made.Def
+	return true
+}
+
+// repeats reports whether a has rows, each of which belongs to several of b: the same last
+// dimension, and others that are those of b, then 1, then those of b.
+func repeats(a, b *graph.Value) bool {
+	if !a.Type.Known() || !b.Type.Known() || len(a.Type.Shape) > len(b.Type.Shape) {
+		return false
+	}
+	of := b.Type.Shape
+	s := append(slices.Repeat(graph.Dims(1), len(of)-len(a.Type.Shape)), a.Type.Shape...)
+	from, until := 0, len(s)
+	for from < until && s[from].Equal(of[from]) {
+		from++
+	}
+	for until > from && s[until-1].Equal(of[until-1]) {
+		until--
+	}
+	return until < len(s) && !s[len(s)-1].Is(1) && !slices.ContainsFunc(s[from:until], func(d graph.Dim) bool { return !d.Is(1) })
 }
 
 // move: the steps before and after are the same ones.

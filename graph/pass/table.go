@@ -86,7 +86,7 @@ func (t *tables) sourceOf(v *graph.Value) *graph.Value {
 	}
 	var x *graph.Value
 	for _, in := range v.Def.Inputs {
-		if in == nil || in.Const != nil && in.Type.Shape.Len().Is(1) && len(in.Type.Shape) < 2 {
+		if in == nil || constantNumber(in) {
 			continue
 		}
 		s := t.source(in)
@@ -99,6 +99,14 @@ func (t *tables) sourceOf(v *graph.Value) *graph.Value {
 		return self
 	}
 	return x
+}
+
+// constantNumber reports whether v is one constant number, or is computed from such.
+func constantNumber(v *graph.Value) bool {
+	if !v.Type.Known() || !v.Type.Shape.Len().Is(1) || len(v.Type.Shape) > 1 {
+		return false
+	}
+	return v.Const != nil || v.Def != nil && elementwise(v.Def) && !slices.ContainsFunc(v.Def.Inputs, func(in *graph.Value) bool { return in != nil && !constantNumber(in) })
 }
 
 // elementwise reports whether n has a result for each element of its operands.

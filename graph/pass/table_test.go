@@ -22,6 +22,8 @@ func TestTables(t *testing.T) {
 	b := q.quantize("b", q.node("sum", "Add", q.back(a, 0.5, 4), q.back(y, 0.5, 4)), 0.75, 5)
 	c := q.quantize("c", q.node("soft", "Softmax", q.back(b, 0.75, 5)), 0.01, 5)
 	q.Output(c)
+	third := q.back(q.Const("third", tensor.Of([]uint8{9})), 0.5, 2) // a number as a static quantiser writes it
+	q.Output(q.quantize("d", q.node("part", "Mul", q.back(x, 0.25, 3), third), 0.5, 4))
 	check(t, q.G, pass.Tables(p), `
 a = tandem.Lookup(x, a.table)
 af = DequantizeLinear(a, s_5, z_5)
@@ -31,6 +33,7 @@ b = QuantizeLinear(sum, s_7, z_7)
 bf = DequantizeLinear(b, s_8, z_8)
 soft = Softmax(bf)
 c = QuantizeLinear(soft, s_9, z_9)
--> c
+d = tandem.Lookup(x, d.table)
+-> c, d
 `)
 }

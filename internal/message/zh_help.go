@@ -104,6 +104,7 @@ var zhHelp = [...]entry{
 	{"Model that serves, directory of a run or of a model, or an .onnx file.", "已部署的模型，或者训练目录、模型目录、.onnx 文件。"},
 	{"Pictures (PNG, JPEG, GIF), tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once.", "图片（PNG、JPEG、GIF）、NumPy .npz 格式的具名张量，或一个 JSON 格式的 Open Inference Protocol 请求；- 表示标准输入。可重复给出。"},
 	{"Measure how fast a model runs, and where its time goes.", "测量模型的运行速度与耗时分布。"},
+	{"List every weight by the name that train.freeze, train.rates and from take, and whether it trains by itself and can have a low-rank pair.", "列出每个权重在 train.freeze、train.rates 和 from 中的名称，以及它是否默认参与训练、能否加低秩对。"},
 	{"Size of the first dimension of inputs where the model leaves it open.", "模型未固定输入的第一维时，该维的大小。"},
 	{"Shape of an input, such as pixels=1x3x224x224, or size of an open dimension, such as length=128. May be given more than once.", "输入的形状，如 pixels=1x3x224x224；或未固定维度的大小，如 length=128。可重复给出。"},
 	{"Arrays by the names of the inputs, in NumPy's format. Without it: random numbers, and ones for integers.", "按输入名称存放数组的 NumPy 文件。缺省：随机数，整数输入为 1。"},

@@ -11,6 +11,7 @@ import (
 // point, and what becomes of the exact sums of products of bytes. n counts whole
 // vectors' elements.
 func writeBytes(w *writer) {
+	w.packWords()
 	for _, v := range widths(w) {
 		v.extremes()
 		v.quantizeBytes()
@@ -31,7 +32,7 @@ func writeBytes(w *writer) {
 			}
 			v.combineBytes("add"+suffix, addFloats, signed)
 			v.combineBytes("mul"+suffix, mulFloats, signed)
-			v.maxBytes(signed)
+			v.maxWindows(signed)
 		}
 	}
 }
@@ -329,24 +330,53 @@ func (w *vectorWriter) combineBytes(name string, combine func(x, y, z operand.Op
 	})
 }
 
-// maxBytes is for pooling: 64 or 32 bytes at a time, of which n are a multiple.
-func (w *vectorWriter) maxBytes(signed bool) {
-	name, most := "maxUint8", x86.VPMAXUB
+// maxWindows goes over the channels of a pixel in whole vectors, of which the last may reach
+// back into the one before it: there are no fewer channels than a vector has.
+func (w *vectorWriter) maxWindows(signed bool) {
+	name, most := "maxWindowsUint8", x86.VPMAXUB
 	if signed {
-		name, most = "maxInt8", x86.VPMAXSB
+		name, most = "maxWindowsInt8", x86.VPMAXSB
 	}
-	w.function(name+w.suffix, "func(dst, x *byte, n int)", name+w.suffix+" raises dst to x; n counts bytes of whole vectors.")
+	w.function(name+w.suffix, "func(dst, x *byte, pixels, channels, step, rows, columns, line, tap int)", name+w.suffix+" writes the greatest byte of windows; see ref.ByteWindows.")
+	channels, step, line, tap, at, last := reg.RCX, reg.RDX, reg.R8, reg.R9, reg.RAX, reg.R15
+	rowAt, tapAt, rows, columns := reg.R10, reg.R11, reg.R12, reg.R13
 	w.load("dst", regY)
 	w.load("x", regX1)
-	w.load("n", regN)
-	w.label("loop")
-	w.do(x86.VMOVUPS(mem(regX1, 0), w.v(0)))
-	w.do(most(mem(regY, 0), w.v(0), w.v(0)))
-	w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
-	w.do(x86.ADDQ(operand.U32(w.bytes()), regX1))
-	w.do(x86.ADDQ(operand.U32(w.bytes()), regY))
-	w.do(x86.SUBQ(operand.U32(w.bytes()), regN))
-	w.do(x86.JNZ(to("loop")))
+	w.load("channels", channels)
+	w.load("step", step)
+	w.load("line", line)
+	w.load("tap", tap)
+	w.do(x86.LEAQ(mem(channels, -w.bytes()), last))
+	w.label("pixel")
+	w.do(x86.XORQ(at, at))
+	w.label("vector")
+	w.do(x86.LEAQ(operand.Mem{Base: regX1, Index: at, Scale: 1}, rowAt))
+	w.do(x86.VMOVUPS(mem(rowAt, 0), w.v(0)))
+	w.load("rows", rows)
+	w.label("row")
+	w.do(x86.MOVQ(rowAt, tapAt))
+	w.load("columns", columns)
+	w.label("tap")
+	w.do(most(mem(tapAt, 0), w.v(0), w.v(0)))
+	w.do(x86.ADDQ(tap, tapAt))
+	w.do(x86.DECQ(columns))
+	w.do(x86.JNZ(to("tap")))
+	w.do(x86.ADDQ(line, rowAt))
+	w.do(x86.DECQ(rows))
+	w.do(x86.JNZ(to("row")))
+	w.do(x86.VMOVUPS(w.v(0), operand.Mem{Base: regY, Index: at, Scale: 1}))
+	w.do(x86.CMPQ(at, last))
+	w.do(x86.JGE(to("next")))
+	w.do(x86.ADDQ(operand.U32(w.bytes()), at))
+	w.do(x86.CMPQ(at, last))
+	w.do(x86.JLE(to("vector")))
+	w.do(x86.MOVQ(last, at))
+	w.do(x86.JMP(to("vector")))
+	w.label("next")
+	w.do(x86.ADDQ(step, regX1))
+	w.do(x86.ADDQ(channels, regY))
+	w.do(x86.DECQ(w.param("pixels")))
+	w.do(x86.JNZ(to("pixel")))
 	w.done()
 }
 
@@ -396,6 +426,56 @@ func (w *vectorWriter) lookup() {
 	w.do(x86.SUBQ(operand.U32(w.bytes()), regN))
 	w.do(x86.JNZ(to("loop")))
 	w.done()
+}
+
+// packWords interleaves the bytes of four rows. An unpacking works within lanes of 16 bytes:
+// of its results the lower lanes belong to columns 0 to 15, the upper ones to 16 to 31.
+func (w *writer) packWords() {
+	w.function("packWordsAVX2", "func(dst, b *byte, sums *int32, k, stride int, flip uint32)",
+		"packWordsAVX2 writes k rows of 32 bytes, xor flip, as words of four rows, and adds their columns to sums.")
+	dst, b, sums, k, stride := reg.RDI, reg.RSI, reg.RDX, reg.RCX, reg.R8
+	w.load("dst", dst)
+	w.load("b", b)
+	w.load("sums", sums)
+	w.load("k", k)
+	w.load("stride", stride)
+	flip, ones, wide := ymm[15], ymm[14], ymm[13]
+	w.do(x86.VBROADCASTSS(w.param("flip"), flip))
+	w.do(x86.VPCMPEQB(ones, ones, ones))
+	w.do(x86.VPABSB(ones, ones)) // bytes of 1
+	w.do(x86.VPCMPEQW(wide, wide, wide))
+	w.do(x86.VPABSW(wide, wide))
+	for i := range 4 {
+		w.do(x86.VMOVDQU(mem(sums, 32*i), ymm[8+i]))
+	}
+	w.label("loop")
+	for i := range 4 {
+		w.do(x86.VPXOR(mem(b, 0), flip, ymm[i]))
+		w.do(x86.ADDQ(stride, b))
+	}
+	for i := 0; i < 4; i += 2 { // pairs of rows 0 and 1 in 4 and 5, of 2 and 3 in 6 and 7
+		w.do(x86.VPUNPCKLBW(ymm[i+1], ymm[i], ymm[4+i]))
+		w.do(x86.VPUNPCKHBW(ymm[i+1], ymm[i], ymm[5+i]))
+	}
+	for i := range 2 {
+		w.do(x86.VPUNPCKLWD(ymm[6+i], ymm[4+i], ymm[2*i]))
+		w.do(x86.VPUNPCKHWD(ymm[6+i], ymm[4+i], ymm[2*i+1]))
+	}
+	for i := range 4 { // lower lanes of 0 and 1, of 2 and 3, then upper ones
+		w.do(x86.VPERM2I128(operand.U8(0x20+i/2*0x11), ymm[i%2*2+1], ymm[i%2*2], ymm[4+i]))
+		w.do(x86.VMOVDQU(ymm[4+i], mem(dst, 32*i)))
+		w.do(x86.VPMADDUBSW(ymm[4+i], ones, ymm[12]))
+		w.do(x86.VPMADDWD(wide, ymm[12], ymm[12]))
+		w.do(x86.VPADDD(ymm[12], ymm[8+i], ymm[8+i]))
+	}
+	w.do(x86.ADDQ(operand.U32(128), dst))
+	w.do(x86.SUBQ(operand.U8(4), k))
+	w.do(x86.JNZ(to("loop")))
+	for i := range 4 {
+		w.do(x86.VMOVDQU(ymm[8+i], mem(sums, 32*i)))
+	}
+	w.do(x86.VZEROUPPER())
+	w.do(x86.RET())
 }
 
 // or joins the bits of vector i to those of vector sum.

@@ -78,26 +78,7 @@ func (w *vectorWriter) sigmoid() {
 		w.do(x86.VBLENDVPS(v(6), v(0), v(7), v(1)))
 	}
 	w.do(x86.VADDPS(v(7), v(0), v(0)))
-	w.quotient()
-}
-
-// quotient replaces vector 0, of numbers from 1 to 2, by vector 1 divided by it. On
-// AVX-512 a division takes as long as twenty multiply-adds: there it is an estimate
-// of the reciprocal with two steps of Newton's method, the second of which corrects
-// the quotient itself. It uses vectors 2, 3 and 7, which is 1.
-func (w *vectorWriter) quotient() {
-	v := w.v
-	if w.lanes != 16 {
-		w.do(x86.VDIVPS(v(0), v(1), v(0)))
-		return
-	}
-	w.do(x86.VRCP14PS(v(0), v(2)))
-	w.do(x86.VFNMADD231PS(v(2), v(0), v(7)))
-	w.do(x86.VFMADD231PS(v(7), v(2), v(2)))
-	w.do(x86.VMULPS(v(2), v(1), v(3)))
-	w.do(x86.VFNMADD231PS(v(3), v(0), v(1)))
-	w.do(x86.VFMADD231PS(v(2), v(1), v(3)))
-	w.do(x86.VMOVAPS(v(3), v(0)))
+	w.do(x86.VDIVPS(v(0), v(1), v(0)))
 }
 
 // tanh replaces vector 0 by -e/(2+e) with e = expm1(-2|x|), and x's sign.

@@ -38,17 +38,17 @@ const aheadCalls = 3
 // slabPairs is the number of pairs of blocks in a slab.
 const slabPairs = 4
 
-// slabForm is what the rows are multiplied with: pairs of blocks of codes of a byte,
-// then their scales. Before all pairs of a slab may lie scales of 256 columns.
+// slabForm is what the rows are multiplied with: blocks of codes of a byte, each with its
+// scales and offsets after it, or, as in panels of Q8_0, the scales of a pair after both.
+// Before all blocks of a slab may lie scales of 256 columns.
 type slabForm struct {
 	head        int  // bytes of scales of 256 columns, in f32: those of blocks are integers
 	halves      bool // scales in f16, as panels of Q8_0 have them; else in f32
 	mins, split bool // as in panelFormat
-	ahead       int  // cache lines that the next slab has for a pair of blocks, at most
 }
 
 func slabFormOf(f panelFormat) slabForm {
-	return slabForm{head: f.head, halves: f.wide, mins: f.mins, split: f.split, ahead: (f.head + f.pairs*f.pairBytes() + 64*f.pairs - 1) / (64 * f.pairs)}
+	return slabForm{head: f.head, halves: f.wide, mins: f.mins, split: f.split}
 }
 
 func writeSlabs(w *writer) {
@@ -88,16 +88,32 @@ var (
 )
 
 // pairSize is the distance from a pair of blocks to the next.
-func (p *slabWriter) pairSize() int { return 1024 + p.scaleBytes() }
+func (p *slabWriter) pairSize() int { return 2 * p.blockSize() }
 
-func (p *slabWriter) scaleBytes() int {
+// blockSize is that of a block with its scales.
+func (p *slabWriter) blockSize() int {
 	switch {
 	case p.form.halves:
-		return 64
+		return 512 + 32
 	case p.mins || p.split:
-		return 256
+		return 512 + 128
 	}
-	return 128
+	return 512 + 64
+}
+
+// codesAt is where the codes of a block of a pair lie, and scalesAt its scales.
+func (p *slabWriter) codesAt(half int) int {
+	if p.form.halves {
+		return half * 512
+	}
+	return half * p.blockSize()
+}
+
+func (p *slabWriter) scalesAt(half int) int {
+	if p.form.halves {
+		return 1024 + half*32
+	}
+	return half*p.blockSize() + 512
 }
 
 // at addresses panel h.
@@ -223,12 +239,12 @@ func (p *slabWriter) variant(rows int) {
 	} else {
 		p.sums(rows, "pair")
 	}
+	if p.together(rows) == 1 {
+		p.do(x86.ADDQ(pnlPairs, pnlPairs))
+	}
 	p.label(l("pair"))
 	p.blocks(rows)
-	p.do(x86.ADDQ(operand.U32(p.pairSize()), pnlW))
-	for i := range (rows + 2) / 3 {
-		p.do(x86.ADDQ(operand.U32(2*recBytes), regA[i]))
-	}
+	p.forward(rows, p.together(rows))
 	p.do(x86.DECQ(pnlPairs))
 	p.do(x86.JNZ(to(l("pair"))))
 	if p.integer() {
@@ -276,7 +292,33 @@ func (p *slabWriter) sums(rows int, then string) {
 // half of one. bank says which registers their dot products take.
 type slabUnit struct{ half, part, bank int }
 
-// units are those of a pair, in the order in which they are multiplied, and those together
+// together are the blocks that a turn of the loop multiplies. With tiles it is one where
+// one has chains enough: the code of unpacking and of two groups of rows should fit the
+// processor's cache of decoded instructions, of 8 KB at most.
+func (p *slabWriter) together(rows int) int {
+	if p.integer() && rows > slabFew {
+		return 1
+	}
+	return 2
+}
+
+// forward moves weights and activations on by so many blocks.
+func (p *slabWriter) forward(rows, blocks int) {
+	p.do(x86.ADDQ(operand.U32(blocks*p.blockSize()), pnlW))
+	for i := range (rows + 2) / 3 {
+		p.do(x86.ADDQ(operand.U32(blocks*recBytes), regA[i]))
+	}
+}
+
+// back moves them back.
+func (p *slabWriter) back(rows, blocks int) {
+	p.do(x86.SUBQ(operand.U32(blocks*p.blockSize()), pnlW))
+	for i := range (rows + 2) / 3 {
+		p.do(x86.SUBQ(operand.U32(blocks*recBytes), regA[i]))
+	}
+}
+
+// units are those of a turn, in the order in which they are multiplied, and those together
 // that are multiplied at the same time. With few rows these are two: a product waits five
 // cycles for the one before it in its chain, so two a cycle take more than ten chains.
 func (p *slabWriter) units(rows int) (all [][]slabUnit) {
@@ -284,7 +326,7 @@ func (p *slabWriter) units(rows int) (all [][]slabUnit) {
 	if p.split {
 		parts = 2
 	}
-	for i := range 2 * parts {
+	for i := range p.together(rows) * parts {
 		u := slabUnit{half: i / parts, part: i % parts}
 		if rows <= slabFew && i%2 == 1 {
 			u.bank = 1
@@ -308,20 +350,23 @@ func (p *slabWriter) unitDot(u slabUnit, h, i int) reg.VecPhysical {
 	return p.v(p.height*h + slabHeight*(i/2) + slabFew + i%2)
 }
 
-// blocks adds the products of a pair of blocks.
+// blocks adds the products of a turn. What is fetched meanwhile is spread over it.
 func (p *slabWriter) blocks(rows int) {
-	all, lines := p.units(rows), p.lines()
-	for i, units := range all {
+	all, lines, quads := p.units(rows), p.lines(p.together(rows)), 8
+	if p.split {
+		quads = 4
+	}
+	line, turn := 0, 0
+	for _, units := range all {
 		for _, u := range units {
 			p.begin(rows, u)
-		}
-		quads := 8
-		if p.split {
-			quads = 4
 		}
 		for q := range quads {
 			for _, u := range units {
 				p.quad(rows, u, u.part*quads+q)
+			}
+			for turn++; line*len(all)*quads < turn*lines; line++ {
+				p.fetch(line)
 			}
 		}
 		for _, u := range units {
@@ -329,18 +374,23 @@ func (p *slabWriter) blocks(rows int) {
 				p.scaled(rows, u, h)
 			}
 		}
-		for line := i * lines / len(all); line < (i+1)*lines/len(all); line++ {
-			second := mem(pnlAhead, 64*line)
-			second.Index, second.Scale = slabAheadStep, 1
-			p.do(x86.PREFETCHT0(mem(pnlAhead, 64*line)))
-			p.do(x86.PREFETCHT0(second))
-		}
 	}
 	p.do(x86.ADDQ(operand.U32(64*lines), pnlAhead))
 }
 
-// lines are those of each panel that are fetched with a pair of blocks.
-func (p *slabWriter) lines() int { return (p.form.ahead + aheadCalls - 1) / aheadCalls }
+// fetch touches a line of each panel.
+func (p *slabWriter) fetch(line int) {
+	second := mem(pnlAhead, 64*line)
+	second.Index, second.Scale = slabAheadStep, 1
+	p.do(x86.PREFETCHT0(mem(pnlAhead, 64*line)))
+	p.do(x86.PREFETCHT0(second))
+}
+
+// lines are those of each panel that are fetched with so many blocks.
+func (p *slabWriter) lines(blocks int) int {
+	turns := aheadCalls * 2 * slabPairs / blocks
+	return (p.slabBytes()/64 + turns - 1) / turns
+}
 
 func (p *slabWriter) begin(rows int, u slabUnit) {
 	disp := recStart
@@ -349,6 +399,10 @@ func (p *slabWriter) begin(rows int, u slabUnit) {
 	}
 	for h := range 2 {
 		for i := range rows {
+			if p.mins && !p.panel.moved() {
+				p.clear(p.unitDot(u, h, i))
+				continue
+			}
 			p.do(x86.VPBROADCASTD(activation(i, u.half, disp), p.unitDot(u, h, i)))
 		}
 	}
@@ -356,7 +410,7 @@ func (p *slabWriter) begin(rows int, u slabUnit) {
 
 func (p *slabWriter) quad(rows int, u slabUnit, q int) {
 	for h := range 2 {
-		p.do(x86.VMOVUPS(p.at(h, u.half*512+q*64), p.weight(h)))
+		p.do(x86.VMOVUPS(p.at(h, p.codesAt(u.half)+q*64), p.weight(h)))
 	}
 	for i := range rows {
 		a := p.reg([]int{pvMin, pvTmp}[i%2])
@@ -371,11 +425,9 @@ func (p *slabWriter) quad(rows int, u slabUnit, q int) {
 func (p *slabWriter) scaled(rows int, u slabUnit, h int) {
 	switch {
 	case p.form.halves:
-		p.do(x86.VCVTPH2PS(p.at(h, 1024+32*u.half), p.reg(pvScale)))
-	case p.split:
-		p.do(x86.VMOVUPS(p.at(h, 1024+128*u.half+64*u.part), p.reg(pvScale)))
+		p.do(x86.VCVTPH2PS(p.at(h, p.scalesAt(u.half)), p.reg(pvScale)))
 	default:
-		p.do(x86.VMOVUPS(p.at(h, 1024+64*u.half), p.reg(pvScale)))
+		p.do(x86.VMOVUPS(p.at(h, p.scalesAt(u.half)+64*u.part), p.reg(pvScale)))
 	}
 	for i := range rows {
 		d := p.unitDot(u, h, i)
@@ -391,9 +443,8 @@ func (p *slabWriter) scaled(rows int, u slabUnit, h int) {
 }
 
 // scaleAll takes the offsets of 256 columns off, and adds what has been summed as
-// integers, times both scales. It comes after the last pair.
+// integers, times both scales. It comes after the last block.
 func (p *slabWriter) scaleAll(rows int) {
-	blocks, before := 2*slabPairs, slabPairs*p.pairSize()
 	each := func(do func(h, i int)) {
 		for i := range rows {
 			for h := range 2 {
@@ -401,16 +452,23 @@ func (p *slabWriter) scaleAll(rows int) {
 			}
 		}
 	}
-	for b := 0; p.mins && b < blocks; b++ {
+	if p.mins {
+		p.back(rows, 2*slabPairs)
+		p.do(x86.MOVQ(operand.U32(2*slabPairs), pnlPairs))
+		offset := fmt.Sprintf("rows%doffset", rows)
+		p.label(offset)
 		for h := range 2 {
-			p.do(x86.VMOVUPS(p.at(h, b/2*p.pairSize()-before+1024+128+64*(b%2)), p.weight(h)))
+			p.do(x86.VMOVUPS(p.at(h, p.scalesAt(0)+64), p.weight(h)))
 		}
 		each(func(h, i int) {
-			p.do(x86.VFNMADD231PS_BCST(activation(i, b-blocks, recSum), p.weight(h), p.sum(slabHeight*h+i)))
+			p.do(x86.VFNMADD231PS_BCST(activation(i, 0, recSum), p.weight(h), p.sum(slabHeight*h+i)))
 		})
+		p.forward(rows, 1)
+		p.do(x86.DECQ(pnlPairs))
+		p.do(x86.JNZ(to(offset)))
 	}
 	for h := range 2 {
-		p.do(x86.VMOVUPS(p.at(h, -before-p.head), p.weight(h)))
+		p.do(x86.VMOVUPS(p.at(h, -slabPairs*p.pairSize()-p.head), p.weight(h)))
 	}
 	each(func(h, i int) {
 		all, t := p.all(slabHeight*h+i), p.reg([]int{pvTmp, pvOther}[h])
@@ -487,58 +545,6 @@ func (p *slabWriter) next(rows int) {
 	p.do(x86.DECQ(slabCalls))
 	p.do(x86.JG(to("more")))
 	p.do(x86.MOVQ(mem(pnlArgs, slabRowA), pnlAhead))
-	p.do(x86.MOVQ(operand.U32(64*slabPairs*p.lines()), slabAheadStep))
+	p.do(x86.MOVQ(operand.U32(64*slabPairs*p.lines(2)), slabAheadStep))
 	p.do(x86.JMP(to("more")))
-}
-
-// expand unpacks a slab of both panels to bytes and scales, as the form has them.
-func (p *slabWriter) expand() {
-	u := p.panel
-	p.arguments([]argument{{slabTile, pnlY}, {slabW, pnlW}})
-	p.do(x86.VMOVUPS(u.constant(u.lowMask()), u.reg(pvMask)))
-	p.do(x86.MOVQ(operand.U32(2), slabCalls))
-	p.label("panel")
-	p.do(x86.MOVQ(mem(pnlArgs, slabCount), pnlPairs))
-	if u.head > 0 {
-		u.loadSuper(pnlW)
-		p.do(x86.VMOVUPS(u.reg(pvSuper), mem(pnlY, 0)))
-		p.do(x86.ADDQ(operand.U32(64), pnlY))
-		p.do(x86.ADDQ(operand.U32(u.head), pnlW))
-	}
-	p.label("pair")
-	u.expandPair()
-	p.do(x86.ADDQ(operand.U32(u.pairBytes()), pnlW))
-	p.do(x86.ADDQ(operand.U32(p.pairSize()), pnlY))
-	p.do(x86.DECQ(pnlPairs))
-	p.do(x86.JNZ(to("pair")))
-	p.arguments([]argument{{slabTile, pnlY}, {slabW, pnlW}})
-	p.do(x86.ADDQ(operand.U32(p.tileBytes()), pnlY))
-	p.do(x86.ADDQ(mem(pnlArgs, slabSize), pnlW))
-	p.do(x86.DECQ(slabCalls))
-	p.do(x86.JNZ(to("panel")))
-}
-
-// expandPair unpacks a pair of blocks.
-func (p *panelWriter) expandPair() {
-	put := func(at, r int) { p.do(x86.VMOVUPS(p.reg(r), mem(pnlY, at))) }
-	for half := range 2 {
-		for q := range 8 {
-			w := p.dot((half*8 + q) % (2 * slabHeight))
-			p.codes(half, q, w)
-			p.do(x86.VMOVUPS(w, mem(pnlY, half*512+q*64)))
-		}
-	}
-	for half := range 2 {
-		p.loadScale(half, 0)
-		if !p.split {
-			put(1024+64*half, pvScale)
-		} else {
-			put(1024+128*half, pvScale)
-			p.loadScale(half, 1)
-			put(1024+128*half+64, pvScale)
-		}
-		if p.mins {
-			put(1024+128+64*half, pvMin)
-		}
-	}
 }

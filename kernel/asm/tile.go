@@ -17,10 +17,17 @@ const (
 	argLines, argLineStep         = 104, 112
 	argBounded, argAhead          = 92, 120
 	argResult, argZero            = 128, 132
-	argFlip, argMost              = 136, 140
+	argFlip                       = 136
 	argScale, argShift            = 144, 152
 	argRowScale, argRowStep       = 160, 168
+	argOther, argLo, argHi        = 176, 184, 188
+	argFactor, argOtherFactor     = 192, 196
+	argOtherBits, argOtherZero    = 200, 204
+	argOtherStep, argRowStart     = 208, 216
+	argTiles, argPanel            = 224, 232
+	argColumnsC, argAllLines      = 240, 248
 	resultFloats, resultBytes     = 1, 2
+	resultCombined                = 3
 	startC, startColumn, startRow = 1, 2, 3
 )
 
@@ -130,6 +137,9 @@ func (t *tileWriter) arg(offset int) operand.Mem { return mem(regArgs, offset) }
 func (t *tileWriter) write() {
 	t.function(t.name, "func(args *byte)", t.name+" computes a tile of a product; see tileArgs.")
 	t.load("args", regArgs)
+	if t.b2 == quads {
+		t.label("tile")
+	}
 	for _, p := range []struct {
 		offset int
 		r      reg.Register
@@ -170,6 +180,10 @@ func (t *tileWriter) write() {
 		t.label("narrow")
 		t.halves = 1
 		t.variants()
+	}
+	if t.b2 == quads {
+		t.label("next")
+		t.next()
 	}
 }
 
@@ -229,6 +243,9 @@ func (t *tileWriter) variant(rows int) {
 	}
 	t.rowsEach, t.turn = rows, 0
 	t.label(l(""))
+	if t.b2 == quads {
+		t.fetchOther(rows)
+	}
 	t.eachTurn(turns, func() { t.each(rows, func(i, h int) { t.zero(t.acc(i, h)) }) })
 	t.start(rows)
 	t.label(l("loop"))
@@ -294,6 +311,9 @@ func (t *tileWriter) start(rows int) {
 		for h := range t.halves {
 			t.do(x86.VMOVAPS(t.acc(0, h), t.acc(i, h)))
 		}
+	}
+	if t.b2 == quads {
+		t.addRowStart(rows)
 	}
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("fromRow"))
@@ -436,6 +456,8 @@ func (t *tileWriter) finish(rows int) {
 		t.do(x86.JE(operand.LabelRef(t.labelName(rows, "floats"))))
 		t.do(x86.CMPL(regTmp.As32(), operand.U8(resultBytes)))
 		t.do(x86.JE(operand.LabelRef(t.labelName(rows, "bytes"))))
+		t.do(x86.CMPL(regTmp.As32(), operand.U8(resultCombined)))
+		t.do(x86.JE(operand.LabelRef(t.labelName(rows, "combined"))))
 	case pairs:
 	default:
 		t.relu(rows)
@@ -443,6 +465,7 @@ func (t *tileWriter) finish(rows int) {
 	t.store(rows)
 	if t.b2 == quads {
 		t.floats(rows)
+		t.combined(rows)
 		t.bytes(rows)
 	}
 }
@@ -459,119 +482,6 @@ func (t *tileWriter) store(rows int) {
 	}
 	t.do(x86.VZEROUPPER())
 	t.do(x86.RET())
-}
-
-// scales loads those of the columns into the vectors of B.
-func (t *tileWriter) scales() {
-	t.do(x86.MOVQ(t.arg(argScale), regTmp))
-	for h := range t.halves {
-		t.loadHalf(regTmp, h, t.b(h))
-	}
-}
-
-// floats writes c·(row's scale · column's scale) + shift to C, rounded after each
-// operation; -0, which changes nothing, is added where there is no shift.
-func (t *tileWriter) floats(rows int) {
-	t.label(t.labelName(rows, "floats"))
-	t.scales()
-	t.do(x86.MOVL(operand.U32(1<<31), regTmp.As32()))
-	for h := range t.halves {
-		t.do(x86.VPBROADCASTD(regTmp.As32(), t.spare(h)))
-	}
-	t.do(x86.MOVQ(t.arg(argShift), regTmp))
-	t.do(x86.TESTQ(regTmp, regTmp))
-	t.do(x86.JZ(operand.LabelRef(t.labelName(rows, "unshifted"))))
-	for h := range t.halves {
-		t.loadHalf(regTmp, h, t.spare(h))
-	}
-	t.label(t.labelName(rows, "unshifted"))
-	t.do(x86.MOVQ(t.arg(argRowScale), regTmp))
-	t.do(x86.MOVQ(t.arg(argRowStep), regRS))
-	for i := range rows {
-		t.do(x86.VBROADCASTSS(mem(regTmp, 0), t.spare(2)))
-		for h := range t.halves {
-			acc, scale := t.acc(i, h), t.spare(3+h)
-			t.do(x86.VMULPS(t.b(h), t.spare(2), scale))
-			t.do(x86.VCVTDQ2PS(acc, acc))
-			t.do(x86.VMULPS(scale, acc, acc))
-			t.do(x86.VADDPS(t.spare(h), acc, acc))
-			t.storeHalf(acc, regC, h)
-		}
-		if i < rows-1 {
-			t.do(x86.ADDQ(regRS, regTmp))
-			t.do(x86.ADDQ(regCS, regC))
-		}
-	}
-	t.do(x86.VZEROUPPER())
-	t.do(x86.RET())
-}
-
-// bytes writes round(c·column's scale) + zero to C as bytes, saturated. Rows are packed two
-// by two, with saturation: to 16 bits, in which the zero point is added, then to 8, as
-// signed bytes, which are flipped into unsigned ones. What VCVTPS2DQ cannot hold becomes
-// the least number; so sums that are too great are lowered before it, and NaN, which
-// VMINPS passes on as its second source, becomes the least.
-func (t *tileWriter) bytes(rows int) {
-	t.label(t.labelName(rows, "bytes"))
-	t.scales()
-	most, zero, flip, order := t.spare(0), t.spare(1), t.spare(2), t.spare(3)
-	t.do(x86.VBROADCASTSS(t.arg(argMost), most))
-	t.do(x86.VBROADCASTSS(t.arg(argZero), zero))
-	t.do(x86.VBROADCASTSS(t.arg(argFlip), flip))
-	t.do(x86.VMOVUPS(t.order, order))
-	t.do(x86.KMOVD(t.arg(argMask), reg.K1))
-	for i := 0; i < rows; i += 2 {
-		pair := min(2, rows-i)
-		for r := i; r < i+pair; r++ {
-			for h := range t.halves {
-				acc := t.acc(r, h)
-				t.do(x86.VCVTDQ2PS(acc, acc))
-				t.do(x86.VMULPS(t.b(h), acc, acc))
-				t.do(x86.VMINPS(acc, most, acc))
-				t.do(x86.VCVTPS2DQ(acc, acc))
-			}
-		}
-		a, b := t.acc(i, 0), t.acc(i+pair-1, 0)
-		if t.halves == 2 {
-			for r := i; r < i+pair; r++ {
-				t.do(x86.VPACKSSDW(t.acc(r, 1), t.acc(r, 0), t.acc(r, 0)))
-				t.do(x86.VPADDSW(zero, t.acc(r, 0), t.acc(r, 0)))
-			}
-		} else {
-			t.do(x86.VPACKSSDW(b, a, a))
-			t.do(x86.VPADDSW(zero, a, a))
-			b = a
-		}
-		t.do(x86.VPACKSSWB(b, a, a))
-		t.do(x86.VPERMD(a, order, a))
-		t.do(x86.VPXORD(flip, a, a))
-		t.storePair(a, pair)
-		if i+pair < rows {
-			t.do(x86.ADDQ(regCS, regC))
-		}
-	}
-	t.do(x86.VZEROUPPER())
-	t.do(x86.RET())
-}
-
-// storePair writes one or two packed rows of bytes, the first in the lower part of v, and
-// leaves regC at the last of them.
-func (t *tileWriter) storePair(v reg.VecPhysical, rows int) {
-	first, second := v.AsY(), t.spare(4).AsY()
-	if t.halves == 1 {
-		first, second = v.AsX(), t.spare(4).AsX()
-	}
-	t.do(x86.VMOVDQU8(first, reg.K1, mem(regC, 0)))
-	if rows == 1 {
-		return
-	}
-	if t.halves == 2 {
-		t.do(x86.VEXTRACTI64X4(operand.U8(1), v, second))
-	} else {
-		t.do(x86.VEXTRACTI32X4(operand.U8(1), v, second))
-	}
-	t.do(x86.ADDQ(regCS, regC))
-	t.do(x86.VMOVDQU8(second, reg.K1, mem(regC, 0)))
 }
 
 // relu: the accumulator is the second source of VMAXPS, the one it returns when there

@@ -152,3 +152,31 @@ func Factors(a, b, y Steps, product bool) (Steps, Steps) {
 	}
 	return a, b
 }
+
+// ByteWindows are the windows of pixels of Channels bytes: that of the first begins where
+// x does, that of the next Step bytes on. Windows have Rows of Columns taps, which begin
+// Line and Tap bytes apart.
+type ByteWindows struct {
+	Pixels, Channels, Step   int
+	Rows, Columns, Line, Tap int
+	Signed                   bool
+}
+
+// Max writes the greatest byte of each window and channel.
+func (w *ByteWindows) Max(y, x []byte) {
+	flip := byte(0)
+	if w.Signed {
+		flip = 128
+	}
+	for p := range w.Pixels {
+		to := y[p*w.Channels:][:w.Channels]
+		copy(to, x[p*w.Step:])
+		for t := range w.Rows * w.Columns {
+			for i, v := range x[p*w.Step+t/w.Columns*w.Line+t%w.Columns*w.Tap:][:w.Channels] {
+				if v^flip > to[i]^flip {
+					to[i] = v
+				}
+			}
+		}
+	}
+}

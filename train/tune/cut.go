@@ -102,7 +102,7 @@ func find(g *graph.Graph, name string) (*graph.Value, error) {
 		names = append(names, o.Name)
 	}
 	return nil, fault.New("tune.begin", fault.NotFound, "the model has no node or value %q to put a head on", name).
-		Try("its outputs are " + strings.Join(names, ", ") + "; tandem inspect shows its nodes")
+		Try("its outputs are " + strings.Join(names, ", ") + "; tandem inspect --weights lists nodes with weights")
 }
 
 // beforeLast is what the last linear layer takes that an output comes from by nothing

@@ -116,6 +116,41 @@ func listed(g *graph.Graph) []*graph.Value {
 	})
 }
 
+// Weight is a constant by which patterns of a spec can name it.
+type Weight struct {
+	Name   string `json:"name"`
+	Shape  string `json:"shape"`
+	Node   string `json:"node"`   // the operator that reads it first
+	Makes  string `json:"makes"`  // that node's first result: another name for both
+	Trains bool   `json:"trains"` // by itself, else only where from.also names it
+	Pair   bool   `json:"pair"`   // it can have a low-rank pair
+}
+
+// Weights are those of the network, in the order of their use.
+func (n *Network) Weights() []Weight {
+	params := Params(n.Graph)
+	var list []Weight
+	for _, v := range listed(n.Graph) {
+		w := Weight{Name: v.Name, Shape: graph.Shape(graph.Dims(v.Const.Shape...)).String(), Trains: slices.Contains(params, v)}
+		for _, node := range n.Graph.Nodes {
+			i := slices.Index(node.Inputs, v)
+			if i < 0 {
+				continue
+			}
+			w.Node = node.Op.String()
+			for _, o := range slices.Backward(node.Outputs) {
+				if o != nil {
+					w.Makes = o.Name
+				}
+			}
+			_, w.Pair = formOf(node, i)
+			break
+		}
+		list = append(list, w)
+	}
+	return list
+}
+
 // addAlso adds the constants that patterns name to what is kept and trained.
 func (t *Tuned) addAlso(patterns []string, all []*graph.Value) error {
 	const op = "tune.also"
@@ -132,7 +167,7 @@ func (t *Tuned) addAlso(patterns []string, all []*graph.Value) error {
 		}
 		if !fits {
 			return fault.New(op, fault.Invalid, "pattern %q of from.also names no constant of numbers before the head", p).
-				Try("tandem inspect shows the nodes and weights of a model")
+				Try("tandem inspect --weights lists what patterns can name")
 		}
 	}
 	return nil

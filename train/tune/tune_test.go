@@ -2,6 +2,7 @@ package tune_test
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -112,6 +113,30 @@ func TestHead(t *testing.T) {
 		if len(n.G.Inputs) != tc.ins {
 			t.Errorf("%+v: %d inputs", tc.start, len(n.G.Inputs))
 		}
+	}
+}
+
+// TestWeights: what is listed has the names that patterns take, and says what becomes of
+// each.
+func TestWeights(t *testing.T) {
+	n, err := tune.Open(encoder(t), op.Default())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range n.Weights() {
+		got = append(got, fmt.Sprintf("%s%s%s %v %v", w.Name, w.Shape, w.Node, w.Trains, w.Pair))
+	}
+	for _, want := range []string{
+		"embedding1.weight[20, 6]Gather true true", "layer.0.query.weight[6, 8]MatMul true true", "layer.0.query.bias[8]Add true false",
+		"scale[]Mul false false", "layer_norm1.scale[8]LayerNormalization true false",
+	} {
+		if !slices.Contains(got, want) {
+			t.Errorf("no %q among\n%s", want, strings.Join(got, "\n"))
+		}
+	}
+	if len(got) != 10 {
+		t.Errorf("%d weights:\n%s", len(got), strings.Join(got, "\n"))
 	}
 }
 
