@@ -233,6 +233,8 @@ func (s Spec) Validate() error {
 		return bad("family is missing")
 	case s.Data.Path == "":
 		return bad("data.path is missing")
+	case (s.Data.Split.By == "time" || s.Data.Split.By == "group") && s.Data.Split.Column == "":
+		return bad("data.split.by is %s, and data.split.column is missing", s.Data.Split.By)
 	case plateau.Name == "plateau" && (plateau.Patience < 1 || plateau.Factor <= 0):
 		return bad("train.schedule: patience must be at least 1 and factor in (0,1)")
 	}

@@ -78,6 +78,7 @@ func TestBadSpecs(t *testing.T) {
 		{"family: x\ndata: {path: y}\ntrain: {schedule: {factor: 0.5}}", "s.yaml:3, train.schedule.factor is nothing that cosine takes", ""},
 		{"family: x\ndata: {path: y}\ntrain: {schedule: {name: one_cycle, warmup_steps: 5}}", "warmup_steps is nothing that one_cycle takes", ""},
 		{"family: x\ndata: {path: y}\ntrain: {loss: {name: mae, delta: 2}}", "train.loss.delta is nothing that mae takes, but huber", ""},
+		{"family: x\ndata: {path: y, split: {by: group}}", "data.split.by is group, and data.split.column is missing", ""},
 		{"data: {path: y}", "family is missing", ""},
 		{"family: x\ndata: {path: y, format: cvs}", `s.yaml:2, data.format is "cvs"`, "did you mean csv?"},
 		{"family: x\ndata: {path: y, split: {test: 1}}", "s.yaml:2, data.split.test is 1", ""},
