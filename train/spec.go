@@ -169,14 +169,14 @@ func parseSpec(name string, text []byte, over []Override) (Spec, error) {
 	return s, given.Decode("", &s) // a zero that was written stands above a default
 }
 
-// put sets an override. Another optimizer or schedule than the file's has its own
+// put sets an override. Another optimizer, schedule or loss than the file's has its own
 // defaults, not what the file says of its own.
 func put(given *setting.Node, o Override) error {
 	value, err := setting.Value(o.Value, o.By)
 	if err != nil {
 		return err
 	}
-	for _, section := range []string{"train.optimizer", "train.schedule"} {
+	for _, section := range []string{"train.optimizer", "train.schedule", "train.loss"} {
 		if o.Key == section+".name" && !given.Get(o.Key).Says(o.Value) {
 			given.Drop(section)
 		}

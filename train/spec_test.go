@@ -58,6 +58,15 @@ func TestAnotherOptimizer(t *testing.T) {
 	}
 }
 
+// TestAnotherLoss: what the file says of its own loss does not stand in the way.
+func TestAnotherLoss(t *testing.T) {
+	text := "family: x\ndata: {path: y}\ntrain:\n  loss: {name: huber, delta: 3}\n"
+	s, err := train.LoadSpec("f", strings.NewReader(text), train.Override{Key: "train.loss.name", Value: "mae", By: "--set"})
+	if err != nil || s.Validate() != nil || s.Train.Loss.Name != "mae" || s.Train.Loss.Delta != 1 {
+		t.Errorf("%+v, %v, %v", s.Train.Loss, err, s.Validate())
+	}
+}
+
 func TestBadSpecs(t *testing.T) {
 	for _, tc := range []struct{ text, want, try string }{
 		{"family: x\ndata: {path: y}\ntrain:\n  epocs: 3", "s.yaml:4, train.epocs: there is no such key", "did you mean epochs?"},
