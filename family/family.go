@@ -3,13 +3,13 @@ package family
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"tandem/family/language"
 	"tandem/family/tabular"
 	"tandem/family/vision"
 	"tandem/fault"
 	"tandem/graph"
+	"tandem/internal/setting"
 	"tandem/train"
 )
 
@@ -48,7 +48,7 @@ func Find(spec *train.Spec) (Family, error) {
 		}
 		if !slices.Contains(f.Tasks, spec.Task) {
 			return f, fault.New("family.find", fault.Invalid, "family %s has no task %q", f.Name, spec.Task).
-				Try("use one of: " + strings.Join(f.Tasks, ", "))
+				Try(setting.Suggest(spec.Task, f.Tasks))
 		}
 		if spec.From.Model != "" && !f.Starts {
 			return f, fault.New("family.find", fault.Unsupported, "family %s does not start from another model", f.Name).
@@ -57,5 +57,5 @@ func Find(spec *train.Spec) (Family, error) {
 		return f, f.Complete(spec)
 	}
 	return Family{}, fault.New("family.find", fault.Invalid, "there is no family %q", spec.Family).
-		Try("use one of: " + strings.Join(names, ", "))
+		Try(setting.Suggest(spec.Family, names))
 }

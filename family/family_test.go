@@ -12,6 +12,7 @@ import (
 
 	"tandem"
 	"tandem/data/npz"
+	"tandem/fault"
 	"tandem/graph/op"
 	"tandem/kernel"
 	"tandem/model"
@@ -44,8 +45,26 @@ func TestExportsRunElsewhere(t *testing.T) {
 	}
 	for name, yaml := range map[string]string{
 		"table.csv": "family: tabular\nmodel: {target: y, text: {words: 5, buckets: 50, size: 4}}",
-		"lstm.txt":  "family: language\nmodel: {embedding: 8, layers: [lstm: 12, gru: 9]}",
-		"song.txt":  "family: language\nmodel: {embedding: 8, layers: [positions, transformer: {blocks: 2, heads: 2, causal: true}]}",
+		"layers.csv": `family: tabular
+model:
+  target: y
+  ignore: [note]
+  embed_above: 0
+  layers:
+    - dense: 96
+    - reshape: [6, 4, 4]
+    - batch_norm
+    - depthwise_conv2d: {kernel: 3, multiplier: 2, same: true}
+    - separable_conv2d: {filters: 8, kernel: 3, stride: 2, same: true, activation: relu, init: he_normal}
+    - conv_transpose2d: {filters: 6, kernel: 3, stride: 2, same: true, groups: 2}
+    - concat: {layers: [max_pool2d: {size: 3, stride: 1, same: true}, sequential: [average_pool2d: {size: 2, stride: 1, same: true}, group_norm: 3]], axis: 1}
+    - residual: {layers: [conv2d: {filters: 8, kernel: 3, same: true}], skip: {sequential: [conv2d: {filters: 8, kernel: 1}, batch_norm]}, activation: silu}
+    - reshape: [8, -1]
+    - permute: [2, 1]
+    - gru: {units: 5, bidirectional: true, recurrence: orthogonal}
+    - concat: {layers: [sequential: [permute: [2, 1], global_max_pool], sequential: [permute: [2, 1], global_average_pool]], axis: 1}`,
+		"lstm.txt": "family: language\nmodel: {embedding: 8, layers: [lstm: 12, gru: 9]}",
+		"song.txt": "family: language\nmodel: {embedding: 8, layers: [positions, transformer: {blocks: 2, heads: 2, causal: true}]}",
 	} {
 		text := song.String()
 		if strings.HasPrefix(yaml, "family: tabular") {
@@ -136,5 +155,19 @@ func exportRunsElsewhere(t *testing.T, python, yaml, dir string) {
 	t.Logf("%s: greatest difference of probabilities %.2g", spec.Data.Path, worst)
 	if len(a) != len(b) || worst > 1e-5 {
 		t.Errorf("%s: %d and %d probabilities, the greatest difference is %v", spec.Data.Path, len(a), len(b), worst)
+	}
+}
+
+// TestFindSuggests: a misspelt family or task is answered with the one that was meant.
+func TestFindSuggests(t *testing.T) {
+	for _, tc := range []struct{ family, task, want, try string }{
+		{"tabluar", "", `there is no family "tabluar"`, "did you mean tabular?"},
+		{"x", "", `there is no family "x"`, "use one of: vision, language, tabular"},
+		{"tabular", "classfy", `family tabular has no task "classfy"`, "did you mean classify?"},
+	} {
+		_, err := Find(&train.Spec{Family: tc.family, Task: tc.task})
+		if err == nil || !strings.Contains(err.Error(), tc.want) || fault.RemedyOf(err) != tc.try {
+			t.Errorf("%v, try %q, want %q, %q", err, fault.RemedyOf(err), tc.want, tc.try)
+		}
 	}
 }

@@ -9,7 +9,9 @@
 //	op.go       Op: shape rule, kernel and gradient of one operator; Table
 //	builder.go  adding nodes; types are inferred as they are added
 //	infer.go    what a shape rule sees
+//	expand.go   Expand: fused forms and loops written out, for gradients
 //	grad.go     Grad: the backward pass as more nodes
+//	grad_route.go  which nodes a derivative passes; what it cannot pass is refused
 //	gradient_node.go  a node that asks for a gradient becomes the nodes that compute it
 //	pass.go     rewrites: folding, dead nodes, fusion
 //	plan.go     lifetimes, storage shared in place, offsets in one arena

@@ -48,7 +48,7 @@ func inFloat32(e *Expansion) ([]*Value, error) {
 			continue
 		}
 		if !v.Type.Known() {
-			return nil, fmt.Errorf("its result %s has a type that is known only when it runs: only those of float32 have a gradient then", v.Name)
+			return nil, fmt.Errorf("its result %s has a type that is known only when it runs, too late for a gradient", v.Name)
 		}
 		m.Outputs[i] = &Value{Name: e.unique(v.Name), Def: m}
 	}

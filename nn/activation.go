@@ -62,5 +62,5 @@ func (a Activation) init() Init {
 	if a == ReLU {
 		return HeUniform
 	}
-	return FanInUniform
+	return LecunUniform
 }

@@ -2,10 +2,8 @@ package nn
 
 import (
 	"fmt"
-	"math"
 
 	"tandem/graph"
-	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -40,73 +38,26 @@ func (b *Builder) scope(kind string) string {
 	return fmt.Sprintf("%s%s%d", b.prefix, kind, b.counts[kind])
 }
 
-// Init fills a parameter; fanIn is the number of inputs of one output.
-type Init func(dst []float32, fanIn int, seed, stream uint64)
-
-// HeUniform draws from ±√(6/fanIn), for layers followed by ReLU (He et al.,
-// "Delving Deep into Rectifiers", 2015).
-func HeUniform(dst []float32, fanIn int, seed, stream uint64) {
-	uniform(dst, math.Sqrt(6/float64(fanIn)), seed, stream)
-}
-
-// FanInUniform draws from ±√(3/fanIn), which keeps the variance of a linear layer
-// (LeCun et al., "Efficient BackProp", 1998).
-func FanInUniform(dst []float32, fanIn int, seed, stream uint64) {
-	uniform(dst, math.Sqrt(3/float64(fanIn)), seed, stream)
-}
-
-// Ones is the start of a scale.
-func Ones(dst []float32, _ int, _, _ uint64) {
-	for i := range dst {
-		dst[i] = 1
-	}
-}
-
-// Normal draws from a normal distribution around 0.
-func Normal(deviation float64) Init {
-	return func(dst []float32, _ int, seed, stream uint64) {
-		kernel.Normal(dst, seed, stream)
-		for i, v := range dst {
-			dst[i] = float32(float64(v) * deviation)
-		}
-	}
-}
-
-// or is the initialiser, or another where none is given.
-func (i Init) or(other Init) Init {
-	if i == nil {
-		return other
-	}
-	return i
-}
-
-// Zeros is the start of a bias.
-func Zeros([]float32, int, uint64, uint64) {}
-
-func uniform(dst []float32, bound float64, seed, stream uint64) {
-	kernel.Uniform(dst, seed, stream)
-	for i, u := range dst {
-		dst[i] = float32((2*float64(u) - 1) * bound)
-	}
-}
-
 // paramStreams separates the streams of parameters from those of dropout, which
 // count from 0 under the same seed.
 const paramStreams = 1 << 32
 
 // Param makes a parameter.
-func (b *Builder) Param(name string, init Init, fanIn int, shape ...int) *graph.Value {
+func (b *Builder) Param(name string, init Init, fan Fan, shape ...int) *graph.Value {
 	t := tensor.New(tensor.Float32, shape...)
-	init(t.F32(), fanIn, b.Seed, paramStreams+uint64(len(b.params)))
+	if err := init.fill(t.F32(), fan, b.Seed, paramStreams+uint64(len(b.params))); err != nil {
+		b.Fail(fmt.Errorf("%s: %w", name, err))
+	}
 	v := b.Const(name, t)
 	b.params = append(b.params, v)
 	return v
 }
 
-// buffer makes a constant that training changes, but not by a gradient.
-func (b *Builder) buffer(name string, init Init, shape ...int) *graph.Value {
+// buffer makes a constant that training changes, but not by a gradient: all elements
+// begin with one number.
+func (b *Builder) buffer(name string, begin float32, shape ...int) *graph.Value {
 	t := tensor.New(tensor.Float32, shape...)
-	init(t.F32(), 1, b.Seed, 0)
+	set(t.F32(), begin)
 	return b.Const(name, t)
 }
 

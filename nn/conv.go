@@ -29,6 +29,7 @@ type Window struct {
 	Same       bool // pad so that the result is as large as the input by the stride; else no padding
 	NoBias     bool
 	Activation Activation
+	Init       Init // of the weight; "": what suits the activation
 }
 
 // Convolutions of [n,c,w], [n,c,h,w] and [n,c,d,h,w]. With as many Groups as
@@ -90,17 +91,18 @@ func (l Window) build(b *Builder, x *graph.Value, dims int, transposed bool) *gr
 		b.Fail(fmt.Errorf("%s: %d channels and %d filters do not divide into %d groups", name, c, l.Filters, l.Groups))
 		return x
 	}
-	shape, fanIn := []int{l.Filters, c / groups}, c/groups
+	shape := []int{l.Filters, c / groups}
 	if transposed {
 		shape = []int{c, l.Filters / groups}
 	}
+	fan := Fan{c / groups, l.Filters / groups, shape[0], shape[1]}
 	for range dims {
 		shape = append(shape, l.Kernel)
-		fanIn *= l.Kernel
+		fan.In, fan.Out, fan.Columns = fan.In*l.Kernel, fan.Out*l.Kernel, fan.Columns*l.Kernel
 	}
-	inputs := []*graph.Value{x, b.Param(name+".weight", l.Activation.init(), fanIn, shape...)}
+	inputs := []*graph.Value{x, b.Param(name+".weight", l.Init.or(l.Activation.init()), fan, shape...)}
 	if !l.NoBias {
-		inputs = append(inputs, b.Param(name+".bias", Zeros, fanIn, l.Filters))
+		inputs = append(inputs, b.Param(name+".bias", Zeros, Fan{}, l.Filters))
 	}
 	attrs := graph.Attrs{"kernel_shape": repeated(l.Kernel, dims), "strides": repeated(stride, dims)}
 	if dilation > 1 {
@@ -130,6 +132,7 @@ type Depthwise struct {
 	Same       bool // as in Window
 	NoBias     bool
 	Activation Activation
+	Init       Init // as in Window
 }
 
 // Depthwise convolutions of [n,c,w], [n,c,h,w] and [n,c,d,h,w].
@@ -158,7 +161,7 @@ func (l Depthwise) build(b *Builder, x *graph.Value, dims int) *graph.Value {
 		b.Fail(fmt.Errorf("depthwise convolution: multiplier %d must be positive", l.Multiplier))
 		return x
 	}
-	w := Window{c * max(l.Multiplier, 1), l.Kernel, l.Stride, l.Dilation, c, l.Same, l.NoBias, l.Activation}
+	w := Window{c * max(l.Multiplier, 1), l.Kernel, l.Stride, l.Dilation, c, l.Same, l.NoBias, l.Activation, l.Init}
 	return w.build(b, x, dims, false)
 }
 
@@ -178,11 +181,11 @@ func (l SeparableConv2D) Build(b *Builder, x *graph.Value) *graph.Value {
 }
 
 func (l Window) separable(b *Builder, x *graph.Value, dims int) *graph.Value {
-	x = Depthwise{Kernel: l.Kernel, Stride: l.Stride, Dilation: l.Dilation, Same: l.Same, NoBias: true}.build(b, x, dims)
+	x = Depthwise{Kernel: l.Kernel, Stride: l.Stride, Dilation: l.Dilation, Same: l.Same, NoBias: true, Init: l.Init}.build(b, x, dims)
 	if b.Err() != nil {
 		return x
 	}
-	return Window{Filters: l.Filters, Kernel: 1, Groups: l.Groups, NoBias: l.NoBias, Activation: l.Activation}.build(b, x, dims, false)
+	return Window{Filters: l.Filters, Kernel: 1, Groups: l.Groups, NoBias: l.NoBias, Activation: l.Activation, Init: l.Init}.build(b, x, dims, false)
 }
 
 // Pool says over which windows a pooling layer goes.

@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"fmt"
+
 	"tandem/graph"
 	"tandem/tensor"
 )
@@ -11,7 +13,7 @@ type Dense struct {
 	Units      int
 	NoBias     bool
 	Activation Activation
-	Init       Init // of the weight; nil: what suits the activation
+	Init       Init // of the weight; "": what suits the activation
 }
 
 func (l Dense) Build(b *Builder, x *graph.Value) *graph.Value {
@@ -20,9 +22,9 @@ func (l Dense) Build(b *Builder, x *graph.Value) *graph.Value {
 	if !ok || !positive(b, name+" units", l.Units) {
 		return x
 	}
-	inputs := []*graph.Value{x, b.Param(name+".weight", l.Init.or(l.Activation.init()), in, l.Units, in)}
+	inputs := []*graph.Value{x, b.Param(name+".weight", l.Init.or(l.Activation.init()), Fan{in, l.Units, l.Units, in}, l.Units, in)}
 	if !l.NoBias {
-		inputs = append(inputs, b.Param(name+".bias", Zeros, in, l.Units))
+		inputs = append(inputs, b.Param(name+".bias", Zeros, Fan{}, l.Units))
 	}
 	return l.Activation.Build(b, b.rows(x, l.Units, func(rows *graph.Value) *graph.Value {
 		inputs[0] = rows
@@ -66,7 +68,7 @@ func (b *Builder) leading(x *graph.Value, n int) *graph.Value {
 // has one dimension more.
 type Embedding struct {
 	Count, Size int
-	Init        Init // nil: Normal(1)
+	Init        Init // "": Normal(1)
 }
 
 func (l Embedding) Build(b *Builder, x *graph.Value) *graph.Value {
@@ -74,7 +76,11 @@ func (l Embedding) Build(b *Builder, x *graph.Value) *graph.Value {
 	if !positive(b, name+" count and size", l.Count, l.Size) {
 		return x
 	}
-	return b.Op("Gather", nil, b.Param(name+".weight", l.Init.or(Normal(1)), l.Size, l.Count, l.Size), x)
+	if d := x.Type.DType; d != tensor.Int64 && d != tensor.Int32 && x.Type.Known() {
+		b.Fail(fmt.Errorf("%s takes whole numbers, its input is %v", name, d))
+		return x
+	}
+	return b.Op("Gather", nil, b.Param(name+".weight", l.Init.or(Normal(1)), Fan{l.Size, l.Size, l.Count, l.Size}, l.Count, l.Size), x)
 }
 
 // scalar is a float32 constant.

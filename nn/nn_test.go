@@ -157,6 +157,7 @@ func TestLayersRefuse(t *testing.T) {
 		"[-1 -1] must be positive":                                                  {nn.Reshape{Shape: []int{-1, -1}}},
 		"[1 1 2] must name the dimensions":                                          {nn.Permute{Axes: []int{1, 1, 2}}},
 		"[1 2] must name the dimensions":                                            {nn.Permute{Axes: []int{1, 2}}},
+		"embedding1 takes whole numbers, its input is float32":                      {nn.Embedding{Count: 3, Size: 2}},
 		"multiplier -1 must be positive":                                            {nn.DepthwiseConv2D{Kernel: 1, Multiplier: -1}},
 		"depthwise convolution takes 4":                                             {nn.Flatten{}, nn.SeparableConv2D{Filters: 1, Kernel: 1}},
 		"filters 0, kernel 1":                                                       {nn.SeparableConv2D{Kernel: 3}},

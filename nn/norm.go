@@ -15,7 +15,7 @@ func (l LayerNorm) Build(b *Builder, x *graph.Value) *graph.Value {
 	if !ok {
 		return x
 	}
-	scale, bias := b.Param(name+".scale", Ones, n, n), b.Param(name+".bias", Zeros, n, n)
+	scale, bias := b.Param(name+".scale", Ones, Fan{}, n), b.Param(name+".bias", Zeros, Fan{}, n)
 	return b.Op("LayerNormalization", graph.Attrs{"axis": int64(-1), "epsilon": orDefault(l.Epsilon, 1e-5)}, x, scale, bias)
 }
 
@@ -32,7 +32,7 @@ func (l RMSNorm) Build(b *Builder, x *graph.Value) *graph.Value {
 		return x
 	}
 	b.needs(23)
-	return b.Op("RMSNormalization", graph.Attrs{"axis": int64(-1), "epsilon": orDefault(l.Epsilon, 1e-5)}, x, b.Param(name+".scale", Ones, n, n))
+	return b.Op("RMSNormalization", graph.Attrs{"axis": int64(-1), "epsilon": orDefault(l.Epsilon, 1e-5)}, x, b.Param(name+".scale", Ones, Fan{}, n))
 }
 
 // BatchNorm normalises each channel (dimension 1) over the batch and all positions
@@ -48,8 +48,8 @@ func (l BatchNorm) Build(b *Builder, x *graph.Value) *graph.Value {
 	if !ok {
 		return x
 	}
-	scale, bias := b.Param(name+".scale", Ones, n, n), b.Param(name+".bias", Zeros, n, n)
-	mean, variance := b.buffer(name+".mean", Zeros, n), b.buffer(name+".variance", Ones, n)
+	scale, bias := b.Param(name+".scale", Ones, Fan{}, n), b.Param(name+".bias", Zeros, Fan{}, n)
+	mean, variance := b.buffer(name+".mean", 0, n), b.buffer(name+".variance", 1, n)
 	attrs := graph.Attrs{"epsilon": orDefault(l.Epsilon, 1e-5), "momentum": orDefault(l.Momentum, 0.9)}
 	return b.Op("BatchNormalization", attrs, x, scale, bias, mean, variance)
 }
@@ -67,7 +67,7 @@ func (l GroupNorm) Build(b *Builder, x *graph.Value) *graph.Value {
 	if !ok || !positive(b, name+" groups", l.Groups) {
 		return x
 	}
-	scale, bias := b.Param(name+".scale", Ones, n, n), b.Param(name+".bias", Zeros, n, n)
+	scale, bias := b.Param(name+".scale", Ones, Fan{}, n), b.Param(name+".bias", Zeros, Fan{}, n)
 	return b.Op("GroupNormalization", graph.Attrs{"num_groups": int64(l.Groups), "epsilon": orDefault(l.Epsilon, 1e-5)}, x, scale, bias)
 }
 

@@ -29,6 +29,8 @@ type Recurrent struct {
 	Bidirectional bool
 	Last          bool    // only the last state
 	Dropout       float32 // between layers
+	Init          Init    // of what the input is multiplied with; "": LecunUniform
+	Recurrence    Init    // of what states are multiplied with, such as Orthogonal; "": LecunUniform
 	// Lengths, int32 [batch], if given, are the numbers of steps that count in each
 	// sequence: states after them are 0.
 	Lengths *graph.Value
@@ -84,9 +86,10 @@ func (l Recurrent) layer(b *Builder, x *graph.Value, last bool) *graph.Value {
 	case LSTM:
 		outputs = 3
 	}
-	w := b.Param(name+".weight", FanInUniform, in, dirs, rows, in)
-	r := b.Param(name+".recurrence", FanInUniform, l.Units, dirs, rows, l.Units)
-	bias := b.Param(name+".bias", l.bias(), l.Units, dirs, 2*rows)
+	w := b.Param(name+".weight", l.Init.or(LecunUniform), Fan{in, l.Units, l.Units, in}, dirs, rows, in)
+	r := b.Param(name+".recurrence", l.Recurrence.or(LecunUniform), Fan{l.Units, l.Units, l.Units, l.Units}, dirs, rows, l.Units)
+	bias := b.Param(name+".bias", Zeros, Fan{}, dirs, 2*rows)
+	l.open(bias)
 	out := b.Node(graph.OpID{Name: string(l.Cell)}, outputs, attrs, x, w, r, bias, l.Lengths)
 	y, perm, join := out[0], []int64{0, 2, 1, 3}, []int64{0, 0, int64(dirs * l.Units)}
 	if last {
@@ -101,18 +104,15 @@ func (l Recurrent) layer(b *Builder, x *graph.Value, last bool) *graph.Value {
 	return b.Op("Reshape", nil, b.Op("Transpose", graph.Attrs{"perm": perm}, y), ints(b, "joined", join...))
 }
 
-// bias starts at 0, but for the forget gate of LSTM, which starts open (Jozefowicz
-// et al., 2015).
-func (l Recurrent) bias() Init {
-	return func(dst []float32, _ int, _, _ uint64) {
-		if l.Cell != LSTM {
-			return
-		}
-		for d := 0; d < len(dst); d += 8 * l.Units {
-			for i := range l.Units {
-				dst[d+2*l.Units+i] = 1
-			}
-		}
+// open sets the bias of the forget gates of LSTM, which start open (Jozefowicz et al.,
+// 2015).
+func (l Recurrent) open(bias *graph.Value) {
+	t, err := bias.Const.Tensor()
+	if l.Cell != LSTM || err != nil {
+		return
+	}
+	for d := 0; d < t.Len(); d += 8 * l.Units {
+		set(t.F32()[d+2*l.Units:d+3*l.Units], 1)
 	}
 }
 

@@ -22,7 +22,7 @@ func (Positions) Build(b *Builder, x *graph.Value) *graph.Value {
 	for i := range index.I64() {
 		index.I64()[i] = int64(i)
 	}
-	table := b.Param(name+".weight", Normal(0.02), width, steps, width)
+	table := b.Param(name+".weight", Normal(0.02), Fan{width, width, steps, width}, steps, width)
 	return b.Op("Add", nil, x, b.Op("Gather", nil, table, b.Const("steps", index)))
 }
 

@@ -74,6 +74,10 @@ func (d DataSpec) Open(ctx context.Context, seed uint64) (train, test *data.Data
 	if train, test, err = data.Open(ctx, d.Path, opt); err != nil {
 		return nil, nil, err
 	}
+	if (test == nil || test.Len() == 0) && train.Len() > 1 && opt.Split.Test > 0 {
+		return nil, nil, fault.New("train.open", fault.Invalid, "data.split.test is %v: of %d examples that is none to test with", opt.Split.Test, train.Len()).
+			Try("set a greater data.split.test, or give data.test_path")
+	}
 	if test == nil || test.Len() == 0 || train.Len() == 0 {
 		return nil, nil, fault.New("train.open", fault.Invalid, "the data has too few examples to hold some out: %d", train.Len()).
 			Try("give more data, or data.test_path")

@@ -5,6 +5,7 @@ import (
 
 	"tandem/data"
 	"tandem/fault"
+	"tandem/internal/setting"
 	"tandem/processor"
 	"tandem/tensor"
 )
@@ -13,6 +14,15 @@ import (
 type target struct {
 	field     data.Field
 	mean, std float64 // of the training set, if it's a number
+}
+
+// columns are the names of a set's columns.
+func columns(d *data.Dataset) []string {
+	var names []string
+	for _, f := range d.Fields() {
+		names = append(names, f.Name)
+	}
+	return names
 }
 
 // moments are a column's, by Welford's method, in the order of the examples.
@@ -45,7 +55,7 @@ func describe(m Model, trainSet, testSet *data.Dataset) (*processor.Rows, target
 	const op = "tabular.describe"
 	for _, name := range m.Ignore {
 		if _, ok := trainSet.Field(name); !ok {
-			return nil, target{}, fault.New(op, fault.NotFound, "model.ignore names column %q, which is not there", name).Try("check its spelling")
+			return nil, target{}, fault.New(op, fault.NotFound, "model.ignore names column %q, which is not there", name).Try(setting.Suggest(name, columns(trainSet)))
 		}
 	}
 	stats, err := measure(trainSet)

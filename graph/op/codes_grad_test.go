@@ -116,8 +116,8 @@ func smallOnes(shape ...int) *tensor.Tensor {
 	return t
 }
 
-// pagedGradCases: attention over pages, in caches of half the size, with respect to all floats but the tables of the
-// rotation, and of all results: what is stored, too.
+// pagedGradCases: attention over pages, in caches of half the size, with respect to all
+// floats, and of all results: what is stored, too.
 func pagedGradCases() []gradCase {
 	var cases []gradCase
 	all := pagedCases()
@@ -131,7 +131,7 @@ func pagedGradCases() []gradCase {
 		given := p.inputs(rand.New(rand.NewPCG(5, uint64(len(name)))))
 		c := gradCase{name: "PagedAttention " + name, step: 1.0 / 32} // smooth, and a sum of many
 		var places []int
-		for _, i := range []int{0, 1, 2, 3, 4, 11, 12, 13} {
+		for _, i := range []int{0, 1, 2, 3, 4, 8, 9, 11, 12, 13} {
 			if given[i] != nil {
 				places, c.inputs = append(places, i), append(c.inputs, given[i].Shape())
 			}

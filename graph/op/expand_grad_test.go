@@ -70,6 +70,13 @@ func attentionFormCases() []gradCase {
 			cos, sin := rotary(b, in)
 			return []*graph.Value{in[0], cos, sin, b.Const("at", tensor.Of([]int64{0, 1, 2, 3, 4, 4, 3, 2, 1, 0}, 2, 5))}
 		}),
+		node("RotaryEmbedding", "", attrs(), [][]int{{2, 3, 5, 4}, {2, 5, 2}, {2, 5, 2}}, nil),
+		node("RotaryEmbedding", "", attrs("num_heads", int64(2), "rotary_embedding_dim", int64(4), "interleaved", int64(1)), [][]int{{2, 3, 12}, {5, 2}, {5, 2}}, func(b *graph.Builder, in []*graph.Value) []*graph.Value {
+			return append(in[:3:3], b.Const("at", tensor.Of([]int64{0, 1, 4, 4, 3, 2}, 2, 3)))
+		}),
+		node("RotaryEmbedding", ms, attrs(), [][]int{{2, 3, 8}, {6, 2}, {6, 2}}, func(b *graph.Builder, in []*graph.Value) []*graph.Value {
+			return []*graph.Value{in[0], b.Const("at", tensor.Of([]int64{2}, 1)), in[1], in[2]}
+		}),
 		node("RotaryEmbedding", ms, attrs("interleaved", int64(1)), [][]int{{2, 2, 3, 4}}, func(b *graph.Builder, in []*graph.Value) []*graph.Value {
 			cos, sin := rotary(b, in)
 			return []*graph.Value{in[0], b.Const("at", tensor.Of([]int64{2}, 1)), cos, sin}

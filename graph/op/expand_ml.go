@@ -29,11 +29,27 @@ func numbersAttr(e *graph.Expansion, name string, shape ...int) (*graph.Value, e
 	return e.Const(name, t), nil
 }
 
+// perFeature is an attribute of one number, or of one for each feature.
+func perFeature(e *graph.Expansion, name string) (*graph.Value, error) {
+	x, n := e.In(0).Type.Shape, len(attrFloats(e.Node.Attrs, name))
+	width := graph.Const(1)
+	if len(x) > 0 {
+		width = x[len(x)-1]
+	}
+	if v, ok := width.Value(); n == 0 || n != 1 && ok && n != v {
+		return nil, fmt.Errorf("attribute %s has %d numbers for %v features", name, n, width)
+	}
+	return numbersAttr(e, name)
+}
+
 func expandScaler(e *graph.Expansion) ([]*graph.Value, error) {
-	offset, _ := numbersAttr(e, "offset")
-	scale, _ := numbersAttr(e, "scale")
-	if offset == nil || scale == nil {
-		return nil, fmt.Errorf("attribute offset or scale is missing")
+	offset, err := perFeature(e, "offset")
+	if err != nil {
+		return nil, err
+	}
+	scale, err := perFeature(e, "scale")
+	if err != nil {
+		return nil, err
 	}
 	return []*graph.Value{e.Op("Mul", nil, e.Op("Sub", nil, e.In(0), offset), scale)}, nil
 }
@@ -50,9 +66,9 @@ func expandNormalizer(e *graph.Expansion) ([]*graph.Value, error) {
 
 // expandImputer: what is put in has no gradient, and what it replaces neither.
 func expandImputer(e *graph.Expansion) ([]*graph.Value, error) {
-	values, _ := numbersAttr(e, "imputed_value_floats")
-	if values == nil {
-		return nil, fmt.Errorf("attribute imputed_value_floats is missing")
+	values, err := perFeature(e, "imputed_value_floats")
+	if err != nil {
+		return nil, err
 	}
 	x, replaced := e.In(0), e.Node.Attrs.Float("replaced_value_float", 0)
 	missing := e.Op("Equal", nil, x, constant(e.Builder, "replaced", replaced))

@@ -13,10 +13,10 @@ func rotaryOps() []graph.Op {
 	return []graph.Op{
 		// (x, cos, sin, positions)
 		{ID: onnx("RotaryEmbedding"), Since: 23, Infer: inferRotary(rotaryInputs{cos: 1, sin: 2, positions: 3}),
-			Kernel: floating(kernelRotary[float32](rotaryInputs{1, 2, 3}), kernelRotary[float64](rotaryInputs{1, 2, 3})), Grad: rotaryInputs{1, 2, 3}.grad},
+			Kernel: floating(kernelRotary[float32](rotaryInputs{1, 2, 3}), kernelRotary[float64](rotaryInputs{1, 2, 3})), Grad: rotaryInputs{1, 2, 3}.grad, Expand: rotaryInputs{1, 2, 3}.expand},
 		// (x, positions, cos, sin)
 		{ID: microsoft("RotaryEmbedding"), Since: 1, Infer: inferRotary(rotaryInputs{cos: 2, sin: 3, positions: 1}),
-			Kernel: floating(kernelRotary[float32](rotaryInputs{2, 3, 1}), kernelRotary[float64](rotaryInputs{2, 3, 1})), Grad: rotaryInputs{2, 3, 1}.grad},
+			Kernel: floating(kernelRotary[float32](rotaryInputs{2, 3, 1}), kernelRotary[float64](rotaryInputs{2, 3, 1})), Grad: rotaryInputs{2, 3, 1}.grad, Expand: rotaryInputs{2, 3, 1}.expand},
 	}
 }
 
@@ -80,16 +80,12 @@ func kernelRotary[T wide](in rotaryInputs) preparer {
 	return func(c *graph.Call) (func() error, error) {
 		s, attrs := c.In[0].Shape(), c.Node.Attrs
 		r := rotation{half: c.In[in.cos].Shape()[c.In[in.cos].Rank()-1], interleaved: attrs.Int("interleaved", 0) != 0}
-		batch, rows, heads_ := s[0], s[1], attrs.Int("num_heads", 0)
+		batch, rows, heads_ := s[0], s[1], 0
 		dim, head := attrs.Int("rotary_embedding_dim", 0), 0
 		if len(s) == 4 {
 			heads_, rows, head = s[1], s[2], s[3]
 		} else {
-			if heads_ == 0 && c.Node.Op.Domain != "" && dim == 0 {
-				// Microsoft's form finds the head from the table.
-				heads_ = s[2] / max(1, 2*r.half)
-			}
-			if heads_ < 1 || s[2]%heads_ != 0 {
+			if heads_ = rotaryHeads(c.Node, s[2], r.half); heads_ < 1 || s[2]%heads_ != 0 {
 				return nil, fmt.Errorf("%d columns for num_heads %d", s[2], heads_)
 			}
 			head = s[2] / heads_
@@ -127,6 +123,16 @@ func kernelRotary[T wide](in rotaryInputs) preparer {
 			return nil
 		}, nil
 	}
+}
+
+// rotaryHeads is the number of heads in an input of three dimensions. Microsoft's form finds
+// it from the table.
+func rotaryHeads(n *graph.Node, width, half int) int {
+	heads := n.Attrs.Int("num_heads", 0)
+	if heads == 0 && n.Op.Domain != "" && n.Attrs.Int("rotary_embedding_dim", 0) == 0 {
+		heads = width / max(1, 2*half)
+	}
+	return heads
 }
 
 // rotaryRows finds the row of the table for a position: by the positions that are

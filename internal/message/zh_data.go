@@ -197,7 +197,6 @@ var zhData = [...]entry{
 	{"choose another model.target", "另选 model.target"},
 	{"the network cannot be built for rows of %d features", "无法为有 %d 个特征的行建立该网络"},
 	{"model.ignore names column %q, which is not there", "model.ignore 中的列 %q 不存在"},
-	{"check its spelling", "检查拼写"},
 	{"%d rows have no value of the target %q", "%d 行没有目标列 %q 的值"},
 	{"take these rows out of the data", "从数据中去掉这些行"},
 	{"column %q is text, which the network cannot see", "列 %q 是文本，网络无法使用"},

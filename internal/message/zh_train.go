@@ -165,6 +165,9 @@ var zhTrain = [...]entry{
 	{"train.loss.weights and balanced are for classes, tokens have none", "train.loss.weights 和 balanced 用于类别，记号没有类别"},
 	{"leave them out", "去掉它们"},
 	{"leave it out", "去掉它"},
+	{"data.split.by is %s, and data.split.column is missing", "data.split.by 为 %s，但缺少 data.split.column"},
+	{"data.split.test is %v: of %d examples that is none to test with", "data.split.test 为 %v：%d 个样本中没有一个用于测试"},
+	{"set a greater data.split.test, or give data.test_path", "增大 data.split.test，或给出 data.test_path"},
 	{"%s is nothing that %s takes, but %s", "%s 不是 %s 的设置，它用于 %s"},
 	{"pattern %q of %s fits no parameter", "%[2]s 的模式 %[1]q 没有匹配任何参数"},
 	{"train.loss.weights names %q, which is no class of the data", "train.loss.weights 中的 %q 不是数据的类别"},
@@ -195,5 +198,7 @@ var zhTrain = [...]entry{
 	{"how the learning rate changes", "学习率如何变化"},
 	{"steps in which the learning rate rises to its peak", "学习率升到峰值的步数"},
 	{"of plateau: epochs without a better test before the rate falls", "plateau：连续多少轮测试没有变好就降低学习率"},
-	{"of plateau: what the rate is multiplied with then", "plateau：此时学习率乘以的系数"},
+	{"of plateau and step: what the rate is multiplied with then", "plateau 和 step：此时学习率乘以的系数"},
+	{"of step: after which parts of the run the rate falls, such as [0.5, 0.75]", "step：训练进行到哪些比例之后降低学习率，例如 [0.5, 0.75]"},
+	{"train.schedule: at is %v and factor %v, they must lie between 0 and 1, and at must rise", "train.schedule：at 为 %v，factor 为 %v，都必须在 0 和 1 之间，且 at 必须递增"},
 }

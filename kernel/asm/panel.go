@@ -70,10 +70,17 @@ type panelWriter struct {
 	*vectorWriter
 	panelFormat
 	height int
+	held   map[int]reg.VecPhysical // planes, by where they lie, that are in registers; at heldMask their mask
 }
+
+const heldMask = -1
 
 // integer reports whether scales are multiplied as integers.
 func (p *panelWriter) integer() bool { return p.head > 0 && !p.narrow() }
+
+// moved reports whether codes with an offset are counted from their center all the same:
+// those of five bits, whose dot products would not have sixteen bits otherwise.
+func (p *panelWriter) moved() bool { return p.integer() && p.mins && p.high > 0 }
 
 func writePanels(w *writer) {
 	for _, f := range panelFormats {
@@ -254,13 +261,12 @@ func (p *panelWriter) loadSuper(head reg.Register) {
 		return
 	}
 	p.do(x86.VCVTPH2PS(mem(head, 32), p.reg(pvSuperMin)))
-	if p.integer() {
+	if p.moved() {
 		p.do(x86.VMULPS(p.float(center), p.reg(pvSuper), p.reg(pvCenter)))
 	}
 }
 
-// center is what codes are counted from that have an offset, where scales are integers:
-// with it, dot products have sixteen bits in Q5_K too.
+// center is what codes of five bits are counted from where scales are integers.
 const center = 16
 
 // activation addresses a row's record of the block.
@@ -311,7 +317,7 @@ func (p *panelWriter) begin(rows, half, part int) {
 	}
 	signed := p.narrow() && p.wide
 	for i := range rows {
-		if p.mins && !p.integer() || signed {
+		if p.mins && !p.moved() || signed {
 			p.clear(p.dot(i))
 			continue
 		}
@@ -378,9 +384,9 @@ func (p *panelWriter) codes(half, q int, w reg.VecPhysical) {
 	}
 	switch p.high {
 	case 1:
-		p.plane(mem(pnlW, 512+half*64), 4-q, 0x10101010, w)
+		p.plane(512+half*64, 4-q, w)
 	case 2:
-		p.plane(mem(pnlW, 512+half*128+q/4*64), 4+p.up()-2*(q%4), 0x30303030<<p.up(), w)
+		p.plane(512+half*128+q/4*64, 4-2*(q%4), w)
 	}
 }
 
@@ -394,13 +400,12 @@ func (p *panelWriter) and(x operand.Op, w reg.VecPhysical) {
 }
 
 // shifted loads words moved left by shift, if it is not 0.
-func (p *panelWriter) shifted(m operand.Mem, shift int, w reg.VecPhysical) {
+func (p *panelWriter) shifted(from operand.Op, shift int, w reg.VecPhysical) {
 	if shift == 0 {
 		return
 	}
-	var from operand.Op = m
 	if p.narrow() { // shifts take no memory there
-		p.do(x86.VMOVUPS(m, w))
+		p.do(x86.VMOVUPS(from, w))
 		from = w
 	}
 	if shift > 0 {
@@ -410,20 +415,32 @@ func (p *panelWriter) shifted(m operand.Mem, shift int, w reg.VecPhysical) {
 	}
 }
 
-// plane adds high bits to w: those of m, moved left by shift, under the mask.
-func (p *panelWriter) plane(m operand.Mem, shift int, mask uint32, w reg.VecPhysical) {
+// highMask is where a plane's bits belong in a code.
+func (p *panelWriter) highMask() operand.Op {
+	if p.high == 1 {
+		return p.constant(0x10101010)
+	}
+	return p.constant(0x30303030)
+}
+
+// plane adds high bits to w: those of a plane, moved left by shift, under their mask.
+func (p *panelWriter) plane(at, shift int, w reg.VecPhysical) {
+	var from, mask operand.Op = mem(pnlW, at), p.highMask()
+	if r, ok := p.held[at]; ok {
+		from, mask = r, p.held[heldMask]
+	}
 	t := p.reg(pvOther)
 	if shift == 0 {
-		p.do(x86.VMOVUPS(m, t))
+		p.do(x86.VMOVUPS(from, t))
 	}
-	p.shifted(m, shift, t)
+	p.shifted(from, shift, t)
 	if p.narrow() {
-		p.do(x86.VANDPS(p.constant(mask), t, t))
+		p.do(x86.VANDPS(mask, t, t))
 		p.do(x86.VORPS(t, w, w))
 		return
 	}
 	const orAnd = 0xf8 // w | t & mask
-	p.do(x86.VPTERNLOGD(operand.U8(orAnd), p.constant(mask), t, w))
+	p.do(x86.VPTERNLOGD(operand.U8(orAnd), mask, t, w))
 }
 
 // loadScale makes the scales of the block's rows, and their offsets, in float32.
@@ -459,7 +476,7 @@ func (p *panelWriter) loadScale(half, part int) {
 	p.do(x86.VPMOVZXBD(mem(from, at+32*half+16), m))
 	p.do(x86.VCVTDQ2PS(m, m))
 	p.do(x86.VMULPS(p.reg(pvSuperMin), m, m))
-	if p.integer() {
+	if p.moved() {
 		p.do(x86.VCVTDQ2PS(s, p.reg(pvTmp)))
 		p.do(x86.VFNMADD231PS(p.reg(pvCenter), p.reg(pvTmp), m))
 	}

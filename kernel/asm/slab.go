@@ -399,6 +399,10 @@ func (p *slabWriter) begin(rows int, u slabUnit) {
 	}
 	for h := range 2 {
 		for i := range rows {
+			if p.mins && !p.panel.moved() {
+				p.clear(p.unitDot(u, h, i))
+				continue
+			}
 			p.do(x86.VPBROADCASTD(activation(i, u.half, disp), p.unitDot(u, h, i)))
 		}
 	}
@@ -543,56 +547,4 @@ func (p *slabWriter) next(rows int) {
 	p.do(x86.MOVQ(mem(pnlArgs, slabRowA), pnlAhead))
 	p.do(x86.MOVQ(operand.U32(64*slabPairs*p.lines(2)), slabAheadStep))
 	p.do(x86.JMP(to("more")))
-}
-
-// expand unpacks a slab of both panels to bytes and scales, as the form has them.
-func (p *slabWriter) expand() {
-	u := p.panel
-	p.arguments([]argument{{slabTile, pnlY}, {slabW, pnlW}})
-	p.do(x86.VMOVUPS(u.constant(u.lowMask()), u.reg(pvMask)))
-	p.do(x86.MOVQ(operand.U32(2), slabCalls))
-	p.label("panel")
-	p.do(x86.MOVQ(mem(pnlArgs, slabCount), pnlPairs))
-	if u.head > 0 {
-		u.loadSuper(pnlW)
-		p.do(x86.VMOVUPS(u.reg(pvSuper), mem(pnlY, 0)))
-		p.do(x86.ADDQ(operand.U32(64), pnlY))
-		p.do(x86.ADDQ(operand.U32(u.head), pnlW))
-	}
-	p.label("pair")
-	p.expandPair()
-	p.do(x86.ADDQ(operand.U32(u.pairBytes()), pnlW))
-	p.do(x86.ADDQ(operand.U32(p.pairSize()), pnlY))
-	p.do(x86.DECQ(pnlPairs))
-	p.do(x86.JNZ(to("pair")))
-	p.arguments([]argument{{slabTile, pnlY}, {slabW, pnlW}})
-	p.do(x86.ADDQ(operand.U32(p.tileBytes()), pnlY))
-	p.do(x86.ADDQ(mem(pnlArgs, slabSize), pnlW))
-	p.do(x86.DECQ(slabCalls))
-	p.do(x86.JNZ(to("panel")))
-}
-
-// expandPair unpacks a pair of blocks.
-func (p *slabWriter) expandPair() {
-	u := p.panel
-	put := func(at, r int) { p.do(x86.VMOVUPS(u.reg(r), mem(pnlY, at))) }
-	for half := range 2 {
-		for q := range 8 {
-			w := u.dot((half*8 + q) % (2 * slabHeight))
-			u.codes(half, q, w)
-			p.do(x86.VMOVUPS(w, mem(pnlY, p.codesAt(half)+q*64)))
-		}
-	}
-	for half := range 2 {
-		at := p.scalesAt(half)
-		u.loadScale(half, 0)
-		put(at, pvScale)
-		if p.split {
-			u.loadScale(half, 1)
-			put(at+64, pvScale)
-		}
-		if p.mins {
-			put(at+64, pvMin)
-		}
-	}
 }

@@ -66,6 +66,7 @@ func (l *List) DecodeSetting(n *setting.Node, path string) error {
 	d := setting.Decoder{Types: map[reflect.Type]setting.Type{
 		reflect.TypeFor[nn.Layer]():      decodeLayer,
 		reflect.TypeFor[nn.Activation](): decodeActivation,
+		reflect.TypeFor[nn.Init]():       decodeInit,
 	}}
 	var list []nn.Layer
 	if err := d.Decode(n, path, &list); err != nil {
@@ -122,6 +123,34 @@ func decodeActivation(_ setting.Decoder, n *setting.Node, path string) (any, err
 	return nn.Activation(name), err
 }
 
+// decodeInit reads a name, or a name with its number: {normal: 0.02}.
+func decodeInit(d setting.Decoder, n *setting.Node, path string) (any, error) {
+	name, value, err := n.Choose(path, nn.Inits())
+	if err != nil {
+		return nil, err
+	}
+	scaled := map[string]func(float64) nn.Init{"normal": nn.Normal, "uniform": nn.Uniform, "constant": nn.Constant}[name]
+	switch {
+	case scaled == nil && value == nil:
+		return nn.Init(name), nil
+	case scaled == nil:
+		return nil, value.Fail(path, "%s takes no settings", name)
+	case value == nil:
+		return nil, n.Fail(path, "%s needs a number, such as {%s: 0.02}", name, name)
+	}
+	var scale float64
+	err = d.Decode(value, path+"."+name, &scale)
+	return scaled(scale), err
+}
+
+func encodeInit(i nn.Init) *setting.Node {
+	name, scale := i.Split()
+	if scale == "" {
+		return setting.Named(name, nil)
+	}
+	return setting.Named(name, setting.Scalar(scale, setting.Source{}))
+}
+
 // EncodeSetting writes the list.
 func (l List) EncodeSetting() *setting.Node {
 	var items []*setting.Node
@@ -140,6 +169,9 @@ func encodeLayer(l nn.Layer) *setting.Node {
 		return setting.Scalar(reflect.TypeOf(l).String(), setting.Source{})
 	}
 	inner := setting.NodeWith(l, func(v reflect.Value) *setting.Node {
+		if i, ok := v.Interface().(nn.Init); ok {
+			return encodeInit(i)
+		}
 		if v.Type() != reflect.TypeFor[nn.Layer]() || v.IsNil() {
 			return nil
 		}

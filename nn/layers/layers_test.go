@@ -34,7 +34,7 @@ func TestNetIsReadAndWritten(t *testing.T) {
 layers:
   - embedding: {count: 50, size: 8}
   - lstm: {units: 12, layers: 2, bidirectional: true, dropout: 0.1}
-  - gru: 10
+  - gru: {units: 10, init: glorot_uniform, recurrence: orthogonal}
   - layer_norm
   - attention: {heads: 2, causal: true}
   - residual:
@@ -46,7 +46,7 @@ layers:
   - permute: [2, 1]
   - reshape: {shape: [4, -1]}
   - rnn: {units: 6, last: true}
-  - dense: 5
+  - dense: {units: 5, init: {normal: 0.02}}
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +54,7 @@ layers:
 	want := layers.List{
 		nn.Embedding{Count: 50, Size: 8},
 		nn.Recurrent{Cell: nn.LSTM, Units: 12, Layers: 2, Bidirectional: true, Dropout: 0.1},
-		nn.Recurrent{Cell: nn.GRU, Units: 10},
+		nn.Recurrent{Cell: nn.GRU, Units: 10, Init: nn.GlorotUniform, Recurrence: nn.Orthogonal},
 		nn.LayerNorm{},
 		nn.Attention{Heads: 2, Causal: true},
 		nn.Residual{Layers: nn.Sequential{nn.Dense{Units: 10, Activation: nn.GELU}, nn.Dropout{Ratio: 0.5}}, Activation: nn.ReLU},
@@ -64,7 +64,7 @@ layers:
 		nn.Permute{Axes: []int{2, 1}},
 		nn.Reshape{Shape: []int{4, -1}},
 		nn.Recurrent{Cell: nn.SimpleRNN, Units: 6, Last: true},
-		nn.Dense{Units: 5},
+		nn.Dense{Units: 5, Init: nn.Normal(0.02)},
 	}
 	text := string(setting.Encode(m))
 	if goText := string(setting.Encode(model{want})); text != goText {
@@ -109,6 +109,10 @@ func TestBadNets(t *testing.T) {
 		{"layers: [dense: many]", `layers[1].dense: "many" is not a whole number`, ""},
 		{"layers: [separable_conv2d: {filters: 3, kernal: 2}]", "layers[1].separable_conv2d.kernal: there is no such key", "did you mean kernel?"},
 		{"layers: [sequential: [dense: 3, tahn]]", `layers[1].sequential[2]: there is no "tahn"`, ""},
+		{"layers: [dense: {units: 3, init: he_norml}]", `layers[1].dense.init: there is no "he_norml"`, "did you mean he_normal?"},
+		{"layers: [dense: {units: 3, init: normal}]", "layers[1].dense.init: normal needs a number, such as {normal: 0.02}", ""},
+		{"layers: [dense: {units: 3, init: {zeros: 1}}]", "zeros takes no settings", ""},
+		{"layers: [dense: {units: 3, init: {normal: big}}]", `layers[1].dense.init.normal: "big" is not a number`, ""},
 		{"layers: [sequential: 3]", "it must be a list", ""},
 		{"layers: [residual: {layers: [densee: 3]}]", `layers[1].residual.layers[1]: there is no "densee"`, "did you mean dense?"},
 	} {

@@ -3,13 +3,11 @@ package tune
 import (
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 
 	"tandem/fault"
 	"tandem/graph"
 	"tandem/graph/pass"
-	"tandem/kernel"
 	"tandem/nn"
 	"tandem/tensor"
 )
@@ -136,25 +134,16 @@ func (t *Tuned) addPair(n *graph.Node, i int, s LoRA) error {
 		p.scale = s.Alpha / float32(s.Rank)
 	}
 	// What an embedding does not see in training stays as it was if A is 0: B is drawn.
-	initA, initB := withinRoot, nn.Init(nn.Zeros)
+	initA, initB := nn.TorchUniform, nn.Zeros
 	if n.Op.Name == "Gather" {
 		initA, initB = initB, initA
 	}
-	a := t.Param(w.Name+suffixA, initA, f.inputs(), f.shapeA(w.Const.Shape, s.Rank)...)
-	b := t.Param(w.Name+suffixB, initB, s.Rank, f.shapeB(n, w.Const.Shape, s.Rank)...)
+	a := t.Param(w.Name+suffixA, initA, nn.Fan{In: f.inputs()}, f.shapeA(w.Const.Shape, s.Rank)...)
+	b := t.Param(w.Name+suffixB, initB, nn.Fan{In: s.Rank}, f.shapeB(n, w.Const.Shape, s.Rank)...)
 	p.a, p.b = a.Name, b.Name
 	t.wire(&p, n, i, a, b)
 	t.pairs = append(t.pairs, p)
 	return t.Err()
-}
-
-// withinRoot draws from ±1/√fanIn, as PyTorch draws a linear layer's weight.
-func withinRoot(dst []float32, fanIn int, seed, stream uint64) {
-	kernel.Uniform(dst, seed, stream)
-	bound := float32(1 / math.Sqrt(float64(fanIn)))
-	for i, u := range dst {
-		dst[i] = (2*u - 1) * bound
-	}
 }
 
 // shapeA is the weight's with the rank in place of its outputs.

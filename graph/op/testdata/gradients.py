@@ -240,6 +240,10 @@ def microsoft():
     ms("FastGelu", "FastGelu", {}, [x, b], F.gelu(x + b, approximate="tanh"))
     x = leaf(2, 5)
     ms("QuickGelu", "QuickGelu", {"alpha": 1.5}, [x], x * torch.sigmoid(1.5 * x))
+    x = leaf(2, 5)
+    ms("Gelu", "Gelu", {}, [x], F.gelu(x))
+    x, gain = leaf(2, 3, 8), leaf(8)
+    ms("SimplifiedLayerNormalization", "SimplifiedLayerNormalization", {"epsilon": 0.01}, [x, gain], F.rms_norm(x, (8,), gain, 0.01))
     x, skip, gain, beta, b = leaf(2, 3, 8), leaf(2, 3, 8), leaf(8), leaf(8), leaf(8)
     ms("SkipLayerNormalization", "SkipLayerNormalization", {"epsilon": 0.01}, [x, skip, gain, beta, b], F.layer_norm(x + skip + b, (8,), gain, beta, 0.01))
     x, skip, gain, b = leaf(2, 3, 8), leaf(2, 3, 8), leaf(8), leaf(8)
@@ -281,7 +285,7 @@ def rows(x):
 def microsoft_attention():
     ms = lambda name, op, attrs, inputs, y, **more: case(name, op, attrs, inputs, y, domain="com.microsoft", opset=1, **more)
     for interleaved in [0, 1]:
-        x, cos, sin, at = leaf(2, 2, 3, 4), rand(5, 2), rand(5, 2), torch.tensor([[0, 1, 2], [4, 3, 1]])
+        x, cos, sin, at = leaf(2, 2, 3, 4), leaf(5, 2), leaf(5, 2), torch.tensor([[0, 1, 2], [4, 3, 1]])
         ms(f"RotaryEmbedding {interleaved}", "RotaryEmbedding", {"interleaved": interleaved}, [x, at, cos, sin],
            turned(x, cos[at][:, None], sin[at][:, None], interleaved == 1))
     q, k, v, b = leaf(2, 3, 8), leaf(2, 4, 8), leaf(2, 4, 6), leaf(22)
@@ -299,7 +303,7 @@ def microsoft_attention():
        rows(F.scaled_dot_product_attention(heads(q, 2), heads(k, 2), heads(v, 2), is_causal=True)))
     for sink in [None, leaf(4)]:
         q, k, v, pk, pv = leaf(2, 2, 16), leaf(2, 2, 8), leaf(2, 2, 8), leaf(2, 2, 3, 4), leaf(2, 2, 3, 4)
-        cos, sin = rand(6, 2), rand(6, 2)
+        cos, sin = leaf(6, 2), leaf(6, 2)
         keys = torch.cat([pk, turned(heads(k, 2), cos[3:5], sin[3:5])], 2).repeat_interleave(2, 1)
         values = torch.cat([pv, heads(v, 2)], 2).repeat_interleave(2, 1)
         scores = turned(heads(q, 4), cos[3:5], sin[3:5]) @ keys.mT / 2
@@ -314,7 +318,7 @@ def microsoft_attention():
 def paged(ms):
     # Sequences of 3 and 1 tokens over caches of 5 blocks of 2 positions, of which they have 0 and 3.
     q, k, v, kc, vc = leaf(4, 8), leaf(4, 4), leaf(4, 4), leaf(5, 2, 1, 4), leaf(5, 2, 1, 4)
-    sink, gq, gk, cos, sin = leaf(2), leaf(4), leaf(4), rand(5, 2), rand(5, 2)
+    sink, gq, gk, cos, sin = leaf(2), leaf(4), leaf(4), leaf(5, 2), leaf(5, 2)
     table, position = [[3, 1], [0, 4]], torch.tensor([0, 1, 2, 3])
     of = [0, 0, 0, 1]
     turn = lambda x, gain: turned(F.rms_norm(x.reshape(4, -1, 4), (4,), gain, 0.01), cos[position][:, None], sin[position][:, None])
