@@ -209,11 +209,10 @@ record:
 	VCVTPS2DQ    Z0, Z0
 	VMULPS       64(SI), Z7, Z1
 	VCVTPS2DQ    Z1, Z1
-	VPMOVSDB     Z0, (DI)
-	VPMOVSDB     Z1, 16(DI)
 	VPMOVSDB     Z0, X8
 	VPMOVSDB     Z1, X0
 	VINSERTI128  $0x01, X0, Y8, Y8
+	VMOVUPS      Y8, (DI)
 	VPXOR        Y2, Y2, Y2
 	VPXOR        lanes80808080<>+0(SB), Y8, Y9
 	VPSADBW      Y2, Y9, Y9

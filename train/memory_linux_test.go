@@ -88,7 +88,8 @@ func TestEstimateIsWhatARunTakes(t *testing.T) {
 	} {
 		p, spec, opt := sized(t, c.net, 2*rows+5, c.shape...), twoLayersSpec(1), options(t, 1)
 		spec.Train.BatchRows, spec.Train.CheckpointSteps = rows, 1000
-		spec.Train.Optimizer.Name = c.optimizer
+		spec.Train.Optimizer = train.OptimizerSpec{Name: c.optimizer, LearningRate: 0.02}
+		spec.FillDefaults()
 		need, err := train.EstimateMemory(p, spec.Train, opt.Ops, opt)
 		if err != nil {
 			t.Fatal(err)

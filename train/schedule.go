@@ -12,6 +12,7 @@ import "math"
 //	one_cycle  from peak/25 up to the peak over the first 30 % and down to
 //	           peak/250000, both by half a cosine (Smith and Topin,
 //	           "Super-Convergence", 2018); warm-up is its own
+//	step       the peak times Factor once more after each part of the run in At
 //	plateau    the peak times Factor for every Patience epochs in a row without a
 //	           better test; tests are what is monitored so far
 func (t TrainSpec) rate(step, total int, tests []float64) float32 {
@@ -26,6 +27,12 @@ func (t TrainSpec) rate(step, total int, tests []float64) float32 {
 	switch t.Schedule.Name {
 	case "cosine":
 		return float32(peak * (1 + math.Cos(math.Pi*done)) / 2)
+	case "step":
+		for _, part := range t.Schedule.At {
+			if float64(step) >= part*float64(total) {
+				peak *= float64(t.Schedule.Factor)
+			}
+		}
 	case "linear":
 		return float32(peak * (1 - done))
 	case "plateau":

@@ -7,7 +7,7 @@ import (
 
 func TestSchedules(t *testing.T) {
 	spec := func(name string, warm int) TrainSpec {
-		return TrainSpec{Optimizer: OptimizerSpec{LearningRate: 0.1}, Schedule: ScheduleSpec{Name: name, WarmupSteps: warm, Patience: 2, Factor: 0.5}}
+		return TrainSpec{Optimizer: OptimizerSpec{LearningRate: 0.1}, Schedule: ScheduleSpec{Name: name, WarmupSteps: warm, Patience: 2, Factor: 0.5, At: []float64{0.5, 0.8}}}
 	}
 	for _, tc := range []struct {
 		name  string
@@ -20,6 +20,8 @@ func TestSchedules(t *testing.T) {
 		{"cosine", 6, []float64{0.1 / 6, 0.2 / 6, 0.3 / 6, 0.4 / 6, 0.5 / 6, 0.1, 0.1, 0.08535534, 0.05, 0.01464466}, nil},
 		// torch.optim.lr_scheduler.OneCycleLR(max_lr=0.1, total_steps=10) of PyTorch 2.15.
 		{"one_cycle", 0, []float64{0.004, 0.052, 0.1, 0.09504846, 0.08117457, 0.0611262, 0.0388742, 0.01882583, 0.00495194, 4e-07}, nil},
+		// MultiStepLR(milestones=[5, 8], gamma=0.5), after two steps of warm-up.
+		{"step", 2, []float64{0.05, 0.1, 0.1, 0.1, 0.1, 0.05, 0.05, 0.05, 0.025, 0.025}, nil},
 		{"plateau", 0, []float64{0.025}, []float64{3, 2, 2.5, 2, 2.1, 1, 4, 5}},
 		{"plateau", 0, []float64{0.05}, []float64{3, 2, 2.5, 2, 1.9, 2}},
 	} {

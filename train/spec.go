@@ -3,6 +3,7 @@ package train
 import (
 	"io"
 	"os"
+	"slices"
 
 	"tandem/fault"
 	"tandem/internal/setting"
@@ -69,10 +70,11 @@ type OptimizerSpec struct {
 
 // ScheduleSpec says how the learning rate changes.
 type ScheduleSpec struct {
-	Name        string  `yaml:"name" one:"constant linear cosine one_cycle plateau" help:"how the learning rate changes"`
-	WarmupSteps int     `yaml:"warmup_steps" limit:"[0,)" help:"steps in which the learning rate rises to its peak"`
-	Patience    int     `yaml:"patience" limit:"[0,)" help:"of plateau: epochs without a better test before the rate falls"`
-	Factor      float32 `yaml:"factor" limit:"[0,1)" help:"of plateau: what the rate is multiplied with then"`
+	Name        string    `yaml:"name" one:"constant linear cosine one_cycle step plateau" help:"how the learning rate changes"`
+	WarmupSteps int       `yaml:"warmup_steps" limit:"[0,)" help:"steps in which the learning rate rises to its peak"`
+	Patience    int       `yaml:"patience" limit:"[0,)" help:"of plateau: epochs without a better test before the rate falls"`
+	Factor      float32   `yaml:"factor" limit:"[0,1)" help:"of plateau and step: what the rate is multiplied with then"`
+	At          []float64 `yaml:"at" help:"of step: after which parts of the run the rate falls, such as [0.5, 0.75]"`
 }
 
 // Section is the part of a spec whose keys a family defines.
@@ -167,14 +169,14 @@ func parseSpec(name string, text []byte, over []Override) (Spec, error) {
 	return s, given.Decode("", &s) // a zero that was written stands above a default
 }
 
-// put sets an override. Another optimizer or schedule than the file's has its own
+// put sets an override. Another optimizer, schedule or loss than the file's has its own
 // defaults, not what the file says of its own.
 func put(given *setting.Node, o Override) error {
 	value, err := setting.Value(o.Value, o.By)
 	if err != nil {
 		return err
 	}
-	for _, section := range []string{"train.optimizer", "train.schedule"} {
+	for _, section := range []string{"train.optimizer", "train.schedule", "train.loss"} {
 		if o.Key == section+".name" && !given.Get(o.Key).Says(o.Value) {
 			given.Drop(section)
 		}
@@ -209,11 +211,39 @@ func (s *Spec) FillDefaults() {
 	s.Data.setDefaults()
 	t.Loss.setDefaults()
 	t.Optimizer.setDefaults()
-	if t.Schedule.Name == "plateau" {
-		setDefault(&t.Schedule.Patience, 2)
-		setDefault(&t.Schedule.Factor, 0.1)
+	t.Schedule.setDefaults()
+}
+
+func (s *ScheduleSpec) setDefaults() {
+	switch s.Name {
+	case "plateau":
+		setDefault(&s.Patience, 2)
+		setDefault(&s.Factor, 0.1)
+	case "step":
+		setDefault(&s.Factor, 0.1)
+		if s.At == nil {
+			s.At = []float64{0.5, 0.75}
+		}
 	}
 }
+
+// check holds what limits of single settings do not say.
+func (s ScheduleSpec) check() error {
+	if s.Name == "plateau" && (s.Patience < 1 || s.Factor <= 0) {
+		return fault.New("train.spec", fault.Invalid, "train.schedule: patience must be at least 1 and factor in (0,1)").Try(explainRemedy)
+	}
+	inside := slices.IsSorted(s.At)
+	for _, part := range s.At {
+		inside = inside && part > 0 && part < 1
+	}
+	if s.Name == "step" && (!inside || s.Factor <= 0) {
+		return fault.New("train.spec", fault.Invalid, "train.schedule: at is %v and factor %v, they must lie between 0 and 1, and at must rise", s.At, s.Factor).Try(explainRemedy)
+	}
+	return nil
+}
+
+// explainRemedy is the remedy for settings out of their ranges.
+const explainRemedy = "tandem train --explain lists the keys, their ranges and defaults"
 
 func setDefault[T comparable](p *T, v T) {
 	var zero T
@@ -225,9 +255,8 @@ func setDefault[T comparable](p *T, v T) {
 // Validate checks what does not depend on a family.
 func (s Spec) Validate() error {
 	bad := func(format string, args ...any) error {
-		return fault.New("train.spec", fault.Invalid, format, args...).Try("tandem train --explain lists the keys, their ranges and defaults")
+		return fault.New("train.spec", fault.Invalid, format, args...).Try(explainRemedy)
 	}
-	plateau := s.Train.Schedule
 	switch {
 	case s.Family == "":
 		return bad("family is missing")
@@ -235,10 +264,11 @@ func (s Spec) Validate() error {
 		return bad("data.path is missing")
 	case (s.Data.Split.By == "time" || s.Data.Split.By == "group") && s.Data.Split.Column == "":
 		return bad("data.split.by is %s, and data.split.column is missing", s.Data.Split.By)
-	case plateau.Name == "plateau" && (plateau.Patience < 1 || plateau.Factor <= 0):
-		return bad("train.schedule: patience must be at least 1 and factor in (0,1)")
 	}
 	if err := setting.Check(s, s.given); err != nil {
+		return err
+	}
+	if err := s.Train.Schedule.check(); err != nil {
 		return err
 	}
 	return s.Train.checkUnused(s.given)

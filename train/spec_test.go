@@ -36,7 +36,7 @@ func TestSpecSaysWhereValuesComeFrom(t *testing.T) {
 		}
 	}
 	again, err := train.LoadSpec("again", strings.NewReader(string(s.Encode())))
-	if err != nil || string(again.Encode()) != string(s.Encode()) {
+	if err != nil || again.Validate() != nil || string(again.Encode()) != string(s.Encode()) {
 		t.Errorf("%v\n%s\n%s", err, s.Encode(), again.Encode())
 	}
 }
@@ -55,6 +55,15 @@ func TestAnotherOptimizer(t *testing.T) {
 		if err != nil || s.Train.Optimizer != tc.want {
 			t.Errorf("%+v, %v, want %+v", s.Train.Optimizer, err, tc.want)
 		}
+	}
+}
+
+// TestAnotherLoss: what the file says of its own loss does not stand in the way.
+func TestAnotherLoss(t *testing.T) {
+	text := "family: x\ndata: {path: y}\ntrain:\n  loss: {name: huber, delta: 3}\n"
+	s, err := train.LoadSpec("f", strings.NewReader(text), train.Override{Key: "train.loss.name", Value: "mae", By: "--set"})
+	if err != nil || s.Validate() != nil || s.Train.Loss.Name != "mae" || s.Train.Loss.Delta != 1 {
+		t.Errorf("%+v, %v, %v", s.Train.Loss, err, s.Validate())
 	}
 }
 
@@ -79,6 +88,9 @@ func TestBadSpecs(t *testing.T) {
 		{"family: x\ndata: {path: y}\ntrain: {schedule: {name: one_cycle, warmup_steps: 5}}", "warmup_steps is nothing that one_cycle takes", ""},
 		{"family: x\ndata: {path: y}\ntrain: {loss: {name: mae, delta: 2}}", "train.loss.delta is nothing that mae takes, but huber", ""},
 		{"family: x\ndata: {path: y, split: {by: group}}", "data.split.by is group, and data.split.column is missing", ""},
+		{"family: x\ndata: {path: y}\ntrain: {schedule: {name: step, at: [0.7, 0.5]}}", "at is [0.7 0.5] and factor 0.1", ""},
+		{"family: x\ndata: {path: y}\ntrain: {schedule: {name: step, at: [5]}}", "they must lie between 0 and 1", ""},
+		{"family: x\ndata: {path: y}\ntrain: {schedule: {at: [0.5]}}", "train.schedule.at is nothing that cosine takes, but step", ""},
 		{"data: {path: y}", "family is missing", ""},
 		{"family: x\ndata: {path: y, format: cvs}", `s.yaml:2, data.format is "cvs"`, "did you mean csv?"},
 		{"family: x\ndata: {path: y, split: {test: 1}}", "s.yaml:2, data.split.test is 1", ""},

@@ -26,9 +26,10 @@ func (t TrainSpec) checkUnused(given *setting.Node) error {
 		{"train.optimizer.epsilon", o.Epsilon != 0, o.Name, "adam adamw muon"},
 		{"train.optimizer.momentum", o.Momentum != 0, o.Name, "sgd muon"},
 		{"train.optimizer.nesterov", o.Nesterov, o.Name, "sgd"},
-		{"train.schedule.warmup_steps", s.WarmupSteps != 0, s.Name, "constant linear cosine plateau"},
+		{"train.schedule.warmup_steps", s.WarmupSteps != 0, s.Name, "constant linear cosine step plateau"},
 		{"train.schedule.patience", s.Patience != 0, s.Name, "plateau"},
-		{"train.schedule.factor", s.Factor != 0, s.Name, "plateau"},
+		{"train.schedule.factor", s.Factor != 0, s.Name, "step plateau"},
+		{"train.schedule.at", len(s.At) > 0, s.Name, "step"},
 		{"train.loss.delta", l.Delta != 1, l.Name, lossHuber},
 		{"train.loss.quantile", l.Quantile != 0.5, l.Name, lossQuantile},
 	} {

@@ -199,5 +199,7 @@ var zhTrain = [...]entry{
 	{"how the learning rate changes", "学习率如何变化"},
 	{"steps in which the learning rate rises to its peak", "学习率升到峰值的步数"},
 	{"of plateau: epochs without a better test before the rate falls", "plateau：连续多少轮测试没有变好就降低学习率"},
-	{"of plateau: what the rate is multiplied with then", "plateau：此时学习率乘以的系数"},
+	{"of plateau and step: what the rate is multiplied with then", "plateau 和 step：此时学习率乘以的系数"},
+	{"of step: after which parts of the run the rate falls, such as [0.5, 0.75]", "step：训练进行到哪些比例之后降低学习率，例如 [0.5, 0.75]"},
+	{"train.schedule: at is %v and factor %v, they must lie between 0 and 1, and at must rise", "train.schedule：at 为 %v，factor 为 %v，都必须在 0 和 1 之间，且 at 必须递增"},
 }

@@ -168,11 +168,13 @@ func (w *vectorWriter) superRecord(dst, src reg.Register, scale, inverse, most i
 		w.do(x86.VMULPS(mem(src, i*w.bytes()), w.v(inverse), w.v(i)))
 		w.do(x86.VCVTPS2DQ(w.v(i), w.v(i)))
 	}
-	w.storeCodes(dst)
 	if w.lanes == 16 {
 		w.do(x86.VPMOVSDB(w.v(0), w.x(codes)))
 		w.do(x86.VPMOVSDB(w.v(1), w.x(t)))
 		w.do(x86.VINSERTI128(operand.U8(1), w.x(t), ymm[codes], ymm[codes]))
+		w.do(x86.VMOVUPS(ymm[codes], mem(dst, 0)))
+	} else {
+		w.storeCodes(dst)
 	}
 	w.do(x86.VPXOR(ymm[none], ymm[none], ymm[none]))
 	// Sums of eight bytes without signs, then of sixteen.
