@@ -16,6 +16,9 @@ const gradientOpset = 24
 type Expansion struct {
 	*Builder
 	Node *Node
+	// Lists are the elements of lists that were written out beside the node that makes
+	// them: found once for all readers.
+	Lists map[*Value][]*Value
 
 	depends map[*Value]bool
 }
@@ -32,7 +35,7 @@ func (e *Expansion) Needs(i int) bool { return e.In(i) != nil && e.depends[e.In(
 // a caller does it before where the types of a loop's results must be known.
 func Expand(b *Builder, from []*Value) error {
 	defer b.inOpset(gradientOpset)()
-	x := expander{b, map[*Value]bool{}}
+	x := expander{b, map[*Value]bool{}, map[*Value][]*Value{}}
 	for _, v := range from {
 		x.depends[v] = true
 	}
@@ -51,6 +54,7 @@ func Expand(b *Builder, from []*Value) error {
 type expander struct {
 	b       *Builder
 	depends map[*Value]bool
+	lists   map[*Value][]*Value
 }
 
 func (x expander) walk(n *Node) error {
@@ -76,7 +80,7 @@ func (x expander) walk(n *Node) error {
 		return nil
 	}
 	start := len(x.b.G.Nodes)
-	results, err := expand(&Expansion{x.b, n, x.depends})
+	results, err := expand(&Expansion{x.b, n, x.lists, x.depends})
 	if err == nil {
 		err = x.b.err
 	}

@@ -33,7 +33,14 @@ func elementsOf(e *graph.Expansion, list *graph.Value) ([]*graph.Value, error) {
 	case onnx("SequenceInsert"), onnx("SequenceErase"):
 		return editedList(e, n)
 	}
-	return listWritten(e, n, slices.Index(n.Outputs, list))
+	if e.Lists[list] == nil {
+		elements, err := listWritten(e, n, slices.Index(n.Outputs, list))
+		if err != nil {
+			return nil, err
+		}
+		e.Lists[list] = elements
+	}
+	return slices.Clone(e.Lists[list]), nil
 }
 
 // listWritten are the elements of a list that n makes, output i, and that depends on

@@ -68,11 +68,12 @@ func sequenceGradCases() []controlledCase {
 		y.Def = &graph.Node{Op: graph.OpID{Name: "Tanh"}, Inputs: []*graph.Value{x}, Outputs: []*graph.Value{y}}
 		body := &graph.Graph{Name: "body", Inputs: []*graph.Value{x}, Outputs: []*graph.Value{y}, Nodes: []*graph.Node{y.Def}}
 		rows := b.Op("SplitToSequence", nil, b.Const("rows", tensor.Of([]float32{0.1, -0.7, 0.3, 0.9}, 2, 2)))
-		list := b.Op("SequenceInsert", nil, b.Op("SequenceMap", attrs("body", body), rows), in[0], at(b, 1))
+		made := b.Op("SequenceMap", attrs("body", body), rows)
+		list, again := b.Op("SequenceInsert", nil, made, in[0], at(b, 1)), b.Op("SequenceInsert", nil, made, b.Op("Neg", nil, in[0]))
 		held := b.Op("SequenceInsert", nil, b.Op("OptionalGetElement", nil, b.Op("Optional", nil, rows)), b.Op("Exp", nil, in[0]))
 		none := b.Op("SequenceInsert", nil, b.Op("SequenceMap", attrs("body", body), b.Op("SequenceEmpty", nil)), in[0])
 		join := attrs("axis", int64(0))
-		return []*graph.Value{b.Op("ConcatFromSequence", join, list), b.Op("ConcatFromSequence", join, held), b.Op("ConcatFromSequence", join, none)}
+		return []*graph.Value{b.Op("ConcatFromSequence", join, list), b.Op("ConcatFromSequence", join, held), b.Op("ConcatFromSequence", join, none), b.Op("ConcatFromSequence", join, again)}
 	})
 	asked := controlCase("If", [][]int{{2, 3}}, func(b *graph.Builder, in []*graph.Value) []*graph.Value {
 		branches := func(maybe *graph.Value) graph.Attrs {
