@@ -24,93 +24,122 @@ TEXT ·lstmCellAVX512(SB), NOSPLIT, $0-48
 
 loop:
 	VMOVUPS      (DI), Z0
+	VMOVUPS      (R9), Z8
+	VMOVUPS      (R10), Z16
+	VMOVUPS      (R11), Z24
 	VMOVAPS      Z0, Z6
+	VMOVAPS      Z8, Z14
+	VMOVAPS      Z16, Z22
+	VANDPS       lanes80000000<>+0(SB), Z24, Z30
 	VORPS        lanes80000000<>+0(SB), Z0, Z0
+	VORPS        lanes80000000<>+0(SB), Z8, Z8
+	VORPS        lanes80000000<>+0(SB), Z16, Z16
+	VORPS        lanes80000000<>+0(SB), Z24, Z24
 	VMOVUPS      lanesc2d00000<>+0(SB), Z1
+	VMOVUPS      lanesc2d00000<>+0(SB), Z9
+	VMOVUPS      lanesc2d00000<>+0(SB), Z17
+	VADDPS       Z24, Z24, Z24
 	VMAXPS       Z0, Z1, Z0
+	VMAXPS       Z8, Z9, Z8
+	VMAXPS       Z16, Z17, Z16
+	VMOVUPS      lanesc2200000<>+0(SB), Z25
 	VMOVUPS      lanes42b20000<>+0(SB), Z1
+	VMOVUPS      lanes42b20000<>+0(SB), Z9
+	VMOVUPS      lanes42b20000<>+0(SB), Z17
+	VMAXPS       Z24, Z25, Z24
 	VMINPS       Z0, Z1, Z0
+	VMINPS       Z8, Z9, Z8
+	VMINPS       Z16, Z17, Z16
+	VMOVUPS      lanes00000000<>+0(SB), Z25
 	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z8, Z10
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z16, Z18
+	VMINPS       Z24, Z25, Z24
 	VCVTPS2DQ    Z2, Z2
+	VCVTPS2DQ    Z10, Z10
+	VCVTPS2DQ    Z18, Z18
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z24, Z26
 	VCVTDQ2PS    Z2, Z4
+	VCVTDQ2PS    Z10, Z12
+	VCVTDQ2PS    Z18, Z20
+	VCVTPS2DQ    Z26, Z26
 	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS lanes3f317218<>+0(SB), Z12, Z8
+	VFNMADD231PS lanes3f317218<>+0(SB), Z20, Z16
+	VCVTDQ2PS    Z26, Z28
 	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
+	VFNMADD231PS lanesb102e308<>+0(SB), Z12, Z8
+	VFNMADD231PS lanesb102e308<>+0(SB), Z20, Z16
+	VFNMADD231PS lanes3f317218<>+0(SB), Z28, Z24
 	VMOVUPS      lanes39500d01<>+0(SB), Z3
+	VMOVUPS      lanes39500d01<>+0(SB), Z11
+	VMOVUPS      lanes39500d01<>+0(SB), Z19
+	VFNMADD231PS lanesb102e308<>+0(SB), Z28, Z24
 	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z8, Z11
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z16, Z19
+	VMOVUPS      lanes39500d01<>+0(SB), Z27
 	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3c088889<>+0(SB), Z8, Z11
+	VFMADD213PS  lanes3c088889<>+0(SB), Z16, Z19
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z24, Z27
 	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z8, Z11
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z16, Z19
+	VFMADD213PS  lanes3c088889<>+0(SB), Z24, Z27
 	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z8, Z11
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z16, Z19
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z24, Z27
 	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3f000000<>+0(SB), Z8, Z11
+	VFMADD213PS  lanes3f000000<>+0(SB), Z16, Z19
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z24, Z27
 	VMULPS       Z0, Z0, Z5
+	VMULPS       Z8, Z8, Z13
+	VMULPS       Z16, Z16, Z21
+	VFMADD213PS  lanes3f000000<>+0(SB), Z24, Z27
 	VFMADD213PS  Z0, Z5, Z3
+	VFMADD213PS  Z8, Z13, Z11
+	VFMADD213PS  Z16, Z21, Z19
+	VMULPS       Z24, Z24, Z29
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
+	VADDPS       lanes3f800000<>+0(SB), Z11, Z8
+	VADDPS       lanes3f800000<>+0(SB), Z19, Z16
+	VFMADD213PS  Z24, Z29, Z27
 	VSCALEFPS    Z4, Z0, Z0
+	VSCALEFPS    Z12, Z8, Z8
+	VSCALEFPS    Z20, Z16, Z16
+	VPADDD       lanes0000007f<>+0(SB), Z26, Z26
 	VMOVUPS      lanes3f800000<>+0(SB), Z7
+	VMOVUPS      lanes3f800000<>+0(SB), Z15
+	VMOVUPS      lanes3f800000<>+0(SB), Z23
+	VPSLLD       $0x17, Z26, Z26
 	VPMOVD2M     Z6, K1
+	VPMOVD2M     Z14, K2
+	VPMOVD2M     Z22, K3
+	VSUBPS       lanes3f800000<>+0(SB), Z26, Z28
 	VBLENDMPS    Z0, Z7, K1, Z1
+	VBLENDMPS    Z8, Z15, K2, Z9
+	VBLENDMPS    Z16, Z23, K3, Z17
+	VFMADD213PS  Z28, Z26, Z27
 	VADDPS       Z7, Z0, Z0
+	VADDPS       Z15, Z8, Z8
+	VADDPS       Z23, Z16, Z16
+	VADDPS       lanes40000000<>+0(SB), Z27, Z25
 	VDIVPS       Z0, Z1, Z0
+	VDIVPS       Z8, Z9, Z8
+	VDIVPS       Z16, Z17, Z16
+	VDIVPS       Z25, Z27, Z24
 	VMOVUPS      Z0, (DI)
-	VMOVAPS      Z0, Z8
-	VMOVUPS      (R9), Z0
-	VMOVAPS      Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VPMOVD2M     Z6, K1
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
-	VMOVUPS      Z0, (R9)
-	VMOVAPS      Z0, Z9
-	VMOVUPS      (R10), Z0
-	VMOVAPS      Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VPMOVD2M     Z6, K1
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
-	VMOVUPS      Z0, (R10)
-	VMOVAPS      Z0, Z10
-	VMOVUPS      (R11), Z0
+	VMOVUPS      Z8, (R9)
+	VMOVUPS      Z16, (R10)
+	VANDPS       lanes7fffffff<>+0(SB), Z24, Z24
+	VORPS        Z30, Z24, Z24
+	VMOVUPS      Z24, (R11)
+	VMULPS       Z24, Z0, Z0
+	VFMADD231PS  (SI), Z16, Z0
+	VMOVUPS      Z0, (DX)
 	VANDPS       lanes80000000<>+0(SB), Z0, Z6
 	VORPS        lanes80000000<>+0(SB), Z0, Z0
 	VADDPS       Z0, Z0, Z0
@@ -139,40 +168,7 @@ loop:
 	VDIVPS       Z1, Z3, Z0
 	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
 	VORPS        Z6, Z0, Z0
-	VMOVUPS      Z0, (R11)
-	VMULPS       Z8, Z0, Z8
-	VFMADD231PS  (SI), Z10, Z8
-	VMOVUPS      Z8, (DX)
-	VMOVAPS      Z8, Z0
-	VANDPS       lanes80000000<>+0(SB), Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VADDPS       Z0, Z0, Z0
-	VMOVUPS      lanesc2200000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes00000000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VSUBPS       lanes3f800000<>+0(SB), Z2, Z4
-	VFMADD213PS  Z4, Z2, Z3
-	VADDPS       lanes40000000<>+0(SB), Z3, Z1
-	VDIVPS       Z1, Z3, Z0
-	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
-	VORPS        Z6, Z0, Z0
-	VMULPS       Z9, Z0, Z0
+	VMULPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (BX)
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, R9
@@ -190,93 +186,122 @@ rest:
 
 single:
 	VMOVUPS      (DI), Z0
+	VMOVUPS      (R9), Z8
+	VMOVUPS      (R10), Z16
+	VMOVUPS      (R11), Z24
 	VMOVAPS      Z0, Z6
+	VMOVAPS      Z8, Z14
+	VMOVAPS      Z16, Z22
+	VANDPS       lanes80000000<>+0(SB), Z24, Z30
 	VORPS        lanes80000000<>+0(SB), Z0, Z0
+	VORPS        lanes80000000<>+0(SB), Z8, Z8
+	VORPS        lanes80000000<>+0(SB), Z16, Z16
+	VORPS        lanes80000000<>+0(SB), Z24, Z24
 	VMOVUPS      lanesc2d00000<>+0(SB), Z1
+	VMOVUPS      lanesc2d00000<>+0(SB), Z9
+	VMOVUPS      lanesc2d00000<>+0(SB), Z17
+	VADDPS       Z24, Z24, Z24
 	VMAXPS       Z0, Z1, Z0
+	VMAXPS       Z8, Z9, Z8
+	VMAXPS       Z16, Z17, Z16
+	VMOVUPS      lanesc2200000<>+0(SB), Z25
 	VMOVUPS      lanes42b20000<>+0(SB), Z1
+	VMOVUPS      lanes42b20000<>+0(SB), Z9
+	VMOVUPS      lanes42b20000<>+0(SB), Z17
+	VMAXPS       Z24, Z25, Z24
 	VMINPS       Z0, Z1, Z0
+	VMINPS       Z8, Z9, Z8
+	VMINPS       Z16, Z17, Z16
+	VMOVUPS      lanes00000000<>+0(SB), Z25
 	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z8, Z10
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z16, Z18
+	VMINPS       Z24, Z25, Z24
 	VCVTPS2DQ    Z2, Z2
+	VCVTPS2DQ    Z10, Z10
+	VCVTPS2DQ    Z18, Z18
+	VMULPS       lanes3fb8aa3b<>+0(SB), Z24, Z26
 	VCVTDQ2PS    Z2, Z4
+	VCVTDQ2PS    Z10, Z12
+	VCVTDQ2PS    Z18, Z20
+	VCVTPS2DQ    Z26, Z26
 	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS lanes3f317218<>+0(SB), Z12, Z8
+	VFNMADD231PS lanes3f317218<>+0(SB), Z20, Z16
+	VCVTDQ2PS    Z26, Z28
 	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
+	VFNMADD231PS lanesb102e308<>+0(SB), Z12, Z8
+	VFNMADD231PS lanesb102e308<>+0(SB), Z20, Z16
+	VFNMADD231PS lanes3f317218<>+0(SB), Z28, Z24
 	VMOVUPS      lanes39500d01<>+0(SB), Z3
+	VMOVUPS      lanes39500d01<>+0(SB), Z11
+	VMOVUPS      lanes39500d01<>+0(SB), Z19
+	VFNMADD231PS lanesb102e308<>+0(SB), Z28, Z24
 	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z8, Z11
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z16, Z19
+	VMOVUPS      lanes39500d01<>+0(SB), Z27
 	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3c088889<>+0(SB), Z8, Z11
+	VFMADD213PS  lanes3c088889<>+0(SB), Z16, Z19
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Z24, Z27
 	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z8, Z11
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z16, Z19
+	VFMADD213PS  lanes3c088889<>+0(SB), Z24, Z27
 	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z8, Z11
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z16, Z19
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z24, Z27
 	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
+	VFMADD213PS  lanes3f000000<>+0(SB), Z8, Z11
+	VFMADD213PS  lanes3f000000<>+0(SB), Z16, Z19
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z24, Z27
 	VMULPS       Z0, Z0, Z5
+	VMULPS       Z8, Z8, Z13
+	VMULPS       Z16, Z16, Z21
+	VFMADD213PS  lanes3f000000<>+0(SB), Z24, Z27
 	VFMADD213PS  Z0, Z5, Z3
+	VFMADD213PS  Z8, Z13, Z11
+	VFMADD213PS  Z16, Z21, Z19
+	VMULPS       Z24, Z24, Z29
 	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
+	VADDPS       lanes3f800000<>+0(SB), Z11, Z8
+	VADDPS       lanes3f800000<>+0(SB), Z19, Z16
+	VFMADD213PS  Z24, Z29, Z27
 	VSCALEFPS    Z4, Z0, Z0
+	VSCALEFPS    Z12, Z8, Z8
+	VSCALEFPS    Z20, Z16, Z16
+	VPADDD       lanes0000007f<>+0(SB), Z26, Z26
 	VMOVUPS      lanes3f800000<>+0(SB), Z7
+	VMOVUPS      lanes3f800000<>+0(SB), Z15
+	VMOVUPS      lanes3f800000<>+0(SB), Z23
+	VPSLLD       $0x17, Z26, Z26
 	VPMOVD2M     Z6, K1
+	VPMOVD2M     Z14, K2
+	VPMOVD2M     Z22, K3
+	VSUBPS       lanes3f800000<>+0(SB), Z26, Z28
 	VBLENDMPS    Z0, Z7, K1, Z1
+	VBLENDMPS    Z8, Z15, K2, Z9
+	VBLENDMPS    Z16, Z23, K3, Z17
+	VFMADD213PS  Z28, Z26, Z27
 	VADDPS       Z7, Z0, Z0
+	VADDPS       Z15, Z8, Z8
+	VADDPS       Z23, Z16, Z16
+	VADDPS       lanes40000000<>+0(SB), Z27, Z25
 	VDIVPS       Z0, Z1, Z0
+	VDIVPS       Z8, Z9, Z8
+	VDIVPS       Z16, Z17, Z16
+	VDIVPS       Z25, Z27, Z24
 	VMOVUPS      Z0, (DI)
-	VMOVAPS      Z0, Z8
-	VMOVUPS      (R9), Z0
-	VMOVAPS      Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VPMOVD2M     Z6, K1
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
-	VMOVUPS      Z0, (R9)
-	VMOVAPS      Z0, Z9
-	VMOVUPS      (R10), Z0
-	VMOVAPS      Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VPMOVD2M     Z6, K1
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
-	VMOVUPS      Z0, (R10)
-	VMOVAPS      Z0, Z10
-	VMOVUPS      (R11), Z0
+	VMOVUPS      Z8, (R9)
+	VMOVUPS      Z16, (R10)
+	VANDPS       lanes7fffffff<>+0(SB), Z24, Z24
+	VORPS        Z30, Z24, Z24
+	VMOVUPS      Z24, (R11)
+	VMULPS       Z24, Z0, Z0
+	VFMADD231PS  (SI), Z16, Z0
+	VMOVUPS      Z0, (DX)
 	VANDPS       lanes80000000<>+0(SB), Z0, Z6
 	VORPS        lanes80000000<>+0(SB), Z0, Z0
 	VADDPS       Z0, Z0, Z0
@@ -305,40 +330,7 @@ single:
 	VDIVPS       Z1, Z3, Z0
 	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
 	VORPS        Z6, Z0, Z0
-	VMOVUPS      Z0, (R11)
-	VMULPS       Z8, Z0, Z8
-	VFMADD231PS  (SI), Z10, Z8
-	VMOVUPS      Z8, (DX)
-	VMOVAPS      Z8, Z0
-	VANDPS       lanes80000000<>+0(SB), Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VADDPS       Z0, Z0, Z0
-	VMOVUPS      lanesc2200000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes00000000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VSUBPS       lanes3f800000<>+0(SB), Z2, Z4
-	VFMADD213PS  Z4, Z2, Z3
-	VADDPS       lanes40000000<>+0(SB), Z3, Z1
-	VDIVPS       Z1, Z3, Z0
-	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
-	VORPS        Z6, Z0, Z0
-	VMULPS       Z9, Z0, Z0
+	VMULPS       Z8, Z0, Z0
 	VMOVUPS      Z0, (BX)
 	ADDQ         $0x00000040, DI
 	ADDQ         $0x00000040, R9

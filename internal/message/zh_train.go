@@ -17,6 +17,7 @@ var zhTrain = [...]entry{
 	{"make the shapes of what it reads constant, or compute it outside of what is differentiated", "让它读取的形状固定，或把它放到求导范围之外计算"},
 	{"node %v makes %v of what is differentiated, through which no gradient passes", "节点 %v 把求导的量变成 %v，梯度无法通过"},
 	{"differentiate the network in floats and quantise what was trained, or hold what the node reads fixed", "先用浮点数求导并训练，再做量化；或固定该节点读取的量"},
+	{"node %v: its input %d (%s) has no gradient", "节点 %v：它的输入 %d（%s）没有梯度"},
 	{"node %v: the operator has no gradient", "节点 %v：该算子没有梯度"},
 	{"hold what it reads fixed, or write it as operators that have a gradient", "固定它读取的量，或改用有梯度的算子"},
 	{"Model to start from: an .onnx file, the directory of a run or of a model, or a model on the server.", "作为起点的模型：.onnx 文件，训练或模型的目录，或服务器上的模型。"},

@@ -31,7 +31,8 @@ func (w *vectorWriter) write(i int, p reg.GPPhysical) { w.do(x86.VMOVUPS(w.v(i),
 func (w *vectorWriter) move(from, to int)             { w.do(x86.VMOVAPS(w.v(from), w.v(to))) }
 func (w *vectorWriter) mul(a, b, to int)              { w.do(x86.VMULPS(w.v(b), w.v(a), w.v(to))) }
 
-// lstmCell keeps i, o, f and c in vectors 8 to 11; sigmoid and tanh use 0 to 7.
+// lstmCell keeps i, o, f and c in vectors 8 to 11; sigmoid and tanh use 0 to 7. With
+// vectors enough, the gates are computed abreast, each in the first of its own.
 func (w *vectorWriter) lstmCell() {
 	w.function("lstmCell"+w.suffix, "func(gates, prev, c, h *float32, n, stride int)", "lstmCell"+w.suffix+" is a step of a row; see ref.LSTMCell.")
 	stride, prev, c, h := reg.R8, reg.RSI, reg.RDX, reg.RBX
@@ -42,7 +43,29 @@ func (w *vectorWriter) lstmCell() {
 	w.load("c", c)
 	w.load("h", h)
 	w.load("n", regN)
-	w.loop(regN, []reg.GPPhysical{i, o, f, g, prev, c, h}, 1, func(int) {
+	all := []reg.GPPhysical{i, o, f, g, prev, c, h}
+	if w.lanes == 16 {
+		w.loop(regN, all, 1, func(int) {
+			gate := func(p reg.GPPhysical, act func(*vectorWriter)) func(*vectorWriter) {
+				return func(w *vectorWriter) {
+					w.read(p, 0)
+					act(w)
+					w.write(0, p)
+				}
+			}
+			sigmoid, tanh := (*vectorWriter).sigmoid, (*vectorWriter).tanh
+			w.abreast(gate(i, sigmoid), gate(o, sigmoid), gate(f, sigmoid), gate(g, tanh))
+			w.mul(0, 24, 0)                                      // i·g
+			w.do(x86.VFMADD231PS(mem(prev, 0), w.v(16), w.v(0))) // + f·prev
+			w.write(0, c)
+			w.tanh()
+			w.mul(0, 8, 0)
+			w.write(0, h)
+		})
+		w.done()
+		return
+	}
+	w.loop(regN, all, 1, func(int) {
 		for n, p := range []reg.GPPhysical{i, o, f} {
 			w.read(p, 0)
 			w.sigmoid()

@@ -72,8 +72,9 @@ func (w *vectorWriter) sigmoid() {
 	w.exp()
 	w.do(x86.VMOVUPS(w.float(1), v(7)))
 	if w.lanes == 16 {
-		w.do(x86.VPMOVD2M(v(6), reg.K1))
-		w.do(x86.VBLENDMPS(v(0), v(7), reg.K1, v(1)))
+		negative := []reg.Register{reg.K1, reg.K2, reg.K3, reg.K4}[w.first/8]
+		w.do(x86.VPMOVD2M(v(6), negative))
+		w.do(x86.VBLENDMPS(v(0), v(7), negative, v(1)))
 	} else {
 		w.do(x86.VBLENDVPS(v(6), v(0), v(7), v(1)))
 	}

@@ -84,8 +84,8 @@ func (p *panelWriter) moved() bool { return p.integer() && p.mins && p.high > 0 
 
 func writePanels(w *writer) {
 	for _, f := range panelFormats {
-		(&panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: f, height: 6}).write()
-		(&panelWriter{vectorWriter: &vectorWriter{w, 8, "AVX2"}, panelFormat: f, height: 3}).write()
+		(&panelWriter{vectorWriter: &vectorWriter{writer: w, lanes: 16, suffix: "AVX512"}, panelFormat: f, height: 6}).write()
+		(&panelWriter{vectorWriter: &vectorWriter{writer: w, lanes: 8, suffix: "AVX2"}, panelFormat: f, height: 3}).write()
 	}
 }
 

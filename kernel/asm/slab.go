@@ -54,7 +54,7 @@ func slabFormOf(f panelFormat) slabForm {
 func writeSlabs(w *writer) {
 	for _, f := range panelFormats {
 		form := slabFormOf(f)
-		multiply := &panelWriter{vectorWriter: &vectorWriter{w, 16, "AVX512"}, panelFormat: panelFormat{head: f.head, wide: true, mins: f.mins, split: f.split}, height: 2 * slabHeight}
+		multiply := &panelWriter{vectorWriter: &vectorWriter{writer: w, lanes: 16, suffix: "AVX512"}, panelFormat: panelFormat{head: f.head, wide: true, mins: f.mins, split: f.split}, height: 2 * slabHeight}
 		unpack := &panelWriter{vectorWriter: multiply.vectorWriter, panelFormat: f, height: slabHeight}
 		(&slabWriter{multiply, form, unpack}).write()
 	}

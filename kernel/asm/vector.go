@@ -17,19 +17,44 @@ type vectorWriter struct {
 	*writer
 	lanes  int
 	suffix string
+	first  int // the vector that v(0) is
 }
 
 func widths(w *writer) []*vectorWriter {
-	return []*vectorWriter{{w, 16, "AVX512"}, {w, 8, "AVX2"}}
+	return []*vectorWriter{{writer: w, lanes: 16, suffix: "AVX512"}, {writer: w, lanes: 8, suffix: "AVX2"}}
 }
 
 func (w *vectorWriter) bytes() int { return w.lanes * 4 }
 
 func (w *vectorWriter) v(i int) reg.VecPhysical {
 	if w.lanes == 16 {
-		return zmm[i]
+		return zmm[w.first+i]
 	}
-	return ymm[i]
+	return ymm[w.first+i]
+}
+
+// abreast writes what each of write adds with vectors of its own, eight each, one
+// instruction of each in turn: a processor looks ahead too little to find the second of
+// two long chains by itself.
+func (w *vectorWriter) abreast(write ...func(*vectorWriter)) {
+	fn := w.fn
+	parts, longest := make([][]ir.Node, len(write)), 0
+	for i, f := range write {
+		w.fn = ir.NewFunction(fn.Name)
+		part := *w
+		part.first = w.first + 8*i
+		f(&part)
+		parts[i] = w.fn.Nodes
+		longest = max(longest, len(parts[i]))
+	}
+	w.fn = fn
+	for at := range longest {
+		for _, p := range parts {
+			if at < len(p) {
+				w.fn.AddNode(p[at])
+			}
+		}
+	}
 }
 
 // x is the low 128 bits of vector i.
