@@ -105,7 +105,7 @@ func (x expander) moves(op *Op, n *Node) (any bool) {
 	inside := x.insideBodies(n)
 	reads := slices.DeleteFunc(n.Reads(), func(v *Value) bool { return !x.depends[v] })
 	for _, o := range n.Outputs {
-		if o != nil && (inside || slices.ContainsFunc(reads, func(v *Value) bool { return carries(op, v, o) })) {
+		if o != nil && (inside || slices.ContainsFunc(reads, func(v *Value) bool { return carries(op, n, v, o) })) {
 			x.depends[o], any = true, true
 		}
 	}

@@ -67,10 +67,10 @@ func (g *Gradient) Set(i int, d *Value) { g.add(g.Node.Inputs[i], d) }
 //
 // A value whose derivative is 0 by definition has gradient nil: one that the loss does not
 // depend on, or depends on only by way of truth values, places, sizes and drawn numbers
-// (Op.Flat) or of floats that were cast to integers. Whatever else the reverse pass cannot
-// follow is an error that names the first such node: an operator without a gradient, codes
-// of quantisation, bits, and values whose types are known only when they run, for those may
-// be anything.
+// (Op.Flat), of shapes (Op.Like) or of floats that were cast to integers. Whatever else the
+// reverse pass cannot follow is an error that names the node: an operator without a
+// gradient, an input that its rule leaves out, codes of quantisation, bits, and values whose
+// types are known only when they run, for those may be anything.
 //
 // Gradients are computed in float32, those of float64 too, and have the types of their
 // values: nodes of other types that depend on wrt compute in float32 from then on.
@@ -91,39 +91,61 @@ func Grad(b *Builder, loss *Value, wrt []*Value) ([]*Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	grads := map[*Value]*Value{loss: b.Const("one", tensor.Scalar(float32(1)))}
-	add := func(v, d *Value) {
-		if have := grads[v]; have != nil {
-			d = b.Op("Add", nil, have, d)
-		}
-		grads[v] = d
-	}
+	back := backward{route: way, b: b, grads: map[*Value]*Value{loss: b.Const("one", tensor.Scalar(float32(1)))}}
 	for _, s := range way.steps {
-		outs := make([]*Value, len(s.node.Outputs))
-		any := false
-		for i, o := range s.node.Outputs {
-			if way.on[o] {
-				outs[i] = grads[o]
-				any = any || outs[i] != nil
-			}
-		}
-		if !any {
-			continue
-		}
-		err := s.op.Grad(&Gradient{Builder: b, Node: s.node, outs: outs, need: func(v *Value) bool { return way.on[v] }, add: add})
-		if err == nil {
-			err = b.err
-		}
-		if err != nil {
-			return nil, fmt.Errorf("gradient of node %v: %w", s.node, err)
+		if err := back.through(s.node, s.op); err != nil {
+			return nil, err
 		}
 	}
 	result := make([]*Value, len(wrt))
 	for i, v := range wrt {
-		result[i] = grads[v]
+		result[i] = back.grads[v]
 		if d := v.Type.DType; result[i] != nil && d != tensor.Float32 {
 			result[i] = b.Op("Cast", Attrs{"to": int64(d)}, result[i])
 		}
 	}
 	return result, b.err
+}
+
+// backward is the reverse pass under way.
+type backward struct {
+	route
+	b     *Builder
+	grads map[*Value]*Value // of the loss, by each value, as far as they are found
+}
+
+// through gives a node's inputs what its outputs have.
+func (w backward) through(n *Node, op *Op) error {
+	outs := make([]*Value, len(n.Outputs))
+	any := false
+	for i, o := range n.Outputs {
+		if w.on[o] {
+			outs[i] = w.grads[o]
+			any = any || outs[i] != nil
+		}
+	}
+	if !any {
+		return nil
+	}
+	given := map[*Value]bool{}
+	err := op.Grad(&Gradient{Builder: w.b, Node: n, outs: outs, need: func(v *Value) bool { return w.on[v] }, add: func(v, d *Value) {
+		given[v] = true
+		if have := w.grads[v]; have != nil {
+			d = w.b.Op("Add", nil, have, d)
+		}
+		w.grads[v] = d
+	}})
+	if err == nil {
+		err = w.b.err
+	}
+	if err != nil {
+		return fmt.Errorf("gradient of node %v: %w", n, err)
+	}
+	for i, v := range n.Inputs {
+		if v != nil && w.on[v] && !given[v] && !shapeAlone(op, n, v) {
+			return fault.New("graph.grad", fault.Unsupported, "node %v: its input %d (%s) has no gradient", n, i, v.Name).
+				Try("hold what it reads fixed, or write it as operators that have a gradient")
+		}
+	}
+	return nil
 }

@@ -6,20 +6,33 @@ import (
 	"tandem/fault"
 )
 
-// carries reports whether the derivative of output to with respect to input from of a node
-// may be other than 0. It is 0 for Flat operators, and where one with a gradient makes a
-// whole number, a truth value or a text of a float: a cast, the places that TopK finds. What
-// is no float, or of a type that is not known yet, may be codes that stand for floats, and
-// is followed wherever it goes.
-func carries(op *Op, from, to *Value) bool {
+// carries reports whether the derivative of output to with respect to input from of node n
+// may be other than 0. It is 0 for Flat operators, for an input whose shape alone is read,
+// and where an operator with a gradient makes a whole number, a truth value or a text of a
+// float: a cast, the places that TopK finds. What is no float, or of a type that is not
+// known yet, may be codes that stand for floats, and is followed wherever it goes.
+func carries(op *Op, n *Node, from, to *Value) bool {
 	float := func(v *Value) bool { return v.Type.Known() && v.Type.DType.Float() }
 	switch {
-	case op.Flat:
+	case op.Flat || shapeAlone(op, n, from):
 		return false
 	case float(to) || !to.Type.Known() || !float(from):
 		return true
 	}
 	return op.Grad == nil && op.Expand == nil
+}
+
+// shapeAlone reports whether n reads an input for its type and shape, and for nothing else.
+func shapeAlone(op *Op, n *Node, v *Value) bool {
+	if !slices.ContainsFunc(op.Like, func(i int) bool { return n.Input(i) == v }) {
+		return false
+	}
+	for i, in := range n.Inputs {
+		if in == v && !slices.Contains(op.Like, i) {
+			return false
+		}
+	}
+	return true
 }
 
 // route is the way of a derivative back from the loss.
@@ -52,7 +65,7 @@ func routeBack(b *Builder, from []*Value, to *Value) (route, error) {
 			return r, err
 		}
 		for _, o := range n.Outputs {
-			if o != nil && slices.ContainsFunc(reads, func(v *Value) bool { return carries(op, v, o) }) {
+			if o != nil && slices.ContainsFunc(reads, func(v *Value) bool { return carries(op, n, v, o) }) {
 				depends[o] = true
 			}
 		}
@@ -62,7 +75,7 @@ func routeBack(b *Builder, from []*Value, to *Value) (route, error) {
 	for _, s := range slices.Backward(after) {
 		passed := false
 		for _, v := range s.node.Reads() {
-			if depends[v] && slices.ContainsFunc(s.node.Outputs, func(o *Value) bool { return o != nil && r.on[o] && carries(s.op, v, o) }) {
+			if depends[v] && slices.ContainsFunc(s.node.Outputs, func(o *Value) bool { return o != nil && r.on[o] && carries(s.op, s.node, v, o) }) {
 				r.on[v], passed = true, true
 			}
 		}

@@ -32,6 +32,9 @@ type Op struct {
 	// and numbers drawn from a fixed distribution. Their derivative is 0, and no gradient
 	// passes. (Rounding to codes is not Flat: codes stand for the numbers themselves.)
 	Flat bool
+	// Like lists inputs of which the type and the shape alone are read: no gradient passes
+	// to them.
+	Like []int
 	// View: output 0 has the elements of input 0 in the same order, so that it
 	// shares their memory and no kernel runs.
 	View bool

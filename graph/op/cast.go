@@ -11,7 +11,7 @@ import (
 func castOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("Cast"), Since: 6, Infer: inferCast, Kernel: kernelCast, Grad: gradCast, Identity: castsNothing},
-		{ID: onnx("CastLike"), Since: 15, Infer: inferCastLike, Kernel: kernelCast, Grad: gradCast},
+		{ID: onnx("CastLike"), Since: 15, Infer: inferCastLike, Kernel: kernelCast, Grad: gradCast, Like: []int{1}},
 		{ID: onnx("BitCast"), Since: 26, Infer: inferBitCast, Kernel: kernelBitCast},
 	}
 }

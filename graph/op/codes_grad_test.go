@@ -182,6 +182,8 @@ func mlGradCases() []gradCase {
 		some("Scaler", attrs("offset", weights[:4], "scale", []float32{2}), []int{4}),
 		some("Normalizer", attrs("norm", "MAX"), []int{3, 4}), some("Normalizer", attrs("norm", "L1"), []int{3, 4}), some("Normalizer", attrs("norm", "L2"), []int{4}),
 		linear("NONE", 3, 2, 4), linear("NONE", 2, 4), linear("LOGISTIC", 1, 2, 4), linear("SOFTMAX", 3, 2, 4), linear("SOFTMAX_ZERO", 3, 2, 4),
+		some("LinearRegressor", attrs("targets", int64(3), "coefficients", slices.Concat(weights[:8], make([]float32, 4)), "post_transform", "SOFTMAX_ZERO"), []int{2, 4}),
+		some("LinearRegressor", attrs("targets", int64(2), "coefficients", make([]float32, 8), "post_transform", "SOFTMAX_ZERO"), []int{2, 4}),
 		some("LinearRegressor", attrs("coefficients", []float32{0.05, -0.08, 0.1, 0.02}, "intercepts", []float32{0.45}, "post_transform", "PROBIT"), []int{3, 4}),
 		scores(attrs("classlabels_ints", []int64{4, 5, 6}, "coefficients", weights, "intercepts", weights[:3], "post_transform", "SOFTMAX"), 2, 4),
 		scores(attrs("classlabels_strings", []string{"a", "b"}, "coefficients", weights[:4], "intercepts", weights[:1], "post_transform", "LOGISTIC"), 2, 4),

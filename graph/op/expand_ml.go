@@ -202,12 +202,12 @@ func probits(e *graph.Expansion, v *graph.Value) *graph.Value {
 	return e.Op("Mul", nil, e.Op("Mul", nil, r, e.Op("Sign", nil, x)), number(math.Sqrt2))
 }
 
-// softmaxZeros is softmaxZeroScores.
+// softmaxZeros is softmaxZeroScores, in which what is as good as 0 has no share.
 func softmaxZeros(e *graph.Expansion, v *graph.Value) *graph.Value {
 	axis := vector(e.Builder, "axis", -1)
-	top := e.Op("ReduceMax", nil, v, axis)
-	some := e.Op("Greater", nil, e.Op("Abs", nil, v), constant(e.Builder, "zero", 1e-7))
-	parts := e.Op("Where", nil, some, e.Op("Exp", nil, e.Op("Sub", nil, v, top)), e.Op("Mul", nil, v, e.Op("Exp", nil, e.Op("Neg", nil, top))))
+	some := e.Op("Greater", nil, e.Op("Abs", nil, v), constant(e.Builder, "least", 1e-7))
+	parts := e.Op("Exp", nil, e.Op("Sub", nil, v, e.Op("ReduceMax", nil, v, axis)))
+	parts = e.Op("Where", nil, some, parts, constant(e.Builder, "zero", 0))
 	sum := e.Op("ReduceSum", nil, parts, axis)
 	none := e.Op("Mul", nil, isZero(e.Builder, sum), constant(e.Builder, "half", 0.5))
 	return e.Op("Add", nil, divided(e, parts, sum), none)

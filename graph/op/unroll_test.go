@@ -114,6 +114,11 @@ func TestRefusedGradients(t *testing.T) {
 		{"node BitCast (of BitCast) makes int32 of what is differentiated", func(b *graph.Builder, x *graph.Value) *graph.Value {
 			return b.Op("BitCast", attrs("to", int64(tensor.Float32)), b.Op("BitCast", attrs("to", int64(tensor.Int32)), x))
 		}},
+		{"node Resize (of Resize): its input 1 (Slice) has no gradient", func(b *graph.Builder, x *graph.Value) *graph.Value {
+			box := b.Op("Slice", nil, b.Op("Reshape", nil, x, b.Const("flat", int64s(-1))), b.Const("from", int64s(0)), b.Const("to", int64s(8)))
+			a := attrs("mode", "linear", "coordinate_transformation_mode", "tf_crop_and_resize")
+			return b.Op("Resize", a, b.Const("image", tensor.New(tensor.Float32, 1, 1, 4, 4)), box, nil, b.Const("sizes", int64s(1, 1, 3, 5)))
+		}},
 		{"node Bernoulli (of Bernoulli): the operator has no gradient", func(b *graph.Builder, x *graph.Value) *graph.Value {
 			return b.Op("Bernoulli", nil, x)
 		}},
@@ -181,6 +186,9 @@ func TestZeroGradients(t *testing.T) {
 		},
 		"places of the greatest": func(b *graph.Builder, x *graph.Value) *graph.Value {
 			return b.Node(graph.OpID{Name: "TopK"}, 2, nil, x, b.Const("k", int64s(2)))[1]
+		},
+		"a shape": func(b *graph.Builder, x *graph.Value) *graph.Value {
+			return b.Private("ReshapeLike", nil, b.Const("nine", tensor.New(tensor.Float32, 9)), x)
 		},
 		"places known late": func(b *graph.Builder, x *graph.Value) *graph.Value { return b.Op("NonZero", nil, x) },
 		"drawn numbers":     func(b *graph.Builder, x *graph.Value) *graph.Value { return b.Op("RandomNormalLike", nil, x) },
