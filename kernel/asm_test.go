@@ -167,3 +167,46 @@ func TestKernelsStayInside(t *testing.T) {
 		}
 	}
 }
+
+// fencedBytes is fenced for bytes.
+func fencedBytes(t *testing.T, r *rand.Rand, n int) []byte {
+	t.Helper()
+	x := fenced(t, r, (n+3)/4)
+	b := unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), 4*len(x))
+	return b[len(b)-n:]
+}
+
+// TestByteKernelsStayInside is TestKernelsStayInside for bytes.
+func TestByteKernelsStayInside(t *testing.T) {
+	r := rand.New(rand.NewPCG(27, 29))
+	f := func(n int) []byte { return fencedBytes(t, r, n) }
+	for _, isa := range tiers() {
+		p := NewPool(1, isa)
+		for range 60 {
+			m, n, k := 1+r.IntN(40), 1+r.IntN(100), 1+r.IntN(150)
+			g := &ByteGemm{M: m, N: n, K: k, A: f(m * k), ZeroA: 3, Packed: f(PackedByteLen(k, n, p))}
+			g.ScaleB, g.Bytes, g.To = fenced(t, r, n), f(m*n), 5
+			for i := range g.ScaleB {
+				g.ScaleB[i] /= 4 // rescaled in registers
+			}
+			g.PackB(p, g.Packed, f(k*n), true)
+			if r.IntN(2) == 0 {
+				g.ZeroB = make([]int32, n)
+				fill(g.ZeroB, 7)
+			}
+			for _, rows := range []int{0, 1, m} {
+				if rows > 0 {
+					g.Combine = &CombineBytes{B: f(rows * n), OfA: Steps{Scale: 1, Zero: 5}, OfB: Steps{Scale: 1}, OfY: Steps{Scale: 1}}
+				}
+				g.Run(p, f(g.ScratchLen(p)))
+			}
+			w := &MaxBytesLast{N: 1, H: m, W: n, C: k, KH: 1 + r.IntN(m), KW: 1 + r.IntN(n), StrideH: 1, StrideW: 1, DilationH: 1, DilationW: 1}
+			w.OH, w.OW = m-w.KH+1, n-w.KW+1
+			w.X, w.Y = f(m*n*k), f(w.OH*w.OW*k)
+			w.Run(p)
+			s := &SoftmaxBytes{Rows: m, Cols: n, X: f(m * n), Y: f(m * n), OfX: Steps{Scale: 1}, OfY: Steps{Scale: 1}}
+			s.Run(p, f(s.ScratchLen(p)))
+		}
+		p.Close()
+	}
+}

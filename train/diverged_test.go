@@ -54,13 +54,14 @@ func TestMemoryIsRefused(t *testing.T) {
 		t.Fatalf("estimate %+v, %v", need, err)
 	}
 	opt.MemoryLimitBytes = need.Total() - 1
-	_, err = train.Run(t.Context(), p, spec, filepath.Join(t.TempDir(), "run"), opt)
+	dir := filepath.Join(t.TempDir(), "run")
+	_, err = train.Run(t.Context(), p, spec, dir, opt)
 	if fault.KindOf(err) != fault.TooLarge || !strings.Contains(err.Error(), "32 examples") {
 		t.Errorf("the error is %v", err)
 	}
 	opt.MemoryLimitBytes++
-	if _, err = train.Run(t.Context(), p, spec, filepath.Join(t.TempDir(), "run"), opt); err != nil {
-		t.Error(err)
+	if _, err = train.Run(t.Context(), p, spec, dir, opt); err != nil {
+		t.Errorf("after a run that was refused: %v", err)
 	}
 }
 

@@ -137,6 +137,9 @@ func Run(ctx context.Context, p *Problem, spec Spec, dir string, opt Options) (*
 	if t.total == 0 || p.Test.Len() == 0 {
 		return nil, fault.New("train.run", fault.Invalid, "%d training and %d test examples: both must have some", p.Train.Len(), p.Test.Len())
 	}
+	if err := t.check(); err != nil {
+		return nil, err
+	}
 	unlock, err := t.openDir()
 	if err != nil {
 		return nil, err
@@ -220,13 +223,19 @@ func (t *trainer) dataDigest() (model.Digest, error) {
 	return blob.Sum([]byte(a.String() + "\n" + b.String())), err
 }
 
-func (t *trainer) train(ctx context.Context) (err error) {
+// check refuses what can be known to fail before anything is written: the directory is
+// free for the corrected run.
+func (t *trainer) check() error {
 	if err := t.checkMonitor(); err != nil {
 		return err
 	}
-	if err := t.checkMemory(); err != nil {
+	if err := t.spec.Train.checkPatterns(t.p.Params); err != nil {
 		return err
 	}
+	return t.checkMemory()
+}
+
+func (t *trainer) train(ctx context.Context) (err error) {
 	if err := t.compile(); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -63,7 +64,7 @@ func (t TrainSpec) checkPatterns(params []*graph.Value) error {
 			}
 		}
 		first := strings.Join(names[:min(namedAtMost, len(names))], ", ")
-		return fault.New("train.spec", fault.Invalid, "pattern %q of %s fits no parameter", pattern, key).Try("there are " + first + " …")
+		return fault.New("train.spec", fault.Invalid, "pattern %q of %s fits no parameter", pattern, key).Try(fmt.Sprintf("there are %s …", first))
 	}
 	for _, p := range t.Freeze {
 		if err := check("train.freeze", p); err != nil {
