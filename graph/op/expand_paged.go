@@ -116,7 +116,7 @@ func (w writtenPaged) turned(x *graph.Value, gain int) *graph.Value {
 }
 
 // slots are the rows of the cache where tokens are stored, [tokens, 1]; the one behind all
-// stands for nowhere.
+// stands for nowhere, which a slot below 0 is, and one in a block that is not mapped.
 func (w writtenPaged) slots() *graph.Value {
 	var slot *graph.Value
 	if w.In(paSlots) != nil {
@@ -125,7 +125,6 @@ func (w writtenPaged) slots() *graph.Value {
 		at := w.Op("Concat", graph.Attrs{"axis": int64(1)}, w.sequence, w.Op("Div", nil, w.position, w.number(w.positions)))
 		block := w.Op("Unsqueeze", nil, w.Op("GatherND", nil, w.whole(paTable, int64(w.sequences), -1), at), vector(w.Builder, "axis", 1))
 		slot = w.Op("Add", nil, w.Op("Mul", nil, block, w.number(w.positions)), w.Op("Mod", nil, w.position, w.number(w.positions)))
-		slot = w.Op("Where", nil, w.Op("Less", nil, block, w.number(0)), w.number(-1), slot)
 	}
 	return w.Op("Where", nil, w.Op("Less", nil, slot, w.number(0)), w.number(w.blocks*w.positions), slot)
 }
