@@ -188,7 +188,7 @@ func TestZeroGradients(t *testing.T) {
 			return b.Node(graph.OpID{Name: "TopK"}, 2, nil, x, b.Const("k", int64s(2)))[1]
 		},
 		"a shape": func(b *graph.Builder, x *graph.Value) *graph.Value {
-			return b.Private("ReshapeLike", nil, b.Const("nine", tensor.New(tensor.Float32, 9)), x)
+			return b.Private("ReshapeLike", nil, b.Const("nine", tensor.New(tensor.Float32, 9)), b.Op("Hardmax", nil, x))
 		},
 		"places known late": func(b *graph.Builder, x *graph.Value) *graph.Value { return b.Op("NonZero", nil, x) },
 		"drawn numbers":     func(b *graph.Builder, x *graph.Value) *graph.Value { return b.Op("RandomNormalLike", nil, x) },
