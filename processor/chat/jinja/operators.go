@@ -116,10 +116,39 @@ func (s *state) contains(in, v any) bool {
 }
 
 func (e binary) eval(s *state) any {
-	a, b := e.left.eval(s), e.right.eval(s)
+	v, _ := e.marked(s)
+	return v
+}
+
+// marked is the result, and whether it is text that the filter safe marked as HTML: text
+// that is added to such is escaped, as Python's markupsafe does. Templates that say safe
+// expect it, though none writes HTML. A mark ends with the sum in which it is written: it
+// does not outlast another filter, or a variable.
+func (e binary) marked(s *state) (v any, safe bool) {
+	a, safeA := s.marked(e.left)
+	b, safeB := s.marked(e.right)
 	s.spend(1)
 	s.line = e.line
-	return s.operate(e.op, a, b)
+	if safe = e.op == "+" && safeA != safeB; safe {
+		other := &a
+		if safeA {
+			other = &b
+		}
+		if _, ok := (*other).(string); ok {
+			*other = escape(s, *other, arg{})
+		}
+	}
+	return s.operate(e.op, a, b), safe || e.op == "+" && safeA
+}
+
+func (s *state) marked(e expr) (v any, safe bool) {
+	switch e := e.(type) {
+	case binary:
+		return e.marked(s)
+	case filterExpr:
+		return e.eval(s), e.name == "safe"
+	}
+	return e.eval(s), false
 }
 
 func (s *state) operate(op string, a, b any) any {
