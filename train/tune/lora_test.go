@@ -156,7 +156,7 @@ func TestPairsBesideOperators(t *testing.T) {
 				t.Errorf("at the start %v, without pairs %v", a, b)
 			}
 			trained, merged := c.train(t, with)
-			if a, b := outputs(t, trained, c.x()), outputs(t, merged, c.x()); !near(a, b, 2e-5) || near(a, outputs(t, plain.G, c.x()), 1e-3) {
+			if a, b := outputs(t, trained, c.x()), outputs(t, merged, c.x()); !near(a, b, 1e-5) || near(a, outputs(t, plain.G, c.x()), 1e-3) {
 				t.Errorf("with pairs %v, merged %v", a, b)
 			}
 			c.compare(t, plain.G, merged)
