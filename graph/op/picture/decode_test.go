@@ -1,4 +1,4 @@
-package op_test
+package picture_test
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"testing"
 
+	"tandem/graph"
 	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
@@ -43,7 +44,7 @@ func TestImageDecoder(t *testing.T) {
 		for format, want := range map[string]string{
 			"RGB": "uint8[1x2x3] [255 0 0 0 128 255]", "BGR": "uint8[1x2x3] [0 0 255 255 128 0]", "Grayscale": "uint8[1x2x1] [76 104]",
 		} {
-			tc := optest.Case{Op: "ImageDecoder", Version: 20, Attrs: attrs("pixel_format", format), In: []*tensor.Tensor{tensor.Of(data, len(data))}, Want: []string{want}}
+			tc := optest.Case{Op: "ImageDecoder", Version: 20, Attrs: graph.Attrs{"pixel_format": format}, In: []*tensor.Tensor{tensor.Of(data, len(data))}, Want: []string{want}}
 			t.Run(name+" "+format, tc.Run)
 		}
 	}
