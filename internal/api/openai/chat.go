@@ -87,12 +87,13 @@ func (s *Service) Chat(w http.ResponseWriter, r *http.Request, p tenant.Principa
 type chat struct {
 	answer   chatAnswer
 	model    *serve.Lease
+	n        int // answers
 	logprobs bool
 	usage    bool // is asked for in a stream
 }
 
 func (s *Service) newChat(q *request, lease *serve.Lease) (*chat, []llm.Request, error) {
-	c := &chat{model: lease, usage: q.usage, answer: chatAnswer{ID: id("chatcmpl-"), Created: s.now().Unix(), Model: q.model}}
+	c := &chat{model: lease, n: q.n, usage: q.usage, answer: chatAnswer{ID: id("chatcmpl-"), Created: s.now().Unix(), Model: q.model}}
 	messages, err := q.messages()
 	if err != nil {
 		return nil, nil, err
@@ -136,7 +137,7 @@ func (c *chat) whole(w http.ResponseWriter, r *http.Request, requests []llm.Requ
 			choices[i].Logprobs = &chatLogprobs{Content: []tokenLogprob{}}
 		}
 	}
-	u, err := generate(r.Context(), c.model, requests, func(p piece) error {
+	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error {
 		to := &choices[p.answer]
 		to.Message.Content += p.Text
 		if c.logprobs && !p.End {
@@ -167,7 +168,7 @@ func (c *chat) stream(w http.ResponseWriter, r *http.Request, requests []llm.Req
 			return usage{}, err
 		}
 	}
-	u, err := generate(r.Context(), c.model, requests, func(p piece) error { return c.put(e, p) })
+	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error { return c.put(e, p) })
 	if err != nil {
 		_ = e.fail(err, requestIDOf(w)) // the client may have gone: then there is no one to tell
 		return u, err
