@@ -35,10 +35,10 @@ type amxArgs struct {
 // amxShape is what LDTILECFG reads: the bytes in a row and the rows of each tile. 0 to 3
 // are those of C, 4 and 5 of A, 6 and 7 of B.
 type amxShape struct {
-	palette, startRow uint8
-	_                 [14]uint8
-	rowBytes          [16]uint16
-	rows              [16]uint8
+	palette  uint8
+	_        [15]uint8
+	rowBytes [16]uint16
+	rows     [16]uint8
 }
 
 func amxShapeOf(rows, cols, words int) amxShape {
