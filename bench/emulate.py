@@ -63,12 +63,12 @@ def segment(selector, attributes):
 
 
 def state_for(function, argument):
-    """A processor in 64-bit mode with AVX-512 switched on, about to run a function."""
+    """A processor in 64-bit mode with AVX-512 and tiles switched on, about to run a function."""
     s = bochscpu.State()
     bochscpu.cpu.set_long_mode(s)
     fxsave, exceptions, xsave = 1 << 9, 1 << 10, 1 << 18
     s.cr4 = int(s.cr4) | fxsave | exceptions | xsave
-    s.cr3, s.xcr0, s.mxcsr, s.mxcsr_mask, s.rflags = TABLES, 0xE7, 0x1F80, 0xFFFF, 2
+    s.cr3, s.xcr0, s.mxcsr, s.mxcsr_mask, s.rflags = TABLES, 0x600E7, 0x1F80, 0xFFFF, 2
     s.cs = segment(0x10, 0xA09B)
     s.ds = s.es = s.ss = s.fs = s.gs = segment(0x18, 0xC093)
     s.rip, s.rsp = function, STACK + PAGE // 2
