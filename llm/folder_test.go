@@ -68,3 +68,12 @@ func TestCacheOfFewSequences(t *testing.T) {
 		}
 	}
 }
+
+// TestMaxContext: a model that was made for less than the most has its own context.
+func TestMaxContext(t *testing.T) {
+	for most, want := range map[int]int{0: 128, 1 << 20: 128, 32: 32} {
+		if m := small(t, "llama2", Options{MaxContext: most}); m.Context() != want {
+			t.Errorf("at most %d: a context of %d, expected %d", most, m.Context(), want)
+		}
+	}
+}

@@ -13,7 +13,7 @@ var zhLanguage = [...]entry{
 	{"Repeat what was drawn with this seed.", "用此种子重现抽样结果。"},
 	{"Tell the model's template something, such as enable_thinking=false. May be given more than once.", "传给模型模板的参数，如 enable_thinking=false。可多次给出。"},
 	{"Tokens of a whole conversation, for a model on this machine. Without it: the model's own, at most 4096.", "本机模型整个对话的词元数。不给时：模型自身的上限，至多 4096。"},
-	{"Tokens of prompt and answer together, of models that generate text. Without it: the model's own, at most 4096.", "文本生成模型的提示与回答合计的词元数。不给时：模型自身的上限，至多 4096。"},
+	{"Most tokens of prompt and answer together, of models that generate text; a model made for fewer has its own. Without it: 4096.", "文本生成模型的提示与回答合计最多的词元数；上下文更小的模型用其自身的上下文。不给时：4096。"},
 	{"Answers that such a model computes together; more wait.", "此类模型同时计算的回答数；更多的需要等待。"},
 	{"Tokens of a prompt, of a model that generates text.", "文本生成模型的提示词元数。"},
 	{"Tokens of its answer.", "其回答的词元数。"},
