@@ -23,6 +23,7 @@ func TestIncompleteFolders(t *testing.T) {
 		{"empty", nil, "is no Hugging Face folder: it has no config.json (give a .gguf file, or a folder"},
 		{"beside a GGUF file", map[string]string{"m.gguf": ""}, "has no config.json (give the path of a .gguf file, such as"},
 		{"no tokenizer", map[string]string{configFile: config}, "has no tokenizer.json (fetch all files"},
+		{"an older tokenizer", map[string]string{configFile: config, "tokenizer.model": "x"}, "has no tokenizer.json (let transformers write it"},
 		{"no weights", map[string]string{configFile: config, tokenizerFile: tokenizer}, "has no model.safetensors (fetch all files"},
 		{"pickled weights", map[string]string{configFile: config, tokenizerFile: tokenizer, "pytorch_model.bin": "x"}, "has no model.safetensors (save the model as safetensors"},
 		{"no shard", map[string]string{configFile: config, tokenizerFile: tokenizer, shardIndex: `{"weight_map":{"a":"model-00002-of-00002.safetensors"}}`},

@@ -40,6 +40,7 @@ var zhLanguage = [...]entry{
 	{"Write the new message after /edit.", "请在 /edit 之后写出新消息。"},
 	{"There is no command %s. /help lists them.", "没有命令 %s。/help 列出所有命令。"},
 	{"[%d tokens, %.1f tokens/s, the first after %.0f ms]", "[%d 词元，%.1f 词元/秒，首个词元用时 %.0f 毫秒]"},
+	{"begin a message of several lines, and end it", "开始一条多行消息，并结束它"},
 	{"answer the last message anew", "重新回答上一条消息"},
 	{"put TEXT in the place of the last message, and answer it", "用 TEXT 替换上一条消息并回答"},
 	{"forget the last message and its answer", "忘掉上一条消息及其回答"},
