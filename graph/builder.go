@@ -84,6 +84,12 @@ func (b *Builder) Const(name string, t *tensor.Tensor) *Value {
 	return &Value{Name: b.unique(name), Type: Type{t.DType(), Dims(t.Shape()...)}, Const: ConstantOf(t)}
 }
 
+// Scalar adds a float32 constant of no dimensions.
+func (b *Builder) Scalar(name string, v float32) *Value { return b.Const(name, tensor.Scalar(v)) }
+
+// Ints adds a constant vector of int64: shapes, axes, pads.
+func (b *Builder) Ints(name string, v ...int64) *Value { return b.Const(name, tensor.Of(v, len(v))) }
+
 // Output makes v a graph output.
 func (b *Builder) Output(v *Value) { b.G.Outputs = append(b.G.Outputs, v) }
 

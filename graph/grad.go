@@ -91,7 +91,7 @@ func Grad(b *Builder, loss *Value, wrt []*Value) ([]*Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	back := backward{route: way, b: b, grads: map[*Value]*Value{loss: b.Const("one", tensor.Scalar(float32(1)))}}
+	back := backward{route: way, b: b, grads: map[*Value]*Value{loss: b.Scalar("one", 1)}}
 	for _, s := range way.steps {
 		if err := back.through(s.node, s.op); err != nil {
 			return nil, err

@@ -20,10 +20,10 @@ type Request struct {
 	IgnoreEnd  bool     // the model's own end of text is a token like others
 }
 
-// Limits of a request.
+// Limits of a request's stop strings.
 const (
-	maxStops     = 16
-	maxStopBytes = 1 << 10
+	MaxStops     = 16
+	MaxStopBytes = 1 << 10 // of each
 )
 
 // Generate answers a request, token by token. The answer ends when the caller stops
@@ -81,12 +81,12 @@ func (m *Model) sequenceOf(r *Request) (*sequence, error) {
 	case r.MaxTokens > m.context-len(r.Prompt):
 		return nil, fault.New(op, fault.TooLarge, "the prompt has %d tokens and the answer may have %d: the context has room for %d together",
 			len(r.Prompt), r.MaxTokens, m.context).Try("send a shorter prompt, ask for a shorter answer, or open the model with a larger context")
-	case len(r.Stop) > maxStops:
-		return nil, bad(fault.Invalid, "%d stop strings are given, at most %d are allowed", len(r.Stop), maxStops)
+	case len(r.Stop) > MaxStops:
+		return nil, bad(fault.Invalid, "%d stop strings are given, at most %d are allowed", len(r.Stop), MaxStops)
 	}
 	for _, s := range r.Stop {
-		if s == "" || len(s) > maxStopBytes {
-			return nil, bad(fault.Invalid, "a stop string has %d bytes, expected 1 to %d", len(s), maxStopBytes)
+		if s == "" || len(s) > MaxStopBytes {
+			return nil, bad(fault.Invalid, "a stop string has %d bytes, expected 1 to %d", len(s), MaxStopBytes)
 		}
 	}
 	for i, id := range r.Prompt {

@@ -13,8 +13,10 @@ import (
 // Sampling says how the next token is chosen among all. The zero value takes the
 // most probable one.
 //
-// In this order: penalties and Bias change the logits; Temperature divides them;
-// TopK, MinP and TopP leave out the improbable; Seed draws from what is left.
+// In this order: penalties and Bias change the logits; Temperature divides them; TopK,
+// then TopP and MinP leave out the improbable; Seed draws from what is left. TopP is a
+// share of what TopK leaves, and MinP is one of the best token: neither takes from the
+// other, as in transformers and llama.cpp (which has the temperature last by default).
 type Sampling struct {
 	Temperature float64 // 0: the most probable token, the first of equals
 	TopK        int     // so many of the most probable; 0: all
@@ -236,23 +238,25 @@ func (r *samplerRoom) limited(topK int, topP, minP float64) []likely {
 	if minP > 0 {
 		least = math.Nextafter32(float32(minP)*slices.Max(r.p), 0)
 	}
-	nucleus := topP > 0 && topP < 1
-	if nucleus && topK == 0 {
-		// All tokens under this bound have less than 1-topP together.
-		least = max(least, float32((1-topP)/float64(len(r.p))))
-	}
-	r.keep(r.p, topK, least)
-	if !nucleus {
+	if topP == 0 || topP == 1 {
+		r.keep(r.p, topK, least)
 		return r.likely
 	}
 	total, sum := 1.0, 0.0
-	if topK > 0 {
+	if topK == 0 {
+		// All tokens under this bound have less than 1-topP together.
+		r.keep(r.p, 0, max(least, float32((1-topP)/float64(len(r.p)))))
+	} else {
+		r.keep(r.p, topK, 0)
 		total = 0
 		for _, c := range r.likely {
 			total += float64(c.p)
 		}
 	}
 	for i, c := range r.likely {
+		if c.p <= least {
+			return r.likely[:i]
+		}
 		if sum += float64(c.p); sum >= topP*total {
 			return r.likely[:i+1]
 		}

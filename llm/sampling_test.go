@@ -54,14 +54,15 @@ func TestDrawsFollowTheDistribution(t *testing.T) {
 		{"top k", Sampling{Temperature: 1.5, TopK: 4}, func(p []float64, order []int) int { return 4 }},
 		{"top p", Sampling{Temperature: 1, TopP: 0.7}, func(p []float64, order []int) int { return nucleus(p, order, 0.7) }},
 		{"top k and p", Sampling{Temperature: 1, TopK: 6, TopP: 0.8}, func(p []float64, order []int) int { return nucleus(p, order[:6], 0.8) }},
-		{"min p", Sampling{Temperature: 1, MinP: 0.2}, func(p []float64, order []int) int {
-			n := 0
-			for _, id := range order {
-				if p[id] >= 0.2*p[order[0]] {
-					n++
-				}
-			}
-			return n
+		{"min p", Sampling{Temperature: 1, MinP: 0.2}, func(p []float64, order []int) int { return atLeast(p, order, 0.2) }},
+		{"top p and min p", Sampling{Temperature: 1, TopP: 0.85, MinP: 0.1}, func(p []float64, order []int) int {
+			return min(nucleus(p, order, 0.85), atLeast(p, order, 0.1))
+		}},
+		{"all limits, of which top p cuts", Sampling{Temperature: 6, TopK: 12, TopP: 0.4, MinP: 0.7}, func(p []float64, order []int) int {
+			return min(nucleus(p, order[:12], 0.4), atLeast(p, order, 0.7))
+		}},
+		{"all limits, of which min p cuts", Sampling{Temperature: 6, TopK: 12, TopP: 0.8, MinP: 0.8}, func(p []float64, order []int) int {
+			return min(nucleus(p, order[:12], 0.8), atLeast(p, order, 0.8))
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -91,6 +92,15 @@ func TestDrawsFollowTheDistribution(t *testing.T) {
 			}
 		})
 	}
+}
+
+// atLeast counts the tokens that have this part of the best one's probability.
+func atLeast(p []float64, order []int, minP float64) int {
+	n := 0
+	for n < len(order) && p[order[n]] >= minP*p[order[0]] {
+		n++
+	}
+	return n
 }
 
 func nucleus(p []float64, order []int, topP float64) int {

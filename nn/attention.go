@@ -49,7 +49,7 @@ func (l Attention) Build(b *Builder, x *graph.Value) *graph.Value {
 		if len(units) == 1 {
 			return []*graph.Value{all}
 		}
-		return b.Node(graph.OpID{Name: "Split"}, len(units), graph.Attrs{"axis": int64(-1)}, all, ints(b, "heads", units...))
+		return b.Node(graph.OpID{Name: "Split"}, len(units), graph.Attrs{"axis": int64(-1)}, all, b.Ints("heads", units...))
 	}
 	var parts []*graph.Value
 	if l.Context == nil {
@@ -77,5 +77,5 @@ func (l Attention) attend(b *Builder, q, k, v *graph.Value, kv int) *graph.Value
 // KeyMask makes of a mask bool [batch, steps], true where a step counts, the Mask of
 // Attention: bool [batch, 1, 1, steps], which hides keys of steps that do not.
 func KeyMask(b *Builder, mask *graph.Value) *graph.Value {
-	return b.Op("Unsqueeze", nil, mask, ints(b, "heads", 1, 2))
+	return b.Op("Unsqueeze", nil, mask, b.Ints("heads", 1, 2))
 }

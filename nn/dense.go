@@ -40,7 +40,7 @@ func (b *Builder) rows(x *graph.Value, n int, f func(*graph.Value) *graph.Value)
 		return f(x)
 	}
 	width, _ := shape[len(shape)-1].Value()
-	y := f(b.Op("Reshape", nil, x, ints(b, "matrix", -1, int64(width))))
+	y := f(b.Op("Reshape", nil, x, b.Ints("matrix", -1, int64(width))))
 	return b.Op("Reshape", nil, y, b.leading(x, n))
 }
 
@@ -58,10 +58,10 @@ func (b *Builder) leading(x *graph.Value, n int) *graph.Value {
 	}
 	known[len(known)-1] = int64(n)
 	if unknown <= 1 {
-		return ints(b, "shape", known...)
+		return b.Ints("shape", known...)
 	}
 	start := b.Op("Shape", graph.Attrs{"end": int64(-1)}, x)
-	return b.Op("Concat", graph.Attrs{"axis": int64(0)}, start, ints(b, "units", int64(n)))
+	return b.Op("Concat", graph.Attrs{"axis": int64(0)}, start, b.Ints("units", int64(n)))
 }
 
 // Embedding looks rows of a table [Count, Size] up by int64 indices: the result
@@ -81,9 +81,4 @@ func (l Embedding) Build(b *Builder, x *graph.Value) *graph.Value {
 		return x
 	}
 	return b.Op("Gather", nil, b.Param(name+".weight", l.Init.or(Normal(1)), Fan{l.Size, l.Size, l.Count, l.Size}, l.Count, l.Size), x)
-}
-
-// scalar is a float32 constant.
-func scalar(b *graph.Builder, name string, v float32) *graph.Value {
-	return b.Const(name, tensor.Scalar(v))
 }

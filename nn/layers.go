@@ -92,11 +92,6 @@ func positive(b *Builder, layer string, numbers ...int) bool {
 	return b.Err() == nil
 }
 
-// ints is a constant vector.
-func ints(b *Builder, name string, v ...int64) *graph.Value {
-	return b.Const(name, tensor.Of(v, len(v)))
-}
-
 // Dropout sets elements to 0 with probability Ratio while training (Srivastava et
 // al., 2014), and passes its input on otherwise.
 type Dropout struct {
@@ -134,7 +129,7 @@ func (l Reshape) Build(b *Builder, x *graph.Value) *graph.Value {
 	for _, d := range x.Type.Shape[min(1, len(x.Type.Shape)):] {
 		n, known := d.Value()
 		if !known {
-			return b.Op("Reshape", nil, x, ints(b, "shape", shape...))
+			return b.Op("Reshape", nil, x, b.Ints("shape", shape...))
 		}
 		has *= n
 	}
@@ -142,7 +137,7 @@ func (l Reshape) Build(b *Builder, x *graph.Value) *graph.Value {
 		b.Fail(fmt.Errorf("reshape: an example of shape %v has %d elements, which do not make %v", x.Type.Shape[1:], has, l.Shape))
 		return x
 	}
-	return b.Op("Reshape", nil, x, ints(b, "shape", shape...))
+	return b.Op("Reshape", nil, x, b.Ints("shape", shape...))
 }
 
 // Permute changes the order of an example's dimensions: [2, 1] makes rows columns.

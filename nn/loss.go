@@ -4,7 +4,6 @@ import (
 	"fmt"
 
 	"tandem/graph"
-	"tandem/tensor"
 )
 
 // CrossEntropy adds the mean cross-entropy of class probabilities [..., classes]
@@ -26,8 +25,8 @@ func (l ClassLoss) OfSoftmax(b *graph.Builder, output, labels *graph.Value) (los
 	scores := output.Def.Inputs[0]
 	if s := scores.Type.Shape; len(s) > 2 {
 		classes, _ := s[len(s)-1].Value()
-		scores = b.Op("Reshape", nil, scores, b.Const("rows", tensor.Of([]int64{-1, int64(classes)}, 2)))
-		labels = b.Op("Reshape", nil, labels, b.Const("row", tensor.Of([]int64{-1}, 1)))
+		scores = b.Op("Reshape", nil, scores, b.Ints("rows", -1, int64(classes)))
+		labels = b.Op("Reshape", nil, labels, b.Ints("row", -1))
 	}
 	if l.Smoothing == 0 && l.Focus == 0 && l.Weights == nil {
 		loss = b.Node(graph.OpID{Name: "SoftmaxCrossEntropyLoss"}, 2, nil, scores, labels)[0]

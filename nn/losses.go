@@ -21,11 +21,11 @@ func total(b *graph.Builder, x *graph.Value) *graph.Value {
 }
 
 func rowTotal(b *graph.Builder, x *graph.Value) *graph.Value {
-	return b.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, x, b.Const("axis", tensor.Of([]int64{-1}, 1)))
+	return b.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, x, b.Ints("axis", -1))
 }
 
 func times(b *graph.Builder, x *graph.Value, factor float32) *graph.Value {
-	return b.Op("Mul", nil, x, scalar(b, "factor", factor))
+	return b.Op("Mul", nil, x, b.Scalar("factor", factor))
 }
 
 // MSE is the mean squared error.
@@ -42,7 +42,7 @@ func MAE(b *graph.Builder, output, target *graph.Value) *graph.Value {
 // Huber is d²/2 for errors up to delta and delta·(|d| - delta/2) beyond (1964).
 func Huber(b *graph.Builder, output, target *graph.Value, delta float32) *graph.Value {
 	size := b.Op("Abs", nil, b.Op("Sub", nil, output, target))
-	inner := b.Op("Min", nil, size, scalar(b, "delta", delta))
+	inner := b.Op("Min", nil, size, b.Scalar("delta", delta))
 	outer := b.Op("Sub", nil, size, inner)
 	return mean(b, b.Op("Add", nil, times(b, b.Op("Mul", nil, inner, inner), 0.5), times(b, outer, delta)))
 }
@@ -83,15 +83,15 @@ func (l ClassLoss) Build(b *graph.Builder, scores, labels *graph.Value) *graph.V
 	hot := b.Op("OneHot", nil, labels, b.Const("classes", tensor.Scalar(int64(classes))), b.Const("zero_one", tensor.Of([]float32{0, 1}, 2)))
 	target := hot
 	if l.Smoothing > 0 {
-		target = b.Op("Add", nil, times(b, hot, 1-l.Smoothing), scalar(b, "spread", l.Smoothing/float32(classes)))
+		target = b.Op("Add", nil, times(b, hot, 1-l.Smoothing), b.Scalar("spread", l.Smoothing/float32(classes)))
 	}
 	if l.Weights != nil {
 		w := b.Const("class_weights", tensor.Of(l.Weights, classes))
 		target, hot = b.Op("Mul", nil, target, w), b.Op("Mul", nil, hot, w)
 	}
 	if l.Focus > 0 {
-		missing := b.Op("Sub", nil, scalar(b, "one", 1), b.Op("Exp", nil, logs))
-		logs = b.Op("Mul", nil, logs, b.Op("Pow", nil, missing, scalar(b, "gamma", l.Focus)))
+		missing := b.Op("Sub", nil, b.Scalar("one", 1), b.Op("Exp", nil, logs))
+		logs = b.Op("Mul", nil, logs, b.Op("Pow", nil, missing, b.Scalar("gamma", l.Focus)))
 	}
 	sum := total(b, b.Op("Mul", nil, target, logs))
 	return b.Op("Neg", nil, b.Op("Div", nil, sum, total(b, hot)))
@@ -101,23 +101,23 @@ func (l ClassLoss) Build(b *graph.Builder, scores, labels *graph.Value) *graph.V
 // negatives (Schroff et al., 2015).
 func Triplet(b *graph.Builder, anchor, positive, negative *graph.Value, margin float32) *graph.Value {
 	distance := func(x, y *graph.Value) *graph.Value {
-		d := b.Op("Add", nil, b.Op("Sub", nil, x, y), scalar(b, "small", 1e-6))
+		d := b.Op("Add", nil, b.Op("Sub", nil, x, y), b.Scalar("small", 1e-6))
 		return b.Op("Sqrt", nil, rowTotal(b, b.Op("Mul", nil, d, d)))
 	}
 	gap := b.Op("Sub", nil, distance(anchor, positive), distance(anchor, negative))
-	return mean(b, b.Op("Relu", nil, b.Op("Add", nil, gap, scalar(b, "margin", margin))))
+	return mean(b, b.Op("Relu", nil, b.Op("Add", nil, gap, b.Scalar("margin", margin))))
 }
 
 // Contrastive is InfoNCE: row i of x belongs to row i of y among all rows of y, by
 // the cosine of their angle over a temperature (Radford et al., 2021, one way).
 func Contrastive(b *graph.Builder, x, y *graph.Value, temperature float32) *graph.Value {
 	unit := func(v *graph.Value) *graph.Value {
-		axis := b.Const("axis", tensor.Of([]int64{-1}, 1))
+		axis := b.Ints("axis", -1)
 		return b.Op("Div", nil, v, b.Op("ReduceL2", graph.Attrs{"keepdims": int64(1)}, v, axis))
 	}
 	scores := times(b, b.Op("MatMul", nil, unit(x), b.Op("Transpose", graph.Attrs{"perm": []int64{1, 0}}, unit(y))), 1/temperature)
 	own := rowTotal(b, b.Op("Mul", nil, unit(x), unit(y)))
-	all := b.Op("ReduceLogSumExp", graph.Attrs{"keepdims": int64(0)}, scores, b.Const("axis", tensor.Of([]int64{-1}, 1)))
+	all := b.Op("ReduceLogSumExp", graph.Attrs{"keepdims": int64(0)}, scores, b.Ints("axis", -1))
 	return mean(b, b.Op("Sub", nil, all, times(b, own, 1/temperature)))
 }
 
@@ -139,6 +139,6 @@ func Distillation(b *graph.Builder, student, teacher *graph.Value, temperature f
 func CTC(b *graph.Builder, scores, labels, steps, letters *graph.Value, blank int) *graph.Value {
 	logs := b.Op("LogSoftmax", graph.Attrs{"axis": int64(-1)}, scores)
 	each := b.Private("CTCLoss", graph.Attrs{"blank": int64(blank)}, logs, labels, steps, letters)
-	count := b.Op("Max", nil, b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, letters), scalar(b, "one", 1))
+	count := b.Op("Max", nil, b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, letters), b.Scalar("one", 1))
 	return mean(b, b.Op("Div", nil, each, count))
 }

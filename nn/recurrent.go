@@ -99,9 +99,9 @@ func (l Recurrent) layer(b *Builder, x *graph.Value, last bool) *graph.Value {
 		return x
 	}
 	if dirs == 1 {
-		return b.Op("Squeeze", nil, y, ints(b, "axis", int64(len(perm)-3)))
+		return b.Op("Squeeze", nil, y, b.Ints("axis", int64(len(perm)-3)))
 	}
-	return b.Op("Reshape", nil, b.Op("Transpose", graph.Attrs{"perm": perm}, y), ints(b, "joined", join...))
+	return b.Op("Reshape", nil, b.Op("Transpose", graph.Attrs{"perm": perm}, y), b.Ints("joined", join...))
 }
 
 // open sets the bias of the forget gates of LSTM, which start open (Jozefowicz et al.,
@@ -120,5 +120,5 @@ func (l Recurrent) open(bias *graph.Value) {
 // they come first: what Recurrent takes.
 func Lengths(b *Builder, mask *graph.Value) *graph.Value {
 	ones := b.Op("Cast", graph.Attrs{"to": int64(tensor.Int32)}, mask)
-	return b.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, ones, ints(b, "steps", 1))
+	return b.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, ones, b.Ints("steps", 1))
 }

@@ -73,11 +73,11 @@ func vector(b *nn.Builder, c *processor.RowColumn, codes *graph.Value, at int) *
 		places.I64()[i] = int64(at + i)
 	}
 	ids := pick(places)
-	axis := func(n int64) *graph.Value { return b.Const("axis", tensor.Of([]int64{n}, 1)) }
+	axis := func(n int64) *graph.Value { return b.Ints("axis", n) }
 	there := b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, b.Op("Greater", nil, ids, b.Const("none", tensor.Scalar(int64(0)))))
 	words := b.Op("Mul", nil, table.Build(b, ids), b.Op("Unsqueeze", nil, there, axis(2)))
 	sum := b.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, words, axis(1))
-	count := b.Op("Max", nil, b.Op("ReduceSum", graph.Attrs{"keepdims": int64(1)}, there, axis(1)), b.Const("one", tensor.Scalar(float32(1))))
+	count := b.Op("Max", nil, b.Op("ReduceSum", graph.Attrs{"keepdims": int64(1)}, there, axis(1)), b.Scalar("one", 1))
 	return b.Op("Div", nil, sum, count)
 }
 

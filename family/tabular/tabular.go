@@ -171,8 +171,8 @@ func prepare(spec train.Spec, m Model, start *tune.Network, trainSet, testSet *d
 // number is the network's answer in the target's own unit.
 func (t target) number(b *nn.Builder, x *graph.Value) *graph.Value {
 	y := nn.Dense{Units: 1}.Build(b, x)
-	y = b.Op("Mul", nil, y, b.Const("deviation", tensor.Scalar(float32(t.std))))
-	y = b.Op("Add", nil, y, b.Const("mean", tensor.Scalar(float32(t.mean))))
+	y = b.Op("Mul", nil, y, b.Scalar("deviation", float32(t.std)))
+	y = b.Op("Add", nil, y, b.Scalar("mean", float32(t.mean)))
 	y.Name = b.Name("value")
 	return y
 }
@@ -181,7 +181,7 @@ func (t target) number(b *nn.Builder, x *graph.Value) *graph.Value {
 func (t target) loss(l train.LossSpec) (train.LossFunc, error) {
 	of, err := l.ForNumbers()
 	return func(b *graph.Builder, output, want *graph.Value) (loss, correct *graph.Value) {
-		unit := b.Const("unit", tensor.Scalar(float32(1/t.std)))
+		unit := b.Scalar("unit", float32(1/t.std))
 		return of(b, b.Op("Mul", nil, output, unit), b.Op("Mul", nil, want, unit)), nil
 	}, err
 }

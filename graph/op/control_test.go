@@ -8,6 +8,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
 
@@ -49,20 +50,20 @@ func TestIf(t *testing.T) {
 	}
 	a := graph.Attrs{"then_branch": branch(1), "else_branch": branch(2)}
 	in := func(x *tensor.Tensor) []*tensor.Tensor { return []*tensor.Tensor{x} }
-	checkAll(t, "", 1, []wanted{
+	optest.Rows(t, "", 1, []optest.Row{
 		{"If", a, in(tensor.Scalar(true)), "scalar [1]"},
 		{"If", a, in(tensor.Of([]bool{false}, 1)), "scalar [2]"},
 		{"If", a, in(long(1)), "the condition is int64[scalar], expected one bool"},
 		{"If", graph.Attrs{"then_branch": branch(1)}, in(tensor.Scalar(false)), `no inner graph "else_branch"`},
 	})
-	checkAll(t, "", 2, []wanted{{"If", a, in(tensor.Scalar(true)), "gives 1 outputs, the node has 2"}})
+	optest.Rows(t, "", 2, []optest.Row{{"If", a, in(tensor.Scalar(true)), "gives 1 outputs, the node has 2"}})
 }
 
 func TestLoop(t *testing.T) {
 	on, off := tensor.Scalar(true), tensor.Scalar(false)
 	a := graph.Attrs{"body": sums(t, 20)}
 	in := func(x ...*tensor.Tensor) []*tensor.Tensor { return x }
-	checkAll(t, "", 2, []wanted{
+	optest.Rows(t, "", 2, []optest.Row{
 		{"Loop", a, in(long(4), on, long(10)), "scalar [16]; 4 [10 11 13 16]"},
 		{"Loop", a, in(long(100), nil, long(10)), "scalar [20]; 5 [10 11 13 16 20]"},
 		{"Loop", a, in(nil, nil, long(10)), "scalar [20]; 5 [10 11 13 16 20]"},
@@ -73,7 +74,7 @@ func TestLoop(t *testing.T) {
 		{"Loop", a, in(floats1(1), nil, long(10)), "the number of iterations is float32[1]"},
 		{"Loop", nil, in(long(4), on, long(10)), "attribute body is missing"},
 	})
-	checkAll(t, "", 3, []wanted{{"Loop", a, in(long(4), on, long(10)), "it has 3 outputs, its body gives 2"}})
+	optest.Rows(t, "", 3, []optest.Row{{"Loop", a, in(long(4), on, long(10)), "it has 3 outputs, its body gives 2"}})
 }
 
 // TestLoopEndsWithItsContext: a condition that stays true is no endless loop.
@@ -131,7 +132,7 @@ func TestScan(t *testing.T) {
 	}
 	in := func(x ...*tensor.Tensor) []*tensor.Tensor { return x }
 	start := floats1(0, 10)
-	checkAll(t, "", 2, []wanted{
+	optest.Rows(t, "", 2, []optest.Row{
 		{"Scan", with(), in(start, x), "2 [9 22]; 3x2 [2 4 6 8 10 12]"},
 		{"Scan", with("scan_output_axes", []int64{-1}), in(start, x), "2 [9 22]; 2x3 [2 6 10 4 8 12]"},
 		{"Scan", with("scan_output_directions", []int64{1}), in(start, x), "2 [9 22]; 3x2 [10 12 6 8 2 4]"},
@@ -159,8 +160,8 @@ func TestScan8(t *testing.T) {
 	s := session(t, g, pool(t, 1), 0)
 	x := tensor.Of([]float32{1, 2, 3, 4, 5, 6}, 2, 3, 1)
 	out, err := s.Run(context.Background(), []*tensor.Tensor{longs1(3, 2), tensor.Of([]float32{0, 100}, 2, 1), x}, nil)
-	if err != nil || shown(out...) != "2x1 [6 109]; 2x3x1 [6 4 2 10 8 0]" {
-		t.Errorf("%v %v", shown(out...), err)
+	if err != nil || optest.Text(out...) != "2x1 [6 109]; 2x3x1 [6 4 2 10 8 0]" {
+		t.Errorf("%v %v", optest.Text(out...), err)
 	}
 	if _, err := s.Run(context.Background(), []*tensor.Tensor{longs1(3, 4), tensor.Of([]float32{0, 100}, 2, 1), x}, nil); err == nil || !strings.Contains(err.Error(), "length 1 is 4") {
 		t.Errorf("%v", err)
@@ -174,7 +175,7 @@ func TestSequenceMap(t *testing.T) {
 	a := graph.Attrs{"body": body}
 	in := func(x ...*tensor.Tensor) []*tensor.Tensor { return x }
 	l := sequence(floats1(1), floats1(2, 3))
-	checkAll(t, "", 2, []wanted{
+	optest.Rows(t, "", 2, []optest.Row{
 		{"SequenceMap", a, in(l, floats1(10)), "[1 [11]; 2 [12 13]]; [1 [1]; 2 [2 3]]"},
 		{"SequenceMap", a, in(l, l), "[1 [2]; 2 [4 6]]; [1 [1]; 2 [2 3]]"},
 		{"SequenceMap", a, in(sequence(), l), "[]; []"},

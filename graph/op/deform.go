@@ -164,11 +164,11 @@ func expandDeformConv(e *graph.Expansion) ([]*graph.Value, error) {
 	groups, sets := int64(a.Int("group", 1)), int64(a.Int("offset_group", 1))
 	taps, positions := int64(weight[2]*weight[3]), int64(out[1]*out[2])
 	reshape := func(v *graph.Value, shape ...int64) *graph.Value {
-		return e.Op("Reshape", nil, v, vector(e.Builder, "shape", shape...))
+		return e.Op("Reshape", nil, v, e.Ints("shape", shape...))
 	}
 	offsets := reshape(e.In(2), -1, taps, 2, int64(out[1]), int64(out[2]))
 	rows, columns := d.coordinate(offsets, 0), d.coordinate(offsets, 1)
-	column := vector(e.Builder, "points", -1, taps*int64(out[1]), int64(out[2]), 1)
+	column := e.Ints("points", -1, taps*int64(out[1]), int64(out[2]), 1)
 	grid := e.Op("Concat", graph.Attrs{"axis": int64(3)}, e.Op("Reshape", nil, columns, column), e.Op("Reshape", nil, rows, column))
 	images := reshape(e.In(0), -1, int64(x[0])/sets, int64(x[1]), int64(x[2]))
 	read := e.Op("GridSample", graph.Attrs{"mode": "linear"}, images, grid)
@@ -206,5 +206,5 @@ func (d deformGrid) coordinate(offsets *graph.Value, axis int) *graph.Value {
 		base.F32()[i] = float32(2*(o*d.stride[axis]-before+k*d.dilation[axis])+1)/float32(size) - 1
 	}
 	offset := d.Op("Gather", graph.Attrs{"axis": int64(2)}, offsets, d.Const("axis", tensor.Scalar(int64(axis))))
-	return d.Op("Add", nil, d.Op("Mul", nil, offset, constant(d.Builder, "scale", 2/float32(size))), d.Const("base", base))
+	return d.Op("Add", nil, d.Op("Mul", nil, offset, d.Scalar("scale", 2/float32(size))), d.Const("base", base))
 }

@@ -198,7 +198,7 @@ func expandOldBroadcast(name string) func(*graph.Expansion) ([]*graph.Value, err
 			behind = append(behind, int64(d))
 		}
 		if behind != nil {
-			b = e.Op("Unsqueeze", nil, b, vector(e.Builder, "axes", behind...))
+			b = e.Op("Unsqueeze", nil, b, e.Ints("axes", behind...))
 		}
 		return []*graph.Value{e.Op(name, nil, a, b)}, nil
 	}
@@ -338,7 +338,7 @@ func gradPow(g *graph.Gradient) error {
 		return fmt.Errorf("the exponent is %v; only float32 has a gradient", y.Type.DType)
 	}
 	if g.Needs(0) {
-		less := g.Op("Pow", nil, x, g.Op("Sub", nil, y, g.Const("one", tensor.Scalar(float32(1)))))
+		less := g.Op("Pow", nil, x, g.Op("Sub", nil, y, g.Scalar("one", 1)))
 		g.Set(0, sumTo(g, g.Op("Mul", nil, g.Out(0), g.Op("Mul", nil, y, less)), 0))
 	}
 	if g.Needs(1) {
@@ -350,7 +350,7 @@ func gradPow(g *graph.Gradient) error {
 
 // gradPRelu: below 0 the slope multiplies the gradient of x, and x that of the slope.
 func gradPRelu(g *graph.Gradient) error {
-	zero := g.Const("zero", tensor.Scalar(float32(0)))
+	zero := g.Scalar("zero", 0)
 	below := g.Op("Less", nil, g.In(0), zero)
 	if g.Needs(0) {
 		g.Set(0, g.Op("Where", nil, below, g.Op("Mul", nil, g.Out(0), g.In(1)), g.Out(0)))

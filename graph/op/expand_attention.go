@@ -54,13 +54,13 @@ type writtenAttention struct {
 
 // headsFirst turns [batch, rows, heads·size] into [batch, heads, rows, size].
 func (w writtenAttention) headsFirst(x *graph.Value, heads_ int) *graph.Value {
-	x = w.Op("Reshape", nil, x, vector(w.Builder, "heads", 0, 0, int64(heads_), -1))
+	x = w.Op("Reshape", nil, x, w.Ints("heads", 0, 0, int64(heads_), -1))
 	return w.Op("Transpose", graph.Attrs{"perm": []int64{0, 2, 1, 3}}, x)
 }
 
 func (w writtenAttention) rowsFirst(x *graph.Value) *graph.Value {
 	x = w.Op("Transpose", graph.Attrs{"perm": []int64{0, 2, 1, 3}}, x)
-	return w.Op("Reshape", nil, x, vector(w.Builder, "rows", 0, 0, -1))
+	return w.Op("Reshape", nil, x, w.Ints("rows", 0, 0, -1))
 }
 
 // repeated gives each head of queries its head of keys and values.
@@ -77,7 +77,7 @@ func (w writtenAttention) repeated(q, k, v *graph.Value) (keys, values *graph.Va
 	for i := range shared {
 		shared[i] = int64(i / (heads_ / kvHeads))
 	}
-	at, axis := vector(w.Builder, "shared", shared...), graph.Attrs{"axis": int64(1)}
+	at, axis := w.Ints("shared", shared...), graph.Attrs{"axis": int64(1)}
 	return w.Op("Gather", axis, k, at), w.Op("Gather", axis, v, at), nil
 }
 
@@ -92,10 +92,10 @@ func (w writtenAttention) compute(q, k, v *graph.Value) (y, scores *graph.Value,
 		scale = float32(1 / math.Sqrt(float64(size)))
 	}
 	s := w.Op("MatMul", nil, q, w.Op("Transpose", graph.Attrs{"perm": []int64{0, 1, 3, 2}}, k))
-	s = w.Op("Mul", nil, s, constant(w.Builder, "scale", scale))
+	s = w.Op("Mul", nil, s, w.Scalar("scale", scale))
 	stages := []*graph.Value{s}
 	if softcap := a.Float("softcap", 0); softcap != 0 {
-		c := constant(w.Builder, "cap", softcap)
+		c := w.Scalar("cap", softcap)
 		s = w.Op("Mul", nil, w.Op("Tanh", nil, w.Op("Div", nil, s, c)), c)
 	}
 	stages = append(stages, s)
@@ -112,11 +112,11 @@ func (w writtenAttention) compute(q, k, v *graph.Value) (y, scores *graph.Value,
 		s = w.Op("Add", nil, s, m)
 	}
 	if seen != nil {
-		s = w.Op("Where", nil, seen, s, constant(w.Builder, "hidden", -1e30))
+		s = w.Op("Where", nil, seen, s, w.Scalar("hidden", -1e30))
 	}
 	weights := w.Op("Softmax", graph.Attrs{"axis": int64(-1)}, w.withSink(s))
 	if w.sink != nil {
-		weights = w.Op("Slice", nil, weights, vector(w.Builder, "from", 0), vector(w.Builder, "to", -1), vector(w.Builder, "axis", 3))
+		weights = w.Op("Slice", nil, weights, w.Ints("from", 0), w.Ints("to", -1), w.Ints("axis", 3))
 	}
 	if seen != nil { // a row that sees nothing gives zeros
 		weights = w.Op("Mul", nil, weights, w.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, seen))
@@ -130,8 +130,8 @@ func (w writtenAttention) withSink(s *graph.Value) *graph.Value {
 	if w.sink == nil {
 		return s
 	}
-	rows := w.Op("Concat", graph.Attrs{"axis": int64(0)}, w.Op("Shape", graph.Attrs{"end": int64(3)}, s), vector(w.Builder, "column", 1))
-	column := w.Op("Reshape", nil, w.sink, vector(w.Builder, "heads", 1, -1, 1, 1))
+	rows := w.Op("Concat", graph.Attrs{"axis": int64(0)}, w.Op("Shape", graph.Attrs{"end": int64(3)}, s), w.Ints("column", 1))
+	column := w.Op("Reshape", nil, w.sink, w.Ints("heads", 1, -1, 1, 1))
 	return w.Op("Concat", graph.Attrs{"axis": int64(3)}, s, w.Op("Expand", nil, column, rows))
 }
 
@@ -176,7 +176,7 @@ func (w writtenAttention) seen(q, k *graph.Value) (*graph.Value, error) {
 // seenOf compares with the lengths of examples, whose last row has the position before
 // its length.
 func (w writtenAttention) seenOf(rows, keys, left, right int) *graph.Value {
-	lengths := w.Op("Reshape", nil, w.In(6), vector(w.Builder, "column", -1, 1, 1, 1))
+	lengths := w.Op("Reshape", nil, w.In(6), w.Ints("column", -1, 1, 1, 1))
 	// bound is what a length is compared with, for each row and key.
 	bound := func(of func(i, j int) int) *graph.Value {
 		t := tensor.New(tensor.Int64, rows, keys)
@@ -232,7 +232,7 @@ func expandMultiHead(e *graph.Expansion) ([]*graph.Value, error) {
 func (w writtenAttention) unpacked(x *graph.Value, n int) []*graph.Value {
 	parts := w.Builder.Node(onnx("Split"), n, graph.Attrs{"axis": int64(3)}, x)
 	for i, p := range parts {
-		p = w.Op("Squeeze", nil, p, vector(w.Builder, "axis", 3))
+		p = w.Op("Squeeze", nil, p, w.Ints("axis", 3))
 		parts[i] = w.Op("Transpose", graph.Attrs{"perm": []int64{0, 2, 1, 3}}, p)
 	}
 	return parts
@@ -250,14 +250,14 @@ func (w writtenAttention) biased(q, k, v *graph.Value) (_, _, _ *graph.Value, er
 		}
 		sizes[i] = int64(h * size)
 	}
-	flat := w.Op("Reshape", nil, w.In(mhaBias), vector(w.Builder, "flat", -1))
-	parts := w.Builder.Node(onnx("Split"), 3, graph.Attrs{"axis": int64(0)}, flat, vector(w.Builder, "sizes", sizes...))
+	flat := w.Op("Reshape", nil, w.In(mhaBias), w.Ints("flat", -1))
+	parts := w.Builder.Node(onnx("Split"), 3, graph.Attrs{"axis": int64(0)}, flat, w.Ints("sizes", sizes...))
 	for i, x := range list {
 		if i > 0 && w.In(mhaKey) != nil && len(w.In(mhaKey).Type.Shape) == 4 {
 			continue
 		}
 		h, _ := x.Type.Shape[1].Value()
-		list[i] = w.Op("Add", nil, x, w.Op("Reshape", nil, parts[i], vector(w.Builder, "heads", int64(h), 1, -1)))
+		list[i] = w.Op("Add", nil, x, w.Op("Reshape", nil, parts[i], w.Ints("heads", int64(h), 1, -1)))
 	}
 	return list[0], list[1], list[2], nil
 }
@@ -277,9 +277,9 @@ func (w writtenAttention) tokens(mask, added *graph.Value) (*graph.Value, error)
 		return nil, fmt.Errorf("a mask of shape %v has no gradient", mask.Type.Shape)
 	}
 	zero := w.Const("zero", tensor.Scalar(int32(0)))
-	filter := constant(w.Builder, "filter", w.Node.Attrs.Float("mask_filter_value", -10000))
-	m := w.Op("Where", nil, w.Op("Greater", nil, mask, zero), constant(w.Builder, "none", 0), filter)
-	m = w.Op("Unsqueeze", nil, m, vector(w.Builder, "axes", axes...))
+	filter := w.Scalar("filter", w.Node.Attrs.Float("mask_filter_value", -10000))
+	m := w.Op("Where", nil, w.Op("Greater", nil, mask, zero), w.Scalar("none", 0), filter)
+	m = w.Op("Unsqueeze", nil, m, w.Ints("axes", axes...))
 	if added != nil {
 		m = w.Op("Add", nil, m, added)
 	}
@@ -319,7 +319,7 @@ func expandPackedAttention(e *graph.Expansion) ([]*graph.Value, error) {
 	if e.In(packedBias) != nil {
 		all = e.Op("Add", nil, all, e.In(packedBias))
 	}
-	sizes := vector(e.Builder, "widths", int64(widths[0]), int64(widths[1]), int64(widths[2]))
+	sizes := e.Ints("widths", int64(widths[0]), int64(widths[1]), int64(widths[2]))
 	parts := e.Builder.Node(onnx("Split"), 3, graph.Attrs{"axis": int64(2)}, all, sizes)
 	for i, p := range parts {
 		parts[i] = w.headsFirst(p, heads_)
@@ -329,7 +329,7 @@ func expandPackedAttention(e *graph.Expansion) ([]*graph.Value, error) {
 		return nil, err
 	}
 	var past [2]*graph.Value
-	axis := vector(e.Builder, "axis", 0)
+	axis := e.Ints("axis", 0)
 	if e.In(packedPast) != nil {
 		halves := e.Builder.Node(onnx("Split"), 2, graph.Attrs{"axis": int64(0)}, e.In(packedPast))
 		past = [2]*graph.Value{e.Op("Squeeze", nil, halves[0], axis), e.Op("Squeeze", nil, halves[1], axis)}

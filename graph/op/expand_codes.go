@@ -31,7 +31,7 @@ func (m codedMatrix) expand() ([]*graph.Value, error) {
 	}
 	product := m.Needs(0) || m.Needs(m.scales) || m.Needs(m.zeros)
 	if product {
-		in[0] = m.Op("EyeLike", nil, m.Op("ConstantOfShape", nil, vector(m.Builder, "square", int64(m.k), int64(m.k))))
+		in[0] = m.Op("EyeLike", nil, m.Op("ConstantOfShape", nil, m.Ints("square", int64(m.k), int64(m.k))))
 	}
 	if m.Needs(m.scales) || m.Needs(m.zeros) {
 		in[m.scales] = m.filled(scale, 1)
@@ -77,9 +77,9 @@ func expandNBits(e *graph.Expansion) ([]*graph.Value, error) {
 		if of == nil {
 			of = e.Const("block", blocksOf(f.k, f.block))
 		} else { // the last block may be filled up
-			of = e.Op("Slice", nil, of, vector(e.Builder, "from", 0), vector(e.Builder, "to", int64(f.k)))
+			of = e.Op("Slice", nil, of, e.Ints("from", 0), e.Ints("to", int64(f.k)))
 		}
-		x = e.Op("Reshape", nil, x, vector(e.Builder, "rows", int64(f.n), int64(f.blocks)))
+		x = e.Op("Reshape", nil, x, e.Ints("rows", int64(f.n), int64(f.blocks)))
 		return e.Op("Gather", graph.Attrs{"axis": int64(1)}, x, of)
 	}
 	return m.expand()
@@ -102,10 +102,10 @@ func expandBnb4(e *graph.Expansion) ([]*graph.Value, error) {
 	}
 	m := codedMatrix{Expansion: e, k: f.k, n: f.n, scales: bnb4Scales, zeros: -1, bias: -1}
 	m.spread = func(x *graph.Value) *graph.Value {
-		x = e.Op("Reshape", nil, x, vector(e.Builder, "column", -1, 1))
-		x = e.Op("Reshape", nil, e.Op("Expand", nil, x, vector(e.Builder, "block", 1, int64(f.block))), vector(e.Builder, "flat", -1))
-		x = e.Op("Slice", nil, x, vector(e.Builder, "from", 0), vector(e.Builder, "to", int64(f.n*f.k)))
-		return e.Op("Reshape", nil, x, vector(e.Builder, "rows", int64(f.n), int64(f.k)))
+		x = e.Op("Reshape", nil, x, e.Ints("column", -1, 1))
+		x = e.Op("Reshape", nil, e.Op("Expand", nil, x, e.Ints("block", 1, int64(f.block))), e.Ints("flat", -1))
+		x = e.Op("Slice", nil, x, e.Ints("from", 0), e.Ints("to", int64(f.n*f.k)))
+		return e.Op("Reshape", nil, x, e.Ints("rows", int64(f.n), int64(f.k)))
 	}
 	return m.expand()
 }
@@ -163,7 +163,7 @@ func expandMatMulToFloat(e *graph.Expansion) ([]*graph.Value, error) {
 		case x.Type.Shape.Len().Is(1):
 			return e.Op("Reshape", nil, x, e.Const("scalar", tensor.New(tensor.Int64, 0)))
 		case i == 2 && len(x.Type.Shape) == 1:
-			return e.Op("Unsqueeze", nil, x, vector(e.Builder, "axis", 1))
+			return e.Op("Unsqueeze", nil, x, e.Ints("axis", 1))
 		}
 		return x
 	}
@@ -183,10 +183,10 @@ func unpackedCodes(e *graph.Expansion, x *graph.Value, bits int) *graph.Value {
 	for shift := 0; shift < 8; shift += bits {
 		part := e.Op("BitShift", graph.Attrs{"direction": "RIGHT"}, x, byteOf(shift))
 		part = e.Op("BitwiseAnd", nil, part, byteOf(1<<bits-1))
-		parts = append(parts, e.Op("Unsqueeze", nil, part, vector(e.Builder, "axis", int64(rank))))
+		parts = append(parts, e.Op("Unsqueeze", nil, part, e.Ints("axis", int64(rank))))
 	}
 	to := slices.Repeat([]int64{0}, rank)
 	to[rank-1] = -1
-	codes := e.Op("Reshape", nil, e.Op("Concat", graph.Attrs{"axis": int64(rank)}, parts...), vector(e.Builder, "codes", to...))
+	codes := e.Op("Reshape", nil, e.Op("Concat", graph.Attrs{"axis": int64(rank)}, parts...), e.Ints("codes", to...))
 	return e.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, codes)
 }

@@ -122,7 +122,7 @@ func alwaysOn(v, on *graph.Value) bool {
 
 // stackedValues joins values along a new axis.
 func stackedValues(e *graph.Expansion, list []*graph.Value, axis int, backwards bool) *graph.Value {
-	at := vector(e.Builder, "axis", int64(axis))
+	at := e.Ints("axis", int64(axis))
 	items := make([]*graph.Value, len(list))
 	for i, v := range list {
 		to := i
@@ -137,7 +137,7 @@ func stackedValues(e *graph.Expansion, list []*graph.Value, axis int, backwards 
 // slicesOf takes x apart along an axis of known length.
 func slicesOf(e *graph.Expansion, x *graph.Value, axis, length int) []*graph.Value {
 	parts := e.Builder.Node(onnx("Split"), length, graph.Attrs{"axis": int64(axis)}, x)
-	at := vector(e.Builder, "axis", int64(axis))
+	at := e.Ints("axis", int64(axis))
 	for i, p := range parts {
 		parts[i] = e.Op("Squeeze", nil, p, at)
 	}

@@ -26,10 +26,10 @@ func expandExperts(read func(graph.Attrs) (expertsForm, error)) func(*graph.Expa
 			}
 		}
 		w := writtenExperts{e, f, shapes[0][0]}
-		x := e.Op("Reshape", nil, e.In(expertsX), vector(e.Builder, "rows", -1, int64(shapes[1][1])))
+		x := e.Op("Reshape", nil, e.In(expertsX), e.Ints("rows", -1, int64(shapes[1][1])))
 		y := w.layer(1, w.activated(w.layer(0, x)))
-		shares := e.Op("Unsqueeze", nil, e.Op("Transpose", graph.Attrs{"perm": []int64{1, 0}}, w.shares()), vector(e.Builder, "axis", 2))
-		sum := e.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, e.Op("Mul", nil, y, shares), vector(e.Builder, "axis", 0))
+		shares := e.Op("Unsqueeze", nil, e.Op("Transpose", graph.Attrs{"perm": []int64{1, 0}}, w.shares()), e.Ints("axis", 2))
+		sum := e.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, e.Op("Mul", nil, y, shares), e.Ints("axis", 0))
 		return []*graph.Value{e.Private("ReshapeLike", nil, sum, e.In(expertsX))}, nil
 	}
 }
@@ -43,7 +43,7 @@ type writtenExperts struct {
 // shares are the weights of all experts for each row, [rows, experts].
 func (w writtenExperts) shares() *graph.Value {
 	router, last := w.In(expertsRouter), graph.Attrs{"axis": int64(-1)}
-	top := w.Builder.Node(onnx("TopK"), 2, last, router, vector(w.Builder, "k", int64(w.f.k)))
+	top := w.Builder.Node(onnx("TopK"), 2, last, router, w.Ints("k", int64(w.f.k)))
 	scores, chosen := top[0], top[1]
 	share := (*graph.Value)(nil)
 	if w.f.normalized {
@@ -60,7 +60,7 @@ func (w writtenExperts) layer(i int, x *graph.Value) *graph.Value {
 	l := w.f.layers[i]
 	y := w.Builder.Node(microsoft("FusedMatMul"), 1, graph.Attrs{"transB": int64(1)}, x, w.weight(i))[0]
 	if bias := w.In(l.bias); bias != nil {
-		y = w.Op("Add", nil, y, w.Op("Reshape", nil, bias, vector(w.Builder, "column", int64(w.experts), 1, -1)))
+		y = w.Op("Add", nil, y, w.Op("Reshape", nil, bias, w.Ints("column", int64(w.experts), 1, -1)))
 	}
 	return y
 }
@@ -76,25 +76,25 @@ func (w writtenExperts) weight(i int) *graph.Value {
 	if w.f.block > 0 {
 		blocks = cols / w.f.block
 	}
-	perBlock := vector(w.Builder, "blocks", int64(experts), int64(rows), int64(blocks), -1)
+	perBlock := w.Ints("blocks", int64(experts), int64(rows), int64(blocks), -1)
 	codes := w.Op("Reshape", nil, unpackedCodes(w.Expansion, w.In(l.weight), bits), perBlock)
 	weight := w.Op("Mul", nil, w.Op("Sub", nil, codes, w.zeros(i, experts, rows, blocks)), w.Op("Reshape", nil, w.In(l.scale), perBlock))
-	return w.Op("Reshape", nil, weight, vector(w.Builder, "weight", int64(experts), int64(rows), int64(cols)))
+	return w.Op("Reshape", nil, weight, w.Ints("weight", int64(experts), int64(rows), int64(cols)))
 }
 
 // zeros are the zero points of a layer, of each block (see zeroPoints), or one number.
 func (w writtenExperts) zeros(i, experts, rows, blocks int) *graph.Value {
 	bits, points := w.f.bits[i], w.In(w.f.layers[i].zero)
 	if points == nil {
-		return constant(w.Builder, "zero", float32(int(1)<<(bits-1)))
+		return w.Scalar("zero", float32(int(1)<<(bits-1)))
 	}
 	lines, n := experts*rows, blocks // each a number of bytes
 	if along := experts * ((rows*bits + 7) / 8); blocks == 1 && points.Type.Shape.Len().Is(along) {
 		lines, n = experts, rows
 	}
-	z := unpackedCodes(w.Expansion, w.Op("Reshape", nil, points, vector(w.Builder, "lines", int64(lines), -1)), bits)
-	z = w.Op("Slice", nil, z, vector(w.Builder, "from", 0), vector(w.Builder, "to", int64(n)), vector(w.Builder, "axis", 1))
-	return w.Op("Reshape", nil, z, vector(w.Builder, "blocks", int64(experts), int64(rows), int64(blocks), 1))
+	z := unpackedCodes(w.Expansion, w.Op("Reshape", nil, points, w.Ints("lines", int64(lines), -1)), bits)
+	z = w.Op("Slice", nil, z, w.Ints("from", 0), w.Ints("to", int64(n)), w.Ints("axis", 1))
+	return w.Op("Reshape", nil, z, w.Ints("blocks", int64(experts), int64(rows), int64(blocks), 1))
 }
 
 // activated is what mixture.activate computes.
@@ -108,15 +108,15 @@ func (w writtenExperts) activated(x *graph.Value) *graph.Value {
 		return w.Op("Mul", nil, x, w.Op("Sigmoid", nil, x))
 	case "swiglu":
 		every := func(first int64) *graph.Value {
-			return w.Op("Slice", nil, x, vector(w.Builder, "from", first), vector(w.Builder, "to", math.MaxInt64), vector(w.Builder, "axis", 2), vector(w.Builder, "step", 2))
+			return w.Op("Slice", nil, x, w.Ints("from", first), w.Ints("to", math.MaxInt64), w.Ints("axis", 2), w.Ints("step", 2))
 		}
 		gate, value := every(0), every(1)
 		if limit := float32(w.f.limit); !math.IsInf(w.f.limit, 1) {
-			gate = w.Op("Clip", nil, gate, nil, constant(w.Builder, "high", limit))
-			value = w.Op("Clip", nil, value, constant(w.Builder, "low", -limit), constant(w.Builder, "high", limit))
+			gate = w.Op("Clip", nil, gate, nil, w.Scalar("high", limit))
+			value = w.Op("Clip", nil, value, w.Scalar("low", -limit), w.Scalar("high", limit))
 		}
-		sharp := w.Op("Sigmoid", nil, w.Op("Mul", nil, gate, constant(w.Builder, "alpha", float32(w.f.alpha))))
-		return w.Op("Mul", nil, w.Op("Mul", nil, gate, sharp), w.Op("Add", nil, value, constant(w.Builder, "beta", float32(w.f.beta))))
+		sharp := w.Op("Sigmoid", nil, w.Op("Mul", nil, gate, w.Scalar("alpha", float32(w.f.alpha))))
+		return w.Op("Mul", nil, w.Op("Mul", nil, gate, sharp), w.Op("Add", nil, value, w.Scalar("beta", float32(w.f.beta))))
 	}
 	return x
 }

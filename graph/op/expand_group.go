@@ -49,7 +49,7 @@ func (w writtenGroup) parts() (q, k, v *graph.Value, err error) {
 			return nil, nil, nil, fmt.Errorf("the width of the queries is not known")
 		}
 		size := width / (heads_ + 2*kvHeads)
-		widths := vector(w.Builder, "widths", int64(heads_*size), int64(kvHeads*size), int64(kvHeads*size))
+		widths := w.Ints("widths", int64(heads_*size), int64(kvHeads*size), int64(kvHeads*size))
 		parts := w.Builder.Node(onnx("Split"), 3, graph.Attrs{"axis": int64(2)}, q, widths)
 		q, k, v = parts[0], parts[1], parts[2]
 	}
@@ -75,8 +75,8 @@ func (w *writtenGroup) count() error {
 		return nil
 	}
 	last := w.Op("Cast", graph.Attrs{"to": int64(tensor.Int64)}, w.In(gqaLast))
-	last = w.Op("Reshape", nil, last, vector(w.Builder, "batch", -1))
-	w.before = w.Op("Sub", nil, last, vector(w.Builder, "rows", int64(rows-1)))
+	last = w.Op("Reshape", nil, last, w.Ints("batch", -1))
+	w.before = w.Op("Sub", nil, last, w.Ints("rows", int64(rows-1)))
 	return nil
 }
 
@@ -85,10 +85,10 @@ func (w writtenGroup) rotated(q, k *graph.Value) (_, _ *graph.Value, err error) 
 	switch {
 	case positions != nil:
 	case w.before != nil:
-		from := w.Op("Unsqueeze", nil, w.before, vector(w.Builder, "axis", 1))
+		from := w.Op("Unsqueeze", nil, w.before, w.Ints("axis", 1))
 		positions = w.Op("Add", nil, from, w.Const("row", rowsOf(0, w.rows)))
 	default:
-		positions = vector(w.Builder, "first", 0)
+		positions = w.Ints("first", 0)
 	}
 	half, ok := w.In(gqaCos).Type.Shape[1].Value()
 	if !ok {
@@ -116,21 +116,21 @@ func (w writtenGroup) cached(fresh *graph.Value, input int) *graph.Value {
 	if w.before == nil && w.keys <= w.rows {
 		return fresh
 	}
-	zero := w.Op("Pad", nil, fresh, vector(w.Builder, "pads", 0, 1), nil, vector(w.Builder, "axis", 2))
+	zero := w.Op("Pad", nil, fresh, w.Ints("pads", 0, 1), nil, w.Ints("axis", 2))
 	at := w.Const("key", rowsOf(0, w.keys)) // [keys], or [batch, keys]: where key j lies in all
 	all, none := zero, int64(w.rows)
 	if w.before == nil {
-		at = w.Op("Min", nil, at, vector(w.Builder, "none", none))
+		at = w.Op("Min", nil, at, w.Ints("none", none))
 		return w.Op("Gather", graph.Attrs{"axis": int64(2)}, all, at)
 	}
-	before := w.Op("Unsqueeze", nil, w.before, vector(w.Builder, "axis", 1))
-	row := w.Op("Min", nil, w.Op("Sub", nil, at, before), vector(w.Builder, "none", none))
+	before := w.Op("Unsqueeze", nil, w.before, w.Ints("axis", 1))
+	row := w.Op("Min", nil, w.Op("Sub", nil, at, before), w.Ints("none", none))
 	if past := w.In(input); past != nil {
 		all = w.Op("Concat", graph.Attrs{"axis": int64(2)}, past, zero)
-		row = w.Op("Where", nil, w.Op("Less", nil, at, before), at, w.Op("Add", nil, row, vector(w.Builder, "past", int64(w.past))))
+		row = w.Op("Where", nil, w.Op("Less", nil, at, before), at, w.Op("Add", nil, row, w.Ints("past", int64(w.past))))
 	}
 	rowsFirst := graph.Attrs{"perm": []int64{0, 2, 1, 3}}
-	picked := w.Op("GatherND", graph.Attrs{"batch_dims": int64(1)}, w.Op("Transpose", rowsFirst, all), w.Op("Unsqueeze", nil, row, vector(w.Builder, "axis", 2)))
+	picked := w.Op("GatherND", graph.Attrs{"batch_dims": int64(1)}, w.Op("Transpose", rowsFirst, all), w.Op("Unsqueeze", nil, row, w.Ints("axis", 2)))
 	return w.Op("Transpose", rowsFirst, picked)
 }
 
@@ -147,7 +147,7 @@ func (w writtenGroup) attend(q, k, v *graph.Value) (*graph.Value, error) {
 	}
 	in := []*graph.Value{q, k, v, w.added(k)}
 	if w.before != nil {
-		in = append(in, nil, nil, w.Op("Add", nil, w.before, vector(w.Builder, "rows", int64(w.rows))))
+		in = append(in, nil, nil, w.Op("Add", nil, w.before, w.Ints("rows", int64(w.rows))))
 	}
 	switch {
 	case w.In(gqaSink) != nil:
@@ -176,7 +176,7 @@ func (w writtenGroup) added(k *graph.Value) *graph.Value {
 		return m
 	}
 	if n, ok := m.Type.Shape[3].Value(); ok && w.keys > 0 {
-		m = w.Op("Pad", nil, m, vector(w.Builder, "pads", 0, int64(w.keys-n)), nil, vector(w.Builder, "axis", 3))
+		m = w.Op("Pad", nil, m, w.Ints("pads", 0, int64(w.keys-n)), nil, w.Ints("axis", 3))
 	}
 	return m
 }

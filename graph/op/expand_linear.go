@@ -43,7 +43,7 @@ func expandLinearAttention(e *graph.Expansion) ([]*graph.Value, error) {
 	if scale == 0 {
 		scale = float32(1 / math.Sqrt(float64(width/w.heads)))
 	}
-	w.scale = constant(e.Builder, "scale", scale)
+	w.scale = e.Scalar("scale", scale)
 	state := e.In(3)
 	if state == nil {
 		state = w.empty(width/w.heads, wide/w.kvHeads)
@@ -63,14 +63,14 @@ func expandLinearAttention(e *graph.Expansion) ([]*graph.Value, error) {
 
 // empty is a state of zeros for as many examples as there are.
 func (w writtenLinear) empty(size, valueSize int) *graph.Value {
-	batch := w.Op("Slice", nil, w.Op("Shape", nil, w.In(0)), vector(w.Builder, "from", 0), vector(w.Builder, "to", 1))
-	shape := w.Op("Concat", graph.Attrs{"axis": int64(0)}, batch, vector(w.Builder, "state", int64(w.kvHeads), int64(size), int64(valueSize)))
-	return w.Op("Expand", nil, constant(w.Builder, "zero", 0), shape)
+	batch := w.Op("Slice", nil, w.Op("Shape", nil, w.In(0)), w.Ints("from", 0), w.Ints("to", 1))
+	shape := w.Op("Concat", graph.Attrs{"axis": int64(0)}, batch, w.Ints("state", int64(w.kvHeads), int64(size), int64(valueSize)))
+	return w.Op("Expand", nil, w.Scalar("zero", 0), shape)
 }
 
 // by reshapes a token's numbers to [batch, …].
 func (w writtenLinear) by(x *graph.Value, shape ...int64) *graph.Value {
-	return w.Op("Reshape", nil, x, vector(w.Builder, "heads", append([]int64{0}, shape...)...))
+	return w.Op("Reshape", nil, x, w.Ints("heads", append([]int64{0}, shape...)...))
 }
 
 // step is linearHead's, for all heads.
@@ -102,7 +102,7 @@ func expandCausalConv(e *graph.Expansion) ([]*graph.Value, error) {
 	case e.In(3) != nil:
 		all = e.Op("Concat", graph.Attrs{"axis": int64(2)}, e.In(3), all)
 	default:
-		all = e.Op("Pad", nil, all, vector(e.Builder, "pads", 0, 0, int64(k-1), 0, 0, 0))
+		all = e.Op("Pad", nil, all, e.Ints("pads", 0, 0, int64(k-1), 0, 0, 0))
 	}
 	y := e.Op("Conv", graph.Attrs{"group": int64(channels)}, all, e.In(1), e.In(2))
 	if e.Node.Attrs.String("activation", "none") != "none" {
@@ -112,7 +112,7 @@ func expandCausalConv(e *graph.Expansion) ([]*graph.Value, error) {
 	if k == 1 {
 		from = math.MaxInt64
 	}
-	state := e.Op("Slice", nil, all, vector(e.Builder, "from", from), vector(e.Builder, "to", math.MaxInt64), vector(e.Builder, "axis", 2))
+	state := e.Op("Slice", nil, all, e.Ints("from", from), e.Ints("to", math.MaxInt64), e.Ints("axis", 2))
 	return []*graph.Value{y, state}, nil
 }
 
@@ -135,7 +135,7 @@ func expandFlexAttention(e *graph.Expansion) ([]*graph.Value, error) {
 		return nil, fmt.Errorf("the size of a head is not known")
 	}
 	s := e.Op("MatMul", nil, q, e.Op("Transpose", graph.Attrs{"perm": []int64{0, 1, 3, 2}}, k))
-	s = e.Op("Mul", nil, s, constant(e.Builder, "scale", float32(scaleOf(e.Node, size))))
+	s = e.Op("Mul", nil, s, e.Scalar("scale", float32(scaleOf(e.Node, size))))
 	change := func(name string, x *graph.Value) *graph.Value {
 		if body, ok := e.Node.Attrs[name].(*graph.Graph); ok {
 			return e.Inline(body, []*graph.Value{x})[0]

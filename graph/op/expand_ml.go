@@ -61,7 +61,7 @@ func expandNormalizer(e *graph.Expansion) ([]*graph.Value, error) {
 	if !ok {
 		return nil, fmt.Errorf("norm %q is not MAX, L1 or L2", name)
 	}
-	return []*graph.Value{divided(e, e.In(0), e.Op(reduce, nil, e.In(0), vector(e.Builder, "axis", -1)))}, nil
+	return []*graph.Value{divided(e, e.In(0), e.Op(reduce, nil, e.In(0), e.Ints("axis", -1)))}, nil
 }
 
 // expandImputer: what is put in has no gradient, and what it replaces neither.
@@ -71,7 +71,7 @@ func expandImputer(e *graph.Expansion) ([]*graph.Value, error) {
 		return nil, err
 	}
 	x, replaced := e.In(0), e.Node.Attrs.Float("replaced_value_float", 0)
-	missing := e.Op("Equal", nil, x, constant(e.Builder, "replaced", replaced))
+	missing := e.Op("Equal", nil, x, e.Scalar("replaced", replaced))
 	if replaced != replaced {
 		missing = e.Op("IsNaN", nil, x)
 	}
@@ -84,14 +84,14 @@ func expandFeatureVectorizer(e *graph.Expansion) ([]*graph.Value, error) {
 	var columns []*graph.Value
 	for i, x := range e.Node.Inputs {
 		if len(x.Type.Shape) == 1 {
-			x = e.Op("Unsqueeze", nil, x, vector(e.Builder, "axis", 0))
+			x = e.Op("Unsqueeze", nil, x, e.Ints("axis", 0))
 		}
 		if widths != nil {
 			width, ok := x.Type.Shape[1].Value()
 			if !ok {
 				return nil, fmt.Errorf("the width of input %d is not known", i)
 			}
-			x = e.Op("Pad", nil, x, vector(e.Builder, "pads", 0, 0, 0, int64(widths[i]-width)))
+			x = e.Op("Pad", nil, x, e.Ints("pads", 0, 0, 0, int64(widths[i]-width)))
 		}
 		columns = append(columns, e.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, x))
 	}
@@ -102,7 +102,7 @@ func expandFeatureVectorizer(e *graph.Expansion) ([]*graph.Value, error) {
 func rowsOfFeatures(e *graph.Expansion) (x *graph.Value, width int, err error) {
 	x = e.In(0)
 	if len(x.Type.Shape) == 1 {
-		x = e.Op("Unsqueeze", nil, x, vector(e.Builder, "axis", 0))
+		x = e.Op("Unsqueeze", nil, x, e.Ints("axis", 0))
 	}
 	width, ok := x.Type.Shape[1].Value()
 	if !ok {
@@ -162,7 +162,7 @@ func expandLinearClassifier(e *graph.Expansion) ([]*graph.Value, error) {
 
 // pairOfScores is classifier.two.
 func pairOfScores(e *graph.Expansion, score *graph.Value) *graph.Value {
-	first := e.Op("Sub", nil, constant(e.Builder, "one", 1), score)
+	first := e.Op("Sub", nil, e.Scalar("one", 1), score)
 	switch e.Node.Attrs.String("post_transform", "NONE") {
 	case "PROBIT":
 		score = probits(e, score)
@@ -193,7 +193,7 @@ func transformed(e *graph.Expansion, scores *graph.Value) (*graph.Value, error) 
 
 // probits is probit.
 func probits(e *graph.Expansion, v *graph.Value) *graph.Value {
-	number := func(x float64) *graph.Value { return constant(e.Builder, "number", float32(x)) }
+	number := func(x float64) *graph.Value { return e.Scalar("number", float32(x)) }
 	x := e.Op("Sub", nil, e.Op("Mul", nil, v, number(2)), number(1))
 	log := e.Op("Log", nil, e.Op("Sub", nil, number(1), e.Op("Mul", nil, x, x)))
 	a := e.Op("Add", nil, e.Op("Mul", nil, log, number(0.5)), number(2/(math.Pi*0.147)))
@@ -204,12 +204,12 @@ func probits(e *graph.Expansion, v *graph.Value) *graph.Value {
 
 // softmaxZeros is softmaxZeroScores, in which what is as good as 0 has no share.
 func softmaxZeros(e *graph.Expansion, v *graph.Value) *graph.Value {
-	axis := vector(e.Builder, "axis", -1)
-	some := e.Op("Greater", nil, e.Op("Abs", nil, v), constant(e.Builder, "least", 1e-7))
+	axis := e.Ints("axis", -1)
+	some := e.Op("Greater", nil, e.Op("Abs", nil, v), e.Scalar("least", 1e-7))
 	parts := e.Op("Exp", nil, e.Op("Sub", nil, v, e.Op("ReduceMax", nil, v, axis)))
-	parts = e.Op("Where", nil, some, parts, constant(e.Builder, "zero", 0))
+	parts = e.Op("Where", nil, some, parts, e.Scalar("zero", 0))
 	sum := e.Op("ReduceSum", nil, parts, axis)
-	none := e.Op("Mul", nil, isZero(e.Builder, sum), constant(e.Builder, "half", 0.5))
+	none := e.Op("Mul", nil, isZero(e.Builder, sum), e.Scalar("half", 0.5))
 	return e.Op("Add", nil, divided(e, parts, sum), none)
 }
 
@@ -224,9 +224,9 @@ func expandSVMRegressor(e *graph.Expansion) ([]*graph.Value, error) {
 		return nil, err
 	}
 	count, vectors := a.Int("n_supports", 0), "support_vectors"
-	weights := constant(e.Builder, "weight", 1)
+	weights := e.Scalar("weight", 1)
 	if count == 0 { // a weighted sum is a comparison with the weights
-		count, vectors, weights = 1, "coefficients", e.Op("Reshape", nil, weights, vector(e.Builder, "matrix", 1, 1))
+		count, vectors, weights = 1, "coefficients", e.Op("Reshape", nil, weights, e.Ints("matrix", 1, 1))
 	} else if weights, err = numbersAttr(e, "coefficients", count, 1); err != nil {
 		return nil, err
 	}
@@ -243,14 +243,14 @@ func expandSVMRegressor(e *graph.Expansion) ([]*graph.Value, error) {
 		return nil, err
 	}
 	sum := e.Op("MatMul", nil, near, weights)
-	y, err := transformed(e, e.Op("Add", nil, sum, constant(e.Builder, "rho", float32(rho[0]))))
+	y, err := transformed(e, e.Op("Add", nil, sum, e.Scalar("rho", float32(rho[0]))))
 	return []*graph.Value{y}, err
 }
 
 // comparedWith is svmKernelOf, for each row and each vector.
 func comparedWith(e *graph.Expansion, x, vectors *graph.Value) (*graph.Value, error) {
 	p := slices.Concat(attrFloats(e.Node.Attrs, "kernel_params"), make([]float64, 3))
-	number := func(i int) *graph.Value { return constant(e.Builder, "parameter", float32(p[i])) }
+	number := func(i int) *graph.Value { return e.Scalar("parameter", float32(p[i])) }
 	if e.Node.Attrs.String("kernel_type", "LINEAR") == "RBF" {
 		squares := e.Builder.Node(microsoft("CDist"), 1, graph.Attrs{"metric": "sqeuclidean"}, x, vectors)[0]
 		return e.Op("Exp", nil, e.Op("Neg", nil, e.Op("Mul", nil, squares, number(0)))), nil

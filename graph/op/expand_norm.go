@@ -10,18 +10,13 @@ import (
 
 // Expansions of normalisations and pools, for their gradients.
 
-// vector is a constant of integers.
-func vector(b *graph.Builder, name string, v ...int64) *graph.Value {
-	return b.Const(name, tensor.Of(v, len(v)))
-}
-
 // spatialAxes are the dimensions behind the batch and the channels.
 func spatialAxes(b *graph.Builder, rank int) *graph.Value {
 	axes := make([]int64, rank-2)
 	for i := range axes {
 		axes[i] = int64(i + 2)
 	}
-	return vector(b, "axes", axes...)
+	return b.Ints("axes", axes...)
 }
 
 // expandBatchNorm writes out the form for inference, which a frozen part of a network
@@ -37,9 +32,9 @@ func expandBatchNorm(training func(*graph.Node) bool) func(*graph.Expansion) ([]
 			column[i] = 1
 		}
 		column[0] = -1
-		shape := vector(e.Builder, "column", column...)
+		shape := e.Ints("column", column...)
 		spread := func(v *graph.Value) *graph.Value { return e.Op("Reshape", nil, v, shape) }
-		deviation := e.Op("Sqrt", nil, e.Op("Add", nil, e.In(4), constant(e.Builder, "epsilon", e.Node.Attrs.Float("epsilon", 1e-5))))
+		deviation := e.Op("Sqrt", nil, e.Op("Add", nil, e.In(4), e.Scalar("epsilon", e.Node.Attrs.Float("epsilon", 1e-5))))
 		factor := e.Op("Div", nil, e.In(1), deviation)
 		centred := e.Op("Sub", nil, e.In(0), spread(e.In(3)))
 		return []*graph.Value{e.Op("Add", nil, e.Op("Mul", nil, centred, spread(factor)), spread(e.In(2)))}, nil
@@ -71,8 +66,8 @@ func expandEmbedNorm(e *graph.Expansion) ([]*graph.Value, error) {
 	if e.In(embedPositions) != nil {
 		sum = e.Op("Add", nil, sum, rows(embedPositionTable, embedPositions))
 	} else {
-		tokens := e.Op("Slice", nil, e.Op("Shape", nil, e.In(embedIDs)), vector(e.Builder, "from", 1), vector(e.Builder, "to", 2))
-		first := e.Op("Slice", nil, e.In(embedPositionTable), vector(e.Builder, "from", 0), tokens, vector(e.Builder, "axes", 0))
+		tokens := e.Op("Slice", nil, e.Op("Shape", nil, e.In(embedIDs)), e.Ints("from", 1), e.Ints("to", 2))
+		first := e.Op("Slice", nil, e.In(embedPositionTable), e.Ints("from", 0), tokens, e.Ints("axes", 0))
 		sum = e.Op("Add", nil, sum, first)
 	}
 	if e.In(embedSegments) != nil {
@@ -89,7 +84,7 @@ func keptTokens(e *graph.Expansion) *graph.Value {
 		one := e.Const("one", tensor.Scalar(int32(1)))
 		kept = e.Op("Cast", graph.Attrs{"to": int64(tensor.Int32)}, e.Op("Equal", nil, m, one))
 	}
-	return e.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, kept, vector(e.Builder, "axis", 1))
+	return e.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, kept, e.Ints("axis", 1))
 }
 
 func expandMVN(e *graph.Expansion) ([]*graph.Value, error) {
@@ -97,10 +92,10 @@ func expandMVN(e *graph.Expansion) ([]*graph.Value, error) {
 	if axes == nil {
 		axes = []int64{0, 2, 3}
 	}
-	over := vector(e.Builder, "axes", axes...)
+	over := e.Ints("axes", axes...)
 	centred := e.Op("Sub", nil, e.In(0), e.Op("ReduceMean", nil, e.In(0), over))
 	variance := e.Op("ReduceMean", nil, e.Op("Mul", nil, centred, centred), over)
-	deviation := e.Op("Add", nil, e.Op("Sqrt", nil, variance), constant(e.Builder, "epsilon", 1e-9))
+	deviation := e.Op("Add", nil, e.Op("Sqrt", nil, variance), e.Scalar("epsilon", 1e-9))
 	return []*graph.Value{e.Op("Div", nil, centred, deviation)}, nil
 }
 
@@ -110,7 +105,7 @@ func expandLpNorm(e *graph.Expansion) ([]*graph.Value, error) {
 	if e.Node.Attrs.Int("p", 2) == 1 {
 		reduce = "ReduceL1"
 	}
-	norm := e.Op(reduce, nil, e.In(0), vector(e.Builder, "axis", int64(e.Node.Attrs.Int("axis", -1))))
+	norm := e.Op(reduce, nil, e.In(0), e.Ints("axis", int64(e.Node.Attrs.Int("axis", -1))))
 	return []*graph.Value{divided(e, e.In(0), norm)}, nil
 }
 
@@ -128,11 +123,11 @@ func expandLRN(e *graph.Expansion) ([]*graph.Value, error) {
 	if !ok {
 		return nil, fmt.Errorf("the number of channels is not known")
 	}
-	planes := e.Op("Unsqueeze", nil, e.Op("Reshape", nil, square, vector(e.Builder, "lines", 0, int64(channels), -1)), vector(e.Builder, "axis", 1))
+	planes := e.Op("Unsqueeze", nil, e.Op("Reshape", nil, square, e.Ints("lines", 0, int64(channels), -1)), e.Ints("axis", 1))
 	pool := graph.Attrs{"kernel_shape": []int64{size, 1}, "pads": []int64{(size - 1) / 2, 0, size / 2, 0}, "count_include_pad": int64(1)}
 	mean := e.Private("ReshapeLike", nil, e.Op("AveragePool", pool, planes), x)
-	base := e.Op("Add", nil, constant(e.Builder, "bias", a.Float("bias", 1)), e.Op("Mul", nil, mean, constant(e.Builder, "alpha", a.Float("alpha", 1e-4))))
-	return []*graph.Value{e.Op("Div", nil, x, e.Op("Pow", nil, base, constant(e.Builder, "beta", a.Float("beta", 0.75))))}, nil
+	base := e.Op("Add", nil, e.Scalar("bias", a.Float("bias", 1)), e.Op("Mul", nil, mean, e.Scalar("alpha", a.Float("alpha", 1e-4))))
+	return []*graph.Value{e.Op("Div", nil, x, e.Op("Pow", nil, base, e.Scalar("beta", a.Float("beta", 0.75))))}, nil
 }
 
 func expandGlobalMax(e *graph.Expansion) ([]*graph.Value, error) {
@@ -146,7 +141,7 @@ func expandGlobalLp(e *graph.Expansion) ([]*graph.Value, error) {
 		return nil, err
 	}
 	sum := e.Op("ReduceSum", nil, powerOf(e, e.In(0), p), spatialAxes(e.Builder, len(e.In(0).Type.Shape)))
-	return []*graph.Value{e.Op("Pow", nil, sum, constant(e.Builder, "root", float32(1/p)))}, nil
+	return []*graph.Value{e.Op("Pow", nil, sum, e.Scalar("root", float32(1/p)))}, nil
 }
 
 // expandLpPool: the sum over a window is its mean, padding included, times its size.
@@ -168,8 +163,8 @@ func expandLpPool(e *graph.Expansion) ([]*graph.Value, error) {
 			attrs[name] = v
 		}
 	}
-	sum := e.Op("Mul", nil, e.Op("AveragePool", attrs, powerOf(e, e.In(0), p)), constant(e.Builder, "size", size))
-	return []*graph.Value{e.Op("Pow", nil, sum, constant(e.Builder, "root", float32(1/p)))}, nil
+	sum := e.Op("Mul", nil, e.Op("AveragePool", attrs, powerOf(e, e.In(0), p)), e.Scalar("size", size))
+	return []*graph.Value{e.Op("Pow", nil, sum, e.Scalar("root", float32(1/p)))}, nil
 }
 
 // powerOf is |x|ᵖ.
@@ -180,7 +175,7 @@ func powerOf(e *graph.Expansion, x *graph.Value, p float64) *graph.Value {
 	case 2:
 		return e.Op("Mul", nil, x, x)
 	}
-	return e.Op("Pow", nil, e.Op("Abs", nil, x), constant(e.Builder, "p", float32(p)))
+	return e.Op("Pow", nil, e.Op("Abs", nil, x), e.Scalar("p", float32(p)))
 }
 
 // gradMod: x = quotient·y + result, and the quotient does not move.
@@ -256,7 +251,7 @@ func activated(e *graph.Expansion, y *graph.Value) (*graph.Value, error) {
 	case "HardSigmoid":
 		return e.Op(name, graph.Attrs{"alpha": param(0, alpha, 0.2), "beta": param(1, beta, 0.5)}, y), nil
 	case "Clip":
-		return e.Op(name, nil, y, constant(e.Builder, "low", param(0, alpha, -math.MaxFloat32)), constant(e.Builder, "high", param(1, beta, math.MaxFloat32))), nil
+		return e.Op(name, nil, y, e.Scalar("low", param(0, alpha, -math.MaxFloat32)), e.Scalar("high", param(1, beta, math.MaxFloat32))), nil
 	default:
 		return nil, fmt.Errorf("activation %q has no gradient", name)
 	}

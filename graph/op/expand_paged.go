@@ -37,7 +37,7 @@ func expandMicrosoftPaged(e *graph.Expansion) ([]*graph.Value, error) {
 		return nil, err
 	}
 	y = w.Op("Transpose", graph.Attrs{"perm": []int64{0, 2, 1, 3}}, y)
-	y = w.Op("Reshape", nil, y, vector(w.Builder, "rows", int64(w.tokens), int64(w.heads*w.size)))
+	y = w.Op("Reshape", nil, y, w.Ints("rows", int64(w.tokens), int64(w.heads*w.size)))
 	return []*graph.Value{y, w.cache(keys), w.cache(values)}, nil
 }
 
@@ -61,19 +61,19 @@ func (w writtenPaged) number(n int) *graph.Value { return w.Const("number", tens
 // whole is an input of int32 as int64, of the given shape.
 func (w writtenPaged) whole(i int, shape ...int64) *graph.Value {
 	x := w.Op("Cast", graph.Attrs{"to": int64(tensor.Int64)}, w.In(i))
-	return w.Op("Reshape", nil, x, vector(w.Builder, "shape", shape...))
+	return w.Op("Reshape", nil, x, w.Ints("shape", shape...))
 }
 
 // place finds sequences and positions: a token belongs to as many-th a sequence as there
 // are ends at or before it.
 func (w *writtenPaged) place() {
 	lengths := w.whole(paLengths, 1, -1)
-	token := w.Op("Unsqueeze", nil, w.Const("token", rowsOf(0, w.tokens)), vector(w.Builder, "axis", 1))
-	ends := w.Op("Slice", nil, lengths, vector(w.Builder, "from", 1), vector(w.Builder, "to", int64(w.sequences+1)), vector(w.Builder, "axis", 1))
+	token := w.Op("Unsqueeze", nil, w.Const("token", rowsOf(0, w.tokens)), w.Ints("axis", 1))
+	ends := w.Op("Slice", nil, lengths, w.Ints("from", 1), w.Ints("to", int64(w.sequences+1)), w.Ints("axis", 1))
 	over := w.Op("Cast", graph.Attrs{"to": int64(tensor.Int64)}, w.Op("LessOrEqual", nil, ends, token))
-	w.sequence = w.Op("ReduceSum", nil, over, vector(w.Builder, "axis", 1))
+	w.sequence = w.Op("ReduceSum", nil, over, w.Ints("axis", 1))
 	of := func(x *graph.Value) *graph.Value {
-		return w.Op("Gather", nil, w.Op("Reshape", nil, x, vector(w.Builder, "flat", -1)), w.sequence)
+		return w.Op("Gather", nil, w.Op("Reshape", nil, x, w.Ints("flat", -1)), w.sequence)
 	}
 	w.position = w.Op("Add", nil, of(w.whole(paPast, -1)), w.Op("Sub", nil, token, of(lengths)))
 }
@@ -83,11 +83,11 @@ func (w writtenPaged) parts() (q, k, v *graph.Value) {
 	q, k, v = w.In(paQuery), w.In(paKey), w.In(paValue)
 	if k == nil {
 		kv := int64(w.kvHeads * w.size)
-		parts := w.Builder.Node(onnx("Split"), 3, graph.Attrs{"axis": int64(1)}, q, vector(w.Builder, "widths", int64(w.heads*w.size), kv, kv))
+		parts := w.Builder.Node(onnx("Split"), 3, graph.Attrs{"axis": int64(1)}, q, w.Ints("widths", int64(w.heads*w.size), kv, kv))
 		q, k, v = parts[0], parts[1], parts[2]
 	}
 	of := func(x *graph.Value, n int) *graph.Value {
-		return w.headsFirst(w.Op("Unsqueeze", nil, x, vector(w.Builder, "batch", 0)), n)
+		return w.headsFirst(w.Op("Unsqueeze", nil, x, w.Ints("batch", 0)), n)
 	}
 	return of(q, w.heads), of(k, w.kvHeads), of(v, w.kvHeads)
 }
@@ -101,7 +101,7 @@ func (w writtenPaged) turned(x *graph.Value, gain int) *graph.Value {
 	if a.Int("do_rotary", 0) == 0 {
 		return x
 	}
-	positions := w.Op("Reshape", nil, w.position, vector(w.Builder, "row", 1, -1))
+	positions := w.Op("Reshape", nil, w.position, w.Ints("row", 1, -1))
 	half, _ := w.In(paCos).Type.Shape[1].Value()
 	turn := graph.Attrs{"interleaved": int64(a.Int("rotary_interleaved", 0)), "rotary_embedding_dim": int64(2 * half)}
 	of := func(x *graph.Value) *graph.Value {
@@ -111,7 +111,7 @@ func (w writtenPaged) turned(x *graph.Value, gain int) *graph.Value {
 	if from == 0 {
 		return of(x)
 	}
-	parts := w.Builder.Node(onnx("Split"), 2, last, x, vector(w.Builder, "widths", int64(from), int64(w.size-from)))
+	parts := w.Builder.Node(onnx("Split"), 2, last, x, w.Ints("widths", int64(from), int64(w.size-from)))
 	return w.Op("Concat", last, parts[0], of(parts[1]))
 }
 
@@ -123,7 +123,7 @@ func (w writtenPaged) slots() *graph.Value {
 		slot = w.whole(paSlots, -1, 1)
 	} else {
 		at := w.Op("Concat", graph.Attrs{"axis": int64(1)}, w.sequence, w.Op("Div", nil, w.position, w.number(w.positions)))
-		block := w.Op("Unsqueeze", nil, w.Op("GatherND", nil, w.whole(paTable, int64(w.sequences), -1), at), vector(w.Builder, "axis", 1))
+		block := w.Op("Unsqueeze", nil, w.Op("GatherND", nil, w.whole(paTable, int64(w.sequences), -1), at), w.Ints("axis", 1))
 		slot = w.Op("Add", nil, w.Op("Mul", nil, block, w.number(w.positions)), w.Op("Mod", nil, w.position, w.number(w.positions)))
 	}
 	return w.Op("Where", nil, w.Op("Less", nil, slot, w.number(0)), w.number(w.blocks*w.positions), slot)
@@ -132,16 +132,16 @@ func (w writtenPaged) slots() *graph.Value {
 // stored puts tokens into a cache as rows [blocks·positions + 1, kvHeads·size].
 func (w writtenPaged) stored(x *graph.Value, cache int, slots *graph.Value) *graph.Value {
 	width := int64(w.kvHeads * w.size)
-	rows := w.Op("Reshape", nil, w.In(cache), vector(w.Builder, "rows", -1, width))
-	rows = w.Op("Pad", nil, rows, vector(w.Builder, "pads", 0, 0, 1, 0))
-	x = w.Op("Reshape", nil, w.rowsFirst(x), vector(w.Builder, "tokens", -1, width))
+	rows := w.Op("Reshape", nil, w.In(cache), w.Ints("rows", -1, width))
+	rows = w.Op("Pad", nil, rows, w.Ints("pads", 0, 0, 1, 0))
+	x = w.Op("Reshape", nil, w.rowsFirst(x), w.Ints("tokens", -1, width))
 	return w.Op("ScatterND", nil, rows, slots, x)
 }
 
 // cache is the node's output of a cache.
 func (w writtenPaged) cache(rows *graph.Value) *graph.Value {
-	rows = w.Op("Slice", nil, rows, vector(w.Builder, "from", 0), vector(w.Builder, "to", -1))
-	return w.Op("Reshape", nil, rows, vector(w.Builder, "cache", int64(w.blocks), int64(w.positions), int64(w.kvHeads), int64(w.size)))
+	rows = w.Op("Slice", nil, rows, w.Ints("from", 0), w.Ints("to", -1))
+	return w.Op("Reshape", nil, rows, w.Ints("cache", int64(w.blocks), int64(w.positions), int64(w.kvHeads), int64(w.size)))
 }
 
 // seen lays the positions of all sequences side by side: in which row of the cache each
@@ -152,14 +152,14 @@ func (w writtenPaged) seen() (rows, seen *graph.Value) {
 	block := w.Op("Gather", graph.Attrs{"axis": int64(1)}, w.whole(paTable, int64(w.sequences), -1), w.Const("block", blocksOf(capacity, w.positions)))
 	lengths := w.whole(paLengths, -1, 1)
 	part := func(from int) *graph.Value {
-		return w.Op("Slice", nil, lengths, vector(w.Builder, "from", int64(from)), vector(w.Builder, "to", int64(from+w.sequences)))
+		return w.Op("Slice", nil, lengths, w.Ints("from", int64(from)), w.Ints("to", int64(from+w.sequences)))
 	}
 	end := w.Op("Add", nil, w.whole(paPast, -1, 1), w.Op("Sub", nil, part(1), part(0)))
 	there := w.Op("And", nil, w.Op("GreaterOrEqual", nil, block, w.number(0)), w.Op("Less", nil, at, end)) // [sequences, capacity]
 	rows = w.Op("Add", nil, w.Op("Mul", nil, block, w.number(w.positions)), w.Op("Mod", nil, at, w.number(w.positions)))
 	rows = w.Op("Where", nil, there, rows, w.number(w.blocks*w.positions))
 
-	row := func(x *graph.Value) *graph.Value { return w.Op("Reshape", nil, x, vector(w.Builder, "row", 1, -1)) }
+	row := func(x *graph.Value) *graph.Value { return w.Op("Reshape", nil, x, w.Ints("row", 1, -1)) }
 	columns := func(of func(i int) int) *graph.Value {
 		t := tensor.New(tensor.Int64, 1, w.sequences*capacity)
 		for i := range t.I64() {

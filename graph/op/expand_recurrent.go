@@ -78,9 +78,9 @@ func (u *unrolledRecurrent) prepare() error {
 	if 32*seq*u.dirs > maxUnrolled {
 		return fmt.Errorf("%d steps are more than are unrolled", seq)
 	}
-	u.seq, u.hidden, u.one = seq, hidden, constant(u.Builder, "one", 1)
+	u.seq, u.hidden, u.one = seq, hidden, u.Scalar("one", 1)
 	if c := u.Node.Attrs.Float("clip", 0); c > 0 {
-		u.clip = constant(u.Builder, "clip", c)
+		u.clip = u.Scalar("clip", c)
 	}
 	return u.readCurves()
 }
@@ -121,11 +121,11 @@ func (u *unrolledRecurrent) readCurves() error {
 		case "thresholdedrelu":
 			op, attrs = "ThresholdedRelu", graph.Attrs{"alpha": take(&alphas, 1)}
 		case "affine":
-			a, b := constant(u.Builder, "alpha", take(&alphas, 1)), constant(u.Builder, "beta", take(&betas, 0))
+			a, b := u.Scalar("alpha", take(&alphas, 1)), u.Scalar("beta", take(&betas, 0))
 			u.curves = append(u.curves, func(x *graph.Value) *graph.Value { return u.Op("Add", nil, u.Op("Mul", nil, a, x), b) })
 			continue
 		case "scaledtanh":
-			a, b := constant(u.Builder, "alpha", take(&alphas, 1)), constant(u.Builder, "beta", take(&betas, 1))
+			a, b := u.Scalar("alpha", take(&alphas, 1)), u.Scalar("beta", take(&betas, 1))
 			u.curves = append(u.curves, func(x *graph.Value) *graph.Value {
 				return u.Op("Mul", nil, a, u.Op("Tanh", nil, u.Op("Mul", nil, b, x)))
 			})
@@ -204,11 +204,11 @@ func (u *unrolledRecurrent) direction(d int, reverse bool) (hidden, last []*grap
 		if u.In(inLengths) != nil {
 			// A sequence that is over keeps its states and gives zeros.
 			at := u.Const("time", tensor.Scalar(int32(t)))
-			active := u.Op("Unsqueeze", nil, u.Op("Greater", nil, u.In(inLengths), at), vector(u.Builder, "axis", 1))
+			active := u.Op("Unsqueeze", nil, u.Op("Greater", nil, u.In(inLengths), at), u.Ints("axis", 1))
 			for j := range next {
 				next[j] = u.Op("Where", nil, active, next[j], state[j])
 			}
-			hidden[t] = u.Op("Where", nil, active, hidden[t], constant(u.Builder, "zero", 0))
+			hidden[t] = u.Op("Where", nil, active, hidden[t], u.Scalar("zero", 0))
 		}
 		state = next
 	}
@@ -224,7 +224,7 @@ func (u *unrolledRecurrent) first(d int, x *graph.Value) []*graph.Value {
 			continue
 		}
 		part := u.Builder.Node(onnx("Split"), u.kind.gates, graph.Attrs{"axis": int64(1)}, x)[0]
-		list[i] = u.Op("Mul", nil, u.Private("OnesLike", nil, part), constant(u.Builder, "zero", 0))
+		list[i] = u.Op("Mul", nil, u.Private("OnesLike", nil, part), u.Scalar("zero", 0))
 	}
 	return list
 }

@@ -136,9 +136,9 @@ func partsOf(e *graph.Expansion, n *graph.Node) ([]*graph.Value, error) {
 	case len(lengths) > maxUnrolled:
 		return nil, fmt.Errorf("%d parts are more than the %d that are written out", len(lengths), maxUnrolled)
 	}
-	parts := e.Builder.Node(onnx("Split"), len(lengths), graph.Attrs{"axis": int64(axis)}, x, vector(e.Builder, "lengths", lengths...))
+	parts := e.Builder.Node(onnx("Split"), len(lengths), graph.Attrs{"axis": int64(axis)}, x, e.Ints("lengths", lengths...))
 	if n.Input(1) == nil && n.Attrs.Int("keepdims", 1) == 0 {
-		at := vector(e.Builder, "axis", int64(axis))
+		at := e.Ints("axis", int64(axis))
 		for i, p := range parts {
 			parts[i] = e.Op("Squeeze", nil, p, at)
 		}

@@ -252,7 +252,7 @@ func gradGemm(g *graph.Gradient) error {
 	if g.Needs(2) {
 		d := sumTo(g, dy, 2)
 		if beta := g.Node.Attrs.Float("beta", 1); beta != 1 {
-			d = g.Op("Mul", nil, d, constant(g.Builder, "beta", beta))
+			d = g.Op("Mul", nil, d, g.Scalar("beta", beta))
 		}
 		g.Set(2, d)
 	}

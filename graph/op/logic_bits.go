@@ -177,7 +177,7 @@ func whereStrings(c *graph.Call) (func() error, error) {
 }
 
 func gradWhere(g *graph.Gradient) error {
-	zero := g.Const("zero", tensor.Scalar(float32(0)))
+	zero := g.Scalar("zero", 0)
 	if g.Needs(1) {
 		g.Set(1, sumTo(g, g.Op("Where", nil, g.In(0), g.Out(0), zero), 1))
 	}

@@ -103,7 +103,7 @@ func gradSum(g *graph.Gradient) error {
 }
 
 func gradMean(g *graph.Gradient) error {
-	n := g.Const("n", tensor.Scalar(float32(len(g.Node.Inputs))))
+	n := g.Scalar("n", float32(len(g.Node.Inputs)))
 	share := g.Op("Div", nil, g.Out(0), n)
 	for i := range g.Node.Inputs {
 		if g.Needs(i) {
@@ -215,7 +215,7 @@ func clip[T anyNumber](c *graph.Call) (func() error, error) {
 
 // gradClip passes what was not clipped.
 func gradClip(g *graph.Gradient) error {
-	d, zero := g.Out(0), g.Const("zero", tensor.Scalar(float32(0)))
+	d, zero := g.Out(0), g.Scalar("zero", 0)
 	keep := func(relation string, limit *graph.Value) {
 		d = g.Op("Where", nil, g.Op(relation, nil, g.In(0), limit), zero, d)
 	}

@@ -246,7 +246,7 @@ func expandMatMul(e *graph.Expansion) ([]*graph.Value, error) {
 	for i, x := range in {
 		switch rank := len(x.Type.Shape); {
 		case rank == 1:
-			in[i] = e.Op("Unsqueeze", nil, x, vector(e.Builder, "axis", int64(i)))
+			in[i] = e.Op("Unsqueeze", nil, x, e.Ints("axis", int64(i)))
 			attrs.trans[i], plain, squeezed = false, false, append(squeezed, int64(i-2))
 		case attrs.transpose[i] && rank > 2:
 			perm := make([]int64, rank)
@@ -263,7 +263,7 @@ func expandMatMul(e *graph.Expansion) ([]*graph.Value, error) {
 	form := graph.Attrs{"alpha": attrs.alpha, "transA": flag(attrs.trans[0]), "transB": flag(attrs.trans[1])}
 	y := e.Builder.Node(microsoft("FusedMatMul"), 1, form, in[0], in[1])[0]
 	if squeezed != nil {
-		y = e.Op("Squeeze", nil, y, vector(e.Builder, "axes", squeezed...))
+		y = e.Op("Squeeze", nil, y, e.Ints("axes", squeezed...))
 	}
 	return []*graph.Value{y}, nil
 }
@@ -297,7 +297,7 @@ func matMulGrad(g *graph.Gradient, trans [2]bool, alpha float32) error {
 		rows := func(v *graph.Value) *graph.Value {
 			width := v.Type.Shape[len(v.Type.Shape)-1]
 			if n, ok := width.Value(); ok {
-				return g.Op("Reshape", nil, v, g.Const("matrix", tensor.Of([]int64{-1, int64(n)}, 2)))
+				return g.Op("Reshape", nil, v, g.Ints("matrix", -1, int64(n)))
 			}
 			return nil
 		}

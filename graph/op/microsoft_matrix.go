@@ -135,10 +135,10 @@ func expandDistances(e *graph.Expansion) ([]*graph.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := e.Op("Unsqueeze", nil, e.In(0), vector(e.Builder, "axes", 1))
-	b := e.Op("Unsqueeze", nil, e.In(1), vector(e.Builder, "axes", 0))
+	a := e.Op("Unsqueeze", nil, e.In(0), e.Ints("axes", 1))
+	b := e.Op("Unsqueeze", nil, e.In(1), e.Ints("axes", 0))
 	d := e.Op("Sub", nil, a, b)
-	sum := e.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, e.Op("Mul", nil, d, d), vector(e.Builder, "axes", 2))
+	sum := e.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, e.Op("Mul", nil, d, d), e.Ints("axes", 2))
 	if root {
 		sum = e.Op("Sqrt", nil, sum)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"tandem/graph"
+	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
 
@@ -263,7 +264,7 @@ func TestMicrosoftPagedRefuses(t *testing.T) {
 		{"LATENT", attrs("kv_cache_layout", "LATENT"), nil},
 		{"quantized cache", attrs("k_quant_type", "PER_TENSOR"), nil},
 		{"k_cache_dtype is int4", attrs("k_cache_dtype", "int4"), nil},
-		{"int32", attrs(), map[int]*tensor.Tensor{6: vector(0, 9, 5, 6)}},
+		{"int32", attrs(), map[int]*tensor.Tensor{6: optest.Ints(0, 9, 5, 6)}},
 		{"rows of the table of blocks", attrs(), map[int]*tensor.Tensor{6: ints([]int{3}, 0, 9, 5)}},
 		{"do_rotary needs tables", attrs("do_rotary", int64(1)), nil},
 		{"sines", attrs("do_rotary", int64(1)), map[int]*tensor.Tensor{8: tensor.New(tensor.Float32, 30, 8), 9: tensor.New(tensor.Float32, 30, 7)}},

@@ -8,12 +8,13 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
 
 func mlNode(t *testing.T, name string, a graph.Attrs, in ...*tensor.Tensor) (*tensor.Tensor, error) {
 	t.Helper()
-	out, err := applyNode(t, graph.OpID{Domain: "ai.onnx.ml", Name: name}, 1, a, in...)
+	out, err := optest.Apply(t, graph.OpID{Domain: "ai.onnx.ml", Name: name}, 1, a, in...)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"tandem/graph"
+	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
 
@@ -40,7 +41,7 @@ func TestTrees(t *testing.T) {
 	x := tensor.Of([]float32{9, 0.5, 9, 0.75, 9, nan32}, 3, 2)
 	in := []*tensor.Tensor{x}
 	regressor := stump("target", 0, 1, 2, -3, "n_targets", int64(2))
-	checkAll(t, "ai.onnx.ml", 1, []wanted{
+	optest.Rows(t, "ai.onnx.ml", 1, []optest.Row{
 		{"TreeEnsembleRegressor", regressor, in, "3x2 [2 0 0 -3 2 0]"},
 		{"TreeEnsembleRegressor", with(regressor, "base_values", []float32{10, 20}), in, "3x2 [12 20 10 17 12 20]"},
 		{"TreeEnsembleRegressor", with(regressor, "aggregate_function", "MIN"), in, "3x2 [2 0 0 -3 2 0]"},
@@ -52,7 +53,7 @@ func TestTrees(t *testing.T) {
 		{"TreeEnsembleRegressor", with(regressor, "aggregate_function", "MEDIAN"), in, "not known"},
 	})
 	classifier := stump("class", 0, 1, 0.25, 0.75, "classlabels_strings", []string{"a", "b"})
-	checkAll(t, "ai.onnx.ml", 2, []wanted{
+	optest.Rows(t, "ai.onnx.ml", 2, []optest.Row{
 		{"TreeEnsembleClassifier", classifier, in, `3["a" "b" "a"]; 3x2 [0.25 0 0 0.75 0.25 0]`},
 		{"TreeEnsembleClassifier", with(classifier, "class_ids", []int64{0, 0}), in, `3["a" "b" "a"]; 3x2 [0.75 0.25 0.25 0.75 0.75 0.25]`},
 		{"TreeEnsembleClassifier", with(classifier, "class_ids", []int64{0, 0}, "class_weights", []float32{-2, 1}), in, `3["a" "b" "a"]; 3x2 [2 -2 -1 1 2 -2]`},
@@ -68,7 +69,7 @@ func TestTreeCycleEnds(t *testing.T) {
 		"nodes_truenodeids": []int64{1, 0}, "nodes_falsenodeids": []int64{0, 0}, "nodes_trueleafs": []int64{0, 0}, "nodes_falseleafs": []int64{1, 1},
 		"leaf_targetids": []int64{0}, "leaf_weights": tensor.Of([]float32{5}, 1), "n_targets": int64(1),
 	}
-	checkAll(t, "ai.onnx.ml", 1, []wanted{
+	optest.Rows(t, "ai.onnx.ml", 1, []optest.Row{
 		{"TreeEnsemble", a, []*tensor.Tensor{tensor.Of([]float32{2}, 1, 1)}, "1x1 [5]"},
 		{"TreeEnsemble", a, []*tensor.Tensor{tensor.Of([]float32{0}, 1, 1)}, "has a cycle"},
 		{"TreeEnsemble", with(a, "tree_roots", []int64{2}), []*tensor.Tensor{tensor.Of([]float32{0}, 1, 1)}, "the root 2 is no tree node"},
@@ -80,7 +81,7 @@ func TestTreeCycleEnds(t *testing.T) {
 func TestLinearAndSVM(t *testing.T) {
 	in := []*tensor.Tensor{tensor.Of([]float32{1, 2, -3, 4}, 2, 2)}
 	lin := graph.Attrs{"coefficients": []float32{1, 2, 3, 4}, "intercepts": []float32{0.5, -0.5}}
-	checkAll(t, "ai.onnx.ml", 1, []wanted{
+	optest.Rows(t, "ai.onnx.ml", 1, []optest.Row{
 		{"LinearRegressor", with(lin, "targets", int64(2)), in, "2x2 [5.5 10.5 5.5 6.5]"},
 		{"LinearRegressor", with(lin, "targets", int64(3)), in, "4 coefficients and 2 intercepts for 3 sums"},
 		{"SVMRegressor", graph.Attrs{"coefficients": []float32{1, 2}, "rho": []float32{3}}, in, "2x1 [8 8]"},
@@ -88,7 +89,7 @@ func TestLinearAndSVM(t *testing.T) {
 			"kernel_type": "POLY", "kernel_params": []float32{1, 1, 2}}, in, "2x1 [-1 -17]"},
 		{"SVMRegressor", graph.Attrs{"coefficients": []float32{2, -1}, "rho": []float32{0}, "n_supports": int64(2), "support_vectors": []float32{1, 0}}, in, "2 numbers for 2 support vectors"},
 	})
-	checkAll(t, "ai.onnx.ml", 2, []wanted{
+	optest.Rows(t, "ai.onnx.ml", 2, []optest.Row{
 		{"LinearClassifier", with(lin, "classlabels_ints", []int64{7, 8}), in, "2 [8 8]; 2x2 [5.5 10.5 5.5 6.5]"},
 		{"LinearClassifier", graph.Attrs{"coefficients": []float32{1, 0}, "intercepts": []float32{0}, "classlabels_ints": []int64{7, 8}}, in, "2 [8 7]; 2x2 [0 1 4 -3]"},
 		{"LinearClassifier", with(lin, "classlabels_ints", []int64{7, 8, 9}), in, "2 sums for 3 classes"},
@@ -101,7 +102,7 @@ func TestFeaturesAndLabels(t *testing.T) {
 	in := func(x ...*tensor.Tensor) []*tensor.Tensor { return x }
 	x := tensor.Of([]float32{3, -4, 0, 0}, 2, 2)
 	words := tensor.OfStrings([]string{"b", "a", "z"}, 3)
-	checkAll(t, "ai.onnx.ml", 1, []wanted{
+	optest.Rows(t, "ai.onnx.ml", 1, []optest.Row{
 		{"Binarizer", graph.Attrs{"threshold": float32(1)}, in(x), "2x2 [1 0 0 0]"},
 		{"Scaler", graph.Attrs{"offset": []float32{1, 2}, "scale": []float32{2}}, in(x), "2x2 [4 -12 -2 -4]"},
 		{"Scaler", graph.Attrs{"offset": []float32{1, 2, 3}, "scale": []float32{2}}, in(x), "attribute offset has 3 numbers for 2 features"},
@@ -134,12 +135,12 @@ func TestPairwiseCoupling(t *testing.T) {
 		"support_vectors": []float32{1, 0, 0}, "classlabels_ints": []int64{3, 4, 5},
 		"prob_a": []float32{-2, -2, -2}, "prob_b": []float32{0, 0, 0},
 	}
-	out, err := applyNode(t, graph.OpID{Domain: "ai.onnx.ml", Name: "SVMClassifier"}, 2, a, tensor.Of([]float32{2}, 1, 1))
+	out, err := optest.Apply(t, graph.OpID{Domain: "ai.onnx.ml", Name: "SVMClassifier"}, 2, a, tensor.Of([]float32{2}, 1, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := out[1].F32()
-	if sum := p[0] + p[1] + p[2]; sum < 0.999 || sum > 1.001 || slices.Index(p, slices.Max(p)) != 0 || !strings.HasPrefix(shown(out[0]), "1 [3]") {
-		t.Errorf("%v", shown(out...))
+	if sum := p[0] + p[1] + p[2]; sum < 0.999 || sum > 1.001 || slices.Index(p, slices.Max(p)) != 0 || !strings.HasPrefix(optest.Text(out[0]), "1 [3]") {
+		t.Errorf("%v", optest.Text(out...))
 	}
 }

@@ -120,7 +120,7 @@ func gradMaxUnpool(g *graph.Gradient) error {
 	if g.In(2) != nil {
 		return fmt.Errorf("an output_shape of its own has no gradient")
 	}
-	flat := g.Op("Reshape", nil, g.Out(0), g.Const("flat", tensor.Of([]int64{-1}, 1)))
+	flat := g.Op("Reshape", nil, g.Out(0), g.Ints("flat", -1))
 	g.Set(0, g.Op("Gather", nil, flat, g.In(1)))
 	return nil
 }
@@ -193,7 +193,7 @@ func (s scattering) gradProduct(g *graph.Gradient, axis graph.Attrs, gather func
 	if !g.Needs(2) {
 		return
 	}
-	zero, one := constant(g.Builder, "zero", 0), constant(g.Builder, "one", 1)
+	zero, one := g.Scalar("zero", 0), g.Scalar("one", 1)
 	isZero := g.Op("Equal", nil, updates, zero)
 	others := g.Op("Where", nil, isZero, one, updates)
 	none := g.Op("Sub", nil, g.In(0), g.In(0))

@@ -1,8 +1,6 @@
 package op_test
 
 import (
-	"context"
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -10,44 +8,12 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
 
-// runNode runs one operator of ai.onnx in a version of its own. Nothing is known
-// of the inputs when the graph is compiled; a nil input is absent.
-func runNode(t testing.TB, name string, version, outputs int, a graph.Attrs, in ...*tensor.Tensor) ([]*tensor.Tensor, error) {
-	t.Helper()
-	g := &graph.Graph{Opset: map[string]int{"": version}}
-	n := &graph.Node{Op: graph.OpID{Name: name}, Attrs: a}
-	var given []*tensor.Tensor
-	for i, x := range in {
-		var v *graph.Value
-		if x != nil {
-			v = &graph.Value{Name: fmt.Sprint("in", i)}
-			g.Inputs, given = append(g.Inputs, v), append(given, x)
-		}
-		n.Inputs = append(n.Inputs, v)
-	}
-	for i := range outputs {
-		n.Outputs = append(n.Outputs, &graph.Value{Name: fmt.Sprint("out", i), Def: n})
-	}
-	g.Nodes, g.Outputs = []*graph.Node{n}, n.Outputs
-	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: pool(t, 1)})
-	if err != nil {
-		return nil, err
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	return s.Run(context.Background(), given, nil)
-}
-
 func floatsIn(shape []int, v ...float32) *tensor.Tensor { return tensor.Of(v, shape...) }
 func intsFrom(shape []int, v ...int64) *tensor.Tensor   { return tensor.Of(v, shape...) }
-func vector(v ...int64) *tensor.Tensor                  { return tensor.Of(v, len(v)) }
-func words(v ...string) *tensor.Tensor                  { return tensor.OfStrings(v, len(v)) }
 
 // ramp is 0, 1, 2, … as int32.
 func ramp(shape ...int) *tensor.Tensor {
@@ -58,104 +24,48 @@ func ramp(shape ...int) *tensor.Tensor {
 	return x
 }
 
-// elementsOf writes type, shape and elements.
-func elementsOf(x *tensor.Tensor) string {
-	switch {
-	case x.DType() == tensor.String:
-		return fmt.Sprintf("%v %q", x, x.Strings())
-	case x.DType().Float():
-		v := tensor.New(tensor.Float64, x.Shape()...)
-		if err := tensor.Convert(v, x, false); err != nil {
-			return err.Error()
-		}
-		return fmt.Sprintf("%v %.5g", x, tensor.Data[float64](v))
-	}
-	v := tensor.New(tensor.Int64, x.Shape()...)
-	if err := tensor.Convert(v, x, false); err != nil {
-		return err.Error()
-	}
-	return fmt.Sprintf("%v %v", x, v.I64())
-}
-
-// nodeCase is one operator with its inputs and what it must give: outputs, as
-// elementsOf writes them, or part of an error.
-type nodeCase struct {
-	name    string
-	op      string
-	version int
-	attrs   graph.Attrs
-	in      []*tensor.Tensor
-	want    []string
-	err     string
-}
-
-func (tc nodeCase) run(t *testing.T) {
-	t.Helper()
-	out, err := runNode(t, tc.op, tc.version, max(len(tc.want), 1), tc.attrs, tc.in...)
-	if tc.err != "" {
-		if err == nil || !strings.Contains(err.Error(), tc.err) {
-			t.Errorf("error %v, want one with %q", err, tc.err)
-		}
-		return
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, want := range tc.want {
-		if got := elementsOf(out[i]); got != want {
-			t.Errorf("output %d: %s, want %s", i, got, want)
-		}
-	}
-}
-
-func runCases(t *testing.T, cases []nodeCase) {
-	for _, tc := range cases {
-		t.Run(strings.TrimSpace(tc.op+" "+tc.name), tc.run)
-	}
-}
-
 func TestMovers(t *testing.T) {
 	in := func(x ...*tensor.Tensor) []*tensor.Tensor { return x }
-	runCases(t, []nodeCase{
-		{name: "old", op: "Squeeze", version: 6, attrs: attrs("axes", []int64{-1}), in: in(ramp(2, 1)), want: []string{"int32[2] [0 1]"}},
-		{name: "all", op: "Squeeze", version: 13, in: in(ramp(1, 2, 1)), want: []string{"int32[2] [0 1]"}},
-		{name: "not 1", op: "Squeeze", version: 13, in: in(ramp(2, 1), vector(0)), err: "cannot be squeezed"},
-		{name: "old", op: "Unsqueeze", version: 6, attrs: attrs("axes", []int64{0, 2}), in: in(ramp(2)), want: []string{"int32[1x2x1] [0 1]"}},
-		{name: "twice", op: "Unsqueeze", version: 13, in: in(ramp(2), vector(0, -3)), err: "twice"},
-		{name: "negative", op: "Reshape", version: 14, in: in(ramp(4), vector(-2, -2)), err: "dimension -2"},
-		{name: "old", op: "Split", version: 6, attrs: attrs("split", []int64{1, 2}), in: in(ramp(3)), want: []string{"int32[1] [0]", "int32[2] [1 2]"}},
-		{name: "unequal", op: "Split", version: 13, in: in(ramp(3)), want: []string{"", ""}, err: "no multiple of 2"},
-		{name: "short last", op: "Split", version: 18, attrs: attrs("num_outputs", int64(2)), in: in(ramp(3)), want: []string{"int32[2] [0 1]", "int32[1] [2]"}},
-		{name: "wrong sum", op: "Split", version: 13, in: in(ramp(3), vector(1, 1)), want: []string{"", ""}, err: "differ"},
-		{name: "old", op: "Slice", version: 6, attrs: attrs("starts", []int64{1, -9}, "ends", []int64{100, -1}, "axes", []int64{1, 0}), in: in(ramp(2, 3)), want: []string{"int32[1x2] [1 2]"}},
-		{name: "backwards", op: "Slice", version: 13, in: in(ramp(5), vector(-1), vector(-1<<63), vector(0), vector(-2)), want: []string{"int32[3] [4 2 0]"}},
-		{name: "nothing", op: "Slice", version: 13, in: in(ramp(5), vector(4), vector(2)), want: []string{"int32[0] []"}},
-		{name: "no step", op: "Slice", version: 13, in: in(ramp(5), vector(4), vector(2), vector(0), vector(0)), err: "is 0"},
-		{name: "strings", op: "Concat", version: 13, attrs: attrs("axis", int64(0)), in: in(words("a"), words("b", "c")), want: []string{`string[3] ["a" "b" "c"]`}},
-		{name: "types", op: "Concat", version: 13, attrs: attrs("axis", int64(0)), in: in(ramp(1), vector(2)), err: "the first is"},
-		{name: "", op: "Expand", version: 8, in: in(ramp(2, 1), vector(3, 1, 2)), want: []string{"int32[3x2x2] [0 0 1 1 0 0 1 1 0 0 1 1]"}},
-		{name: "impossible", op: "Expand", version: 8, in: in(ramp(2), vector(3)), err: "broadcast"},
-		{name: "", op: "Tile", version: 6, in: in(ramp(1, 2), vector(2, 2)), want: []string{"int32[2x4] [0 1 0 1 0 1 0 1]"}},
-		{name: "none", op: "Tile", version: 13, in: in(ramp(1, 2), vector(2, 0)), want: []string{"int32[2x0] []"}},
-		{name: "scalar index", op: "Gather", version: 13, attrs: attrs("axis", int64(1)), in: in(ramp(2, 3), tensor.Scalar(int32(-1))), want: []string{"int32[2] [2 5]"}},
-		{name: "outside", op: "Gather", version: 13, in: in(ramp(2, 3), vector(2)), err: "index 2 is outside a dimension of 2"},
-		{name: "outside", op: "GatherElements", version: 13, in: in(ramp(2), vector(-3)), err: "index -3 is outside"},
-		{name: "batches", op: "GatherND", version: 12, attrs: attrs("batch_dims", int64(1)), in: in(ramp(2, 3), intsFrom([]int{2, 1}, 2, -1)), want: []string{"int32[2] [2 5]"}},
-		{name: "", op: "Compress", version: 11, attrs: attrs("axis", int64(-1)), in: in(ramp(2, 3), tensor.Of([]bool{false, true}, 2)), want: []string{"int32[2x1] [1 4]"}},
-		{name: "too long", op: "Compress", version: 11, in: in(ramp(1), tensor.Of([]bool{false, true}, 2)), err: "keeps element 1 of 1"},
-		{name: "too long", op: "ReverseSequence", version: 10, in: in(ramp(2, 1), vector(3)), err: "length 3"},
-		{name: "sum of doubles", op: "ScatterElements", version: 18, attrs: attrs("reduction", "add"), in: in(tensor.Of([]uint8{1, 2}, 2), vector(1, 1), tensor.Of([]uint8{3, 4}, 2)), want: []string{"uint8[2] [1 9]"}},
-		{name: "strings", op: "ScatterElements", version: 11, in: in(words("a", "b"), vector(-1), words("c")), want: []string{`string[2] ["a" "c"]`}},
-		{name: "no sum of strings", op: "ScatterND", version: 16, attrs: attrs("reduction", "add"), in: in(words("a"), intsFrom([]int{1, 1}, 0), words("c")), err: `reduction "add" of string`},
-		{name: "blocks", op: "ScatterND", version: 18, attrs: attrs("reduction", "max"), in: in(ramp(2, 2), intsFrom([]int{1, 1}, -1), tensor.Of([]int32{9, 0}, 1, 2)), want: []string{"int32[2x2] [0 1 9 3]"}},
-		{name: "full", op: "TensorScatter", version: 24, in: in(floatsIn([]int{1, 2, 1}, 1, 2), floatsIn([]int{1, 1, 1}, 3), vector(2)), err: "do not fit"},
-		{name: "old", op: "Pad", version: 6, attrs: attrs("pads", []int64{1, -1}, "value", float32(7)), in: in(floatsIn([]int{3}, 1, 2, 3)), want: []string{"float32[3] [7 1 2]"}},
-		{name: "string", op: "Pad", version: 13, in: in(ramp(2), vector(-3, 0)), err: "leave -1"},
-		{name: "far reflection", op: "Pad", version: 18, attrs: attrs("mode", "reflect"), in: in(ramp(2), vector(3, 2)), want: []string{"int32[7] [1 0 1 0 1 0 1]"}},
-		{name: "far wrap", op: "Pad", version: 19, attrs: attrs("mode", "wrap"), in: in(ramp(2), vector(3, 2)), want: []string{"int32[7] [1 0 1 0 1 0 1]"}},
-		{name: "odd", op: "CenterCropPad", version: 18, in: in(ramp(4, 1), vector(1, 4)), want: []string{"int32[1x4] [0 1 0 0]"}},
-		{name: "", op: "SpaceToDepth", version: 13, attrs: attrs("blocksize", int64(2)), in: in(ramp(1, 1, 2, 4)), want: []string{"int32[1x4x1x2] [0 2 1 3 4 6 5 7]"}},
-		{name: "depth last", op: "SpaceToDepth", version: 28, attrs: attrs("blocksize", int64(2), "mode", "CRD"), in: in(ramp(1, 2, 2, 2)), want: []string{"int32[1x8x1x1] [0 1 2 3 4 5 6 7]"}},
+	optest.Cases(t, []optest.Case{
+		{Name: "old", Op: "Squeeze", Version: 6, Attrs: attrs("axes", []int64{-1}), In: in(ramp(2, 1)), Want: []string{"int32[2] [0 1]"}},
+		{Name: "all", Op: "Squeeze", Version: 13, In: in(ramp(1, 2, 1)), Want: []string{"int32[2] [0 1]"}},
+		{Name: "not 1", Op: "Squeeze", Version: 13, In: in(ramp(2, 1), optest.Ints(0)), Err: "cannot be squeezed"},
+		{Name: "old", Op: "Unsqueeze", Version: 6, Attrs: attrs("axes", []int64{0, 2}), In: in(ramp(2)), Want: []string{"int32[1x2x1] [0 1]"}},
+		{Name: "twice", Op: "Unsqueeze", Version: 13, In: in(ramp(2), optest.Ints(0, -3)), Err: "twice"},
+		{Name: "negative", Op: "Reshape", Version: 14, In: in(ramp(4), optest.Ints(-2, -2)), Err: "dimension -2"},
+		{Name: "old", Op: "Split", Version: 6, Attrs: attrs("split", []int64{1, 2}), In: in(ramp(3)), Want: []string{"int32[1] [0]", "int32[2] [1 2]"}},
+		{Name: "unequal", Op: "Split", Version: 13, In: in(ramp(3)), Want: []string{"", ""}, Err: "no multiple of 2"},
+		{Name: "short last", Op: "Split", Version: 18, Attrs: attrs("num_outputs", int64(2)), In: in(ramp(3)), Want: []string{"int32[2] [0 1]", "int32[1] [2]"}},
+		{Name: "wrong sum", Op: "Split", Version: 13, In: in(ramp(3), optest.Ints(1, 1)), Want: []string{"", ""}, Err: "differ"},
+		{Name: "old", Op: "Slice", Version: 6, Attrs: attrs("starts", []int64{1, -9}, "ends", []int64{100, -1}, "axes", []int64{1, 0}), In: in(ramp(2, 3)), Want: []string{"int32[1x2] [1 2]"}},
+		{Name: "backwards", Op: "Slice", Version: 13, In: in(ramp(5), optest.Ints(-1), optest.Ints(-1<<63), optest.Ints(0), optest.Ints(-2)), Want: []string{"int32[3] [4 2 0]"}},
+		{Name: "nothing", Op: "Slice", Version: 13, In: in(ramp(5), optest.Ints(4), optest.Ints(2)), Want: []string{"int32[0] []"}},
+		{Name: "no step", Op: "Slice", Version: 13, In: in(ramp(5), optest.Ints(4), optest.Ints(2), optest.Ints(0), optest.Ints(0)), Err: "is 0"},
+		{Name: "strings", Op: "Concat", Version: 13, Attrs: attrs("axis", int64(0)), In: in(optest.Words("a"), optest.Words("b", "c")), Want: []string{`string[3] ["a" "b" "c"]`}},
+		{Name: "types", Op: "Concat", Version: 13, Attrs: attrs("axis", int64(0)), In: in(ramp(1), optest.Ints(2)), Err: "the first is"},
+		{Name: "", Op: "Expand", Version: 8, In: in(ramp(2, 1), optest.Ints(3, 1, 2)), Want: []string{"int32[3x2x2] [0 0 1 1 0 0 1 1 0 0 1 1]"}},
+		{Name: "impossible", Op: "Expand", Version: 8, In: in(ramp(2), optest.Ints(3)), Err: "broadcast"},
+		{Name: "", Op: "Tile", Version: 6, In: in(ramp(1, 2), optest.Ints(2, 2)), Want: []string{"int32[2x4] [0 1 0 1 0 1 0 1]"}},
+		{Name: "none", Op: "Tile", Version: 13, In: in(ramp(1, 2), optest.Ints(2, 0)), Want: []string{"int32[2x0] []"}},
+		{Name: "scalar index", Op: "Gather", Version: 13, Attrs: attrs("axis", int64(1)), In: in(ramp(2, 3), tensor.Scalar(int32(-1))), Want: []string{"int32[2] [2 5]"}},
+		{Name: "outside", Op: "Gather", Version: 13, In: in(ramp(2, 3), optest.Ints(2)), Err: "index 2 is outside a dimension of 2"},
+		{Name: "outside", Op: "GatherElements", Version: 13, In: in(ramp(2), optest.Ints(-3)), Err: "index -3 is outside"},
+		{Name: "batches", Op: "GatherND", Version: 12, Attrs: attrs("batch_dims", int64(1)), In: in(ramp(2, 3), intsFrom([]int{2, 1}, 2, -1)), Want: []string{"int32[2] [2 5]"}},
+		{Name: "", Op: "Compress", Version: 11, Attrs: attrs("axis", int64(-1)), In: in(ramp(2, 3), tensor.Of([]bool{false, true}, 2)), Want: []string{"int32[2x1] [1 4]"}},
+		{Name: "too long", Op: "Compress", Version: 11, In: in(ramp(1), tensor.Of([]bool{false, true}, 2)), Err: "keeps element 1 of 1"},
+		{Name: "too long", Op: "ReverseSequence", Version: 10, In: in(ramp(2, 1), optest.Ints(3)), Err: "length 3"},
+		{Name: "sum of doubles", Op: "ScatterElements", Version: 18, Attrs: attrs("reduction", "add"), In: in(tensor.Of([]uint8{1, 2}, 2), optest.Ints(1, 1), tensor.Of([]uint8{3, 4}, 2)), Want: []string{"uint8[2] [1 9]"}},
+		{Name: "strings", Op: "ScatterElements", Version: 11, In: in(optest.Words("a", "b"), optest.Ints(-1), optest.Words("c")), Want: []string{`string[2] ["a" "c"]`}},
+		{Name: "no sum of strings", Op: "ScatterND", Version: 16, Attrs: attrs("reduction", "add"), In: in(optest.Words("a"), intsFrom([]int{1, 1}, 0), optest.Words("c")), Err: `reduction "add" of string`},
+		{Name: "blocks", Op: "ScatterND", Version: 18, Attrs: attrs("reduction", "max"), In: in(ramp(2, 2), intsFrom([]int{1, 1}, -1), tensor.Of([]int32{9, 0}, 1, 2)), Want: []string{"int32[2x2] [0 1 9 3]"}},
+		{Name: "full", Op: "TensorScatter", Version: 24, In: in(floatsIn([]int{1, 2, 1}, 1, 2), floatsIn([]int{1, 1, 1}, 3), optest.Ints(2)), Err: "do not fit"},
+		{Name: "old", Op: "Pad", Version: 6, Attrs: attrs("pads", []int64{1, -1}, "value", float32(7)), In: in(floatsIn([]int{3}, 1, 2, 3)), Want: []string{"float32[3] [7 1 2]"}},
+		{Name: "string", Op: "Pad", Version: 13, In: in(ramp(2), optest.Ints(-3, 0)), Err: "leave -1"},
+		{Name: "far reflection", Op: "Pad", Version: 18, Attrs: attrs("mode", "reflect"), In: in(ramp(2), optest.Ints(3, 2)), Want: []string{"int32[7] [1 0 1 0 1 0 1]"}},
+		{Name: "far wrap", Op: "Pad", Version: 19, Attrs: attrs("mode", "wrap"), In: in(ramp(2), optest.Ints(3, 2)), Want: []string{"int32[7] [1 0 1 0 1 0 1]"}},
+		{Name: "odd", Op: "CenterCropPad", Version: 18, In: in(ramp(4, 1), optest.Ints(1, 4)), Want: []string{"int32[1x4] [0 1 0 0]"}},
+		{Name: "", Op: "SpaceToDepth", Version: 13, Attrs: attrs("blocksize", int64(2)), In: in(ramp(1, 1, 2, 4)), Want: []string{"int32[1x4x1x2] [0 2 1 3 4 6 5 7]"}},
+		{Name: "depth last", Op: "SpaceToDepth", Version: 28, Attrs: attrs("blocksize", int64(2), "mode", "CRD"), In: in(ramp(1, 2, 2, 2)), Want: []string{"int32[1x8x1x1] [0 1 2 3 4 5 6 7]"}},
 	})
 }
 
@@ -167,9 +77,9 @@ func TestMoversRefuseNonsense(t *testing.T) {
 		NonZero Compress ReverseSequence Trilu EyeLike ConstantOfShape CenterCropPad Identity NonMaxSuppression Upsample Resize
 		GridSample AffineGrid RoiAlign MaxRoiPool Col2Im ImageDecoder StringConcat StringSplit StringNormalizer RegexFullMatch TfIdfVectorizer`)
 	things := []*tensor.Tensor{
-		nil, tensor.Scalar(int64(1)), tensor.Scalar(int64(-3)), vector(), vector(0), vector(1, 1), vector(2, -1), vector(1, 2, 3, 4), vector(-1, 0, 0, 0), ramp(0), ramp(2, 0, 1), ramp(2, 3),
+		nil, tensor.Scalar(int64(1)), tensor.Scalar(int64(-3)), optest.Ints(), optest.Ints(0), optest.Ints(1, 1), optest.Ints(2, -1), optest.Ints(1, 2, 3, 4), optest.Ints(-1, 0, 0, 0), ramp(0), ramp(2, 0, 1), ramp(2, 3),
 		tensor.Scalar(float32(2)), floatsIn([]int{4}, 1, 1, 2, 0.5), floatsIn([]int{1, 1, 2, 2}, 1, 2, 3, 4), floatsIn([]int{1, 4}, 0, 0, 1, 1), floatsIn([]int{1, 1, 0, 2}),
-		tensor.New(tensor.Float32, 1, 2, 3), tensor.New(tensor.Float32, 1, 2, 2, 2), tensor.New(tensor.Bool, 3), words("a", "b"), tensor.New(tensor.Complex64, 2), tensor.New(tensor.Int4, 3),
+		tensor.New(tensor.Float32, 1, 2, 3), tensor.New(tensor.Float32, 1, 2, 2, 2), tensor.New(tensor.Bool, 3), optest.Words("a", "b"), tensor.New(tensor.Complex64, 2), tensor.New(tensor.Int4, 3),
 		intsFrom([]int{1, 2}, 0, 5), intsFrom([]int{2, 1}, 1, 0), tensor.New(tensor.Float16, 2, 2),
 	}
 	choices := graph.Attrs{"axis": int64(-7), "axes": []int64{1}, "perm": []int64{0, 0}, "blocksize": int64(2), "mode": "linear", "batch_dims": int64(1),
@@ -199,7 +109,7 @@ func TestMoversRefuseNonsense(t *testing.T) {
 						t.Errorf("%s-%d of %v with %v: panic: %v", name, version, in, a, r)
 					}
 				}()
-				_, _ = runNode(t, name, version, 1, a, in...)
+				_, _ = optest.Run(t, name, version, 1, a, in...)
 			}()
 		}
 	}
@@ -220,7 +130,7 @@ func TestTransposeMovesEveryType(t *testing.T) {
 		if err := tensor.Convert(wanted, tensor.Of(want, 3, 2), true); err != nil {
 			t.Fatal(err)
 		}
-		out, err := runNode(t, "Transpose", 24, 1, nil, x)
+		out, err := optest.Run(t, "Transpose", 24, 1, nil, x)
 		if err != nil {
 			t.Fatal(d, err)
 		}
@@ -236,11 +146,11 @@ func TestPackedElementsArePadded(t *testing.T) {
 	if err := tensor.Convert(x, tensor.Of([]int32{1, -2, 3}, 3), false); err != nil {
 		t.Fatal(err)
 	}
-	out, err := runNode(t, "Pad", 21, 1, attrs("mode", "edge"), x, vector(1, 1))
+	out, err := optest.Run(t, "Pad", 21, 1, attrs("mode", "edge"), x, optest.Ints(1, 1))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := elementsOf(out[0]), "int4[5] [1 1 -2 3 3]"; got != want {
+	if got, want := optest.Elements(out[0]), "int4[5] [1 1 -2 3 3]"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
@@ -254,7 +164,7 @@ func TestSliceAndTransposeEqualTheirDefinition(t *testing.T) {
 		x := ramp(shape...)
 		perm := rng.Perm(3)
 		at := func(i, j, k int) int32 { return tensor.Data[int32](x)[(i*shape[1]+j)*shape[2]+k] }
-		out, err := runNode(t, "Transpose", 13, 1, attrs("perm", []int64{int64(perm[0]), int64(perm[1]), int64(perm[2])}), x)
+		out, err := optest.Run(t, "Transpose", 13, 1, attrs("perm", []int64{int64(perm[0]), int64(perm[1]), int64(perm[2])}), x)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -281,7 +191,7 @@ func checkSlice(t *testing.T, rng *rand.Rand, x *tensor.Tensor) {
 	if rng.IntN(2) == 0 {
 		step = -step
 	}
-	out, err := runNode(t, "Slice", 13, 1, nil, x, vector(int64(start)), vector(int64(end)), vector(0), vector(int64(step)))
+	out, err := optest.Run(t, "Slice", 13, 1, nil, x, optest.Ints(int64(start)), optest.Ints(int64(end)), optest.Ints(0), optest.Ints(int64(step)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +219,7 @@ func checkSlice(t *testing.T, rng *rand.Rand, x *tensor.Tensor) {
 func TestShapesThatExportersComputeStaySymbolic(t *testing.T) {
 	b := graph.NewBuilder("exported", op.Default())
 	x := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Sym("n"), graph.Const(6))
-	c := func(v ...int64) *graph.Value { return b.Const("c", vector(v...)) }
+	c := func(v ...int64) *graph.Value { return b.Const("c", optest.Ints(v...)) }
 	shape := b.Op("Shape", nil, x)
 	batch := b.Op("Gather", nil, shape, b.Const("zero", tensor.Scalar(int64(0))))
 	n := b.Op("Squeeze", nil, b.Op("Slice", nil, shape, c(1), c(2)), c(0))

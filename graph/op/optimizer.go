@@ -77,8 +77,3 @@ func sgd(c *graph.Call) func(rate float32, step int) {
 		k.Run(c.Pool)
 	}
 }
-
-// constant adds a float32 scalar.
-func constant(b *graph.Builder, name string, v float32) *graph.Value {
-	return b.Const(name, tensor.Scalar(v))
-}

@@ -114,7 +114,7 @@ func expandDequantize(e *graph.Expansion) ([]*graph.Value, error) {
 		for d := 1; d < len(x)-axis; d++ {
 			behind = append(behind, int64(d))
 		}
-		scale = e.Op("Unsqueeze", nil, scale, vector(e.Builder, "axes", behind...))
+		scale = e.Op("Unsqueeze", nil, scale, e.Ints("axes", behind...))
 	}
 	return []*graph.Value{e.Op("Mul", nil, y, scale)}, nil
 }

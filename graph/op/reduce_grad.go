@@ -54,7 +54,7 @@ func gradProduct(g *graph.Gradient, x, _, d *graph.Value) *graph.Value {
 
 // isZero is 1 where x is 0, and 0 elsewhere.
 func isZero(b *graph.Builder, x *graph.Value) *graph.Value {
-	return b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, b.Op("Equal", nil, x, constant(b, "zero", 0)))
+	return b.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, b.Op("Equal", nil, x, b.Scalar("zero", 0)))
 }
 
 // gradReduce spreads the gradient over what was reduced.

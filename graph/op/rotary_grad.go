@@ -51,7 +51,7 @@ func (in rotaryInputs) expand(e *graph.Expansion) ([]*graph.Value, error) {
 	}
 	last, kept := graph.Attrs{"axis": int64(3)}, []*graph.Value(nil)
 	if n := size - 2*w.half; n > 0 {
-		parts := w.Builder.Node(onnx("Split"), 2, last, x, vector(w.Builder, "widths", int64(2*w.half), int64(n)))
+		parts := w.Builder.Node(onnx("Split"), 2, last, x, w.Ints("widths", int64(2*w.half), int64(n)))
 		x, kept = parts[0], parts[1:]
 	}
 	a, b := w.pairs(x)
@@ -75,7 +75,7 @@ func (w writtenRotary) byHeads() (x *graph.Value, axis int64, err error) {
 	if n < 1 {
 		return nil, 0, fmt.Errorf("%d columns for num_heads %d", width, n)
 	}
-	return w.Op("Reshape", nil, x, vector(w.Builder, "heads", 0, 0, int64(n), -1)), 2, nil
+	return w.Op("Reshape", nil, x, w.Ints("heads", 0, 0, int64(n), -1)), 2, nil
 }
 
 // rows are those of a table for each row of the input, with a dimension for the heads.
@@ -88,12 +88,12 @@ func (w writtenRotary) rows(table int, heads int64) (*graph.Value, error) {
 			if !ok {
 				return nil, fmt.Errorf("the number of rows is not known")
 			}
-			first := w.Op("Reshape", nil, positions, vector(w.Builder, "first", 1, 1))
+			first := w.Op("Reshape", nil, positions, w.Ints("first", 1, 1))
 			positions = w.Op("Add", nil, first, w.Const("row", rowsOf(0, rows)))
 		}
 		t = w.Op("Gather", nil, t, positions)
 	}
-	return w.Op("Unsqueeze", nil, t, vector(w.Builder, "heads", heads)), nil
+	return w.Op("Unsqueeze", nil, t, w.Ints("heads", heads)), nil
 }
 
 // pairs are the two halves that are turned against each other.
@@ -102,7 +102,7 @@ func (w writtenRotary) pairs(x *graph.Value) (a, b *graph.Value) {
 		parts := w.Builder.Node(onnx("Split"), 2, graph.Attrs{"axis": int64(3), "num_outputs": int64(2)}, x)
 		return parts[0], parts[1]
 	}
-	x = w.Op("Reshape", nil, x, vector(w.Builder, "pairs", 0, 0, 0, int64(w.half), 2))
+	x = w.Op("Reshape", nil, x, w.Ints("pairs", 0, 0, 0, int64(w.half), 2))
 	of := func(i int64) *graph.Value {
 		return w.Op("Gather", graph.Attrs{"axis": int64(4)}, x, w.Const("which", tensor.Scalar(i)))
 	}
@@ -114,5 +114,5 @@ func (w writtenRotary) joined(a, b *graph.Value) *graph.Value {
 	if !w.interleaved {
 		return w.Op("Concat", graph.Attrs{"axis": int64(3)}, a, b)
 	}
-	return w.Op("Reshape", nil, stackedValues(w.Expansion, []*graph.Value{a, b}, 4, false), vector(w.Builder, "flat", 0, 0, 0, int64(2*w.half)))
+	return w.Op("Reshape", nil, stackedValues(w.Expansion, []*graph.Value{a, b}, 4, false), w.Ints("flat", 0, 0, 0, int64(2*w.half)))
 }

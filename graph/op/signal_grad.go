@@ -32,11 +32,11 @@ func gradDFT(g *graph.Gradient) error {
 		}
 		dx = t.fit(g, g.Op("Mul", nil, dx, g.Const("twice", twice)), t.n/2+1, t.in)
 	case t.inverse:
-		dx = g.Op("Mul", nil, transform(0, dy), constant(g.Builder, "share", 1/float32(t.n)))
+		dx = g.Op("Mul", nil, transform(0, dy), g.Scalar("share", 1/float32(t.n)))
 		dx = t.fit(g, dx, t.n, t.in)
 	default:
 		dx = transform(1, t.fit(g, dy, t.out, t.n))
-		dx = t.fit(g, g.Op("Mul", nil, dx, constant(g.Builder, "number", float32(t.n))), t.n, t.in)
+		dx = t.fit(g, g.Op("Mul", nil, dx, g.Scalar("number", float32(t.n))), t.n, t.in)
 	}
 	if t.real {
 		dx = slice(g.Builder, dx, t.rank-1, 0, 1)
@@ -92,14 +92,14 @@ func (t dftForm) fit(g *graph.Gradient, x *graph.Value, from, to int) *graph.Val
 	case to > from:
 		pads := make([]int64, 2*t.rank)
 		pads[t.rank+t.axis] = int64(to - from)
-		return g.Op("Pad", nil, x, vector(g.Builder, "pads", pads...))
+		return g.Op("Pad", nil, x, g.Ints("pads", pads...))
 	}
 	return x
 }
 
 // slice is elements [from,to) of a dimension.
 func slice(b *graph.Builder, x *graph.Value, axis, from, to int) *graph.Value {
-	return b.Op("Slice", nil, x, vector(b, "from", int64(from)), vector(b, "to", int64(to)), vector(b, "axis", int64(axis)))
+	return b.Op("Slice", nil, x, b.Ints("from", int64(from)), b.Ints("to", int64(to)), b.Ints("axis", int64(axis)))
 }
 
 // expandSTFT gathers the frames, weights them and transforms each.
@@ -122,10 +122,10 @@ func expandSTFT(e *graph.Expansion) ([]*graph.Value, error) {
 	}
 	cut := e.Op("Gather", graph.Attrs{"axis": int64(1)}, x, e.Const("frames", at))
 	if len(x.Type.Shape) == 2 {
-		cut = e.Op("Unsqueeze", nil, cut, vector(e.Builder, "axis", 3))
+		cut = e.Op("Unsqueeze", nil, cut, e.Ints("axis", 3))
 	}
 	if w := e.In(2); w != nil {
-		cut = e.Op("Mul", nil, cut, e.Op("Unsqueeze", nil, w, vector(e.Builder, "axis", 1)))
+		cut = e.Op("Mul", nil, cut, e.Op("Unsqueeze", nil, w, e.Ints("axis", 1)))
 	}
 	attrs := graph.Attrs{"onesided": int64(e.Node.Attrs.Int("onesided", 1))}
 	return []*graph.Value{e.Op("DFT", attrs, cut, nil, e.Const("axis", tensor.Scalar(int64(2))))}, nil

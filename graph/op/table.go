@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/picture"
 	"tandem/tensor"
 )
 
@@ -12,7 +13,7 @@ func Lists() [][]graph.Op {
 	return [][]graph.Op{
 		elementwiseOps(), mathOps(), foldOps(), logicOps(), castOps(), quantizeOps(),
 		activationOps(),
-		shapeOps(), axesOps(), joinOps(), sliceOps(), gatherOps(), scatterOps(), padOps(), makeOps(), uniqueOps(), resizeOps(), sampleOps(), moveGradOps(), resizeGradOps(), sampleGradOps(), detectOps(), stringOps(), imageOps(),
+		shapeOps(), axesOps(), joinOps(), sliceOps(), gatherOps(), scatterOps(), padOps(), makeOps(), uniqueOps(), resizeOps(), sampleOps(), moveGradOps(), resizeGradOps(), sampleGradOps(), detectOps(), stringOps(), picture.Ops(),
 		gemmOps(), linearOps(), integerOps(),
 		convOps(),
 		poolOps(),

@@ -50,7 +50,7 @@ func RowSteps(b *graph.Builder, x *graph.Value) (bytes, step *graph.Value) {
 	if b.G.Opset[""] < 18 {
 		attrs["axes"] = []int64{-1}
 	} else {
-		axes = append(axes, b.Const("last", tensor.Of([]int64{-1}, 1)))
+		axes = append(axes, b.Ints("last", -1))
 	}
 	m := b.Op("ReduceMax", attrs, append([]*graph.Value{b.Op("Abs", nil, x)}, axes...)...)
 	m = b.Op("Max", nil, m, number("least", ref.LeastMagnitude))

@@ -150,14 +150,14 @@ func (t *Tuned) pool(x, mask *graph.Value, how string) (*graph.Value, error) {
 		return nil, fault.New("tune.begin", fault.Invalid, "%s has shape %v; only [batch, steps, width] can be pooled", x.Name, x.Type.Shape).
 			Try("set from.pool to none, or from.after to a value of that shape")
 	}
-	one := t.Const("axis", tensor.Of([]int64{1}, 1))
+	one := t.Ints("axis", 1)
 	switch {
 	case how == "first":
 		x = t.Op("Gather", graph.Attrs{"axis": int64(1)}, x, t.Const("first", tensor.Scalar(int64(0))))
 	case mask == nil:
 		x = t.Op("Div", nil, t.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, x, one), t.count(x))
 	default:
-		weights := t.Op("Unsqueeze", nil, t.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, mask), t.Const("last", tensor.Of([]int64{2}, 1)))
+		weights := t.Op("Unsqueeze", nil, t.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, mask), t.Ints("last", 2))
 		sum := t.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, t.Op("Mul", nil, x, weights), one)
 		x = t.Op("Div", nil, sum, t.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, weights, one))
 	}

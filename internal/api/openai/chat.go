@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"tandem/internal/serve"
@@ -87,19 +88,24 @@ func (s *Service) Chat(w http.ResponseWriter, r *http.Request, p tenant.Principa
 type chat struct {
 	answer   chatAnswer
 	model    *serve.Lease
+	n        int // answers
 	logprobs bool
 	usage    bool // is asked for in a stream
 }
 
 func (s *Service) newChat(q *request, lease *serve.Lease) (*chat, []llm.Request, error) {
-	c := &chat{model: lease, usage: q.usage, answer: chatAnswer{ID: id("chatcmpl-"), Created: s.now().Unix(), Model: q.model}}
+	c := &chat{model: lease, n: q.n, usage: q.usage, answer: chatAnswer{ID: id("chatcmpl-"), Created: s.now().Unix(), Model: q.model}}
 	messages, err := q.messages()
 	if err != nil {
 		return nil, nil, err
 	}
-	var arguments map[string]any
-	if _, err := q.read("chat_template_kwargs", "an object", &arguments); err != nil {
+	var members map[string]json.RawMessage // so that 5 is not 5.0 to the template
+	if _, err := q.read("chat_template_kwargs", "an object", &members); err != nil {
 		return nil, nil, err
+	}
+	arguments := map[string]any{}
+	for name, value := range members {
+		arguments[name] = value
 	}
 	prompt, err := lease.Chat(messages, arguments)
 	if err != nil {
@@ -136,7 +142,7 @@ func (c *chat) whole(w http.ResponseWriter, r *http.Request, requests []llm.Requ
 			choices[i].Logprobs = &chatLogprobs{Content: []tokenLogprob{}}
 		}
 	}
-	u, err := generate(r.Context(), c.model, requests, func(p piece) error {
+	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error {
 		to := &choices[p.answer]
 		to.Message.Content += p.Text
 		if c.logprobs && !p.End {
@@ -167,7 +173,7 @@ func (c *chat) stream(w http.ResponseWriter, r *http.Request, requests []llm.Req
 			return usage{}, err
 		}
 	}
-	u, err := generate(r.Context(), c.model, requests, func(p piece) error { return c.put(e, p) })
+	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error { return c.put(e, p) })
 	if err != nil {
 		_ = e.fail(err, requestIDOf(w)) // the client may have gone: then there is no one to tell
 		return u, err

@@ -75,6 +75,7 @@ func (s *Service) Complete(w http.ResponseWriter, r *http.Request, p tenant.Prin
 type completion struct {
 	answer   textAnswer
 	model    *serve.Lease
+	n        int // answers to each prompt
 	logprobs bool
 	usage    bool
 	written  []int // characters of each answer so far
@@ -103,7 +104,7 @@ func (s *Service) newCompletion(q *request, lease *serve.Lease) (*completion, []
 		}
 	}
 	c := &completion{
-		model: lease, usage: q.usage, logprobs: given, written: make([]int, len(requests)),
+		model: lease, n: q.n, usage: q.usage, logprobs: given, written: make([]int, len(requests)),
 		answer: textAnswer{ID: id("cmpl-"), Object: "text_completion", Created: s.now().Unix(), Model: q.model},
 	}
 	return c, requests, check(lease, requests, "prompt")
@@ -118,7 +119,7 @@ func (c *completion) whole(w http.ResponseWriter, r *http.Request, requests []ll
 			choices[i].Logprobs = newTextLogprobs()
 		}
 	}
-	u, err := generate(r.Context(), c.model, requests, func(p piece) error {
+	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error {
 		to := &choices[p.answer]
 		to.Text += p.Text
 		if c.logprobs && !p.End {
@@ -142,7 +143,7 @@ func (c *completion) stream(w http.ResponseWriter, r *http.Request, requests []l
 	if err != nil {
 		return usage{}, err
 	}
-	u, err := generate(r.Context(), c.model, requests, func(p piece) error {
+	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error {
 		if p.Text == "" && !c.logprobs && p.Finish == llm.FinishNone {
 			return nil
 		}

@@ -22,10 +22,11 @@ type usage struct {
 	Total  int `json:"total_tokens"`
 }
 
-// generate computes all answers at the same time, and hands their pieces to put as they
-// come, one at a time. An error of put, of the model, or the end of ctx stops all.
-// What has been used is told in every case.
-func generate(ctx context.Context, m *serve.Lease, requests []llm.Request, put func(piece) error) (u usage, err error) {
+// generate computes all answers at the same time, each prompt perPrompt times, and hands
+// their pieces to put as they come, one at a time. An error of put, of the model, or the
+// end of ctx stops all. What has been used is told in every case: as the protocol has it,
+// a prompt counts once, however many answers it gets.
+func generate(ctx context.Context, m *serve.Lease, requests []llm.Request, perPrompt int, put func(piece) error) (u usage, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
@@ -33,7 +34,9 @@ func generate(ctx context.Context, m *serve.Lease, requests []llm.Request, put f
 		mu  sync.Mutex
 	)
 	for i, r := range requests {
-		u.Prompt += len(r.Prompt)
+		if i%perPrompt == 0 {
+			u.Prompt += len(r.Prompt)
+		}
 		all.Go(func() {
 			for p, err := range m.Generate(ctx, r) {
 				mu.Lock()

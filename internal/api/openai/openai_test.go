@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -90,7 +91,7 @@ func withTemplate(t *testing.T, path string) string {
 	}
 	defer f.Close()
 	meta := f.Metadata.Clone()
-	meta.Set("tokenizer.chat_template", "{{ bos_token }}{% if messages[0].role == 'king' %}{{ raise_exception('no kings') }}{% endif %}{{ messages[-1].content }}")
+	meta.Set("tokenizer.chat_template", "{{ bos_token }}{% if messages[0].role == 'king' %}{{ raise_exception('no kings') }}{% endif %}{% if n is defined and n is not integer %}{{ raise_exception('no whole number') }}{% endif %}{{ messages[-1].content }}")
 	to := filepath.Join(t.TempDir(), "stories.gguf")
 	out, err := os.Create(to)
 	if err != nil {
@@ -143,71 +144,96 @@ func (w *world) post(t *testing.T, route, body string) (int, string) {
 	return r.StatusCode, b.String()
 }
 
-// with is a small request with one more parameter.
+// with is a small request with one parameter more, or with another value: name is empty
+// for the request alone.
 func with(route, name, value string) string {
-	first := `"prompt":"One day"`
+	fields := [][2]string{{"model", `"stories"`}, {"prompt", `"One day"`}, {"max_tokens", "3"}, {"temperature", "0"}}
 	if route == "chat/completions" {
-		first = `"messages":[{"role":"user","content":"One day"}]`
+		fields[1] = [2]string{"messages", `[{"role":"user","content":"One day"}]`}
 	}
-	body := fmt.Sprintf(`{"model":"stories",%s,"max_tokens":3,"temperature":0`, first)
-	if name != "" {
-		body = strings.Replace(body, fmt.Sprintf(`,"%s":`, name), `,"x":`, 1)
-		if strings.Contains(body, `"x":`) { // it replaces one that is there
-			body = strings.Replace(body, `"x":3`, `"x":null`, 1)
-			body = strings.Replace(strings.Replace(body, `,"x":null`, "", 1), `,"x":0`, "", 1)
-		}
-		body += fmt.Sprintf(`,"%s":%s`, name, value)
+	if i := slices.IndexFunc(fields, func(f [2]string) bool { return f[0] == name }); i >= 0 {
+		fields[i][1] = value
+	} else if name != "" {
+		fields = append(fields, [2]string{name, value})
 	}
-	return body + "}"
+	var members []string
+	for _, f := range fields {
+		members = append(members, fmt.Sprintf("%q:%s", f[0], f[1]))
+	}
+	return "{" + strings.Join(members, ",") + "}"
 }
 
-// TestEveryField walks the table: what is honoured works, what is accepted changes
-// nothing, what is refused is a 400 that names it.
+// TestEveryField walks the table on both routes: what is honoured works, what is accepted
+// changes nothing, what is refused is a 400 that names it.
 func TestEveryField(t *testing.T) {
 	w := newWorld(t)
 	samples := map[string]string{
 		"max_tokens": "3", "temperature": "0.5", "top_p": "0.9", "n": "2", "stream": "true", "stop": `["z"]`, "presence_penalty": "0.1",
-		"frequency_penalty": "0.1", "logit_bias": `{"5":1}`, "logprobs": "2", "seed": "-3", "top_k": "5", "min_p": "0.1", "repetition_penalty": "1.1",
-		"ignore_eos": "true", "user": `"u"`,
+		"frequency_penalty": "0.1", "logit_bias": `{"5":1}`, "seed": "-3", "top_k": "5", "min_p": "0.1", "repetition_penalty": "1.1",
+		"ignore_eos": "true", "user": `"u"`, "safety_identifier": `"u"`, "prompt_cache_key": `"k"`, "prompt_cache_retention": `"24h"`,
+		"prediction": `{"type":"content","content":"x"}`, "metadata": `{"a":"b"}`, "service_tier": `"auto"`, "parallel_tool_calls": "true",
+		"chat_template_kwargs": `{"enable_thinking":false,"n":5}`,
+		"model":                `"stories","seed":1`, "prompt": `"A","seed":1`, "messages": `[{"role":"user","content":"A"}],"seed":1`,
+		"stream_options": `{"include_usage":true},"stream":true`, "max_completion_tokens": "3", "top_logprobs": `2,"logprobs":true`,
 	}
-	_, plain := w.post(t, "completions", with("completions", "", ""))
-	text := func(answer string) string {
-		var a struct{ Choices []struct{ Text string } }
-		if err := json.Unmarshal([]byte(answer), &a); err != nil || len(a.Choices) == 0 {
-			t.Fatalf("%v: %s", err, answer)
+	for route, name := range map[Route]string{Completions: "completions", Chat: "chat/completions"} {
+		samples["logprobs"] = "2"
+		if route == Chat {
+			samples["logprobs"] = "true"
 		}
-		return a.Choices[0].Text
-	}
-	for _, f := range Fields() {
-		if f.Route&Completions == 0 {
-			continue
-		}
-		switch f.Fate {
-		case Honoured:
-			if value := samples[f.Name]; value != "" {
-				if status, answer := w.post(t, "completions", with("completions", f.Name, value)); status != 200 {
-					t.Errorf("%s: %d %s", f.Name, status, answer)
-				}
-			} else if f.Name != "model" && f.Name != "prompt" && f.Name != "stream_options" {
-				t.Errorf("%s has no sample here", f.Name)
-			}
-		case Accepted:
-			if status, answer := w.post(t, "completions", with("completions", f.Name, samples[f.Name])); status != 200 || text(answer) != text(plain) {
-				t.Errorf("%s: %d %s", f.Name, status, answer)
-			}
-		case Neutral:
-			for _, value := range append(f.Neutral, "null") {
-				if status, answer := w.post(t, "completions", with("completions", f.Name, value)); status != 200 || text(answer) != text(plain) {
-					t.Errorf("%s %s: %d %s", f.Name, value, status, answer)
-				}
-			}
-			fallthrough
-		case Refused:
-			if status, answer := w.post(t, "completions", with("completions", f.Name, `"something else"`)); status != 400 || !strings.Contains(answer, `"param":"`+f.Name+`"`) {
-				t.Errorf("%s: %d %s", f.Name, status, answer)
+		_, answer := w.post(t, name, with(name, "", ""))
+		plain := said(t, answer)
+		for _, f := range Fields() {
+			if f.Route&route != 0 {
+				t.Run(name+" "+f.Name, func(t *testing.T) {
+					ask := func(value string) (int, string) { return w.post(t, name, with(name, f.Name, value)) }
+					checkField(t, f, ask, samples[f.Name], plain)
+				})
 			}
 		}
 	}
+}
+
+// checkField holds one parameter to the table; plain is what is said without it.
+func checkField(t *testing.T, f Field, ask func(value string) (int, string), sample, plain string) {
+	t.Helper()
+	if (f.Fate == Honoured || f.Fate == Accepted) && sample == "" {
+		t.Fatal("there is no sample of it")
+	}
+	switch f.Fate {
+	case Honoured:
+		if status, answer := ask(sample); status != 200 {
+			t.Errorf("%d %s", status, answer)
+		}
+	case Accepted:
+		if status, answer := ask(sample); status != 200 || said(t, answer) != plain {
+			t.Errorf("%d %s", status, answer)
+		}
+	case Neutral, Refused:
+		for _, value := range append(f.Neutral, "null") {
+			if status, answer := ask(value); status != 200 || said(t, answer) != plain {
+				t.Errorf("%s: %d %s", value, status, answer)
+			}
+		}
+		if status, answer := ask(`"something else"`); status != 400 || !strings.Contains(answer, `"param":"`+f.Name+`"`) {
+			t.Errorf("%d %s", status, answer)
+		}
+	}
+}
+
+// said is the text of the first answer, of either route.
+func said(t *testing.T, answer string) string {
+	t.Helper()
+	var a struct {
+		Choices []struct {
+			Text    string
+			Message struct{ Content string }
+		}
+	}
+	if err := json.Unmarshal([]byte(answer), &a); err != nil || len(a.Choices) == 0 {
+		t.Fatalf("%v: %s", err, answer)
+	}
+	return a.Choices[0].Text + a.Choices[0].Message.Content
 }
 
 // TestBadRequests: each is refused with a 400 (or 404) that says why, and the server
@@ -234,12 +260,19 @@ func TestBadRequests(t *testing.T) {
 		{"bias of no token", "completions", with("completions", "logit_bias", `{"x":1}`), `"param":"logit_bias"`},
 		{"bias beyond", "completions", with("completions", "logit_bias", `{"512":1}`), "tokens are 0 to 511"},
 		{"an empty stop", "completions", with("completions", "stop", `""`), `"param":"stop"`},
+		{"many stops", "completions", with("completions", "stop", `["a","b","c","d","e","f","g","h","i","j","k","l","m","n","o","p","q"]`), `"param":"stop"`},
+		{"other stream options", "completions", with("completions", "stream_options", `{"continuous_usage_stats":true},"stream":true`), "continuous_usage_stats"},
+		{"no boolean in stream options", "completions", with("completions", "stream_options", `{"include_usage":1},"stream":true`), `"param":"stream_options"`},
+		{"two lengths", "chat/completions", with("chat/completions", "max_completion_tokens", "7"), `"param":"max_completion_tokens"`},
 		{"stream options alone", "completions", with("completions", "stream_options", `{"include_usage":true}`), `"param":"stream_options"`},
 		{"unknown", "completions", with("completions", "colour", "1"), `"param":"colour"`},
 		{"of the other route", "completions", with("completions", "messages", "[]"), `"param":"messages"`},
 		{"no messages", "chat/completions", `{"model":"stories","messages":[]}`, `"param":"messages"`},
 		{"a role", "chat/completions", `{"model":"stories","messages":[{"role":"king","content":"a"}]}`, `"param":"messages"`},
 		{"a picture", "chat/completions", `{"model":"stories","messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, `"param":"messages"`},
+		{"no content", "chat/completions", `{"model":"stories","messages":[{"role":"user","content":null}]}`, "has no content"},
+		{"audio", "chat/completions", `{"model":"stories","messages":[{"role":"assistant","audio":{"id":"a"}}]}`, "has audio"},
+		{"what a template refuses", "chat/completions", with("chat/completions", "chat_template_kwargs", `{"n":"x"}`), "no whole number"},
 		{"a tool's answer", "chat/completions", `{"model":"stories","messages":[{"role":"tool","content":"a"}]}`, `"code":"unsupported_parameter"`},
 		{"tools", "chat/completions", with("chat/completions", "tools", `[{"type":"function"}]`), `"code":"unsupported_parameter"`},
 	} {
@@ -335,7 +368,11 @@ func TestChatForm(t *testing.T) {
 // TestUsageIsRecorded: also of an answer that its client does not wait for.
 func TestUsageIsRecorded(t *testing.T) {
 	w := newWorld(t)
-	w.post(t, "completions", `{"model":"stories","prompt":[1,403],"max_tokens":4,"n":2,"ignore_eos":true}`)
+	// A prompt counts once, however many answers it gets.
+	_, text := w.post(t, "completions", `{"model":"stories","prompt":[1,403],"max_tokens":4,"n":2,"ignore_eos":true}`)
+	if !strings.Contains(text, `"usage":{"prompt_tokens":2,"completion_tokens":8,"total_tokens":10}`) {
+		t.Error(text)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	r, err := http.NewRequestWithContext(ctx, "POST", w.URL+"/v1/completions", strings.NewReader(`{"model":"stories","prompt":[1,403],"max_tokens":500,"ignore_eos":true,"stream":true}`))
 	if err != nil {
@@ -364,7 +401,7 @@ func TestUsageIsRecorded(t *testing.T) {
 	if len(w.usage) != 2 {
 		t.Fatalf("%d requests are recorded", len(w.usage))
 	}
-	if u := w.usage[0]; u.PromptTokens != 4 || u.AnswerTokens != 8 || u.Requests != 1 || u.Errors != 0 || u.Key != "k" || u.Model != "stories" {
+	if u := w.usage[0]; u.PromptTokens != 2 || u.AnswerTokens != 8 || u.Requests != 1 || u.Errors != 0 || u.Key != "k" || u.Model != "stories" {
 		t.Errorf("%+v", u)
 	}
 	if u := w.usage[1]; u.PromptTokens != 2 || u.AnswerTokens < 1 || u.AnswerTokens >= 500 || u.Errors != 1 {

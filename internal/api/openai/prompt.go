@@ -72,23 +72,28 @@ func (q *request) messages() ([]llm.Message, error) {
 		if len(m.ToolCalls) > 0 || len(m.FunctionCall) > 0 && string(m.FunctionCall) != "null" {
 			return nil, unsupported(name, "message %d calls tools: tools are not called yet", i)
 		}
-		text, err := textOf(m.Content)
+		if len(m.Audio) > 0 && string(m.Audio) != "null" {
+			return nil, unsupported(name, "message %d has audio: models here read text only", i)
+		}
+		text, given, err := textOf(m.Content)
 		if err != nil {
 			return nil, invalid(name, "message %d: %v", i, err)
+		}
+		if !given && m.Role != "assistant" { // an assistant may have refused, or called a tool
+			return nil, invalid(name, "message %d has no content", i)
 		}
 		out[i] = llm.Message{Role: m.Role, Content: text}
 	}
 	return out, nil
 }
 
-// textOf joins the parts of a content.
-func textOf(content json.RawMessage) (string, error) {
-	var text string
+// textOf joins the parts of a content; false: there is none.
+func textOf(content json.RawMessage) (text string, given bool, err error) {
 	if len(content) == 0 || string(content) == "null" {
-		return "", nil
+		return "", false, nil
 	}
 	if json.Unmarshal(content, &text) == nil {
-		return text, nil
+		return text, true, nil
 	}
 	var parts []struct {
 		Type    string `json:"type"`
@@ -96,7 +101,7 @@ func textOf(content json.RawMessage) (string, error) {
 		Refusal string `json:"refusal"`
 	}
 	if err := json.Unmarshal(content, &parts); err != nil {
-		return "", fault.New("openai.request", fault.Invalid, "its content is neither a string nor a list of parts")
+		return "", false, fault.New("openai.request", fault.Invalid, "its content is neither a string nor a list of parts")
 	}
 	for _, p := range parts {
 		switch p.Type {
@@ -105,10 +110,10 @@ func textOf(content json.RawMessage) (string, error) {
 		case "refusal":
 			text += p.Refusal
 		default:
-			return "", fault.New("openai.request", fault.Unsupported, "a part of type %.40q: models here read text only", p.Type)
+			return "", false, fault.New("openai.request", fault.Unsupported, "a part of type %.40q: models here read text only", p.Type)
 		}
 	}
-	return text, nil
+	return text, true, nil
 }
 
 // prompts reads the prompts of /v1/completions: a string, strings, tokens, or lists of

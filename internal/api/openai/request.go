@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"tandem/fault"
+	"tandem/llm"
 )
 
 // request is a body whose members the table allows.
@@ -121,12 +122,21 @@ func (q *request) readCounts() error {
 		Usage     bool  `json:"include_usage"`
 		Obfuscate *bool `json:"include_obfuscation"`
 	}
-	given, err := q.read("stream_options", "an object", &options)
+	var members map[string]json.RawMessage
+	given, err := q.read("stream_options", "an object", &members)
 	if err != nil {
 		return err
 	}
 	if given && !q.stream {
 		return invalid("stream_options", "stream_options is given and stream is not true")
+	}
+	for name := range members {
+		if name != "include_usage" && name != "include_obfuscation" {
+			return invalid("stream_options", "unknown member %.100q of stream_options", name)
+		}
+	}
+	if _, err := q.read("stream_options", "an object of booleans", &options); err != nil {
+		return err
 	}
 	q.usage = options.Usage
 	if _, err := q.read("n", "an integer", &q.n); err != nil {
@@ -136,10 +146,14 @@ func (q *request) readCounts() error {
 		return invalid("n", "n is %d, expected 1 to %d", q.n, maxAnswers)
 	}
 	for _, name := range []string{"max_tokens", "max_completion_tokens"} {
+		before := q.maxOut
 		if given, err := q.read(name, "an integer", &q.maxOut); err != nil {
 			return err
 		} else if given && q.maxOut < 1 {
 			return invalid(name, "%s is %d, expected 1 or more", name, q.maxOut)
+		}
+		if before != 0 && q.maxOut != before {
+			return invalid(name, "max_tokens is %d and %s is %d: give one of them", before, name, q.maxOut)
 		}
 	}
 	if _, err := q.read("seed", "an integer", &q.seed); err != nil {
@@ -172,7 +186,7 @@ func (q *request) readNumbers() error {
 	return err
 }
 
-// readStop: a string, or up to four.
+// readStop: a string, or several.
 func (q *request) readStop() error {
 	value := q.members["stop"]
 	if len(value) == 0 || string(value) == "null" {
@@ -184,9 +198,12 @@ func (q *request) readStop() error {
 	} else if json.Unmarshal(value, &q.stop) != nil {
 		return wrongType("stop", "a string or a list of strings", value)
 	}
+	if len(q.stop) > llm.MaxStops {
+		return invalid("stop", "%d stop strings are given, at most %d are allowed", len(q.stop), llm.MaxStops)
+	}
 	for _, s := range q.stop {
-		if s == "" {
-			return invalid("stop", "a stop string is empty")
+		if s == "" || len(s) > llm.MaxStopBytes {
+			return invalid("stop", "a stop string has %d bytes, expected 1 to %d", len(s), llm.MaxStopBytes)
 		}
 	}
 	return nil

@@ -1,4 +1,4 @@
-package op
+package picture
 
 import (
 	"bytes"
@@ -15,9 +15,9 @@ import (
 	"tandem/tensor"
 )
 
-// imageOps decode pictures.
-func imageOps() []graph.Op {
-	return []graph.Op{{ID: onnx("ImageDecoder"), Since: 20, Late: true, Kernel: kernelImageDecoder}}
+// Ops decode pictures.
+func Ops() []graph.Op {
+	return []graph.Op{{ID: graph.OpID{Name: "ImageDecoder"}, Since: 20, Late: true, Kernel: kernelImageDecoder}}
 }
 
 // maxImagePixels bounds what a small file may claim to hold.
@@ -88,8 +88,8 @@ func kernelImageDecoder(c *graph.Call) (func() error, error) {
 		if err != nil {
 			return err
 		}
-		y, err := made(c, tensor.Uint8, p.height, p.width, channels)
-		if err != nil {
+		y, err := c.Make(0, tensor.Uint8, p.height, p.width, channels)
+		if y == nil || err != nil {
 			return err
 		}
 		p.write(y.Bytes(), format)

@@ -1,4 +1,4 @@
-package op_test
+package picture_test
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"image/png"
 	"testing"
 
+	"tandem/graph"
+	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
 
@@ -42,8 +44,8 @@ func TestImageDecoder(t *testing.T) {
 		for format, want := range map[string]string{
 			"RGB": "uint8[1x2x3] [255 0 0 0 128 255]", "BGR": "uint8[1x2x3] [0 0 255 255 128 0]", "Grayscale": "uint8[1x2x1] [76 104]",
 		} {
-			tc := nodeCase{op: "ImageDecoder", version: 20, attrs: attrs("pixel_format", format), in: []*tensor.Tensor{tensor.Of(data, len(data))}, want: []string{want}}
-			t.Run(name+" "+format, tc.run)
+			tc := optest.Case{Op: "ImageDecoder", Version: 20, Attrs: graph.Attrs{"pixel_format": format}, In: []*tensor.Tensor{tensor.Of(data, len(data))}, Want: []string{want}}
+			t.Run(name+" "+format, tc.Run)
 		}
 	}
 }
@@ -59,21 +61,21 @@ func TestImageDecoderRefusesDamage(t *testing.T) {
 	files["jpeg"] = small.Bytes()
 	for name, data := range files {
 		for n := range data {
-			_, _ = runNode(t, "ImageDecoder", 20, 1, nil, tensor.Of(data[:n:n], n))
+			_, _ = optest.Run(t, "ImageDecoder", 20, 1, nil, tensor.Of(data[:n:n], n))
 			for _, v := range []byte{0, 0xff} {
 				changed := bytes.Clone(data)
 				changed[n] = v
-				_, _ = runNode(t, "ImageDecoder", 20, 1, nil, tensor.Of(changed, len(changed)))
+				_, _ = optest.Run(t, "ImageDecoder", 20, 1, nil, tensor.Of(changed, len(changed)))
 			}
 		}
 		short := data[:len(data)-1]
-		if _, err := runNode(t, "ImageDecoder", 20, 1, nil, tensor.Of(short, len(short))); err == nil && name != "plain" && name != "bmp" && name != "jpeg" {
+		if _, err := optest.Run(t, "ImageDecoder", 20, 1, nil, tensor.Of(short, len(short))); err == nil && name != "plain" && name != "bmp" && name != "jpeg" {
 			t.Errorf("%s: a picture was read that is cut off", name)
 		}
 	}
 	huge := []byte("P6 99999 99999 255 ")
-	tc := nodeCase{op: "ImageDecoder", version: 20, in: []*tensor.Tensor{tensor.Of(huge, len(huge))}, err: "outside the limit"}
-	tc.run(t)
+	tc := optest.Case{Op: "ImageDecoder", Version: 20, In: []*tensor.Tensor{tensor.Of(huge, len(huge))}, Err: "outside the limit"}
+	tc.Run(t)
 }
 
 // TestJPEGColours: smooth colours survive compression with subsampled chroma.
@@ -88,7 +90,7 @@ func TestJPEGColours(t *testing.T) {
 	if err := jpeg.Encode(&b, img, &jpeg.Options{Quality: 100}); err != nil {
 		t.Fatal(err)
 	}
-	out, err := runNode(t, "ImageDecoder", 20, 1, nil, tensor.Of(b.Bytes(), b.Len()))
+	out, err := optest.Run(t, "ImageDecoder", 20, 1, nil, tensor.Of(b.Bytes(), b.Len()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +119,6 @@ func FuzzImageDecoder(f *testing.F) {
 		f.Add(b.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		_, _ = runNode(t, "ImageDecoder", 20, 1, nil, tensor.Of(data, len(data)))
+		_, _ = optest.Run(t, "ImageDecoder", 20, 1, nil, tensor.Of(data, len(data)))
 	})
 }
