@@ -53,11 +53,11 @@ func kernelCumulative[T number](product bool) preparer {
 		var given []int
 		return func() error {
 			x, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
-			given = appendIntegers(given[:0], c.In[1])
+			given = c.In[1].AppendInts(given[:0])
 			if len(given) != 1 {
 				return fmt.Errorf("the axis has %d elements, expected 1", len(given))
 			}
-			axis, err := axisOf(given[0], c.In[0].Rank())
+			axis, err := graph.Axis(given[0], c.In[0].Rank())
 			if err != nil {
 				return err
 			}

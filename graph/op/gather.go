@@ -37,7 +37,7 @@ func inferGather(c *graph.Infer) error {
 		return err
 	}
 	in, at := c.In(0), c.In(1).Shape
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(in.Shape))
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), len(in.Shape))
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func kernelGather(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func inferGatherGrad(c *graph.Infer) error {
 }
 
 func kernelGatherGrad(c *graph.Call) (func() error, error) {
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), c.In[2].Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), c.In[2].Rank())
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +192,7 @@ func checkAlong(c *graph.Infer, data, indices int) error {
 		return err
 	}
 	in, at := c.In(data).Shape, c.In(indices).Shape
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(in))
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), len(in))
 	if err != nil {
 		return err
 	}
@@ -221,7 +221,7 @@ type along struct {
 }
 
 func newAlong(data, indices []int, axis int) (*along, error) {
-	axis, err := axisIn(axis, len(data))
+	axis, err := graph.Axis(axis, len(data))
 	if err != nil {
 		return nil, err
 	}
@@ -421,7 +421,7 @@ func inferCompress(c *graph.Infer) error {
 		c.Out(0, in.DType, graph.Dims(count))
 		return nil
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(in.Shape))
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), len(in.Shape))
 	if err != nil {
 		return err
 	}
@@ -438,7 +438,7 @@ func kernelCompress(c *graph.Call) (func() error, error) {
 	}
 	outer, dim, inner := 1, c.In[0].Len(), 1
 	if _, given := c.Node.Attrs["axis"]; given {
-		axis, err := axisIn(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
+		axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
 		if err != nil {
 			return nil, err
 		}
@@ -469,7 +469,7 @@ func kernelGatherRows(c *graph.Call, k *graph.Constant) (func() error, error) {
 	if !ok {
 		f, packed = k.Encoding.InRowPanels()
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
 	if err != nil {
 		return nil, err
 	}

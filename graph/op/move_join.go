@@ -49,7 +49,7 @@ func concatShape(c *graph.Infer, parts []graph.Shape) (graph.Shape, error) {
 	if _, ok := c.Node.Attrs["axis"].(int64); !ok {
 		return nil, fmt.Errorf("the attribute axis is missing")
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(parts[0]))
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), len(parts[0]))
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +102,7 @@ func partOf(whole, piece []int, axis, at int) (s *strides, inWhole []int, offset
 // The whole is the source unless into. Where a piece is nil, the one in sizes
 // tells its length, and it is passed over.
 func pieces(whole *tensor.Tensor, list, sizes []*tensor.Tensor, axis int, into bool) (func(), error) {
-	axis, err := axisIn(axis, whole.Rank())
+	axis, err := graph.Axis(axis, whole.Rank())
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func inferSplit(c *graph.Infer) error {
 		return err
 	}
 	in, parts := c.In(0), len(c.Node.Outputs)
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(in.Shape))
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), len(in.Shape))
 	if err != nil {
 		return err
 	}

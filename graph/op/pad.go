@@ -114,10 +114,10 @@ func kernelPad(c *graph.Call) (func() error, error) {
 	pads, axes := c.Node.Attrs.Ints("pads"), count(len(p.in))
 	return func() error {
 		if c.Has(1) {
-			pads = appendIntegers(pads[:0], c.In[1])
+			pads = c.In[1].AppendInts(pads[:0])
 		}
 		if c.Has(3) {
-			axes = appendIntegers(axes[:0], c.In[3])
+			axes = c.In[3].AppendInts(axes[:0])
 		}
 		if err := p.fill(pads, axes); err != nil {
 			return err
@@ -145,7 +145,7 @@ func padValue(c *graph.Call) (*tensor.Tensor, error) {
 func (p *padPlan) fill(pads, axes []int) error {
 	before := make([]int, len(p.in))
 	for i, a := range axes {
-		a, err := axisIn(a, len(p.in))
+		a, err := graph.Axis(a, len(p.in))
 		if err != nil {
 			return err
 		}

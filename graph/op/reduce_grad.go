@@ -119,7 +119,7 @@ func spreadOps() []graph.Op {
 func keptShape(c *graph.Call, x tensor.Shape) (tensor.Shape, error) {
 	kept, axes := append(tensor.Shape{}, x...), c.Node.Attrs.Ints("axes")
 	for _, a := range axes {
-		axis, err := axisIn(a, len(x))
+		axis, err := graph.Axis(a, len(x))
 		if err != nil {
 			return nil, err
 		}

@@ -74,17 +74,6 @@ func (n numeric) prepare(c *graph.Call) (func() error, error) {
 	return nil, fmt.Errorf("elements of type %v are not supported", d)
 }
 
-// axisOf resolves an axis that may count from the end.
-func axisOf(axis, rank int) (int, error) {
-	if axis < -rank || axis >= rank {
-		return 0, fmt.Errorf("axis %d is not one of a tensor with %d dimensions", axis, rank)
-	}
-	if axis < 0 {
-		axis += rank
-	}
-	return axis, nil
-}
-
 // lines see a tensor as [outer, n, inner]: an operation goes along the middle.
 type lines struct{ outer, n, inner int }
 

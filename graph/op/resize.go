@@ -200,7 +200,7 @@ func (s resizing) scalesOf(c *graph.Call, m resizeMode) ([]float64, error) {
 		scales[i] = 1
 	}
 	if s.sizes > 0 && c.Has(s.sizes) && c.In[s.sizes].Len() > 0 {
-		common, err := m.commonScale(in, intsIn(c.In[s.sizes]))
+		common, err := m.commonScale(in, c.In[s.sizes].Ints())
 		for _, a := range m.axes {
 			scales[a] = float64(out[a]) / float64(max(in[a], 1))
 			if m.policy != "stretch" {

@@ -148,7 +148,7 @@ func col2im[T arithmetic](c *graph.Call) (func() error, error) {
 // that is not in the padding: at is its offset, k that in the images of a shape.
 func (p patches) each(shape tensor.Shape, blocks *tensor.Tensor, n int, f func(at, k int)) error {
 	image, planes := shape[2:], shape[:2].Len()
-	block, size := tensor.Shape(intsIn(blocks)), image.Len()
+	block, size := tensor.Shape(blocks.Ints()), image.Len()
 	positions := p.positions(image, block)
 	if positions.Len()*block.Len()*planes != n {
 		return fmt.Errorf("%v patches of %v do not fit %d elements of data", positions, block, n)

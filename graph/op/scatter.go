@@ -197,7 +197,7 @@ func inferTensorScatter(c *graph.Infer) error {
 	}
 	cache, update := c.In(0), c.In(1)
 	rank := len(cache.Shape)
-	axis, err := axisIn(c.Node.Attrs.Int("axis", -2), rank)
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", -2), rank)
 	if err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func kernelTensorScatter(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", -2), c.In[0].Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", -2), c.In[0].Rank())
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +249,7 @@ func kernelTensorScatter(c *graph.Call) (func() error, error) {
 		copyAll(c.Out[0], c.In[0])
 		var starts []int
 		if c.Has(2) {
-			starts = intsIn(c.In[2])
+			starts = c.In[2].Ints()
 		}
 		for o := range outer {
 			start := 0

@@ -3,6 +3,7 @@ package op
 import (
 	"fmt"
 
+	"tandem/graph"
 	"tandem/tensor"
 )
 
@@ -16,7 +17,7 @@ func joined(list []*tensor.Tensor, axis int, fresh bool) (*tensor.Tensor, error)
 	if fresh {
 		rank++
 	}
-	axis, err := axisIn(axis, rank)
+	axis, err := graph.Axis(axis, rank)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +62,7 @@ const maxJoined = 1 << 40
 // parted cuts a tensor along an axis into pieces of the given lengths, which add up
 // to its dimension. Without keep each piece has length 1 and loses the axis.
 func parted(x *tensor.Tensor, axis int, lengths []int, keep bool) ([]*tensor.Tensor, error) {
-	axis, err := axisIn(axis, x.Rank())
+	axis, err := graph.Axis(axis, x.Rank())
 	if err != nil {
 		return nil, err
 	}

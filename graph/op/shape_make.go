@@ -39,7 +39,7 @@ func inferConstantOfShape(c *graph.Infer) error {
 	}
 	c.Out(0, value.DType(), shape)
 	n, ok := graph.Shape(shape).Len().Value()
-	if v := intsIn(value); v != nil && ok && n >= 0 && n <= 64 { // the product may have overflown
+	if v := value.Ints(); v != nil && ok && n >= 0 && n <= 64 { // the product may have overflown
 		content := make([]graph.Dim, n)
 		for i := range content {
 			content[i] = graph.Const(v[0])
@@ -246,7 +246,7 @@ func inferOneHot(c *graph.Infer) error {
 	if n, ok := values.Shape.Len().Value(); ok && n != 2 {
 		return fmt.Errorf("the values are %v, expected two", values)
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", -1), len(at.Shape)+1)
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", -1), len(at.Shape)+1)
 	if err != nil {
 		return err
 	}
@@ -300,7 +300,7 @@ func kernelOneHot(c *graph.Call) (func() error, error) {
 		return nil, err
 	}
 	y := c.Out[0]
-	axis, err := axisIn(c.Node.Attrs.Int("axis", -1), y.Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", -1), y.Rank())
 	if err != nil {
 		return nil, err
 	}

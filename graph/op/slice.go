@@ -216,7 +216,7 @@ func newSlicePlan(c *graph.Call, shape []int, first int) *slicePlan {
 // list is one of starts, ends, axes and steps; nil if it is not given.
 func (p *slicePlan) list(i int, name string) []int {
 	if p.c.Has(p.first + i) {
-		return intsIn(p.c.In[p.first+i])
+		return p.c.In[p.first+i].Ints()
 	}
 	return p.c.Node.Attrs.Ints(name)
 }
@@ -228,7 +228,7 @@ func (p *slicePlan) resolve() (from []int, at int, err error) {
 	for i, start := range starts {
 		k := cut{axis: i, start: graph.Const(start), step: 1}
 		if axes != nil {
-			if k.axis, err = axisIn(axes[i], len(p.shape)); err != nil {
+			if k.axis, err = graph.Axis(axes[i], len(p.shape)); err != nil {
 				return nil, 0, err
 			}
 		}
@@ -241,25 +241,6 @@ func (p *slicePlan) resolve() (from []int, at int, err error) {
 		from[k.axis] *= k.step
 	}
 	return from, at, nil
-}
-
-// intsIn are the elements of an integer tensor.
-func intsIn(t *tensor.Tensor) []int {
-	switch t.DType() {
-	case tensor.Int64:
-		return toInts(t.I64())
-	case tensor.Int32:
-		return toInts(tensor.Data[int32](t))
-	}
-	return nil
-}
-
-func toInts[T int32 | int64](v []T) []int {
-	out := make([]int, len(v))
-	for i, n := range v {
-		out[i] = int(n)
-	}
-	return out
 }
 
 // SliceGrad(dy, x, starts, ends, axes, steps) puts dy where the slice was and

@@ -90,7 +90,7 @@ func (v softmaxView) lines(c *graph.Call) (lines, error) {
 		}
 		return lines{s[:axis].Len(), s[axis:].Len(), 1}, nil
 	}
-	axis, err := axisOf(axis, len(s))
+	axis, err := graph.Axis(axis, len(s))
 	if err != nil {
 		return lines{}, err
 	}

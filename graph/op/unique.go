@@ -107,7 +107,7 @@ func kernelUnique(c *graph.Call) (func() error, error) {
 	outer, dim, inner, axis := 1, x.Len(), 1, -1
 	if _, given := c.Node.Attrs["axis"]; given {
 		var err error
-		if axis, err = axisIn(c.Node.Attrs.Int("axis", 0), x.Rank()); err != nil {
+		if axis, err = graph.Axis(c.Node.Attrs.Int("axis", 0), x.Rank()); err != nil {
 			return nil, err
 		}
 		outer, dim, inner = around(x.Shape(), axis)
