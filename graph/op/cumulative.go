@@ -46,7 +46,7 @@ func inferCumulative(c *graph.Infer) error {
 
 // kernelCumulative adds or multiplies along each line. It may work in place: an
 // element is read before its place is written.
-func kernelCumulative[T number](product bool) preparer {
+func kernelCumulative[T number](product bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		a := c.Node.Attrs
 		exclusive, reverse := a.Int("exclusive", 0) != 0, a.Int("reverse", 0) != 0

@@ -193,23 +193,6 @@ func planExpand(c *graph.Call) (*strides, error) {
 	return expandStrides(c.In[0].Shape(), c.Out[0].Shape())
 }
 
-// expandStrides broadcast a shape to another one.
-func expandStrides(in, out []int) (*strides, error) {
-	s := box(out)
-	clear(s.from)
-	for i, stride := range dense(in) {
-		j := i + len(out) - len(in)
-		switch in[i] {
-		case out[j]:
-			s.from[j] = stride
-		case 1:
-		default:
-			return nil, fmt.Errorf("shape %v cannot be expanded to %v", in, out)
-		}
-	}
-	return s, nil
-}
-
 func gradExpand(g *graph.Gradient) error {
 	g.Set(0, sumTo(g, g.Out(0), 0))
 	return nil

@@ -131,7 +131,7 @@ func broadcastAt(to, s tensor.Shape) ([]int, error) {
 	return at, nil
 }
 
-func kernelLayerNorm[T wide](rms bool) preparer {
+func kernelLayerNorm[T wide](rms bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		s := c.In[0].Shape()
 		axis, err := graph.Axis(c.Node.Attrs.Int("axis", -1), len(s))

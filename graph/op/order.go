@@ -64,7 +64,7 @@ func inferArg(c *graph.Infer) error {
 
 // kernelArg finds where the greatest (or least) element of each line is: the first
 // such, or the last with select_last_index.
-func kernelArg[T number](greatest bool) preparer {
+func kernelArg[T number](greatest bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		x := c.In[0]
 		axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), x.Rank())

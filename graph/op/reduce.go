@@ -178,7 +178,7 @@ func (r *reduction) count() int { return len(r.runs) * r.run }
 
 // kernelReduce runs a fold for each output. Axes that come as an input are read
 // when it runs.
-func kernelReduce[T tensor.Element](fold func(x []T, r *reduction) T) preparer {
+func kernelReduce[T tensor.Element](fold func(x []T, r *reduction) T) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		x, y := c.In[0], c.Out[0]
 		var r *reduction

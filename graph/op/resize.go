@@ -315,7 +315,7 @@ func resizeKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) (func(), error
 
 // wholeNumbers lets a float64 kernel serve integers where it interpolates: results
 // are rounded, ties to even, and saturated.
-func wholeNumbers(kernel preparer) preparer {
+func wholeNumbers(kernel graph.Kernel) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		x, y := c.In[0], c.Out[0]
 		if x.DType().Float() || c.Node.Attrs.String("mode", "nearest") == "nearest" {

@@ -20,7 +20,7 @@ func scatterOps() []graph.Op {
 
 // widenedReduction computes in float32 where a reduction of narrow floats is
 // asked for; without one, elements only move.
-func widenedReduction(kernel preparer) preparer {
+func widenedReduction(kernel graph.Kernel) graph.Kernel {
 	wide := widened(kernel)
 	return func(c *graph.Call) (func() error, error) {
 		if c.Node.Attrs.String("reduction", "none") != "none" {

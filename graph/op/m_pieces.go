@@ -1,0 +1,54 @@
+package op
+
+import (
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// partOf is the box of a piece that lies at an offset of the whole along an axis;
+// its other layout is the whole.
+func partOf(whole, piece []int, axis, at int) (s *strides, inWhole []int, offset int) {
+	s = box(piece)
+	inWhole = dense(whole)
+	return s, inWhole, at * inWhole[axis]
+}
+
+// pieces prepares the copies between a whole tensor and its pieces along an axis.
+// The whole is the source unless into. Where a piece is nil, the one in sizes
+// tells its length, and it is passed over.
+func pieces(whole *tensor.Tensor, list, sizes []*tensor.Tensor, axis int, into bool) (func(), error) {
+	axis, err := graph.Axis(axis, whole.Rank())
+	if err != nil {
+		return nil, err
+	}
+	m, err := moverOf(whole.DType())
+	if err != nil {
+		return nil, err
+	}
+	plans, at := make([]*strides, len(list)), 0
+	for i, piece := range list {
+		if piece == nil {
+			at += sizes[i].Dim(axis)
+			continue
+		}
+		s, inWhole, offset := partOf(whole.Shape(), piece.Shape(), axis, at)
+		if into {
+			s.to, s.toAt = inWhole, offset
+		} else {
+			s.from, s.fromAt = inWhole, offset
+		}
+		plans[i] = s.compact()
+		at += piece.Dim(axis)
+	}
+	return func() {
+		for i, piece := range list {
+			switch {
+			case piece == nil:
+			case into:
+				m.strided(whole, piece, plans[i])
+			default:
+				m.strided(piece, whole, plans[i])
+			}
+		}
+	}, nil
+}
