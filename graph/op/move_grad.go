@@ -5,13 +5,14 @@ import (
 	"maps"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
 // gradPad: padding with a value is undone by padding with as much less.
 func gradPad(g *graph.Gradient) error {
 	if g.Node.Attrs.String("mode", "constant") != "constant" || g.Needs(2) || g.In(1) == nil {
-		return gradMove(0, 2)(g)
+		return move.Gradient(0, 2)(g)
 	}
 	g.Set(0, g.Again(g.Node.Attrs, g.Out(0), g.Op("Neg", nil, g.In(1)), nil, g.In(3)))
 	return nil
@@ -60,7 +61,7 @@ func (s scattering) grad(g *graph.Gradient) error {
 	gather := func(x *graph.Value) *graph.Value { return g.Op(s.gather, axis, x, g.In(1)) }
 	switch reduction {
 	case "none":
-		return gradMove(0, 2)(g)
+		return move.Gradient(0, 2)(g)
 	case "add":
 		if g.Needs(0) {
 			g.Set(0, g.Out(0))

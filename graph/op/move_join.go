@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -91,7 +92,7 @@ func concatContent(c *graph.Infer) {
 }
 
 func kernelConcat(c *graph.Call) (func() error, error) {
-	run, err := pieces(c.Out[0], c.In, nil, c.Node.Attrs.Int("axis", 0), true)
+	run, err := move.Pieces(c.Out[0], c.In, nil, c.Node.Attrs.Int("axis", 0), true)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +166,7 @@ func splitSizes(c *graph.Infer, d graph.Dim, parts int) ([]graph.Dim, error) {
 }
 
 func kernelSplit(c *graph.Call) (func() error, error) {
-	run, err := pieces(c.In[0], c.Out, nil, c.Node.Attrs.Int("axis", 0), false)
+	run, err := move.Pieces(c.In[0], c.Out, nil, c.Node.Attrs.Int("axis", 0), false)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +217,7 @@ func inferSplitGrad(c *graph.Infer) error {
 
 func kernelSplitGrad(c *graph.Call) (func() error, error) {
 	n := (len(c.In) - 1) / 2
-	run, err := pieces(c.Out[0], c.In[1:1+n], c.In[1+n:], c.Node.Attrs.Int("axis", 0), true)
+	run, err := move.Pieces(c.Out[0], c.In[1:1+n], c.In[1+n:], c.Node.Attrs.Int("axis", 0), true)
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -93,7 +94,7 @@ func (s resizing) infer(c *graph.Infer) error {
 	if err != nil {
 		return err
 	}
-	if !in.DType.Numeric() && m.mode != "nearest" || isPacked(in.DType) {
+	if !in.DType.Numeric() && m.mode != "nearest" || move.Packed(in.DType) {
 		return fmt.Errorf("elements of type %v cannot be interpolated", in.DType)
 	}
 	if s.given(c, s.sizes) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -154,7 +155,7 @@ func (p patches) each(shape tensor.Shape, blocks *tensor.Tensor, n int, f func(a
 		return fmt.Errorf("%v patches of %v do not fit %d elements of data", positions, block, n)
 	}
 	inBlock, position := make([]int, len(image)), make([]int, len(image))
-	stride, at := dense(image), 0
+	stride, at := move.Dense(image), 0
 	for plane := range planes {
 		clear(inBlock)
 		for range block.Len() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -11,10 +12,10 @@ import (
 func scatterOps() []graph.Op {
 	first := []graph.Alias{{In: 0, Out: 0}}
 	return []graph.Op{
-		{ID: onnx("Scatter"), Since: 9, Infer: inferScatterElements, Kernel: kernelScatterElements, Grad: gradMove(0, 2), InPlace: first},
+		{ID: onnx("Scatter"), Since: 9, Infer: inferScatterElements, Kernel: kernelScatterElements, Grad: move.Gradient(0, 2), InPlace: first},
 		{ID: onnx("ScatterElements"), Since: 11, Infer: inferScatterElements, Kernel: widenedReduction(kernelScatterElements), Grad: scattering{"ScatterElements", "GatherElements"}.grad, InPlace: first},
 		{ID: onnx("ScatterND"), Since: 11, Infer: inferScatterND, Kernel: widenedReduction(kernelScatterND), Grad: scattering{"ScatterND", "GatherND"}.grad, InPlace: first},
-		{ID: onnx("TensorScatter"), Since: 24, Infer: inferTensorScatter, Kernel: unpacked(kernelTensorScatter), Grad: gradMove(0, 1), InPlace: first},
+		{ID: onnx("TensorScatter"), Since: 24, Infer: inferTensorScatter, Kernel: move.Unpacked(kernelTensorScatter), Grad: move.Gradient(0, 1), InPlace: first},
 	}
 }
 
@@ -37,8 +38,8 @@ type scatter func(dst *tensor.Tensor, to []int, src *tensor.Tensor, at, block in
 // scatterFor is the scatter of a reduction.
 func scatterFor(reduction string, d tensor.DType) (scatter, error) {
 	if reduction == "none" {
-		m, err := moverOf(d)
-		return m.put, err
+		m, err := move.Of(d)
+		return m.Put, err
 	}
 	var s scatter
 	switch d {
@@ -229,7 +230,7 @@ func inferTensorScatter(c *graph.Infer) error {
 }
 
 func kernelTensorScatter(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
@@ -262,7 +263,7 @@ func kernelTensorScatter(c *graph.Call) (func() error, error) {
 			for i := range to {
 				to[i] = (o*dim + (start+i)%dim) * inner
 			}
-			m.put(c.Out[0], to, c.In[1], o*steps*inner, inner)
+			m.Put(c.Out[0], to, c.In[1], o*steps*inner, inner)
 		}
 		return nil
 	}, nil

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -174,23 +175,23 @@ func clampLimit(v, d, least, most graph.Dim) graph.Dim {
 
 // kernelSlice reads limits that are computed when it runs.
 func kernelSlice(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
 	p := newSlicePlan(c, c.In[0].Shape(), 1)
-	var s *strides
+	var s *move.Strides
 	return func() error {
 		if s == nil || !p.fixed {
 			from, at, err := p.resolve()
 			if err != nil {
 				return err
 			}
-			s = box(c.Out[0].Shape())
-			s.from, s.fromAt = from, at
-			s.compact()
+			s = move.Box(c.Out[0].Shape())
+			s.From, s.FromAt = from, at
+			s.Compact()
 		}
-		m.strided(c.Out[0], c.In[0], s)
+		m.Strided(c.Out[0], c.In[0], s)
 		return nil
 	}, nil
 }
@@ -224,7 +225,7 @@ func (p *slicePlan) list(i int, name string) []int {
 // resolve are the strides of the slice's elements and the offset of the first.
 func (p *slicePlan) resolve() (from []int, at int, err error) {
 	starts, axes, steps := p.list(0, "starts"), p.list(2, "axes"), p.list(3, "steps")
-	from = dense(p.shape)
+	from = move.Dense(p.shape)
 	for i, start := range starts {
 		k := cut{axis: i, start: graph.Const(start), step: 1}
 		if axes != nil {
@@ -257,7 +258,7 @@ func inferSliceGrad(c *graph.Infer) error {
 }
 
 func kernelSliceGrad(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
@@ -268,9 +269,9 @@ func kernelSliceGrad(c *graph.Call) (func() error, error) {
 			return err
 		}
 		clear(c.Out[0].Bytes())
-		s := box(c.In[0].Shape())
-		s.to, s.toAt = to, at
-		m.strided(c.Out[0], c.In[0], s.compact())
+		s := move.Box(c.In[0].Shape())
+		s.To, s.ToAt = to, at
+		m.Strided(c.Out[0], c.In[0], s.Compact())
 		return nil
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -49,11 +50,11 @@ func inferStringConcat(c *graph.Infer) error {
 // kernelStringConcat first spreads the operands over the output's shape.
 func kernelStringConcat(c *graph.Call) (func() error, error) {
 	y := c.Out[0]
-	m := moverFor[string]()
-	var plans [2]*strides
+	m := move.For[string]()
+	var plans [2]*move.Strides
 	for i := range plans {
 		var err error
-		if plans[i], err = expandStrides(c.In[i].Shape(), y.Shape()); err != nil {
+		if plans[i], err = move.Broadcast(c.In[i].Shape(), y.Shape()); err != nil {
 			return nil, err
 		}
 	}
@@ -62,8 +63,8 @@ func kernelStringConcat(c *graph.Call) (func() error, error) {
 		return nil, err
 	}
 	return func() error {
-		m.strided(y, c.In[0], plans[0])
-		m.strided(second, c.In[1], plans[1])
+		m.Strided(y, c.In[0], plans[0])
+		m.Strided(second, c.In[1], plans[1])
 		out := y.Strings()
 		for i, s := range second.Strings() {
 			out[i] += s

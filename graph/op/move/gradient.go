@@ -1,4 +1,4 @@
-package op
+package move
 
 import (
 	"fmt"
@@ -10,22 +10,22 @@ import (
 	"tandem/tensor"
 )
 
-// moveGradOps serve the gradients of operators that only move elements: the operator
+// Ops serve the gradients of operators that only move elements: the operator
 // itself, run over the numbers of its inputs' elements, tells where each element of
 // the result comes from. So no such operator needs the inverse of its own movement.
-func moveGradOps() []graph.Op {
+func Ops() []graph.Op {
 	return []graph.Op{
 		// (x, before…) -> int32 of the shape of x: 1, 2, 3, … after as many numbers
 		// as the inputs before have elements
-		{ID: private("Number"), Infer: inferNumber, Kernel: kernelNumber},
+		{ID: graph.OpID{Domain: graph.Private, Name: "Number"}, Infer: inferNumber, Kernel: kernelNumber},
 		// (dy, from, x, before…) -> dx: each element of dy added where the number in
 		// from says, in their order; x gives the shape alone
-		{ID: private("Return"), Infer: inferReturn, Kernel: kernelReturn},
+		{ID: graph.OpID{Domain: graph.Private, Name: "Return"}, Infer: inferReturn, Kernel: kernelReturn},
 	}
 }
 
-// gradMove is the gradient rule of a movement with the given inputs of data.
-func gradMove(inputs ...int) func(*graph.Gradient) error {
+// Gradient is the gradient rule of a movement with the given inputs of data.
+func Gradient(inputs ...int) func(*graph.Gradient) error {
 	return func(g *graph.Gradient) error {
 		attrs, in, before := maps.Clone(g.Node.Attrs), slices.Clone(g.Node.Inputs), []*graph.Value(nil)
 		for _, name := range []string{"value", "extrapolation_value"} { // what is put in from nowhere

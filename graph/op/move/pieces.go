@@ -1,4 +1,4 @@
-package op
+package move
 
 import (
 	"tandem/graph"
@@ -7,25 +7,25 @@ import (
 
 // partOf is the box of a piece that lies at an offset of the whole along an axis;
 // its other layout is the whole.
-func partOf(whole, piece []int, axis, at int) (s *strides, inWhole []int, offset int) {
-	s = box(piece)
-	inWhole = dense(whole)
+func partOf(whole, piece []int, axis, at int) (s *Strides, inWhole []int, offset int) {
+	s = Box(piece)
+	inWhole = Dense(whole)
 	return s, inWhole, at * inWhole[axis]
 }
 
-// pieces prepares the copies between a whole tensor and its pieces along an axis.
+// Pieces prepares the copies between a whole tensor and its pieces along an axis.
 // The whole is the source unless into. Where a piece is nil, the one in sizes
 // tells its length, and it is passed over.
-func pieces(whole *tensor.Tensor, list, sizes []*tensor.Tensor, axis int, into bool) (func(), error) {
+func Pieces(whole *tensor.Tensor, list, sizes []*tensor.Tensor, axis int, into bool) (func(), error) {
 	axis, err := graph.Axis(axis, whole.Rank())
 	if err != nil {
 		return nil, err
 	}
-	m, err := moverOf(whole.DType())
+	m, err := Of(whole.DType())
 	if err != nil {
 		return nil, err
 	}
-	plans, at := make([]*strides, len(list)), 0
+	plans, at := make([]*Strides, len(list)), 0
 	for i, piece := range list {
 		if piece == nil {
 			at += sizes[i].Dim(axis)
@@ -33,11 +33,11 @@ func pieces(whole *tensor.Tensor, list, sizes []*tensor.Tensor, axis int, into b
 		}
 		s, inWhole, offset := partOf(whole.Shape(), piece.Shape(), axis, at)
 		if into {
-			s.to, s.toAt = inWhole, offset
+			s.To, s.ToAt = inWhole, offset
 		} else {
-			s.from, s.fromAt = inWhole, offset
+			s.From, s.FromAt = inWhole, offset
 		}
-		plans[i] = s.compact()
+		plans[i] = s.Compact()
 		at += piece.Dim(axis)
 	}
 	return func() {
@@ -45,9 +45,9 @@ func pieces(whole *tensor.Tensor, list, sizes []*tensor.Tensor, axis int, into b
 			switch {
 			case piece == nil:
 			case into:
-				m.strided(whole, piece, plans[i])
+				m.Strided(whole, piece, plans[i])
 			default:
-				m.strided(piece, whole, plans[i])
+				m.Strided(piece, whole, plans[i])
 			}
 		}
 	}, nil

@@ -1,32 +1,32 @@
-package op
+package move
 
 import (
 	"tandem/graph"
 	"tandem/tensor"
 )
 
-// unpacked lets a kernel that moves elements see those of under a byte as bytes.
-func unpacked(kernel graph.Kernel) graph.Kernel {
+// Unpacked lets a kernel that moves elements see those of under a byte as bytes.
+func Unpacked(kernel graph.Kernel) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		var before, after []func()
 		for i, x := range c.In {
-			if x != nil && isPacked(x.DType()) {
+			if x != nil && Packed(x.DType()) {
 				wide, err := c.New(tensor.Uint8, x.Shape()...)
 				if err != nil {
 					return nil, err
 				}
 				c.In[i] = wide
-				before = append(before, func() { unpackBits(wide.Bytes(), x) })
+				before = append(before, func() { Unpack(wide.Bytes(), x) })
 			}
 		}
 		for i, y := range c.Out {
-			if y != nil && isPacked(y.DType()) {
+			if y != nil && Packed(y.DType()) {
 				wide, err := c.New(tensor.Uint8, y.Shape()...)
 				if err != nil {
 					return nil, err
 				}
 				c.Out[i] = wide
-				after = append(after, func() { packBits(y, wide.Bytes()) })
+				after = append(after, func() { Pack(y, wide.Bytes()) })
 			}
 		}
 		run, err := kernel(c)
@@ -48,10 +48,11 @@ func unpacked(kernel graph.Kernel) graph.Kernel {
 	}
 }
 
-func isPacked(d tensor.DType) bool { return d.Bits() > 0 && d.Bits() < 8 }
+// Packed reports whether several elements of a type share a byte.
+func Packed(d tensor.DType) bool { return d.Bits() > 0 && d.Bits() < 8 }
 
-// unpackBits puts the bits of each element into a byte of its own.
-func unpackBits(dst []byte, src *tensor.Tensor) {
+// Unpack puts the bits of each element into a byte of its own.
+func Unpack(dst []byte, src *tensor.Tensor) {
 	bits := src.DType().Bits()
 	per, mask, b := 8/bits, byte(1)<<bits-1, src.Bytes()
 	for i := range dst {
@@ -59,8 +60,8 @@ func unpackBits(dst []byte, src *tensor.Tensor) {
 	}
 }
 
-// packBits is the inverse of unpackBits.
-func packBits(dst *tensor.Tensor, src []byte) {
+// Pack is the inverse of Unpack.
+func Pack(dst *tensor.Tensor, src []byte) {
 	bits := dst.DType().Bits()
 	per, mask, b := 8/bits, byte(1)<<bits-1, dst.Bytes()
 	clear(b)
