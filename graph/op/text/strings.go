@@ -1,4 +1,4 @@
-package op
+package text
 
 import (
 	"fmt"
@@ -11,15 +11,15 @@ import (
 	"tandem/tensor"
 )
 
-// stringOps work on text.
-func stringOps() []graph.Op {
+// Ops work on text.
+func Ops() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("StringConcat"), Since: 20, Infer: inferStringConcat, Kernel: kernelStringConcat},
-		{ID: onnx("StringSplit"), Since: 20, Late: true, Kernel: kernelStringSplit},
-		{ID: onnx("StringNormalizer"), Since: 10, Late: true, Kernel: kernelStringNormalizer},
-		{ID: onnx("RegexFullMatch"), Since: 20, Infer: inferRegexFullMatch, Kernel: kernelRegexFullMatch, Flat: true},
-		{ID: microsoft("Tokenizer"), Since: 1, Late: true, Kernel: kernelTokenizer},
-		{ID: onnx("TfIdfVectorizer"), Since: 9, Infer: inferTfIdf, Kernel: kernelTfIdf},
+		{ID: graph.OpID{Name: "StringConcat"}, Since: 20, Infer: inferStringConcat, Kernel: kernelStringConcat},
+		{ID: graph.OpID{Name: "StringSplit"}, Since: 20, Late: true, Kernel: kernelStringSplit},
+		{ID: graph.OpID{Name: "StringNormalizer"}, Since: 10, Late: true, Kernel: kernelStringNormalizer},
+		{ID: graph.OpID{Name: "RegexFullMatch"}, Since: 20, Infer: inferRegexFullMatch, Kernel: kernelRegexFullMatch, Flat: true},
+		{ID: graph.OpID{Domain: "com.microsoft", Name: "Tokenizer"}, Since: 1, Late: true, Kernel: kernelTokenizer},
+		{ID: graph.OpID{Name: "TfIdfVectorizer"}, Since: 9, Infer: inferTfIdf, Kernel: kernelTfIdf},
 	}
 }
 
@@ -190,8 +190,8 @@ func kernelStringNormalizer(c *graph.Call) (func() error, error) {
 		}
 		shape := slices.Clone(x.Shape())
 		shape[len(shape)-1] = len(kept)
-		y, err := made(c, tensor.String, shape...)
-		if err != nil {
+		y, err := c.Make(0, tensor.String, shape...)
+		if y == nil || err != nil {
 			return err
 		}
 		copy(y.Strings(), kept)
