@@ -13,8 +13,9 @@ import (
 //
 // The tiers differ in bits. AVX-512 with dot products of bfloat16 (VDPBF16PS) adds the
 // products of two k at a time, the second of the two first, and takes numbers below the
-// normal ones for zero; the others add them in order, as Gemm does with the same numbers
-// in float32.
+// normal ones for zero. Tiles of AMX (TDPBF16PS), which cannot read a transposed A, take 32
+// k at a time: see ref.BFloat16Tiles. The others add them in order, as Gemm does with the
+// same numbers in float32.
 
 // bfloat16Form is how a pool's processor multiplies bfloat16: by dot products of two, or
 // by widening them to float32.
@@ -133,7 +134,7 @@ func (g *Gemm) planBFloat16(p *Pool) {
 	} else {
 		g.operands[0] = g.form.operand(g.A, g.M, g.K, g.LDA, true)
 	}
-	m.LDA, m.storage = g.operands[0].stride, g.form.storage
+	m.LDA, m.storage, m.amx = g.operands[0].stride, g.form.storage, p.amx && !g.TransA
 	switch {
 	case g.Packed != nil:
 		g.operands[1] = roundedOperand{}

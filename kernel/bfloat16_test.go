@@ -12,19 +12,23 @@ import (
 	"tandem/tensor"
 )
 
-// bfloat16Pools are testPools, one of plain Go with words of pairs, and one of AVX-512
-// without dot products where the processor has them.
+// bfloat16Pools are testPools, two of plain Go with words of pairs, one of which has
+// products of tiles, and those of AVX-512 without what the processor has of both.
 func bfloat16Pools(t testing.TB) []*Pool {
 	pools := testPools(t)
-	pairs := NewPool(2, Generic)
-	pairs.dots = true
-	t.Cleanup(pairs.Close)
-	pools = append(pools, pairs)
+	add := func(isa ISA, dots, amx bool) {
+		p := NewPool(2, isa)
+		p.dots, p.amx = dots, amx
+		t.Cleanup(p.Close)
+		pools = append(pools, p)
+	}
+	add(Generic, true, false)
+	add(Generic, true, true)
 	if detectBF16() {
-		wide := NewPool(2, AVX512)
-		wide.dots = false
-		t.Cleanup(wide.Close)
-		pools = append(pools, wide)
+		add(AVX512, false, false)
+	}
+	if hasAMX {
+		add(AVX512, true, false)
 	}
 	return pools
 }
@@ -152,7 +156,7 @@ func TestBFloat16RowsDoNotDependOnTheirBatch(t *testing.T) {
 		a, b, bias, trans := random(r, m*k, 3), random(r, n*k, 5), random(r, n, 1), r.IntN(2) == 0
 		want := map[string][]float32{}
 		for _, p := range pools {
-			tier := fmt.Sprint(p.isa, p.dots)
+			tier := fmt.Sprint(p.isa, p.dots, p.amx)
 			run := func(first, rows int, packed bool) []float32 {
 				g := &Gemm{M: rows, N: n, K: k, TransB: trans, LDB: n, A: a[first*k:], B: b, C: make([]float32, rows*n), Bias: bias, BiasAxis: BiasColumn, BFloat16: true}
 				if trans {

@@ -78,6 +78,7 @@ type Gemm struct {
 // division into chunks and the room for packed blocks.
 type gemmRun struct {
 	storage       storage // of Packed
+	amx           bool    // see tileRun
 	lda, ldb, ldc int
 	plan          gemmPlan
 	isa           ISA
@@ -123,6 +124,7 @@ const (
 	longK = 4096
 	// chunkFlops is the least work worth handing to another thread, about 20 µs.
 	chunkFlops = 1 << 21
+	amxFlops   = 1 << 23 // the same for products of words on tiles
 )
 
 type gemmPlan struct {
@@ -141,7 +143,10 @@ type gemmPlan struct {
 }
 
 func (g *Gemm) makePlan(p *Pool) gemmPlan {
-	pl := gemmPlan{tileShape: shapeOf(p.isa)}
+	pl, work := gemmPlan{tileShape: shapeOf(p.isa)}, chunkFlops
+	if g.amx {
+		pl.rows, work = amxBlock, amxFlops
+	}
 	strips, panels := ceilDiv(g.M, pl.rows), ceilDiv(g.N, pl.cols)
 	pl.byRow = strips >= panels
 	ldb := or(g.LDB, g.N)
@@ -178,7 +183,7 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		pl.units = panels
 		perUnit *= pl.cols * max(g.M, pl.rows) // fewer rows wait for memory
 	}
-	pl.grain = evenGrain(pl.units, max(ceilDiv(chunkFlops, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8)), p.threads)
+	pl.grain = evenGrain(pl.units, max(ceilDiv(work, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8)), p.threads)
 	return pl
 }
 
@@ -429,7 +434,7 @@ func (g *Gemm) blocks(m0, m1, n0, n1 int, scratch []float32) {
 // blockOfB adds the product over [k0,k1) to rows [m0,m1), columns [n0,n1).
 func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 	pl := &g.plan
-	t := tileRun{isa: g.isa, tileShape: pl.tileShape, storage: g.storage, k: k1 - k0, c: g.C, cs: g.ldc, last: k1 == g.K, act: g.Act}
+	t := tileRun{isa: g.isa, tileShape: pl.tileShape, amx: g.amx, storage: g.storage, k: k1 - k0, c: g.C, cs: g.ldc, last: k1 == g.K, act: g.Act}
 	switch {
 	case pl.direct:
 		t.b, t.bs, t.panel, t.bounded = g.B[k0*g.ldb+n0:], g.ldb, pl.cols, true

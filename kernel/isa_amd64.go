@@ -20,3 +20,6 @@ func detectVNNI() bool { return cpu.X86.HasAVX512VNNI }
 
 // detectBF16: nor those of bfloat16.
 func detectBF16() bool { return cpu.X86.HasAVX512BF16 }
+
+// hasAMX: nor the products of tiles, which a process must ask the system for.
+var hasAMX = detectBF16() && cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && cpu.X86.HasAMXInt8 && permitAMX()

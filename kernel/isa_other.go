@@ -8,6 +8,8 @@ func detectVNNI() bool { return false }
 
 func detectBF16() bool { return false }
 
+const hasAMX = false
+
 // spinPause without a pause instruction: a few loads' worth of time.
 func spinPause() {
 	for i := 0; i < 64; i++ {

@@ -74,6 +74,7 @@ type workers struct {
 	isa     ISA
 	vnni    bool // dot products of bytes, on AVX-512 only
 	dots    bool // dot products of bfloat16, on AVX-512 only
+	amx     bool // products of tiles, where there are dot products
 
 	mu     sync.Mutex // held by the For (or Close) under way
 	closed bool       // guarded by mu
@@ -122,7 +123,7 @@ func NewPool(threads int, isa ISA) *Pool {
 	if isa > Detect() {
 		panic(fmt.Sprintf("kernel: NewPool with %v on a processor that has %v", isa, Detect()))
 	}
-	p := &workers{threads: threads, isa: isa, vnni: isa == AVX512 && detectVNNI(), dots: isa == AVX512 && detectBF16(), done: make(chan struct{}, 1)}
+	p := &workers{threads: threads, isa: isa, vnni: isa == AVX512 && detectVNNI(), dots: isa == AVX512 && detectBF16(), amx: isa == AVX512 && hasAMX, done: make(chan struct{}, 1)}
 	p.sleepers = make([]sleeper, threads-1)
 	p.exited.Add(threads - 1)
 	for i := range p.sleepers {
@@ -146,6 +147,9 @@ func (p *Pool) Tier() string {
 	}
 	if p.dots {
 		name += " with BF16"
+	}
+	if p.amx {
+		name += " with AMX"
 	}
 	return name
 }

@@ -104,6 +104,7 @@ const aheadRows = 32
 type tileRun struct {
 	isa ISA
 	tileShape
+	amx       bool    // words of two bfloat16 are multiplied by tiles
 	storage   storage // of b; where it is not float32, strides count words of 4 bytes all the same
 	k         int
 	a         []float32 // element (i,k) at i*rs + k*ks
@@ -126,6 +127,10 @@ type tileRun struct {
 // run computes the m×n block. The strip of A is the outer loop, so it stays in
 // the L1 cache while the panels of B stream from L2.
 func (t *tileRun) run(m, n int) {
+	if t.amx {
+		t.runAMX(m, n)
+		return
+	}
 	relu := t.last && t.act == ActReLU
 	if t.isa == Generic {
 		t.runGeneric(m, n, relu)

@@ -79,6 +79,8 @@ func runNarrowAVX2(b storage, t *tileArgs) {
 	}
 }
 
+func amxAsm(args *amxArgs) { amxBFloat16((*byte)(unsafe.Pointer(args))) }
+
 func packAsm(isa ISA, args *packArgs) {
 	if isa == AVX512 {
 		patchesAVX512((*byte)(unsafe.Pointer(args)))

@@ -6,6 +6,8 @@ const noAssembly = "kernel: no assembly on this processor"
 
 func runTile(ISA, storage, *tileArgs) { panic(noAssembly) }
 
+func amxAsm(*amxArgs) { panic(noAssembly) }
+
 func packAsm(ISA, *packArgs) { panic(noAssembly) }
 
 func transposeAsm(ISA, *float32, *float32, int, int, int) { panic(noAssembly) }

@@ -22,8 +22,9 @@ import (
 
 // The names of files in an artifact.
 const (
-	ggufFile   = "model.gguf"
-	configFile = "config.json"
+	ggufFile      = "model.gguf"
+	configFile    = "config.json"
+	tokenizerFile = "tokenizer.json"
 )
 
 // ggufPart is a part of a model in several files, in an artifact.
@@ -31,7 +32,7 @@ func ggufPart(i, of int) string { return fmt.Sprintf("model-%05d-of-%05d.gguf", 
 
 // folderFiles are what else is taken from a Hugging Face folder, where it is there.
 func folderFiles() []string {
-	return []string{"generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+	return []string{"generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 		"chat_template.jinja", "chat_template.json"}
 }
 
@@ -101,8 +102,11 @@ func artifactPaths(path string) (map[string]string, error) {
 		return nil, err
 	}
 	paths := map[string]string{configFile: filepath.Join(path, configFile)}
-	for _, name := range names {
+	for _, name := range append([]string{tokenizerFile}, names...) {
 		paths[name] = filepath.Join(path, name)
+		if _, err := os.Stat(paths[name]); err != nil {
+			return nil, missing(err, paths[name], name)
+		}
 	}
 	for _, name := range append(folderFiles(), shardIndex) {
 		if p := filepath.Join(path, name); exists(p) {
@@ -186,8 +190,17 @@ func missing(err error, path, name string) error {
 	if fault.KindOf(err) != fault.NotFound {
 		return fault.From(err, "llm.open")
 	}
-	e := fault.New("llm.open", fault.NotFound, "%s is no Hugging Face folder: it has no %s", filepath.Dir(path), name)
-	if files, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*.gguf")); len(files) > 0 {
+	const op = "llm.open"
+	dir := filepath.Dir(path)
+	if name != configFile && exists(filepath.Join(dir, configFile)) {
+		e := fault.New(op, fault.NotFound, "the Hugging Face folder %s has no %s", dir, name)
+		if pickled, _ := filepath.Glob(filepath.Join(dir, "*.bin")); len(pickled) > 0 && filepath.Ext(name) == ".safetensors" {
+			return e.Try("save the model as safetensors: weights in .bin files are not read, because they can run programs")
+		}
+		return e.Try("fetch all files of the model again: config.json, safetensors and tokenizer.json")
+	}
+	e := fault.New(op, fault.NotFound, "%s is no Hugging Face folder: it has no %s", dir, name)
+	if files, _ := filepath.Glob(filepath.Join(dir, "*.gguf")); len(files) > 0 {
 		return e.Try("give the path of a .gguf file, such as " + files[0])
 	}
 	return e.Try("give a .gguf file, or a folder with config.json, safetensors and tokenizer.json")

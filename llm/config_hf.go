@@ -64,6 +64,7 @@ type hfConfig struct {
 	SharedKV       int              `json:"num_kv_shared_layers"`
 	DoubleWide     bool             `json:"use_double_wide_mlp"`
 	Experts        int              `json:"num_experts"`
+	Quantised      map[string]any   `json:"quantization_config"`
 	ropes          ropes
 	Bidirectional  any `json:"use_bidirectional_attention"` // false, "vision" or "all"
 }
@@ -125,6 +126,11 @@ func parseHF(text []byte, context int) (*Config, error) {
 		if err := json.Unmarshal(h.TextConfig, &h); err != nil {
 			return nil, fault.Wrap(err, op, fault.Invalid, "text_config in config.json cannot be read")
 		}
+	}
+	if len(h.Quantised) > 0 {
+		method, _ := h.Quantised["quant_method"].(string)
+		return nil, fault.New(op, fault.Unsupported, "the weights are quantised by %.60q, which is not read from Hugging Face folders", method).
+			Try("use the model's own weights in bfloat16 or float16, or a GGUF file")
 	}
 	if h.Experts > 0 && a.name == "gemma4" || h.Bidirectional == "all" || h.Bidirectional == true {
 		return nil, fault.New(op, fault.Unsupported, "this model of %s has experts or sees what follows: neither is supported", a.name)

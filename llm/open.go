@@ -1,6 +1,7 @@
 package llm
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -256,7 +257,10 @@ func (m *Model) fits(weightBytes int64, o Options) error {
 	if m.context = o.Context; m.context == 0 {
 		m.context = min(m.config.Context, defaultContext)
 	}
-	if m.context < 2 || m.context > m.config.Context {
+	if m.context < 2 {
+		return fault.New(op, fault.Invalid, "a context of %d tokens has no room for a prompt and an answer: expected 2 to %d", m.context, m.config.Context)
+	}
+	if m.context > m.config.Context {
 		return fault.New(op, fault.Invalid, "a context of %d tokens is asked for, the model was made for %d", m.context, m.config.Context).
 			Try("ask for a smaller context")
 	}
@@ -270,14 +274,10 @@ func (m *Model) fits(weightBytes int64, o Options) error {
 }
 
 func (l Limits) withDefaults(context int) Limits {
-	for _, f := range []struct {
-		v     *int
-		value int
-	}{{&l.MaxSequences, 16}, {&l.MaxStepTokens, 512}, {&l.MaxQueued, 1024}, {&l.CacheTokens, 4 * context}} {
-		if *f.v == 0 {
-			*f.v = f.value
-		}
-	}
+	l.MaxSequences = cmp.Or(l.MaxSequences, 16)
+	l.MaxStepTokens = cmp.Or(l.MaxStepTokens, 512)
+	l.MaxQueued = cmp.Or(l.MaxQueued, 1024)
+	l.CacheTokens = cmp.Or(l.CacheTokens, min(4, l.MaxSequences)*context)
 	// At least one sequence fits.
 	pages := (max(l.CacheTokens, context) + kernel.PageTokens - 1) / kernel.PageTokens
 	l.CacheTokens = pages * kernel.PageTokens

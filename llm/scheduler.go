@@ -8,7 +8,7 @@ type Limits struct {
 	MaxSequences  int // that are computed together; default 16
 	MaxStepTokens int // tokens that one step computes; default 512
 	MaxQueued     int // requests that wait; one more is refused; default 1024
-	CacheTokens   int // positions whose keys and values are kept, of all sequences; default: four full contexts
+	CacheTokens   int // positions whose keys and values are kept, of all sequences; default: four full contexts, or one for each of fewer sequences
 }
 
 // sequence is what the scheduler knows of a request under way.

@@ -99,7 +99,7 @@ func (m *Model) ggufText(f *gguf.File) (err error) {
 
 // folderText reads tokenizer and template of a Hugging Face folder.
 func (m *Model) folderText(find finder) error {
-	text, err := read(find, "tokenizer.json")
+	text, err := read(find, tokenizerFile)
 	if err != nil {
 		return err
 	}

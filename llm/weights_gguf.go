@@ -23,7 +23,7 @@ func (w *weights) addGGUF(f *gguf.File) error {
 		}
 		x, err := dense(t)
 		if err != nil {
-			return fault.Wrap(err, "llm.weights", fault.KindOf(err), "tensor %q", t.Name)
+			return fault.From(err, "llm.weights") // it names the tensor
 		}
 		w.byName[t.Name] = graph.ConstantOf(x)
 	}

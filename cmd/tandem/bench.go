@@ -65,6 +65,9 @@ func (c *benchCmd) Run(ctx context.Context, a *app) (err error) {
 		return err
 	}
 	if languageAt(c.Path) {
+		if len(c.Shape) > 0 || c.Input != "" || c.Batch != 1 {
+			return usage("%s, %s and %s are for tensors: a model that generates text has --pp, --tg, --depth and --parallel", "--batch", "--shape", "--input")
+		}
 		if c.Precision != "" {
 			return usage("%s is for ONNX files and artifacts; language models are written in another precision", "--precision").with("tandem quantize MODEL.gguf --precision q8_0 --output OUT.gguf")
 		}

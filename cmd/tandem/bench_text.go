@@ -44,8 +44,9 @@ type textResult struct {
 // run measures a model that generates text: the time to read prompts, then that between
 // the tokens of answers, all of them going on at once. Tokens are random.
 func (b *textBench) run(ctx context.Context, a *app, path string, threads int, profile *graph.Profile) (err error) {
-	if b.PP < 1 || b.TG < 1 || b.Depth < 0 || b.Parallel < 1 || b.Rounds < 1 {
-		return usage("--pp, --tg, --parallel and --rounds must be at least 1, and --depth not negative")
+	const maxParallel = 512 // a step gives each answer a token
+	if b.PP < 1 || b.TG < 1 || b.Depth < 0 || b.Parallel < 1 || b.Parallel > maxParallel || b.Rounds < 1 {
+		return usage("--pp, --tg, --parallel and --rounds must be at least 1, --parallel at most %d, and --depth not negative", maxParallel)
 	}
 	leaveProcessorForNetwork(threads)
 	pool := kernel.NewPool(threads, kernel.Detect())

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"iter"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"time"
 
 	"tandem/fault"
 	"tandem/internal/client"
@@ -32,7 +32,8 @@ type chatCmd struct {
 // said is a part of an answer.
 type saidPiece struct {
 	text   string
-	tokens int // of the answer so far
+	tokens int        // of the answer so far
+	finish llm.Finish // of the last one
 }
 
 // speaker answers a conversation.
@@ -44,7 +45,6 @@ func (c *chatCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	start := time.Now()
 	speak, chats, closeModel, err := c.open(ctx, a, arguments)
 	if err != nil {
 		return err
@@ -53,7 +53,7 @@ func (c *chatCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := ctx.Err(); err != nil { // Ctrl-C while the model was being opened
 		return fault.From(err, "tandem.chat")
 	}
-	s := &chatSession{app: a, speak: speak, system: c.System, opened: time.Since(start)}
+	s := &chatSession{app: a, speak: speak, system: c.System, bounded: c.MaxTokens > 0}
 	if !chats && !a.json {
 		s.note("The model was not trained to chat: it goes on with what you write.")
 	}
@@ -63,7 +63,7 @@ func (c *chatCmd) Run(ctx context.Context, a *app) (err error) {
 	return s.converse(ctx)
 }
 
-// arguments reads NAME=VALUE: numbers and truth values are such.
+// arguments reads NAME=VALUE: whole numbers and truth values are such.
 func (c *chatCmd) arguments() (map[string]any, error) {
 	all := map[string]any{}
 	for _, text := range c.Arg {
@@ -71,10 +71,11 @@ func (c *chatCmd) arguments() (map[string]any, error) {
 		if !found || name == "" {
 			return nil, usage("%q is not NAME=VALUE", text)
 		}
-		switch value {
-		case "true", "false":
+		if n, err := strconv.Atoi(value); err == nil {
+			all[name] = n
+		} else if value == "true" || value == "false" {
 			all[name] = value == "true"
-		default:
+		} else {
 			all[name] = value
 		}
 	}
@@ -101,7 +102,7 @@ func (c *chatCmd) open(ctx context.Context, a *app, arguments map[string]any) (s
 	leaveProcessorForNetwork(threads)
 	pool := kernel.NewPool(threads, kernel.Detect())
 	progress, opened := a.opening(c.Model)
-	m, err := llm.Open(c.Model, llm.Options{Pool: pool, Context: c.Context, PackedDir: packedDir(a.getenv),
+	m, err := llm.Open(c.Model, llm.Options{Pool: pool, Context: c.Context, Limits: llm.Limits{MaxSequences: 1}, PackedDir: packedDir(a.getenv),
 		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes())), Progress: progress})
 	opened()
 	if err != nil {
@@ -143,7 +144,7 @@ func (c *chatCmd) remote(server *client.Client, arguments map[string]any) speake
 				if n++; p.Tokens > 0 {
 					n = p.Tokens
 				}
-				if !yield(saidPiece{p.Text, n}, err) {
+				if !yield(saidPiece{p.Text, n, llm.Finish(p.Finish)}, err) {
 					return
 				}
 			}
@@ -163,7 +164,7 @@ func (c *chatCmd) here(m *llm.Model, arguments map[string]any) speaker {
 			r := llm.Request{Prompt: prompt, MaxTokens: c.MaxTokens, RandomSeed: c.Seed == nil, Sampling: c.sampling(m)}
 			n := 0
 			for p, err := range m.Generate(ctx, r) {
-				if n++; !yield(saidPiece{p.Text, n}, err) {
+				if n++; !yield(saidPiece{p.Text, n, p.Finish}, err) {
 					return
 				}
 			}

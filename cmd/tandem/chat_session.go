@@ -1,12 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -22,8 +24,8 @@ type chatSession struct {
 	*app
 	speak    speaker
 	system   string
+	bounded  bool          // --max-tokens bounds an answer, not the context alone
 	messages []llm.Message // of user and assistant in turn
-	opened   time.Duration
 }
 
 // note tells the person something that is no part of an answer.
@@ -39,7 +41,8 @@ func (s *chatSession) once(ctx context.Context, text string) error {
 
 // converse answers a line after the other, until there are no more.
 func (s *chatSession) converse(ctx context.Context) error {
-	// Here the first Ctrl-C stops an answer. SIGTERM still ends the program.
+	// Here Ctrl-C stops an answer, and ends the conversation only where the next message is
+	// waited for. SIGTERM still ends the program.
 	interrupts := make(chan os.Signal, 1)
 	signal.Notify(interrupts, os.Interrupt)
 	defer signal.Stop(interrupts)
@@ -61,7 +64,7 @@ func (s *chatSession) converse(ctx context.Context) error {
 	}
 	defer lines.Close()
 	for ctx.Err() == nil {
-		text, err := lines.Readline()
+		text, err := nextLine(ctx, lines, interrupts)
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, readline.ErrInterrupt):
 			return nil
@@ -74,6 +77,28 @@ func (s *chatSession) converse(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// nextLine waits for a line, for the end of ctx or for an interrupt: reading itself may
+// wait for ever.
+func nextLine(ctx context.Context, from lineReader, interrupts <-chan os.Signal) (string, error) {
+	type line struct {
+		text string
+		err  error
+	}
+	read := make(chan line, 1)
+	go func() {
+		text, err := from.Readline()
+		read <- line{text, err}
+	}()
+	select {
+	case l := <-read:
+		return l.text, l.err
+	case <-interrupts:
+		return "", readline.ErrInterrupt
+	case <-ctx.Done():
+		return "", io.EOF
+	}
 }
 
 // lineReader is where messages come from.
@@ -117,8 +142,9 @@ func (t *terminalReader) Readline() (string, error) {
 }
 
 // line takes a message or a command. An error of one answer is told, and the
-// conversation goes on.
+// conversation goes on from where it was before.
 func (s *chatSession) line(ctx context.Context, text string, interrupts <-chan os.Signal) (done bool, err error) {
+	before := slices.Clone(s.messages)
 	ask := strings.TrimSpace(text) != ""
 	if strings.HasPrefix(text, "/") {
 		if ask, done = s.command(text); done {
@@ -130,7 +156,16 @@ func (s *chatSession) line(ctx context.Context, text string, interrupts <-chan o
 	if !ask {
 		return false, nil
 	}
-	return false, s.interruptible(ctx, interrupts)
+	err = s.interruptible(ctx, interrupts)
+	if err == nil || fault.KindOf(err) == fault.Canceled {
+		return false, nil
+	}
+	s.messages = before
+	if !terminal(s.in) {
+		return false, err
+	}
+	s.fail(err)
+	return false, nil
 }
 
 // interruptible answers until Ctrl-C; what has been said by then stays.
@@ -145,15 +180,11 @@ func (s *chatSession) interruptible(ctx context.Context, interrupts <-chan os.Si
 		}
 	}()
 	err := s.answer(ctx)
-	if err == nil || fault.KindOf(err) == fault.Canceled {
-		return nil
+	select { // one that came as the answer ended is not for what follows
+	case <-interrupts:
+	default:
 	}
-	s.messages = s.messages[:len(s.messages)-1] // the question was not answered
-	if !terminal(s.in) {
-		return err
-	}
-	s.fail(err)
-	return nil
+	return err
 }
 
 // command obeys a line that begins with a slash. ask: the last message is to be
@@ -230,11 +261,14 @@ func (s *chatSession) all() []llm.Message {
 
 // chatAnswer is what --json prints of an answer.
 type chatAnswer struct {
-	Role    string  `json:"role"`
-	Content string  `json:"content"`
-	Tokens  int     `json:"tokens"`
-	First   float64 `json:"first_token_ms"`
-	Rate    float64 `json:"decode_tokens_per_s"`
+	Role    string `json:"role"`
+	Content string `json:"content"`
+	Tokens  int    `json:"tokens"`
+	// Finish is stop, length if the answer has all the tokens that it may have, or
+	// interrupted.
+	Finish llm.Finish `json:"finish_reason"`
+	First  float64    `json:"first_token_ms"`
+	Rate   float64    `json:"decode_tokens_per_s"`
 }
 
 // answer says what the model answers to the conversation, as it comes.
@@ -251,6 +285,7 @@ func (s *chatSession) answer(ctx context.Context) (err error) {
 			first = time.Now()
 		}
 		a.Content, a.Tokens = a.Content+p.text, p.tokens
+		a.Finish = cmp.Or(p.finish, a.Finish)
 		if !s.json {
 			if _, err := io.WriteString(s.out, p.text); err != nil {
 				return fault.From(err, "tandem.print")
@@ -268,12 +303,28 @@ func (s *chatSession) answer(ctx context.Context) (err error) {
 	if seconds := time.Since(first).Seconds(); a.Tokens > 1 && seconds > 0 {
 		a.Rate = float64(a.Tokens-1) / seconds
 	}
+	if stopped {
+		a.Finish = "interrupted"
+	}
 	if s.json {
 		return errors.Join(s.emit(a), err)
 	}
 	fmt.Fprintln(s.out)
-	if terminal(s.out) {
-		s.note("[%d tokens, %.1f tokens/s, the first after %.0f ms]", a.Tokens, a.Rate, a.First)
-	}
+	s.remark(a)
 	return err
+}
+
+// remark says on a terminal how fast the answer came, and why it breaks off if it does.
+func (s *chatSession) remark(a chatAnswer) {
+	if !terminal(s.out) {
+		return
+	}
+	s.note("[%d tokens, %.1f tokens/s, the first after %.0f ms]", a.Tokens, a.Rate, a.First)
+	switch {
+	case a.Finish != llm.FinishLength:
+	case s.bounded:
+		s.note("The answer breaks off: --max-tokens allows no more.")
+	default:
+		s.note("The answer breaks off: the context is full. /undo and /clear make room, and --context gives more.")
+	}
 }

@@ -128,6 +128,12 @@ func TestChatOnATerminal(t *testing.T) {
 	p.sees("user: Once upon a time\r\n")
 	p.sees("assistant: ")
 	p.sees("> ")
+	// A character of double width is one to the cursor and to the keys.
+	p.types("在海在边" + left + left + backspace + backspace + "岸" + "\r")
+	p.sees("tokens, ")
+	p.sees("> ")
+	p.types("/undo\r")
+	p.sees("> ")
 	p.types(end)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v after %q", err, p.unread)

@@ -3,11 +3,17 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"iter"
+	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ergochat/readline"
 
 	"tandem/fault"
 	"tandem/internal/message"
@@ -24,7 +30,7 @@ func echo(_ context.Context, messages []llm.Message) iter.Seq2[saidPiece, error]
 		}
 		words := append([]string{messages[0].Role, " "}, strings.SplitAfter(last, " ")...)
 		for i, w := range words {
-			if !yield(saidPiece{w, i + 1}, nil) {
+			if !yield(saidPiece{text: w, tokens: i + 1}, nil) {
 				return
 			}
 		}
@@ -44,6 +50,7 @@ func TestConversation(t *testing.T) {
 		{"blank lines", "\n  \none\n", "user one\n"},
 		{"double width", "你好 世界\n", "user 你好 世界\n"},
 		{"no such command", "/dance\n", ""},
+		{"nothing to answer anew", "/retry\n/undo\n/edit\n/history\n", ""},
 	} {
 		var out, notes strings.Builder
 		s := &chatSession{app: &app{in: strings.NewReader(tc.in), out: &out, err: &notes, msg: message.New("en")}, speak: echo}
@@ -60,11 +67,68 @@ func TestConversation(t *testing.T) {
 	}
 }
 
+// TestFailedAnswerChangesNothing: what is asked anew in vain leaves the conversation as it
+// was before.
+func TestFailedAnswerChangesNothing(t *testing.T) {
+	before := []llm.Message{{Role: "user", Content: "fail"}, {Role: "assistant", Content: "all the same"}}
+	for _, line := range []string{"fail", "/retry", "/edit fail"} {
+		s := &chatSession{app: &app{in: strings.NewReader(""), out: &strings.Builder{}, err: &strings.Builder{}, msg: message.New("en")}, speak: echo,
+			messages: slices.Clone(before)}
+		if done, err := s.line(t.Context(), line, nil); done || fault.KindOf(err) != fault.TooLarge {
+			t.Fatal(done, err)
+		}
+		if !slices.Equal(s.messages, before) {
+			t.Errorf("%s: %v", line, s.messages)
+		}
+	}
+}
+
+// TestInterruptWhileWaiting: who waits for a line of a pipe that says nothing is ended by an
+// interrupt, or by the end of the program.
+func TestInterruptWhileWaiting(t *testing.T) {
+	silent, writer := io.Pipe()
+	defer writer.Close()
+	interrupts := make(chan os.Signal, 1)
+	interrupts <- os.Interrupt
+	if _, err := nextLine(t.Context(), newPipeReader(silent), interrupts); !errors.Is(err, readline.ErrInterrupt) {
+		t.Error(err)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := nextLine(ended, newPipeReader(silent), interrupts); !errors.Is(err, io.EOF) {
+		t.Error(err)
+	}
+	// One that came while an answer ended is not for the next.
+	s := &chatSession{app: &app{in: silent, out: &strings.Builder{}, err: &strings.Builder{}, msg: message.New("en")}}
+	s.speak = func(ctx context.Context, m []llm.Message) iter.Seq2[saidPiece, error] {
+		interrupts <- os.Interrupt
+		<-ctx.Done()
+		interrupts <- os.Interrupt
+		return func(yield func(saidPiece, error) bool) { yield(saidPiece{}, fault.From(ctx.Err(), "test")) }
+	}
+	if _, err := s.line(t.Context(), "one", interrupts); err != nil || len(interrupts) != 0 {
+		t.Error(err, len(interrupts))
+	}
+}
+
+// TestTemplateArguments: --arg NAME=VALUE.
+func TestTemplateArguments(t *testing.T) {
+	c := chatCmd{Arg: []string{"enable_thinking=false", "budget=-5", "effort=low", "text=", "formula=a=b"}}
+	got, err := c.arguments()
+	want := map[string]any{"enable_thinking": false, "budget": -5, "effort": "low", "text": "", "formula": "a=b"}
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("%v %v", got, err)
+	}
+	if _, err := (&chatCmd{Arg: []string{"x"}}).arguments(); err == nil {
+		t.Error("x is taken")
+	}
+}
+
 // TestInterruptedAnswerStays: what was said before Ctrl-C is part of the conversation.
 func TestInterruptedAnswerStays(t *testing.T) {
 	half := func(ctx context.Context, _ []llm.Message) iter.Seq2[saidPiece, error] {
 		return func(yield func(saidPiece, error) bool) {
-			_ = yield(saidPiece{"half", 1}, nil) && yield(saidPiece{}, fault.From(context.Canceled, "test"))
+			_ = yield(saidPiece{text: "half", tokens: 1}, nil) && yield(saidPiece{}, fault.From(context.Canceled, "test"))
 		}
 	}
 	s := &chatSession{app: &app{in: strings.NewReader(""), out: &strings.Builder{}, err: &strings.Builder{}, msg: message.New("en")}, speak: half}
@@ -74,6 +138,19 @@ func TestInterruptedAnswerStays(t *testing.T) {
 	want := []llm.Message{{Role: "user", Content: "one"}, {Role: "assistant", Content: "half"}}
 	if !slices.Equal(s.messages, want) {
 		t.Errorf("%v", s.messages)
+	}
+}
+
+// hugging makes a Hugging Face folder with a configuration and nothing else.
+func hugging(t *testing.T, dir string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "llm", "testdata", "transformers", "qwen3.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r struct{ Config json.RawMessage }
+	if err := errors.Join(json.Unmarshal(text, &r), os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(dir, "config.json"), r.Config, 0o600)); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -94,7 +171,7 @@ func TestChatAndBench(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	var answer chatAnswer
-	if err := json.Unmarshal([]byte(run("", "chat", path, "-p", "One day", "--max-tokens", "7", "--seed", "3", "--json")), &answer); err != nil || answer.Tokens != 7 || answer.Content == "" {
+	if err := json.Unmarshal([]byte(run("", "chat", path, "-p", "One day", "--max-tokens", "7", "--seed", "3", "--json")), &answer); err != nil || answer.Tokens != 7 || answer.Content == "" || answer.Finish != llm.FinishLength {
 		t.Errorf("%v %+v", err, answer)
 	}
 	var i textInspection
@@ -110,6 +187,8 @@ func TestChatAndBench(t *testing.T) {
 	if err != nil || !(r.Prefill > 0 && r.Decode > 0 && r.Open > 0) || r.Parallel != 3 || r.MemoryBytes == 0 {
 		t.Errorf("%v %+v", err, r)
 	}
+	folder := filepath.Join(t.TempDir(), "folder")
+	hugging(t, folder)
 	ended, end := context.WithCancel(t.Context())
 	end()
 	for _, tc := range []struct {
@@ -120,6 +199,11 @@ func TestChatAndBench(t *testing.T) {
 	}{
 		{t.Context(), []string{"bench", path, "--pp", "0"}, exitUsage, "--pp"},
 		{t.Context(), []string{"bench", path, "--pp", "512"}, exitUsage, "a context of 513 tokens, and the model was made for 512"},
+		{t.Context(), []string{"bench", path, "--parallel", "513"}, exitUsage, "--parallel at most 512"},
+		{t.Context(), []string{"bench", path, "--batch", "2"}, exitUsage, "--batch, --shape and --input are for tensors"},
+		{t.Context(), []string{"quantize", folder, "--precision", "q8_0", "--output", "x.gguf"}, exitUsage, "convert_hf_to_gguf"},
+		{t.Context(), []string{"chat", folder, "-p", "a"}, exitFailed, "has no tokenizer.json"},
+		{t.Context(), []string{"chat", path, "-p", "a", "--context", "1"}, exitFailed, "expected 2 to 512"},
 		{t.Context(), []string{"chat", path, "-p", "a", "--context", "100000"}, exitFailed, "a context of 100000 tokens"},
 		{t.Context(), []string{"chat", "none.gguf", "-p", "a"}, exitFailed, "none.gguf: no such file"},
 		{t.Context(), []string{"chat", filepath.Dir(path), "-p", "a"}, exitFailed, "such as " + path},

@@ -25,13 +25,19 @@ var said = map[string][]int{
 	"note": {0}, "helpFlags": {1}, "section": {0}, "fact": {0},
 }
 
-// TestEveryMessageIsInChinese: what the command line and the client say has an entry in
-// the catalogue, with the same arguments.
+// saidOfModels are those of packages that read language models.
+var saidOfModels = map[string][]int{"New": {2}, "Wrap": {3}, "Try": {0}, "bad": {0, 1}, "fail": {0}, "unsupported": {0}}
+
+// TestEveryMessageIsInChinese: what the command line, the client and the readers of
+// language models say has an entry in the catalogue, with the same arguments.
 func TestEveryMessageIsInChinese(t *testing.T) {
 	zh := message.New("zh")
 	check := func(where, text string) {
 		if !regexp.MustCompile(`[a-zA-Z]{2}`).MatchString(verbs.ReplaceAllString(text, "")) || strings.HasPrefix(text, "tandem ") {
 			return // a command is the same in every language
+		}
+		if !strings.Contains(text, " ") && strings.HasSuffix(text, ".json") {
+			return // so is the name of a file
 		}
 		translated, ok := zh.Lookup(text)
 		if !ok {
@@ -47,7 +53,18 @@ func TestEveryMessageIsInChinese(t *testing.T) {
 		}
 		for _, f := range files {
 			if !strings.HasSuffix(f, "_test.go") {
-				checkFile(t, f, check)
+				checkFile(t, f, said, check)
+			}
+		}
+	}
+	for _, dir := range []string{"../../llm", "../../model/gguf", "../../processor/tokenizer"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatal(dir, err)
+		}
+		for _, f := range files {
+			if !strings.HasSuffix(f, "_test.go") {
+				checkFile(t, f, saidOfModels, check)
 			}
 		}
 	}
@@ -97,7 +114,7 @@ func flagValues(n *kong.Node) []*kong.Value {
 	return all
 }
 
-func checkFile(t *testing.T, path string, check func(where, text string)) {
+func checkFile(t *testing.T, path string, said map[string][]int, check func(where, text string)) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, path, nil, 0)
 	if err != nil {

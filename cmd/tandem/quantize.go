@@ -60,6 +60,10 @@ func (c *quantizeCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.MaxError <= 0 || c.Percentile <= 50 || c.Percentile > 100 {
 		return usage("%s must be more than 0, and %s more than 50 and at most 100", "--max-error", "--percentile")
 	}
+	if languageAt(c.Path) {
+		return usage("%s is a Hugging Face folder: language models are written as GGUF from a GGUF file", c.Path).
+			with("make a .gguf file of it with llama.cpp's convert_hf_to_gguf.py first, or let the folder serve as it is")
+	}
 	form, err := precision.Parse(c.Precision)
 	if err != nil {
 		return err

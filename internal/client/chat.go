@@ -38,7 +38,8 @@ type ChatMessage struct {
 // ChatPiece is a part of an answer.
 type ChatPiece struct {
 	Text   string
-	Tokens int // of the whole answer, with the last piece
+	Tokens int    // of the whole answer, with the last piece
+	Finish string // why the answer ends, with the piece that ends it: stop or length
 }
 
 // maxEventBytes bounds one server-sent event.
@@ -93,7 +94,8 @@ func (c *Client) Chat(ctx context.Context, q ChatRequest) iter.Seq2[ChatPiece, e
 func chatPiece(event []byte) (p ChatPiece, err error) {
 	var chunk struct {
 		Choices []struct {
-			Delta struct{ Content string }
+			Delta  struct{ Content string }
+			Finish string `json:"finish_reason"`
 		}
 		Usage struct {
 			Tokens int `json:"completion_tokens"`
@@ -107,7 +109,7 @@ func chatPiece(event []byte) (p ChatPiece, err error) {
 		return p, fault.New("client.chat", fault.Internal, "%s", chunk.Error.Message)
 	}
 	for _, choice := range chunk.Choices {
-		p.Text += choice.Delta.Content
+		p.Text, p.Finish = p.Text+choice.Delta.Content, choice.Finish
 	}
 	p.Tokens = chunk.Usage.Tokens
 	return p, nil

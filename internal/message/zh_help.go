@@ -3,7 +3,7 @@ package message
 // entries is the whole catalogue.
 func entries() []entry {
 	var all []entry
-	for _, part := range [][]entry{zhHelp[:], zhCommand[:], zhParser[:], zhModels[:], zhServer[:], zhLanguage[:], zhFormats[:], zhPrecision[:], zhTrain[:], zhData[:]} {
+	for _, part := range [][]entry{zhHelp[:], zhCommand[:], zhParser[:], zhModels[:], zhServer[:], zhLanguage[:], zhFiles[:], zhFormats[:], zhPrecision[:], zhTrain[:], zhData[:]} {
 		all = append(all, part...)
 	}
 	return all

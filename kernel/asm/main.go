@@ -21,6 +21,7 @@ var families = []struct {
 	{"halftile", writeHalfTiles},
 	{"bytetile", writeByteTiles},
 	{"dottile", writeDotTile},
+	{"amx", writeAMX},
 	{"bytes", writeBytes},
 	{"bfloat16", writeBFloat16},
 	{"panel", writePanels},

@@ -90,3 +90,43 @@ func normal(x float32) float32 {
 	}
 	return x
 }
+
+// BFloat16Tiles is a product of words of two bfloat16 as the tiles of AMX compute it
+// (TDPBF16PS): of every 16 words the products of lower and of upper halves are added up
+// from zero apart, then to each other, then to what came before. Numbers below the normal
+// ones are zero.
+type BFloat16Tiles struct {
+	Rows, Cols, Words int
+	A                 []uint32 // (i,k) at i*RS + k
+	RS                int
+	B                 []uint32 // (k,j) at k*BS + j
+	BS                int
+	C                 []float32 // (i,j) at i*CS + j
+	CS                int
+	FromC             bool      // start from C
+	ColumnBias        []float32 // or from these, or from zero
+}
+
+// Run computes the product.
+func (t *BFloat16Tiles) Run() {
+	for i := range t.Rows {
+		c := t.C[i*t.CS:][:t.Cols]
+		switch {
+		case t.ColumnBias != nil:
+			copy(c, t.ColumnBias)
+		case !t.FromC:
+			clear(c)
+		}
+		for from := 0; from < t.Words; from += 16 {
+			for j := range c {
+				var lower, upper float32
+				for k := from; k < min(from+16, t.Words); k++ {
+					a, b := t.A[i*t.RS+k], t.B[k*t.BS+j]
+					lower = multiplyAdd(a<<16, b<<16, lower)
+					upper = multiplyAdd(a&0xffff0000, b&0xffff0000, upper)
+				}
+				c[j] = normal(normal(c[j]) + normal(lower+upper))
+			}
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"tandem/internal/serve"
@@ -98,9 +99,13 @@ func (s *Service) newChat(q *request, lease *serve.Lease) (*chat, []llm.Request,
 	if err != nil {
 		return nil, nil, err
 	}
-	var arguments map[string]any
-	if _, err := q.read("chat_template_kwargs", "an object", &arguments); err != nil {
+	var members map[string]json.RawMessage // so that 5 is not 5.0 to the template
+	if _, err := q.read("chat_template_kwargs", "an object", &members); err != nil {
 		return nil, nil, err
+	}
+	arguments := map[string]any{}
+	for name, value := range members {
+		arguments[name] = value
 	}
 	prompt, err := lease.Chat(messages, arguments)
 	if err != nil {

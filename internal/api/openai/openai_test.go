@@ -91,7 +91,7 @@ func withTemplate(t *testing.T, path string) string {
 	}
 	defer f.Close()
 	meta := f.Metadata.Clone()
-	meta.Set("tokenizer.chat_template", "{{ bos_token }}{% if messages[0].role == 'king' %}{{ raise_exception('no kings') }}{% endif %}{{ messages[-1].content }}")
+	meta.Set("tokenizer.chat_template", "{{ bos_token }}{% if messages[0].role == 'king' %}{{ raise_exception('no kings') }}{% endif %}{% if n is defined and n is not integer %}{{ raise_exception('no whole number') }}{% endif %}{{ messages[-1].content }}")
 	to := filepath.Join(t.TempDir(), "stories.gguf")
 	out, err := os.Create(to)
 	if err != nil {
@@ -172,7 +172,7 @@ func TestEveryField(t *testing.T) {
 		"frequency_penalty": "0.1", "logit_bias": `{"5":1}`, "seed": "-3", "top_k": "5", "min_p": "0.1", "repetition_penalty": "1.1",
 		"ignore_eos": "true", "user": `"u"`, "safety_identifier": `"u"`, "prompt_cache_key": `"k"`, "prompt_cache_retention": `"24h"`,
 		"prediction": `{"type":"content","content":"x"}`, "metadata": `{"a":"b"}`, "service_tier": `"auto"`, "parallel_tool_calls": "true",
-		"chat_template_kwargs": `{"enable_thinking":false}`,
+		"chat_template_kwargs": `{"enable_thinking":false,"n":5}`,
 		"model":                `"stories","seed":1`, "prompt": `"A","seed":1`, "messages": `[{"role":"user","content":"A"}],"seed":1`,
 		"stream_options": `{"include_usage":true},"stream":true`, "max_completion_tokens": "3", "top_logprobs": `2,"logprobs":true`,
 	}
@@ -272,6 +272,7 @@ func TestBadRequests(t *testing.T) {
 		{"a picture", "chat/completions", `{"model":"stories","messages":[{"role":"user","content":[{"type":"image_url"}]}]}`, `"param":"messages"`},
 		{"no content", "chat/completions", `{"model":"stories","messages":[{"role":"user","content":null}]}`, "has no content"},
 		{"audio", "chat/completions", `{"model":"stories","messages":[{"role":"assistant","audio":{"id":"a"}}]}`, "has audio"},
+		{"what a template refuses", "chat/completions", with("chat/completions", "chat_template_kwargs", `{"n":"x"}`), "no whole number"},
 		{"a tool's answer", "chat/completions", `{"model":"stories","messages":[{"role":"tool","content":"a"}]}`, `"code":"unsupported_parameter"`},
 		{"tools", "chat/completions", with("chat/completions", "tools", `[{"type":"function"}]`), `"code":"unsupported_parameter"`},
 	} {

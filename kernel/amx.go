@@ -1,0 +1,134 @@
+package kernel
+
+import (
+	"unsafe"
+
+	"tandem/kernel/ref"
+)
+
+// A block of C on the tiles of AMX: two by two of 16 rows and 16 columns of words. What
+// one call computes is amxStrip rows of a panel: enough to make up for configuring the
+// tiles, which belong to the thread and so end with the call.
+const (
+	amxTile  = 16 // rows of a tile, and words of 4 bytes in one
+	amxBlock = 2 * amxTile
+	amxStrip = 4 * amxBlock
+)
+
+// amxArgs is the one argument of the products on tiles, which compute blocks of C, below
+// each other:
+//
+//	C[i,j] = start[i,j] + Σ_k A[i,k]·B[k,j]
+//
+// where k counts words. Sums start at zero for every 16 words and are then added. Strides
+// are in bytes. The layout is known to the generator in kernel/asm.
+type amxArgs struct {
+	a, b, c, start        unsafe.Pointer
+	rs, bs, cs, startStep uintptr // from row to row; 0: all rows start from the same
+	steps                 int     // of 16 words
+	blocks                int
+	shape                 *amxShape // of the tiles of a block
+	rest                  *amxShape // of those of the words that are left; or nil
+	variant               int       // 1: blocks have one row of tiles only, 2: one column, 3: both
+}
+
+// amxShape is what LDTILECFG reads: the bytes in a row and the rows of each tile. 0 to 3
+// are those of C, 4 and 5 of A, 6 and 7 of B.
+type amxShape struct {
+	palette  uint8
+	_        [15]uint8
+	rowBytes [16]uint16
+	rows     [16]uint8
+}
+
+func amxShapeOf(rows, cols, words int) amxShape {
+	s := amxShape{palette: 1}
+	upper, left := min(rows, amxTile), min(cols, amxTile)
+	for i, of := range [8][2]int{
+		{upper, left}, {upper, cols - left}, {rows - upper, left}, {rows - upper, cols - left},
+		{upper, words}, {rows - upper, words}, {words, left}, {words, cols - left},
+	} {
+		if of[0] > 0 && of[1] > 0 {
+			s.rows[i], s.rowBytes[i] = uint8(of[0]), uint16(4*of[1])
+		}
+	}
+	return s
+}
+
+// runAMX computes the m×n block of words whose rows in A lie at a stride.
+func (t *tileRun) runAMX(m, n int) {
+	for i := 0; i < m; i += amxStrip {
+		end := min(i+amxStrip, m)
+		for j := 0; j < n; j += t.cols {
+			cols := min(t.cols, n-j)
+			whole := i + (end-i)&^(amxBlock-1)
+			t.amxBlocks(i, whole, j, cols)
+			t.amxBlocks(whole, end, j, cols)
+		}
+		for r := i; r < end && t.last && t.act == ActReLU; r++ {
+			row := t.c[r*t.cs:][:n]
+			unary(t.isa, OpReLU, row, row, 0)
+		}
+		t.finish(i, end, n)
+	}
+}
+
+// size sets how many rows, columns and words there are: rows of whole blocks, or fewer than
+// one has. shapes are what the call needs.
+func (a *amxArgs) size(rows, cols, words int, shapes *[2]amxShape) {
+	a.steps, a.blocks, a.variant = words/amxTile, ceilDiv(rows, amxBlock), 0
+	rows = min(rows, amxBlock)
+	shapes[0] = amxShapeOf(rows, cols, amxTile)
+	a.shape, a.rest = &shapes[0], nil
+	if left := words % amxTile; left > 0 {
+		shapes[1] = amxShapeOf(rows, cols, left)
+		a.rest = &shapes[1]
+	}
+	if rows <= amxTile {
+		a.variant = 1
+	}
+	if cols <= amxTile {
+		a.variant += 2
+	}
+}
+
+// amxBlocks computes rows [i,end), which are whole blocks or part of one, and some columns
+// from j on.
+func (t *tileRun) amxBlocks(i, end, j, cols int) {
+	if i == end {
+		return
+	}
+	var zero [amxBlock]float32
+	var shapes [2]amxShape
+	args := amxArgs{
+		a: unsafe.Pointer(&t.a[i*t.rs]), b: unsafe.Pointer(&t.b[j/t.cols*t.panel]), c: unsafe.Pointer(&t.c[i*t.cs+j]),
+		rs: uintptr(t.rs) * 4, bs: uintptr(t.bs) * 4, cs: uintptr(t.cs) * 4, start: unsafe.Pointer(&zero),
+	}
+	args.size(end-i, cols, t.k, &shapes)
+	switch t.start {
+	case startC:
+		args.start, args.startStep = args.c, args.cs
+	case startColumnBias:
+		args.start = unsafe.Pointer(&t.bias[j])
+	case startRowBias:
+		for r := i; r < end; r++ {
+			row := t.c[r*t.cs+j:][:cols]
+			for q := range row {
+				row[q] = t.bias[r]
+			}
+		}
+		args.start, args.startStep = args.c, args.cs
+	}
+	if t.isa == AVX512 {
+		amxAsm(&args)
+		return
+	}
+	s := ref.BFloat16Tiles{
+		Rows: end - i, Cols: cols, Words: t.k, A: bitsAt(t.a[i*t.rs:]), RS: t.rs, B: bitsAt(t.b[j/t.cols*t.panel:]), BS: t.bs,
+		C: t.c[i*t.cs+j:], CS: t.cs, FromC: args.startStep > 0,
+	}
+	if t.start == startColumnBias {
+		s.ColumnBias = t.bias[j:][:cols]
+	}
+	s.Run()
+}
