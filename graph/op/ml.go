@@ -5,6 +5,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op/move"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -14,7 +15,7 @@ import (
 // ONNX Runtime does.
 func mlOps() []graph.Op {
 	return []graph.Op{
-		{ID: ml("TreeEnsemble"), Since: 5, Infer: inferTreeEnsemble, Kernel: widened(kernelTreeEnsemble)},
+		{ID: ml("TreeEnsemble"), Since: 5, Infer: inferTreeEnsemble, Kernel: narrow.Widened(kernelTreeEnsemble)},
 		{ID: ml("TreeEnsembleRegressor"), Since: 1, Infer: inferTreeRegressor, Kernel: kernelTreeRegressor},
 		{ID: ml("TreeEnsembleClassifier"), Since: 1, Infer: inferTreeClassifier, Kernel: kernelTreeClassifier},
 		{ID: ml("LinearRegressor"), Since: 1, Infer: inferLinearRegressor, Kernel: kernelLinearRegressor, Expand: expandLinearRegressor},
