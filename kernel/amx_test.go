@@ -88,3 +88,41 @@ func TestTilesFollowTheManual(t *testing.T) {
 		}
 	}
 }
+
+// TestTurnedOperands: words of a transposed matrix lie as those of the matrix that it is the
+// transpose of.
+func TestTurnedOperands(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 11))
+	for _, isa := range tiers() {
+		form := bfloat16Form{isa, shapeOf(isa), asDots}
+		for range 60 {
+			k, m := 1+r.IntN(100), 1+r.IntN(200)
+			a := random(r, k*m, 3)
+			turned := make([]float32, m*k)
+			for i := range k {
+				for j := range m {
+					turned[j*k+i] = a[i*m+j]
+				}
+			}
+			x, y := form.operand(a, k, m, 0, false, true), form.operand(turned, m, k, 0, true, false)
+			g := &Gemm{}
+			g.form = form
+			for i, o := range []*roundedOperand{&x, &y} {
+				o.to = dirty(o.len())
+				g.operands[0] = *o
+				rows := o.toRows
+				if i == 0 {
+					rows = ceilDiv(k, turnedRows)
+				}
+				g.round(0, rows)
+			}
+			for i := range m {
+				for j := range form.words(k) {
+					if got, want := bitsAt(x.to)[i*x.stride+j], bitsAt(y.to)[i*y.stride+j]; got != want {
+						t.Fatalf("%v: %d×%d: word %d,%d is %x, want %x", isa, k, m, i, j, got, want)
+					}
+				}
+			}
+		}
+	}
+}
