@@ -10,6 +10,9 @@ import (
 	"tandem/tensor"
 )
 
+// Kernel prepares a call whose shapes are known and returns what runs it.
+type Kernel = func(*Call) (func() error, error)
+
 // Op is everything that Tandem knows of an operator. Its file in graph/op keeps
 // the parts together.
 type Op struct {
@@ -19,8 +22,8 @@ type Op struct {
 	Since int
 	// Infer sets the type of every output that the node has.
 	Infer func(*Infer) error
-	// Kernel prepares a call whose shapes are known and returns what runs it.
-	Kernel func(*Call) (func() error, error)
+	// Kernel computes the outputs; a View needs none.
+	Kernel Kernel
 	// Grad adds the nodes that compute the gradient of each input that needs
 	// one. Nil: the operator has no gradient.
 	Grad func(*Gradient) error

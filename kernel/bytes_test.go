@@ -10,13 +10,20 @@ import (
 	"tandem/kernel/ref"
 )
 
-// bytePools are testPools, and one of AVX-512 without dot products of bytes.
+// bytePools are testPools, and those of AVX-512 without dot products of bytes, and with
+// these alone.
 func bytePools(t testing.TB) []*Pool {
 	pools := testPools(t)
 	if Detect() == AVX512 {
 		p := NewPool(2, AVX512)
 		t.Cleanup(p.Close)
-		p.vnni = false
+		p.vnni, p.amx = false, false
+		pools = append(pools, p)
+	}
+	if hasAMX {
+		p := NewPool(2, AVX512)
+		t.Cleanup(p.Close)
+		p.amx = false
 		pools = append(pools, p)
 	}
 	return pools

@@ -256,7 +256,7 @@ func inferBiasGelu(least int) func(*graph.Infer) error {
 	}
 }
 
-func kernelBiasGelu(f func(float64) float64) preparer {
+func kernelBiasGelu(f func(float64) float64) graph.Kernel {
 	return widened(func(c *graph.Call) (func() error, error) {
 		if c.In = presentInputs(c); len(c.In) == 1 { // FastGelu
 			return fast(kernel.OpGELU, f)(c)
@@ -369,7 +369,7 @@ func kernelRelu(c *graph.Call) (func() error, error) {
 }
 
 // fast is the kernel of a function that package kernel has for float32.
-func fast(op kernel.UnaryOp, f func(float64) float64) preparer {
+func fast(op kernel.UnaryOp, f func(float64) float64) graph.Kernel {
 	return widened(func(c *graph.Call) (func() error, error) {
 		if c.In[0].DType() == tensor.Float64 {
 			return mapElements(c, func(y, x []float64) { mapTo(y, x, f) })
@@ -378,7 +378,7 @@ func fast(op kernel.UnaryOp, f func(float64) float64) preparer {
 	})
 }
 
-func unary(op kernel.UnaryOp) preparer {
+func unary(op kernel.UnaryOp) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		k := &kernel.Unary{Op: op}
 		return func() error {

@@ -139,7 +139,7 @@ func (s collector) none(axis int) (*tensor.Tensor, error) {
 	for i, d := range t.Shape {
 		shape[i], _ = d.Value()
 	}
-	axis, err := axisIn(axis, len(shape)+1)
+	axis, err := graph.Axis(axis, len(shape)+1)
 	if err != nil {
 		return nil, err
 	}

@@ -99,7 +99,7 @@ func (s *scan) run(state, inputs []*tensor.Tensor, length int) ([]*tensor.Tensor
 		if isList(x) {
 			return nil, fmt.Errorf("input %d is a %v, not a tensor", s.states+i, x.DType())
 		}
-		axis, err := axisIn(s.inAxes[i], x.Rank())
+		axis, err := graph.Axis(s.inAxes[i], x.Rank())
 		if err != nil {
 			return nil, err
 		}

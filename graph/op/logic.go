@@ -27,7 +27,7 @@ func logicOps() []graph.Op {
 	for _, k := range []struct {
 		name  string
 		check func(c *graph.Infer, inputs ...int) error
-		op    preparer
+		op    graph.Kernel
 	}{
 		{"And", truths, truthTable(opAnd)}, {"Or", truths, truthTable(opOr)}, {"Xor", truths, truthTable(opXor)},
 		{"Equal", anyAlike, kernelEqual}, {"Greater", numbers, compare(opGreater)}, {"Less", numbers, compare(opLess)},
@@ -118,7 +118,7 @@ const (
 )
 
 // compare is the kernel of a relation between numbers.
-func compare(op compareOp) preparer {
+func compare(op compareOp) graph.Kernel {
 	return widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:
@@ -237,7 +237,7 @@ func pairs(out tensor.Shape, in ...tensor.Shape) (func(i int) []int, error) {
 }
 
 // truthTable combines truth values. A byte of an input that is not 0 is true.
-func truthTable(op arithmeticOp) preparer {
+func truthTable(op arithmeticOp) graph.Kernel {
 	f := func(a, b bool) bool { return a != b }
 	switch op {
 	case opAnd:
@@ -287,7 +287,7 @@ func kernelIsInf(c *graph.Call) (func() error, error) {
 }
 
 // asking asks a question of each element.
-func asking(f func(x float64) bool) preparer {
+func asking(f func(x float64) bool) graph.Kernel {
 	return widened(func(c *graph.Call) (func() error, error) {
 		if c.In[0].DType() == tensor.Float64 {
 			return mapElements(c, func(y []bool, x []float64) {

@@ -58,7 +58,7 @@ func arithmeticOf(name string) arithmeticOp {
 type rows2[T tensor.Element] func(y []T, x [][]T) error
 
 // calculate is the kernel of a function of two numbers.
-func calculate(op arithmeticOp) preparer {
+func calculate(op arithmeticOp) graph.Kernel {
 	return widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:

@@ -54,7 +54,7 @@ func inferFold(check func(c *graph.Infer, inputs ...int) error) func(*graph.Infe
 	}
 }
 
-func kernelFold(op arithmeticOp) preparer {
+func kernelFold(op arithmeticOp) graph.Kernel {
 	return widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:

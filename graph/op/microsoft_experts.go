@@ -326,7 +326,7 @@ type mixture struct {
 	x, inner, mid, y       []float32
 }
 
-func kernelExperts(read func(graph.Attrs) (expertsForm, error)) preparer {
+func kernelExperts(read func(graph.Attrs) (expertsForm, error)) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		f, err := read(c.Node.Attrs)
 		if err != nil {

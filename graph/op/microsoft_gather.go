@@ -44,10 +44,10 @@ func tableForm(a graph.Attrs, d tensor.DType, data, scales tensor.Shape) (g bloc
 	if whole := g.block == 0 && smallFloat(d); !whole && (g.block < 16 || g.block&(g.block-1) != 0) {
 		return g, fmt.Errorf("block_size is %d, expected a power of two from 16", g.block)
 	}
-	if g.axis, err = axisIn(a.Int("gather_axis", 0), len(data)); err != nil {
+	if g.axis, err = graph.Axis(a.Int("gather_axis", 0), len(data)); err != nil {
 		return g, err
 	}
-	if g.blockAxis, err = axisIn(a.Int("quantize_axis", 1), len(data)); err != nil {
+	if g.blockAxis, err = graph.Axis(a.Int("quantize_axis", 1), len(data)); err != nil {
 		return g, err
 	}
 	if d == tensor.Uint8 {

@@ -21,7 +21,7 @@ func qLinearOps() []graph.Op {
 	where := one(plainInput(0), quantizedInput{1, 2, 3}, quantizedInput{4, 5, 6}, quantizedInput{1, 7, 8})
 	average := byLayout(floating(kernelAveragePool[float32], kernelAveragePool[float64]), kernelPoolLast(true))
 	global := byLayout(floating(kernelGlobalAverage[float32], kernelGlobalAverage[float64]), kernelMeanLast)
-	define := func(name string, s func(*graph.Node) scales, shape func(*graph.Infer, scales) (graph.Shape, error), k preparer) graph.Op {
+	define := func(name string, s func(*graph.Node) scales, shape func(*graph.Infer, scales) (graph.Shape, error), k graph.Kernel) graph.Op {
 		return graph.Op{ID: microsoft(name), Since: 1, Infer: inferScaled(s, shape), Kernel: scaledKernel(s, k)}
 	}
 	return []graph.Op{
@@ -99,7 +99,7 @@ func checkScaled(c *graph.Infer, o quantizedInput, first int) error {
 }
 
 // scaledKernel lets a kernel on floats see the numbers in place of the quantized operands.
-func scaledKernel(of func(*graph.Node) scales, k preparer) preparer {
+func scaledKernel(of func(*graph.Node) scales, k graph.Kernel) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		in, out, s := c.In, c.Out, of(c.Node)
 		c.In, c.Out = nil, append([]*tensor.Tensor(nil), out...)
@@ -175,7 +175,7 @@ func toSteps(y *tensor.Tensor, x []float32, scale, zero *tensor.Tensor) {
 	tensor.SetFloat32s(y, x)
 }
 
-func kernelEach(f func(n *graph.Node, x float64) float64) preparer {
+func kernelEach(f func(n *graph.Node, x float64) float64) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		return func() error {
 			y := c.Out[0].F32()
@@ -210,7 +210,7 @@ func qPoolShape(first, last func(*graph.Infer) (graph.Shape, error)) func(*graph
 func channelsLast(n *graph.Node) bool { return n.Attrs.Int("channels_last", 0) != 0 }
 
 // byLayout is the kernel for channels in dimension 1, or that for the last.
-func byLayout(first, last preparer) preparer {
+func byLayout(first, last graph.Kernel) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		if channelsLast(c.Node) {
 			return last(c)

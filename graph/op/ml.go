@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -20,7 +21,7 @@ func mlOps() []graph.Op {
 		{ID: ml("LinearClassifier"), Since: 1, Infer: inferLinearClassifier, Kernel: kernelLinearClassifier, Expand: expandLinearClassifier},
 		{ID: ml("SVMRegressor"), Since: 1, Infer: inferSVMRegressor, Kernel: kernelSVMRegressor, Expand: expandSVMRegressor},
 		{ID: ml("SVMClassifier"), Since: 1, Infer: inferSVMClassifier, Kernel: kernelSVMClassifier},
-		{ID: ml("ArrayFeatureExtractor"), Since: 1, Infer: inferArrayFeatures, Kernel: kernelArrayFeatures, Grad: gradMove(0)},
+		{ID: ml("ArrayFeatureExtractor"), Since: 1, Infer: inferArrayFeatures, Kernel: kernelArrayFeatures, Grad: move.Gradient(0)},
 		{ID: ml("FeatureVectorizer"), Since: 1, Infer: inferFeatureVectorizer, Kernel: kernelFeatureVectorizer, Expand: expandFeatureVectorizer},
 		{ID: ml("Binarizer"), Since: 1, Infer: inferMLLike, Kernel: kernelBinarizer},
 		{ID: ml("Imputer"), Since: 1, Infer: inferMLLike, Kernel: kernelImputer, Expand: expandImputer},

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -84,7 +85,7 @@ func kernelDictVectorizer(c *graph.Call) (func() error, error) {
 				return fmt.Errorf("the keys of the map are %v, those of the vocabulary are not", keys.DType())
 			}
 		}
-		m, err := moverOf(values.DType())
+		m, err := move.Of(values.DType())
 		if err != nil {
 			return err
 		}
@@ -94,7 +95,7 @@ func kernelDictVectorizer(c *graph.Call) (func() error, error) {
 		}
 		for i, at := range from {
 			if at >= 0 {
-				m.pick(y, i, values, 0, []int{at}, 1)
+				m.Pick(y, i, values, 0, []int{at}, 1)
 			}
 		}
 		return nil

@@ -8,9 +8,6 @@ import (
 	"tandem/tensor"
 )
 
-// preparer is how an operator's Kernel field looks.
-type preparer = func(*graph.Call) (func() error, error)
-
 // narrow reports whether d is a float that no kernel computes in: its elements are
 // widened to float32.
 func narrow(d tensor.DType) bool {
@@ -22,14 +19,14 @@ func narrow(d tensor.DType) bool {
 // type, decoded before it runs and encoded afterwards, in scratch memory. It is
 // prepared with types and shapes, so it must not read elements of inputs of these
 // types then. The kernel of a Late operator cannot be widened.
-func widened(kernel preparer) preparer { return through(tensor.Float32, kernel, narrow) }
+func widened(kernel graph.Kernel) graph.Kernel { return through(tensor.Float32, kernel, narrow) }
 
 // carried pairs a tensor of the graph with the wide tensor that the kernel sees.
 type carried struct{ graph, wide *tensor.Tensor }
 
 // through lets a kernel see tensors of type wide in place of those whose type which
 // picks.
-func through(wide tensor.DType, kernel preparer, which func(tensor.DType) bool) preparer {
+func through(wide tensor.DType, kernel graph.Kernel, which func(tensor.DType) bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		total := 0
 		replace := func(list []*tensor.Tensor) (pairs []carried) {

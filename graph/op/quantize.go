@@ -51,7 +51,7 @@ func grainOf(a graph.Attrs, x, scale tensor.Shape) (grain, error) {
 	if len(x) == 1 && axis == 1 {
 		axis = 0
 	}
-	axis, err := axisIn(axis, len(x))
+	axis, err := graph.Axis(axis, len(x))
 	if err != nil {
 		return grain{}, err
 	}
@@ -99,7 +99,7 @@ func expandDequantize(e *graph.Expansion) ([]*graph.Value, error) {
 	if len(x) == 1 && axis == 1 {
 		axis = 0
 	}
-	axis, err := axisIn(axis, len(x))
+	axis, err := graph.Axis(axis, len(x))
 	if err != nil {
 		return nil, err
 	}

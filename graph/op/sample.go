@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -111,7 +112,7 @@ type samples[T float32 | float64] struct {
 
 func sampler[T float32 | float64](look lookout, m gridMode, x, grid []int) func(y, x, grid []T) {
 	rank := len(x) - 2
-	s := &samples[T]{m: m, dims: x[2:], stride: dense(x[2:])}
+	s := &samples[T]{m: m, dims: x[2:], stride: move.Dense(x[2:])}
 	points, image, channels := tensor.Shape(grid[1:len(grid)-1]).Len(), tensor.Shape(x[2:]).Len(), x[1]
 	return func(out, in, at []T) {
 		for n := range x[0] {

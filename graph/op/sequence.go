@@ -187,7 +187,7 @@ func splitToSequence(c *graph.Call) (*tensor.Tensor, error) {
 	if isList(x) {
 		return nil, fmt.Errorf("a %v cannot be split", x.DType())
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), x.Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), x.Rank())
 	if err != nil {
 		return nil, err
 	}
@@ -205,14 +205,9 @@ func splitToSequence(c *graph.Call) (*tensor.Tensor, error) {
 
 func pieceLengths(c *graph.Call, dim int) ([]int, error) {
 	if c.Has(1) && c.In[1].Rank() > 0 {
-		var lengths []int
-		switch s := c.In[1]; s.DType() {
-		case tensor.Int64:
-			lengths = toInts(s.I64())
-		case tensor.Int32:
-			lengths = toInts(tensor.Data[int32](s))
-		default:
-			return nil, fmt.Errorf("the lengths are %v, expected int32 or int64", s)
+		lengths := c.In[1].Ints()
+		if lengths == nil {
+			return nil, fmt.Errorf("the lengths are %v, expected int32 or int64", c.In[1])
 		}
 		rest := dim
 		for _, n := range lengths {

@@ -4,7 +4,9 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/graph/op/picture"
+	"tandem/graph/op/text"
 	"tandem/tensor"
 )
 
@@ -13,7 +15,7 @@ func Lists() [][]graph.Op {
 	return [][]graph.Op{
 		elementwiseOps(), mathOps(), foldOps(), logicOps(), castOps(), quantizeOps(),
 		activationOps(),
-		shapeOps(), axesOps(), joinOps(), sliceOps(), gatherOps(), scatterOps(), padOps(), makeOps(), uniqueOps(), resizeOps(), sampleOps(), moveGradOps(), resizeGradOps(), sampleGradOps(), detectOps(), stringOps(), picture.Ops(),
+		shapeOps(), axesOps(), joinOps(), sliceOps(), gatherOps(), scatterOps(), padOps(), makeOps(), uniqueOps(), resizeOps(), sampleOps(), move.Ops(), resizeGradOps(), sampleGradOps(), detectOps(), text.Ops(), picture.Ops(),
 		gemmOps(), linearOps(), integerOps(),
 		convOps(),
 		poolOps(),

@@ -328,7 +328,11 @@ func (t *tileWriter) start(rows int) {
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("from"))
 	t.do(x86.MOVQ(t.arg(argFrom), regTmp))
-	t.loadRows(rows)
+	if t.b2 == quads {
+		t.loadSums(rows)
+	} else {
+		t.loadRows(rows)
+	}
 	t.do(x86.MOVQ(t.arg(argBias), regTmp))
 	t.do(x86.TESTQ(regTmp, regTmp))
 	t.do(x86.JZ(ref("loop")))
@@ -342,6 +346,9 @@ func (t *tileWriter) start(rows int) {
 		}
 		t.do(x86.VADDPS(t.b(h), t.acc(i, h), t.acc(i, h)))
 	})
+	if t.b2 == quads {
+		t.addRowStart(rows)
+	}
 }
 
 // each calls f for the accumulators of a number of rows.
