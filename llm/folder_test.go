@@ -42,6 +42,9 @@ func TestIncompleteFolders(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, expected %q", tc.name, err, tc.want)
 		}
+		if _, alone := err.(*fault.Error); !alone {
+			t.Errorf("%s: a %T", tc.name, err)
+		}
 		if tc.name == "damaged weights" {
 			continue // weights are looked at where they are opened
 		}

@@ -90,7 +90,10 @@ func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
 		err = m.start(w, o)
 	}
 	if err != nil {
-		return nil, errors.Join(err, m.Close())
+		if closing := m.Close(); closing != nil {
+			return nil, errors.Join(err, closing)
+		}
+		return nil, err // alone it can be told without the names of operations
 	}
 	for _, forget := range m.forgets {
 		forget()

@@ -20,7 +20,7 @@ func controlOps() []graph.Op {
 }
 
 func kernelIf(c *graph.Call) (func() error, error) {
-	if err := wantInputs(c, 1, 1); err != nil {
+	if err := c.Require(1, 1); err != nil {
 		return nil, err
 	}
 	return func() error {

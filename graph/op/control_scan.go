@@ -26,7 +26,7 @@ func newScan(c *graph.Call, first int) (*scan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := wantInputs(c, 0, -1); err != nil {
+	if err := c.Require(0, -1); err != nil {
 		return nil, err
 	}
 	s := &scan{c: c, ins: c.Node.Attrs.Int("num_scan_inputs", 0)}

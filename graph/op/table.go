@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/ml"
 	"tandem/graph/op/move"
 	"tandem/graph/op/picture"
 	"tandem/graph/op/text"
@@ -45,7 +46,7 @@ func Lists() [][]graph.Op {
 		trainingOps(),
 		lossOps(), lossGradOps(), ctcOps(),
 		dropoutOps(),
-		controlOps(), sequenceOps(), mlOps(),
+		controlOps(), sequenceOps(), ml.Ops(),
 		optimizerOps(),
 	}
 }

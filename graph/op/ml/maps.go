@@ -1,4 +1,4 @@
-package op
+package ml
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 // kernelZipMap makes of each row of scores a map from the classes to them. The maps
 // share the tensor of classes.
 func kernelZipMap(c *graph.Call) (func() error, error) {
-	if err := wantInputs(c, 1, 1); err != nil {
+	if err := c.Require(1, 1); err != nil {
 		return nil, err
 	}
 	l, err := labelsOf(c.Node.Attrs, "classlabels_int64s")
@@ -60,7 +60,7 @@ func mapOf(c *graph.Call) (keys, values *tensor.Tensor, err error) {
 // kernelDictVectorizer gives a row that has the value of each key of the vocabulary in
 // its place, and zeros for those that the map does not have.
 func kernelDictVectorizer(c *graph.Call) (func() error, error) {
-	if err := wantInputs(c, 1, 1); err != nil {
+	if err := c.Require(1, 1); err != nil {
 		return nil, err
 	}
 	names := stringsOf(c.Node.Attrs, "string_vocabulary")
@@ -89,7 +89,7 @@ func kernelDictVectorizer(c *graph.Call) (func() error, error) {
 		if err != nil {
 			return err
 		}
-		y, err := made(c, values.DType(), 1, n)
+		y, err := c.Make(0, values.DType(), 1, n)
 		if err != nil {
 			return err
 		}
@@ -105,7 +105,7 @@ func kernelDictVectorizer(c *graph.Call) (func() error, error) {
 // kernelCastMap gives the values of a map from integers as a row: in the order of the
 // keys, or with map_form SPARSE each in the place that its key names.
 func kernelCastMap(c *graph.Call) (func() error, error) {
-	if err := wantInputs(c, 1, 1); err != nil {
+	if err := c.Require(1, 1); err != nil {
 		return nil, err
 	}
 	a := c.Node.Attrs
@@ -134,7 +134,7 @@ func kernelCastMap(c *graph.Call) (func() error, error) {
 		if n < 0 {
 			return fmt.Errorf("max_map is %d", width)
 		}
-		y, err := made(c, to, 1, n)
+		y, err := c.Make(0, to, 1, n)
 		if err != nil {
 			return err
 		}
