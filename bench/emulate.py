@@ -1,5 +1,6 @@
 """Runs functions of Go assembly on an emulated processor: that of Bochs, with the features
-of Sapphire Rapids. For instructions that the processor at hand does not have.
+of Sapphire Rapids. For instructions that the processor at hand does not have. Those of AMX,
+which Bochs as it is built has not either, are done in amx.py where they are invalid.
 
 Run it by `make test-bf16`, which builds what it needs: a library (emulate.c) that must be
 preloaded, and the package bochscpu-python. It reads calls from its input, all numbers of 64
@@ -12,6 +13,7 @@ import os
 import struct
 import sys
 
+import amx
 import bochscpu
 import bochscpu.cpu
 import bochscpu.memory
@@ -20,6 +22,7 @@ PAGE = 4096
 PART = 1 << 39
 # Below the addresses of Go programs: page tables, a stack, and where functions return to.
 TABLES, STACK, HALT = 0x100000, 0x200000, 0x300000
+INVALID_OPCODE = 6
 LIMIT_INSTRUCTIONS = 10_000_000
 
 
@@ -84,19 +87,36 @@ def fail(message):
 def run(session, memory, function, argument):
     memory.write(STACK + PAGE // 2, struct.pack("<QQ", HALT, argument))
     session.cpu.state = state_for(function, argument)
-    count = 0
+    tiles, count, at, undefined = amx.Tiles(), 0, function, False
 
     def before(s, cpu, instruction):
-        nonlocal count
+        nonlocal count, at
         count += 1
         if count > LIMIT_INSTRUCTIONS:
             fail("the function does not end")
+        at = s.cpu.rip
+
+    def exception(s, cpu, vector, code):
+        nonlocal undefined
+        if vector != INVALID_OPCODE:
+            fail(f"exception {vector} (code {code}, address {s.cpu.state.cr2:#x}) at {at:#x} of the function at {function:#x}")
+        undefined = True
+        s.stop()
 
     hook = bochscpu.Hook()
     hook.before_execution = before
     hook.hlt = lambda s, cpu: s.stop()
-    hook.exception = lambda s, cpu, vector, code: fail(f"exception {vector} (code {code}, address {s.cpu.state.cr2:#x}) at {s.cpu.state.rip:#x} of the function at {function:#x}")
+    hook.exception = exception
     session.run([hook])
+    while undefined:  # which is an instruction of AMX, or nothing
+        undefined, state = False, session.cpu.state
+        state.rip = at
+        try:
+            state.rip += tiles.step(memory, state)
+        except amx.Invalid as e:
+            fail(f"{e} at {at - function:#x} of the function")
+        session.cpu.state = state
+        session.run([hook])
 
 
 def main():

@@ -162,11 +162,8 @@ func (c *Infer) Content(i int) ([]Dim, bool) {
 	if t == nil || t.Len() > maxContent {
 		return nil, false
 	}
-	switch t.DType() {
-	case tensor.Int64:
-		return Dims(intsOf(t.I64())...), true
-	case tensor.Int32:
-		return Dims(intsOf(tensor.Data[int32](t))...), true
+	if list := t.Ints(); list != nil {
+		return Dims(list...), true
 	}
 	return nil, false
 }
@@ -198,11 +195,8 @@ func (c *Infer) Ints(i int) ([]int, error) {
 		}
 		return nil, err
 	}
-	switch t.DType() {
-	case tensor.Int64:
-		return intsOf(t.I64()), nil
-	case tensor.Int32:
-		return intsOf(tensor.Data[int32](t)), nil
+	if list := t.Ints(); list != nil {
+		return list, nil
 	}
 	return nil, fmt.Errorf("input %d (%s) is %v, expected integers", i, c.Node.Inputs[i].Name, t.DType())
 }
@@ -214,12 +208,15 @@ func (c *Infer) SetContent(i int, dims []Dim) {
 	}
 }
 
-func intsOf[T int32 | int64](v []T) []int {
-	out := make([]int, len(v))
-	for i, n := range v {
-		out[i] = int(n)
+// Axis resolves an axis of a tensor of that rank, which may count from the end.
+func Axis(axis, rank int) (int, error) {
+	if axis < -rank || axis >= rank {
+		return 0, fmt.Errorf("axis %d is outside [%d, %d)", axis, -rank, rank)
 	}
-	return out
+	if axis < 0 {
+		axis += rank
+	}
+	return axis, nil
 }
 
 // Broadcast is the shape of an elementwise operation under ONNX's multidirectional

@@ -10,6 +10,9 @@ import (
 	"tandem/tensor"
 )
 
+// Kernel prepares a call whose shapes are known and returns what runs it.
+type Kernel = func(*Call) (func() error, error)
+
 // Op is everything that Tandem knows of an operator. Its file in graph/op keeps
 // the parts together.
 type Op struct {
@@ -19,8 +22,8 @@ type Op struct {
 	Since int
 	// Infer sets the type of every output that the node has.
 	Infer func(*Infer) error
-	// Kernel prepares a call whose shapes are known and returns what runs it.
-	Kernel func(*Call) (func() error, error)
+	// Kernel computes the outputs; a View needs none.
+	Kernel Kernel
 	// Grad adds the nodes that compute the gradient of each input that needs
 	// one. Nil: the operator has no gradient.
 	Grad func(*Gradient) error
@@ -255,6 +258,23 @@ func (c *Call) Extra() []byte { return c.scratch[:c.extraLen:c.extraLen] }
 
 // Has reports whether the optional input i is there; a negative one is not.
 func (c *Call) Has(i int) bool { return i >= 0 && i < len(c.In) && c.In[i] != nil }
+
+// Require is Infer.Require for Late operators, which have no shape rule: there are at least
+// min and at most max inputs (-1: any number), and output 0 is there.
+func (c *Call) Require(min, max int) error {
+	if n := len(c.In); max >= 0 && n > max {
+		return fmt.Errorf("%d inputs, at most %d expected", n, max)
+	}
+	for i := range min {
+		if !c.Has(i) {
+			return fmt.Errorf("input %d is missing", i)
+		}
+	}
+	if len(c.Out) == 0 || c.Out[0] == nil {
+		return fmt.Errorf("it has no output")
+	}
+	return nil
+}
 
 // F32 are the elements of input i; nil if it is absent.
 func (c *Call) F32(i int) []float32 {

@@ -10,8 +10,14 @@ import (
 	"tandem/tensor"
 )
 
-// maxBindings is how many sets of input shapes a session keeps prepared.
-const maxBindings = 16
+// How many sets of input shapes a session keeps prepared: some in any case, and more while
+// they are small, as those of texts of many lengths are.
+const (
+	someBindings  = 16
+	maxBindings   = 256
+	bindingsBytes = 64 << 20
+	nodeBytes     = 1 << 10 // about what a prepared node takes besides its tensors
+)
 
 // Session runs a program. Without state any number of runs may go on at once,
 // each in memory of its own; with state they take turns.
@@ -192,7 +198,7 @@ func (s *Session) find(in []*tensor.Tensor) *binding {
 }
 
 // release keeps a frame for the next run of the same shapes. The least recently
-// used binding gives way when there are too many.
+// used bindings give way when there are too many.
 func (s *Session) release(in []*tensor.Tensor, f *frame) {
 	f.rest()
 	s.mu.Lock()
@@ -210,12 +216,23 @@ func (s *Session) release(in []*tensor.Tensor, f *frame) {
 		b.dtypes, b.shapes = append(b.dtypes, x.DType()), append(b.shapes, slices.Clone(x.Shape()))
 	}
 	s.bindings = slices.Insert(s.bindings, 0, b)
-	if len(s.bindings) > maxBindings {
-		for _, old := range s.bindings[maxBindings].idle {
+	for len(s.bindings) > someBindings && (len(s.bindings) > maxBindings || s.keptBytes() > bindingsBytes) {
+		last := len(s.bindings) - 1
+		for _, old := range s.bindings[last].idle {
 			old.leave()
 		}
-		s.bindings = s.bindings[:maxBindings]
+		s.bindings = s.bindings[:last]
 	}
+}
+
+// keptBytes is the memory of idle frames.
+func (s *Session) keptBytes() (n int) {
+	for _, b := range s.bindings {
+		for _, f := range b.idle {
+			n += f.bytes + len(f.steps)*nodeBytes
+		}
+	}
+	return n
 }
 
 // Close frees the session's memory once the runs under way have ended.

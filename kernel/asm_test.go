@@ -42,6 +42,7 @@ func TestArgumentLayouts(t *testing.T) {
 	var tile tileArgs
 	var pack packArgs
 	var drop dropoutArgs
+	var block blockArgs
 	var slide slideArgs
 	var panel panelArgs
 	var slab slabArgs
@@ -51,7 +52,9 @@ func TestArgumentLayouts(t *testing.T) {
 		got, want uintptr
 	}{
 		{"tileArgs.rs", unsafe.Offsetof(tile.rs), 32}, {"tileArgs.k", unsafe.Offsetof(tile.k), 64},
-		{"tileArgs.from", unsafe.Offsetof(tile.from), 96}, {"tileArgs.bounded", unsafe.Offsetof(tile.bounded), 92}, {"tileArgs.lines", unsafe.Offsetof(tile.lines), 104}, {"tileArgs.ahead", unsafe.Offsetof(tile.ahead), 120},
+		{"tileArgs.from", unsafe.Offsetof(tile.from), 96}, {"tileArgs.bounded", unsafe.Offsetof(tile.bounded), 92}, {"tileArgs.lines", unsafe.Offsetof(tile.lines), 104}, {"tileArgs.ahead", unsafe.Offsetof(tile.ahead), 120}, {"tileArgs.far", unsafe.Offsetof(tile.far), 256},
+		{"blockArgs.rs", unsafe.Offsetof(block.rs), 24}, {"blockArgs.lineStep", unsafe.Offsetof(block.lineStep), 48}, {"blockArgs.panel", unsafe.Offsetof(block.panel), 64},
+		{"blockArgs.shape", unsafe.Offsetof(block.shape), 72}, {"blockArgs.low", unsafe.Offsetof(block.low), 80},
 		{"slideArgs.pixel", unsafe.Offsetof(slide.pixel), 32}, {"slideArgs.weightX", unsafe.Offsetof(slide.weightX), 56},
 		{"slideArgs.kx", unsafe.Offsetof(slide.kx), 72}, {"slideArgs.mask", unsafe.Offsetof(slide.mask), 96},
 		{"slideArgs.outPixel", unsafe.Offsetof(slide.outPixel), 104},

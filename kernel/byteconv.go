@@ -77,7 +77,7 @@ func (c *ByteConv) plan(p *Pool) {
 		c.stride = c.C
 	}
 	total := c.N * c.oh * c.ow
-	c.chunks = max(1, min(ceilDiv(total, c.tileShape.rows), max(p.threads*8, ceilDiv(total, 2*bytePixels))))
+	c.chunks = max(1, min(ceilDiv(total, c.stripRows()), max(p.threads*8, ceilDiv(total, 2*bytePixels))))
 	c.pixels = ceilDiv(max(1, total), c.chunks)
 	c.chunks = ceilDiv(total, c.pixels)
 	c.worker = (bytePixels*c.stride + c.k + 63) &^ 63
@@ -87,8 +87,10 @@ func (c *ByteConv) plan(p *Pool) {
 	c.worker += c.tileBytes()
 }
 
-// tileBytes is the room for the sums of a strip.
-func (c *ByteConv) tileBytes() int { return (4*c.tileShape.rows*min(byteColumns, c.oc) + 63) &^ 63 }
+// tileBytes is the room for the sums of a block and of a strip.
+func (c *ByteConv) tileBytes() int {
+	return c.blockRoom() + (4*c.tileShape.rows*min(byteColumns, c.oc)+63)&^63
+}
 
 // startBytes is the scratch that all workers share.
 func (c *ByteConv) startBytes() int {
@@ -150,7 +152,8 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 		return
 	}
 	s := byteStrips{byteForm: c.byteForm, vectors: c.vectors, to: &c.Rescale, direct: c.direct, stride: c.stride, words: c.words(c.k), panel: c.panelBytes(c.k), cs: c.OC}
-	s.tile, scratch = int32sAt(scratch[:c.tileBytes()]), scratch[c.tileBytes():]
+	room := int32sAt(scratch[:c.tileBytes()])
+	s.block, s.tile, scratch = room[:c.blockRoom()/4], room[c.blockRoom()/4:], scratch[c.tileBytes():]
 	if c.byLines {
 		for u := lo; u < hi; u++ {
 			c.lineRows(&s, u, scratch)

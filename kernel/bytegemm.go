@@ -85,7 +85,7 @@ func (g *ByteGemm) plan(p *Pool) {
 			g.stride += 64
 		}
 	}
-	g.byRow = ceilDiv(g.M, g.tileShape.rows) >= ceilDiv(g.N, g.cols)
+	g.byRow = ceilDiv(g.M, g.stripRows()) >= ceilDiv(g.N, g.cols)
 }
 
 // lens are the bytes of scratch for each purpose.
@@ -97,10 +97,15 @@ func (g *ByteGemm) lens(p *Pool) (start, sums, copies, tiles int) {
 	if g.copied {
 		copies = (g.M*g.stride + 63) &^ 63
 	}
-	if g.Bytes != nil {
-		tiles = p.threads * 4 * g.tileShape.rows * min(byteColumns, g.N)
+	return start, sums, copies, p.threads * g.workerBytes()
+}
+
+// workerBytes is the scratch of a worker, for the sums of a block and of a strip.
+func (g *ByteGemm) workerBytes() int {
+	if g.Bytes == nil {
+		return g.blockRoom()
 	}
-	return start, sums, copies, tiles
+	return g.blockRoom() + (4*g.tileShape.rows*min(byteColumns, g.N)+63)&^63
 }
 
 // ScratchLen is the number of bytes that Run needs on p: for these dimensions, and the
@@ -136,9 +141,9 @@ func (g *ByteGemm) Run(p *Pool, scratch []byte) {
 		}
 	}
 	g.preparing, g.stop = false, p.stop
-	units, work := ceilDiv(g.N, g.cols), g.cols*max(g.M, g.tileShape.rows)
+	units, work := ceilDiv(g.N, g.cols), g.cols*max(g.M, g.stripRows())
 	if g.byRow {
-		units, work = ceilDiv(g.M, g.tileShape.rows), g.tileShape.rows*g.N
+		units, work = ceilDiv(g.M, g.stripRows()), g.stripRows()*g.N
 	}
 	p.run(units, max(ceilDiv(4*chunkFlops, max(1, 2*work*g.K)), ceilDiv(units, p.threads*8)), g)
 }
@@ -255,13 +260,11 @@ func (g *ByteGemm) chunk(lo, hi, worker int) {
 	if g.copied {
 		s.a = g.rows
 	}
-	if g.Bytes != nil {
-		size := g.tileShape.rows * min(byteColumns, g.N)
-		s.tile = int32sAt(g.tiles)[worker*size:][:size]
-	}
+	room := int32sAt(g.tiles[worker*g.workerBytes():][:g.workerBytes()])
+	s.block, s.tile = room[:g.blockRoom()/4], room[g.blockRoom()/4:]
 	m0, m1, n0, n1 := 0, g.M, lo*g.cols, min(hi*g.cols, g.N)
 	if g.byRow {
-		m0, m1, n0, n1 = lo*g.tileShape.rows, min(hi*g.tileShape.rows, g.M), 0, g.N
+		m0, m1, n0, n1 = lo*g.stripRows(), min(hi*g.stripRows(), g.M), 0, g.N
 	}
 	step := g.blockColumns(g.K, n1-n0)
 	for n := n0; n < n1 && !ended(g.stop); n += step {
@@ -278,17 +281,22 @@ func (g *ByteGemm) prepare(lo, hi int) {
 	}
 	for i := lo; i < hi; i++ {
 		x := g.A[i*g.K:][:g.K]
-		if g.ZeroB != nil {
-			g.rowSums[i] = sumBytes(x)
-			if g.SignedA {
-				g.rowSums[i] = 0
-				for _, v := range x {
-					g.rowSums[i] += int32(v ^ flip)
-				}
+		if g.copied {
+			row := g.rows[i*g.stride:][:4*g.words(g.K)]
+			g.word(g.vectors, row, x, flip)
+			if g.size == 1 {
+				x = row[:g.K]
 			}
 		}
-		if g.copied {
-			g.word(g.vectors, g.rows[i*g.stride:][:4*g.words(g.K)], x, flip)
+		switch {
+		case g.ZeroB == nil:
+		case g.SignedA && g.size == 2:
+			g.rowSums[i] = 0
+			for _, v := range x {
+				g.rowSums[i] += int32(v ^ flip)
+			}
+		default:
+			g.rowSums[i] = sumBytes(x)
 		}
 	}
 }
@@ -307,8 +315,8 @@ func (f byteForm) word(vectors ISA, to, x []byte, flip byte) {
 		widenBytes(vectors, int16sAt(to), x, flip)
 	} else {
 		copy(to, x)
-		for i := 0; flip != 0 && i < len(x); i++ {
-			to[i] ^= flip
+		if flip != 0 {
+			flipBytes(to[:len(x)], flip)
 		}
 	}
 	clear(to[len(x)*f.size:])
@@ -332,22 +340,36 @@ type byteStrips struct {
 	rowSums       []int32 // less than 0, of the rows
 	rowStart      []int32 // what the sums of the rows start from besides, if direct; or nil
 	tile          []int32 // room for the sums of a strip that become bytes
+	block         []int32 // room for blockSums; with form.blocks
+	// What the sums of rows from fromRow on start from besides, as blockSums has them; or nil.
+	from    []int32
+	fromRow int
 }
 
-// run computes rows [m0,m1) and columns [n0,n1), fewer than byteColumns: a strip of
-// rows stays in the L1 cache while the panels stream from L2.
+// run computes rows [m0,m1) and columns [n0,n1), fewer than byteColumns.
 func (s *byteStrips) run(m0, m1, n0, n1 int) {
+	if words := s.blockWords(m1 - m0); words > 0 {
+		s.runBlocks(words, m0, m1, n0, n1)
+	} else {
+		args := s.args()
+		s.runStrips(&args, m0, m1, n0, n1)
+	}
+}
+
+// runStrips is run on the tile kernel alone: a strip of rows stays in the L1 cache while
+// the panels stream from L2. args are those of s.args.
+func (s *byteStrips) runStrips(args *tileArgs, m0, m1, n0, n1 int) {
 	height := ceilDiv(m1-m0, ceilDiv(m1-m0, s.tileShape.rows))
 	n := n1 - n0
-	args := s.args()
 	for i := m0; i < m1; i += height {
 		rows := min(height, m1-i)
 		if s.direct {
-			s.rescaled(&args, i, n0, rows, n)
+			s.rescaled(args, i, n0, rows, n)
 		} else {
 			c, cs := s.sums(i, n0, n)
 			for j := 0; j < n; j += s.cols {
-				s.product(&args, s.a[(i-s.first)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
+				s.startFrom(args, i, j)
+				s.product(args, s.a[(i-s.first)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
 			}
 			s.rescale(c, cs, i, rows, n0, n)
 		}
@@ -376,7 +398,7 @@ func (s *byteStrips) lookup(row, rows, n0, n int) {
 func (s *byteStrips) args() tileArgs {
 	r := s.to
 	args := tileArgs{
-		start: startColumnBias, rs: uintptr(s.stride), ks: 4, bs: uintptr(4 * s.cols), k: s.words, lineStep: uintptr(s.line - 4*s.words),
+		rs: uintptr(s.stride), ks: 4, bs: uintptr(4 * s.cols), k: s.words, lineStep: uintptr(s.line - 4*s.words),
 		ahead: uintptr(4*s.cols) * aheadRows, panel: uintptr(s.panel),
 	}
 	switch {
@@ -402,6 +424,14 @@ func (s *byteStrips) args() tileArgs {
 		}
 	}
 	return args
+}
+
+// startFrom says what the sums of a tile, column columns into the block, start from.
+func (s *byteStrips) startFrom(args *tileArgs, row, column int) {
+	args.start = startColumnBias
+	if s.from != nil {
+		args.start, args.from = startFrom, unsafe.Pointer(&s.from[column*amxBlock+(row-s.fromRow)*s.cols])
+	}
 }
 
 // combine lets the bytes of r become what its Combine makes of them.
@@ -432,6 +462,7 @@ func (s *byteStrips) rescaled(args *tileArgs, row, column, rows, n int) {
 		cols = min(args.tiles*s.cols, n-j)
 		at := s.column + column + j
 		args.mask, args.lines, args.allLines = uint32(uint64(1)<<min(s.cols, n-j)-1), s.lines, s.lines
+		s.startFrom(args, row, j)
 		args.b, args.bias, args.scale = unsafe.Pointer(&s.b[j/s.cols*s.panel]), unsafe.Pointer(&s.start[column+j]), unsafe.Pointer(&r.ScaleB[at])
 		if r.Bytes != nil {
 			args.c = unsafe.Pointer(&r.Bytes[row*s.cs+at])
@@ -468,7 +499,7 @@ func (s *byteStrips) product(args *tileArgs, a, b []byte, start, c []int32, cs, 
 		t.Run()
 		return
 	}
-	args.c, args.bias, args.start = unsafe.Pointer(unsafe.SliceData(c)), unsafe.Pointer(unsafe.SliceData(start)), startColumnBias
+	args.c, args.bias = unsafe.Pointer(unsafe.SliceData(c)), unsafe.Pointer(unsafe.SliceData(start))
 	args.cs, args.rows, args.mask, args.lines = uintptr(4*cs), rows, uint32(uint64(1)<<cols-1), s.lines
 	for k := 0; k < max(1, s.words); k += byteWords {
 		args.k = min(byteWords, s.words-k)

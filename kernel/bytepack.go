@@ -3,22 +3,24 @@ package kernel
 import "unsafe"
 
 // byteForm is how a pool's processor multiplies bytes: by dot products of four bytes
-// (VNNI), or of two numbers of 16 bits, to which bytes are widened. Products of bytes
-// that are added in pairs with saturation (VPMADDUBSW) are not exact.
+// (VNNI), besides which there may be products of blocks (AMX), or of two numbers of 16
+// bits, to which bytes are widened. Products of bytes that are added in pairs with
+// saturation (VPMADDUBSW) are not exact.
 type byteForm struct {
 	isa ISA
 	tileShape
-	size int // bytes that an element takes in a word of four bytes
+	size   int  // bytes that an element takes in a word of four bytes
+	blocks bool // AMX adds up the sums of blocks
 }
 
 func byteFormOf(p *Pool) byteForm {
 	switch {
 	case p.vnni:
-		return byteForm{AVX512, tileShape{12, 32}, 1}
+		return byteForm{AVX512, tileShape{12, 32}, 1, p.amx}
 	case p.isa >= AVX2:
-		return byteForm{AVX2, tileShape{6, 16}, 2}
+		return byteForm{AVX2, tileShape{6, 16}, 2, false}
 	}
-	return byteForm{Generic, tileShape{4, 16}, 2}
+	return byteForm{Generic, tileShape{4, 16}, 2, false}
 }
 
 // words is the number of words of k elements.
@@ -128,6 +130,16 @@ func float32sAt(b []byte) []float32 {
 
 func int16sAt(b []byte) []int16 {
 	return unsafe.Slice((*int16)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/2)
+}
+
+// flipBytes is x xor flip, in place.
+func flipBytes(x []byte, flip byte) {
+	for ; len(x) >= 8; x = x[8:] {
+		*(*uint64)(unsafe.Pointer(unsafe.SliceData(x))) ^= uint64(flip) * 0x0101010101010101
+	}
+	for i := range x {
+		x[i] ^= flip
+	}
 }
 
 // sumBytes adds unsigned bytes.

@@ -157,3 +157,6 @@ func roundBFloat16Asm(isa ISA, y, x *float32, n int) {
 func narrowBFloat16Asm(y *uint16, x *float32, n int) { narrowBFloat16AVX512(y, x, n) }
 
 func pairBFloat16Asm(y *uint32, lower, upper *float32, n int) { pairBFloat16AVX512(y, lower, upper, n) }
+
+// byteBlockAsm is the kernel of blocks, by AMX.
+func byteBlockAsm(args *blockArgs) { byteBlockAMX((*byte)(unsafe.Pointer(args))) }

@@ -17,6 +17,7 @@ func roundBFloat16Asm(ISA, *float32, *float32, int)                             
 func narrowBFloat16Asm(*uint16, *float32, int)                                     { panic(noAssembly) }
 func pairBFloat16Asm(*uint32, *float32, *float32, int)                             { panic(noAssembly) }
 func tileBytesAsm(*tileArgs)                                                       { panic(noAssembly) }
+func byteBlockAsm(*blockArgs)                                                      { panic(noAssembly) }
 func packWordsAsm(*byte, *byte, *int32, int, int, uint32)                          { panic(noAssembly) }
 func lookupAsm(ISA, *byte, *byte, *byte, int)                                      { panic(noAssembly) }
 func combineBytesAsm(ISA, *CombineBytes, *byte, *byte, *byte, int)                 { panic(noAssembly) }

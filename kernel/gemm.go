@@ -122,6 +122,9 @@ const (
 	// longK are the steps of k in one call of the tile kernel when all rows are one
 	// strip: the sums stay in registers.
 	longK = 4096
+	// aheadMost are the rows up to which panels of packed weights are fetched ahead: with
+	// more of them the time that memory takes is small beside that of the multiplications.
+	aheadMost = 144
 	// chunkFlops is the least work worth handing to another thread, about 20 µs.
 	chunkFlops = 1 << 21
 	amxFlops   = 1 << 24 // the same for products of words on tiles
@@ -134,6 +137,7 @@ type gemmPlan struct {
 	packA     bool // blocks of A are copied first
 	packAll   bool // B is packed whole before the threads start
 	byBlock   bool // blocks of k are the outermost loop: see packRowsOf
+	stream    bool // each panel of packed weights is fetched while the one before it is multiplied
 	units     int  // strips of rows or panels of columns
 	grain     int  // units in a chunk
 	aLen      int  // scratch floats for a block of A
@@ -172,6 +176,7 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		pl.aLen = max(kBlock*(mBlock+16), mBlock*(kBlock+16))
 		pl.perWorker += pl.aLen
 	}
+	pl.stream = p.isa == AVX512 && g.Packed != nil && g.storage == asFloat32 && !pl.byRow && strips > 1 && g.M <= aheadMost && (!pl.packA || g.M <= mBlock)
 	perUnit := 2 * g.K
 	if pl.byBlock {
 		perUnit = 2 * min(g.K, kBlock)
@@ -441,6 +446,11 @@ func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 	case len(g.shared) > 0:
 		t.bs, t.panel = g.rowLen(), g.panelLen()
 		t.b = g.shared[n0/pl.cols*t.panel+k0*t.bs:]
+		if t.stream = pl.stream; k1 < g.K {
+			t.next = t.k*t.bs - (ceilDiv(n1-n0, pl.cols)-1)*t.panel
+		} else {
+			t.next = t.panel - k0*t.bs
+		}
 	default:
 		t.b, t.bs, t.panel = scratch[pl.aLen:], pl.cols, t.k*pl.cols
 		packBlock(t.b, g.B, g.ldb, g.TransB, k0, k1, n0, n1, g.isa)

@@ -164,7 +164,7 @@ func TestGemmRowsDoNotDependOnTheirBatch(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	pools := testPools(t)
 	for range 60 {
-		m, n, k := 1+r.IntN(150), 1+r.IntN(100), 1+r.IntN(600)
+		m, n, k := 1+r.IntN(150), 1+r.IntN(100)*(1+r.IntN(2)*5), 1+r.IntN(900)
 		a, b, bias := random(r, m*k, 3), random(r, n*k, 5), random(r, n, 1)
 		trans := r.IntN(2) == 0
 		want := map[ISA][]float32{}
@@ -176,7 +176,7 @@ func TestGemmRowsDoNotDependOnTheirBatch(t *testing.T) {
 			}
 			same(t, g, g.C, want[p.ISA()])
 			for range 4 {
-				rows := 1 + r.IntN(min(m, 30))
+				rows := 1 + r.IntN(min(m, 30+r.IntN(2)*100))
 				first := r.IntN(m - rows + 1)
 				g := &Gemm{M: rows, N: n, K: k, TransB: trans, A: a[first*k:], B: b, C: make([]float32, rows*n), Bias: bias, BiasAxis: BiasColumn}
 				if r.IntN(2) == 0 {
@@ -246,6 +246,34 @@ func BenchmarkGemm(b *testing.B) {
 					benchFlops(b, 2*float64(c.m)*float64(c.n)*float64(c.k), func() { g.Run(p, scratch) })
 				})
 			}
+		}
+	}
+}
+
+// BenchmarkGemmCold multiplies few rows by packed weights that no cache holds any more:
+// what a network does at batch 1.
+func BenchmarkGemmCold(b *testing.B) {
+	for _, s := range [][2]int{{384, 1536}, {1536, 384}, {384, 384}} {
+		k, n := s[0], s[1]
+		for _, m := range []int{1, 8, 12, 16, 22, 36, 64, 128, 250} {
+			b.Run(fmt.Sprintf("%dx%dx%d", m, k, n), func(b *testing.B) {
+				p := NewPool(1, Detect())
+				defer p.Close()
+				count := 64 << 20 / 4 / (k * n)
+				packed := make([][]float32, count)
+				for i := range packed {
+					packed[i] = random(rand.New(rand.NewPCG(1, 1)), PackedLen(k, n, p.ISA()), 0)
+				}
+				g := Gemm{M: m, N: n, K: k, A: make([]float32, m*k), C: make([]float32, m*n), Packed: packed[0]}
+				scratch := make([]float32, g.ScratchLen(p))
+				i := 0
+				benchFlops(b, 2*float64(m*n*k), func() {
+					g.Packed = packed[i%count]
+					g.Run(p, scratch)
+					i++
+				})
+				b.ReportMetric(float64(4*k*n*b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
+			})
 		}
 	}
 }

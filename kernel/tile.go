@@ -86,6 +86,8 @@ type tileArgs struct {
 	panel    uintptr
 	columnsC uintptr
 	allLines int
+	// What is fetched into the L2 cache: a line for each row of B, farStep bytes apart; or 0.
+	far, farStep uintptr
 }
 
 // Values of tileArgs.result.
@@ -122,6 +124,8 @@ type tileRun struct {
 	last      bool // the activation and what is added after it are due
 	act       Activation
 	add       []float32 // like c, or nil
+	stream    bool      // b comes from memory: see streamPanels
+	next      int       // then, how far from the last panel lies the first one of the next block
 }
 
 // run computes the m×n block. The strip of A is the outer loop, so it stays in
@@ -144,32 +148,56 @@ func (t *tileRun) run(m, n int) {
 		args.relu = 1
 	}
 	// Strips of equal height: a low one at the end would wait for the additions.
-	rows := ceilDiv(m, max(1, ceilDiv(m, t.rows)))
+	strips := max(1, ceilDiv(m, t.rows))
+	rows := ceilDiv(m, strips)
+	if t.stream {
+		t.streamPanels(&args, rows, strips, m, n)
+		return
+	}
 	for i := 0; i < m; i += rows {
-		args.rows = min(rows, m-i)
-		args.a = unsafe.Pointer(&t.a[i*t.rs])
-		if t.start == startRowBias {
-			args.bias = unsafe.Pointer(&t.bias[i])
-		}
 		for j := 0; j < n; j += t.cols {
-			args.mask = 1<<min(t.cols, n-j) - 1
-			args.bounded = 0
-			if t.bounded && n-j < t.cols {
-				args.bounded = 1
-			}
-			args.b = unsafe.Pointer(&t.b[j/t.cols*t.panel])
-			args.c = unsafe.Pointer(&t.c[i*t.cs+j])
-			if t.start == startFrom {
-				args.from = unsafe.Pointer(&t.from[i*t.cs+j])
-			}
-			if t.start == startColumnBias || t.start == startFrom && t.bias != nil {
-				args.bias = unsafe.Pointer(&t.bias[j])
-			}
-			args.lines = t.lines
-			runTile(t.isa, t.storage, &args)
+			t.tile(&args, i, min(rows, m-i), j, n)
 		}
 		t.finish(i, min(i+rows, m), n)
 	}
+}
+
+// streamPanels is run in the other order. What weights take from memory takes about as long
+// as what a few strips of rows compute with them. Both go on at the same time if every strip
+// multiplies by a panel before the next panel is begun, and each fetches its part of that.
+func (t *tileRun) streamPanels(args *tileArgs, rows, strips, m, n int) {
+	args.farStep = uintptr(4 * t.bs / strips)
+	for j := 0; j < n; j += t.cols {
+		ahead := t.panel
+		if j+t.cols >= n {
+			ahead = t.next
+		}
+		for i := 0; i < m; i += rows {
+			args.far = uintptr(unsafe.Pointer(&t.b[j/t.cols*t.panel])) + uintptr(4*ahead) + uintptr(i/rows*t.k)*args.farStep
+			t.tile(args, i, min(rows, m-i), j, n)
+		}
+	}
+	t.finish(0, m, n)
+}
+
+// tile computes rows [i,i+rows) and the columns of the panel that begins with column j, of n.
+func (t *tileRun) tile(args *tileArgs, i, rows, j, n int) {
+	args.rows, args.lines = rows, t.lines
+	args.a, args.b, args.c = unsafe.Pointer(&t.a[i*t.rs]), unsafe.Pointer(&t.b[j/t.cols*t.panel]), unsafe.Pointer(&t.c[i*t.cs+j])
+	args.mask, args.bounded = 1<<min(t.cols, n-j)-1, 0
+	if t.bounded && n-j < t.cols {
+		args.bounded = 1
+	}
+	switch t.start {
+	case startRowBias:
+		args.bias = unsafe.Pointer(&t.bias[i])
+	case startFrom:
+		args.from = unsafe.Pointer(&t.from[i*t.cs+j])
+	}
+	if t.start == startColumnBias || t.start == startFrom && t.bias != nil {
+		args.bias = unsafe.Pointer(&t.bias[j])
+	}
+	runTile(t.isa, t.storage, args)
 }
 
 // finish completes rows [i,end) of C: they are still in L1.

@@ -8,3 +8,8 @@ package kernel
 //
 //go:noescape
 func amxBFloat16(args *byte)
+
+// byteBlockAMX adds up products of unsigned bytes of A and signed ones of B; see blockArgs.
+//
+//go:noescape
+func byteBlockAMX(args *byte)

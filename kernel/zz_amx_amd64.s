@@ -981,3 +981,297 @@ next1x1:
 	BYTE $0x49
 	BYTE $0xc0
 	RET
+
+// func byteBlockAMX(args *byte)
+// Requires: MMX+
+TEXT ·byteBlockAMX(SB), NOSPLIT, $0-8
+	MOVQ args+0(FP), AX
+	MOVQ 72(AX), CX
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0x01
+	MOVQ 8(AX), R8
+	MOVQ 16(AX), DI
+	MOVQ 24(AX), R12
+	MOVQ $0x00000080, DX
+	CMPQ 80(AX), $0x00
+	JNE  panel1x2
+
+panel2x2:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd8
+	MOVQ (AX), R14
+	MOVQ R12, R9
+	SHLQ $0x04, R9
+	ADDQ R14, R9
+	MOVQ R8, SI
+	MOVQ 40(AX), R10
+
+line2x2:
+	MOVQ 32(AX), CX
+
+step2x2:
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x64
+	BYTE       $0x26
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x74
+	BYTE       $0x16
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x49
+	BYTE       $0x5e
+	BYTE       $0xc4
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x7c
+	BYTE       $0x16
+	BYTE       $0x40
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x41
+	BYTE       $0x5e
+	BYTE       $0xcc
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x6c
+	BYTE       $0x21
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x49
+	BYTE       $0x5e
+	BYTE       $0xd5
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x41
+	BYTE       $0x5e
+	BYTE       $0xdd
+	PREFETCHT0 4096(SI)
+	PREFETCHT0 4160(SI)
+	PREFETCHT0 4224(SI)
+	PREFETCHT0 4288(SI)
+	PREFETCHT0 4352(SI)
+	PREFETCHT0 4416(SI)
+	PREFETCHT0 4480(SI)
+	PREFETCHT0 4544(SI)
+	PREFETCHT0 4608(SI)
+	PREFETCHT0 4672(SI)
+	PREFETCHT0 4736(SI)
+	PREFETCHT0 4800(SI)
+	PREFETCHT0 4864(SI)
+	PREFETCHT0 4928(SI)
+	PREFETCHT0 4992(SI)
+	PREFETCHT0 5056(SI)
+	PREFETCHT0 5120(SI)
+	PREFETCHT0 5184(SI)
+	PREFETCHT0 5248(SI)
+	PREFETCHT0 5312(SI)
+	PREFETCHT0 5376(SI)
+	PREFETCHT0 5440(SI)
+	PREFETCHT0 5504(SI)
+	PREFETCHT0 5568(SI)
+	PREFETCHT0 5632(SI)
+	PREFETCHT0 5696(SI)
+	PREFETCHT0 5760(SI)
+	PREFETCHT0 5824(SI)
+	PREFETCHT0 5888(SI)
+	PREFETCHT0 5952(SI)
+	PREFETCHT0 6016(SI)
+	PREFETCHT0 6080(SI)
+	ADDQ       $0x00000800, SI
+	ADDQ       $0x40, R14
+	ADDQ       $0x40, R9
+	DECQ       CX
+	JNZ        step2x2
+	ADDQ       48(AX), R14
+	ADDQ       48(AX), R9
+	DECQ       R10
+	JNZ        line2x2
+	MOVQ       DX, R11
+	SHLQ       $0x04, R11
+	ADDQ       DI, R11
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x44
+	BYTE       $0x17
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x4c
+	BYTE       $0x17
+	BYTE       $0x40
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x54
+	BYTE       $0x13
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xc2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x5c
+	BYTE       $0x13
+	BYTE       $0x40
+	ADDQ       $0x00001000, DI
+	ADDQ       64(AX), R8
+	DECQ       56(AX)
+	JNZ        panel2x2
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x78
+	BYTE       $0x49
+	BYTE       $0xc0
+	RET
+
+panel1x2:
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+	MOVQ (AX), R14
+	MOVQ R8, SI
+	MOVQ 40(AX), R10
+
+line1x2:
+	MOVQ 32(AX), CX
+
+step1x2:
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x64
+	BYTE       $0x26
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x74
+	BYTE       $0x16
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x49
+	BYTE       $0x5e
+	BYTE       $0xc4
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x7c
+	BYTE       $0x16
+	BYTE       $0x40
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x41
+	BYTE       $0x5e
+	BYTE       $0xcc
+	PREFETCHT0 4096(SI)
+	PREFETCHT0 4160(SI)
+	PREFETCHT0 4224(SI)
+	PREFETCHT0 4288(SI)
+	PREFETCHT0 4352(SI)
+	PREFETCHT0 4416(SI)
+	PREFETCHT0 4480(SI)
+	PREFETCHT0 4544(SI)
+	PREFETCHT0 4608(SI)
+	PREFETCHT0 4672(SI)
+	PREFETCHT0 4736(SI)
+	PREFETCHT0 4800(SI)
+	PREFETCHT0 4864(SI)
+	PREFETCHT0 4928(SI)
+	PREFETCHT0 4992(SI)
+	PREFETCHT0 5056(SI)
+	PREFETCHT0 5120(SI)
+	PREFETCHT0 5184(SI)
+	PREFETCHT0 5248(SI)
+	PREFETCHT0 5312(SI)
+	PREFETCHT0 5376(SI)
+	PREFETCHT0 5440(SI)
+	PREFETCHT0 5504(SI)
+	PREFETCHT0 5568(SI)
+	PREFETCHT0 5632(SI)
+	PREFETCHT0 5696(SI)
+	PREFETCHT0 5760(SI)
+	PREFETCHT0 5824(SI)
+	PREFETCHT0 5888(SI)
+	PREFETCHT0 5952(SI)
+	PREFETCHT0 6016(SI)
+	PREFETCHT0 6080(SI)
+	ADDQ       $0x00000800, SI
+	ADDQ       $0x40, R14
+	DECQ       CX
+	JNZ        step1x2
+	ADDQ       48(AX), R14
+	DECQ       R10
+	JNZ        line1x2
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x44
+	BYTE       $0x17
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7a
+	BYTE       $0x4b
+	BYTE       $0x4c
+	BYTE       $0x17
+	BYTE       $0x40
+	ADDQ       $0x00001000, DI
+	ADDQ       64(AX), R8
+	DECQ       56(AX)
+	JNZ        panel1x2
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x78
+	BYTE       $0x49
+	BYTE       $0xc0
+	RET

@@ -176,6 +176,29 @@ func (t *Tensor) F32() []float32 { return Data[float32](t) }
 // I64 is Data[int64].
 func (t *Tensor) I64() []int64 { return Data[int64](t) }
 
+// Ints are the elements of an int64 or int32 tensor, copied; nil if it is of another type.
+func (t *Tensor) Ints() []int {
+	if t.dtype != Int64 && t.dtype != Int32 {
+		return nil
+	}
+	return t.AppendInts(make([]int, 0, t.Len()))
+}
+
+// AppendInts appends the elements of an int64 or int32 tensor.
+func (t *Tensor) AppendInts(dst []int) []int {
+	switch t.dtype {
+	case Int64:
+		for _, v := range t.I64() {
+			dst = append(dst, int(v))
+		}
+	case Int32:
+		for _, v := range Data[int32](t) {
+			dst = append(dst, int(v))
+		}
+	}
+	return dst
+}
+
 // Reshaped shares the elements under another shape of the same length.
 func (t *Tensor) Reshaped(shape ...int) *Tensor {
 	s := slices.Clone(Shape(shape))

@@ -1,6 +1,7 @@
 package tensor
 
 import (
+	"fmt"
 	"testing"
 	"unsafe"
 )
@@ -78,4 +79,18 @@ func TestDataPanicsOnWrongType(t *testing.T) {
 		}
 	}()
 	New(Int32, 2).F32()
+}
+
+func TestInts(t *testing.T) {
+	for _, x := range []*Tensor{Of([]int64{3, -1}, 2), Of([]int32{3, -1}, 2)} {
+		if got := fmt.Sprint(x.Ints(), x.AppendInts([]int{7})); got != "[3 -1] [7 3 -1]" {
+			t.Errorf("%v: %s", x, got)
+		}
+	}
+	if got := Of([]int64{}, 0).Ints(); got == nil {
+		t.Error("no elements are not another type")
+	}
+	if got := Of([]float32{1}, 1).Ints(); got != nil {
+		t.Errorf("a float gives %v", got)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -256,8 +257,8 @@ func inferBiasGelu(least int) func(*graph.Infer) error {
 	}
 }
 
-func kernelBiasGelu(f func(float64) float64) preparer {
-	return widened(func(c *graph.Call) (func() error, error) {
+func kernelBiasGelu(f func(float64) float64) graph.Kernel {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		if c.In = presentInputs(c); len(c.In) == 1 { // FastGelu
 			return fast(kernel.OpGELU, f)(c)
 		}
@@ -308,7 +309,7 @@ func inferSwiGLU(c *graph.Infer) error {
 
 func kernelSwiGLU(c *graph.Call) (func() error, error) {
 	alpha := float64(c.Node.Attrs.Float("alpha", 1))
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		if c.In[0].DType() == tensor.Float64 {
 			return mapRows[float64](c, 0, gated[float64](alpha))
 		}
@@ -348,7 +349,7 @@ func kernelShrink(c *graph.Call) (func() error, error) {
 		return 0
 	}))
 	integers := func(d tensor.DType) bool { return !d.Float() }
-	return through(tensor.Float64, kernel, integers)(c)
+	return narrow.Through(tensor.Float64, kernel, integers)(c)
 }
 
 func shrinkSlope(a graph.Attrs) func(float64) float64 {
@@ -369,8 +370,8 @@ func kernelRelu(c *graph.Call) (func() error, error) {
 }
 
 // fast is the kernel of a function that package kernel has for float32.
-func fast(op kernel.UnaryOp, f func(float64) float64) preparer {
-	return widened(func(c *graph.Call) (func() error, error) {
+func fast(op kernel.UnaryOp, f func(float64) float64) graph.Kernel {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		if c.In[0].DType() == tensor.Float64 {
 			return mapElements(c, func(y, x []float64) { mapTo(y, x, f) })
 		}
@@ -378,7 +379,7 @@ func fast(op kernel.UnaryOp, f func(float64) float64) preparer {
 	})
 }
 
-func unary(op kernel.UnaryOp) preparer {
+func unary(op kernel.UnaryOp) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		k := &kernel.Unary{Op: op}
 		return func() error {

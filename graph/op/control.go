@@ -20,7 +20,7 @@ func controlOps() []graph.Op {
 }
 
 func kernelIf(c *graph.Call) (func() error, error) {
-	if err := wantInputs(c, 1, 1); err != nil {
+	if err := c.Require(1, 1); err != nil {
 		return nil, err
 	}
 	return func() error {
@@ -139,7 +139,7 @@ func (s collector) none(axis int) (*tensor.Tensor, error) {
 	for i, d := range t.Shape {
 		shape[i], _ = d.Value()
 	}
-	axis, err := axisIn(axis, len(shape)+1)
+	axis, err := graph.Axis(axis, len(shape)+1)
 	if err != nil {
 		return nil, err
 	}

@@ -117,7 +117,7 @@ func kernelSequenceMap(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := wantInputs(c, max(len(c.In), 1), -1); err != nil {
+	if err := c.Require(max(len(c.In), 1), -1); err != nil {
 		return nil, err
 	}
 	return func() error {

@@ -26,7 +26,7 @@ func newScan(c *graph.Call, first int) (*scan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := wantInputs(c, 0, -1); err != nil {
+	if err := c.Require(0, -1); err != nil {
 		return nil, err
 	}
 	s := &scan{c: c, ins: c.Node.Attrs.Int("num_scan_inputs", 0)}
@@ -99,7 +99,7 @@ func (s *scan) run(state, inputs []*tensor.Tensor, length int) ([]*tensor.Tensor
 		if isList(x) {
 			return nil, fmt.Errorf("input %d is a %v, not a tensor", s.states+i, x.DType())
 		}
-		axis, err := axisIn(s.inAxes[i], x.Rank())
+		axis, err := graph.Axis(s.inAxes[i], x.Rank())
 		if err != nil {
 			return nil, err
 		}

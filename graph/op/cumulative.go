@@ -46,18 +46,18 @@ func inferCumulative(c *graph.Infer) error {
 
 // kernelCumulative adds or multiplies along each line. It may work in place: an
 // element is read before its place is written.
-func kernelCumulative[T number](product bool) preparer {
+func kernelCumulative[T number](product bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		a := c.Node.Attrs
 		exclusive, reverse := a.Int("exclusive", 0) != 0, a.Int("reverse", 0) != 0
 		var given []int
 		return func() error {
 			x, y := tensor.Data[T](c.In[0]), tensor.Data[T](c.Out[0])
-			given = appendIntegers(given[:0], c.In[1])
+			given = c.In[1].AppendInts(given[:0])
 			if len(given) != 1 {
 				return fmt.Errorf("the axis has %d elements, expected 1", len(given))
 			}
-			axis, err := axisOf(given[0], c.In[0].Rank())
+			axis, err := graph.Axis(given[0], c.In[0].Rank())
 			if err != nil {
 				return err
 			}

@@ -46,7 +46,7 @@ func inferRoiAlign(c *graph.Infer) error {
 	return c.Same(rois.Shape[0], c.In(2).Shape[0], "numbers of boxes and batch indices")
 }
 
-func kernelRoiAlign(halfPixel bool) preparer {
+func kernelRoiAlign(halfPixel bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		half := halfPixel && c.Node.Attrs.String("coordinate_transformation_mode", "half_pixel") == "half_pixel"
 		switch c.In[0].DType() {

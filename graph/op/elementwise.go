@@ -135,7 +135,7 @@ func follow(c *graph.Infer, n int, f func(x []graph.Dim) (graph.Dim, bool)) {
 // where "broadcast" is 1, the second is laid over the dimensions of the first from
 // "axis" on, or over the last ones.
 // The result has the type of the operands unless another is given.
-func oldBroadcast(name string, check func(c *graph.Infer, inputs ...int) error, result tensor.DType, kernel preparer) graph.Op {
+func oldBroadcast(name string, check func(c *graph.Infer, inputs ...int) error, result tensor.DType, kernel graph.Kernel) graph.Op {
 	op := graph.Op{
 		ID: onnx(name), Since: 1,
 		Infer: func(c *graph.Infer) error {
@@ -233,7 +233,7 @@ func oldShape(attrs graph.Attrs, name string, a, b graph.Shape) (graph.Shape, er
 	return out, nil
 }
 
-func binary(op kernel.BinaryOp) func(*graph.Call) (func() error, error) {
+func binary(op kernel.BinaryOp) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		a, b, y := c.In[0], c.In[1], c.Out[0]
 		if a.Shape().Equal(b.Shape()) {

@@ -160,7 +160,7 @@ func expandScan(e *graph.Expansion) ([]*graph.Value, error) {
 	var cut [][]*graph.Value
 	length := -1
 	for i, x := range e.Node.Inputs[states:] {
-		axis, err := axisIn(numbers("scan_input_axes", i), len(x.Type.Shape))
+		axis, err := graph.Axis(numbers("scan_input_axes", i), len(x.Type.Shape))
 		if err != nil {
 			return nil, err
 		}
@@ -207,7 +207,7 @@ func expandScan(e *graph.Expansion) ([]*graph.Value, error) {
 			results = append(results, nil)
 			continue
 		}
-		axis, err := axisIn(numbers("scan_output_axes", j), len(list[0].Type.Shape)+1)
+		axis, err := graph.Axis(numbers("scan_output_axes", j), len(list[0].Type.Shape)+1)
 		if err != nil {
 			return nil, err
 		}

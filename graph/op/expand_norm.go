@@ -273,7 +273,7 @@ func kernelCumProdGrad(c *graph.Call) (func() error, error) {
 	exclusive, reverse := c.Node.Attrs.Int("exclusive", 0), c.Node.Attrs.Int("reverse", 0) != 0
 	return func() error {
 		dy, x, dx := c.F32(0), c.F32(1), c.Out[0].F32()
-		axis, err := axisOf(intsIn(c.In[2])[0], c.In[1].Rank())
+		axis, err := graph.Axis(c.In[2].Ints()[0], c.In[1].Rank())
 		if err != nil {
 			return err
 		}

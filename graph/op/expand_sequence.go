@@ -123,7 +123,7 @@ func partsOf(e *graph.Expansion, n *graph.Node) ([]*graph.Value, error) {
 	if x == nil || !x.Type.Known() {
 		return nil, fmt.Errorf("what SplitToSequence splits has a type that is known only when it runs: it has no gradient")
 	}
-	axis, err := axisIn(n.Attrs.Int("axis", 0), len(x.Type.Shape))
+	axis, err := graph.Axis(n.Attrs.Int("axis", 0), len(x.Type.Shape))
 	if err != nil {
 		return nil, err
 	}
@@ -158,7 +158,7 @@ func partLengths(n *graph.Node, d graph.Dim) ([]int64, error) {
 			return nil, err
 		}
 		var list []int64
-		for _, v := range intsIn(t) {
+		for _, v := range t.Ints() {
 			list = append(list, int64(v))
 		}
 		return list, nil

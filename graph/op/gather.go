@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/kernel"
 	"tandem/tensor"
 	"tandem/tensor/block"
@@ -13,10 +14,10 @@ import (
 func gatherOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("Gather"), Since: 1, Infer: inferGather, Kernel: kernelGather, Grad: gradGather, Encoded: true},
-		{ID: onnx("GatherElements"), Since: 11, Infer: inferGatherElements, Kernel: kernelGatherElements, Grad: gradMove(0)},
-		{ID: onnx("GatherND"), Since: 11, Infer: inferGatherND, Kernel: kernelGatherND, Grad: gradMove(0)},
-		{ID: onnx("ReverseSequence"), Since: 10, Infer: inferReverseSequence, Kernel: kernelReverseSequence, Grad: gradMove(0)},
-		{ID: onnx("Compress"), Since: 9, Infer: inferCompress, Kernel: kernelCompress, Grad: gradMove(0)},
+		{ID: onnx("GatherElements"), Since: 11, Infer: inferGatherElements, Kernel: kernelGatherElements, Grad: move.Gradient(0)},
+		{ID: onnx("GatherND"), Since: 11, Infer: inferGatherND, Kernel: kernelGatherND, Grad: move.Gradient(0)},
+		{ID: onnx("ReverseSequence"), Since: 10, Infer: inferReverseSequence, Kernel: kernelReverseSequence, Grad: move.Gradient(0)},
+		{ID: onnx("Compress"), Since: 9, Infer: inferCompress, Kernel: kernelCompress, Grad: move.Gradient(0)},
 		{ID: private("GatherGrad"), Infer: inferGatherGrad, Kernel: kernelGatherGrad},
 	}
 }
@@ -37,7 +38,7 @@ func inferGather(c *graph.Infer) error {
 		return err
 	}
 	in, at := c.In(0), c.In(1).Shape
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(in.Shape))
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), len(in.Shape))
 	if err != nil {
 		return err
 	}
@@ -114,11 +115,11 @@ func kernelGather(c *graph.Call) (func() error, error) {
 	if k := c.Node.Inputs[0].Const; k != nil && k.Encoding != graph.Dense {
 		return kernelGatherRows(c, k)
 	}
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func kernelGather(c *graph.Call) (func() error, error) {
 			return err
 		}
 		for o := range outer {
-			m.pick(c.Out[0], o*len(list)*inner, c.In[0], o*dim*inner, list, inner)
+			m.Pick(c.Out[0], o*len(list)*inner, c.In[0], o*dim*inner, list, inner)
 		}
 		return nil
 	}, nil
@@ -149,7 +150,7 @@ func inferGatherGrad(c *graph.Infer) error {
 }
 
 func kernelGatherGrad(c *graph.Call) (func() error, error) {
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), c.In[2].Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), c.In[2].Rank())
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +193,7 @@ func checkAlong(c *graph.Infer, data, indices int) error {
 		return err
 	}
 	in, at := c.In(data).Shape, c.In(indices).Shape
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(in))
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), len(in))
 	if err != nil {
 		return err
 	}
@@ -221,11 +222,11 @@ type along struct {
 }
 
 func newAlong(data, indices []int, axis int) (*along, error) {
-	axis, err := axisIn(axis, len(data))
+	axis, err := graph.Axis(axis, len(data))
 	if err != nil {
 		return nil, err
 	}
-	a := &along{shape: indices, strides: dense(data), dim: data[axis]}
+	a := &along{shape: indices, strides: move.Dense(data), dim: data[axis]}
 	a.step, a.strides[axis] = a.strides[axis], 0
 	return a, nil
 }
@@ -238,7 +239,7 @@ func (a *along) each(indices *tensor.Tensor, f func(at int, offsets []int)) erro
 		cols, step = a.shape[n-1], a.strides[n-1]
 	}
 	size := indices.DType().Bits() / 8
-	return eachRow(a.shape, a.strides, func(at, base int) error {
+	return move.EachRow(a.shape, a.strides, func(at, base int) error {
 		a.part[0] = cols
 		a.view.Set(indices.DType(), a.part[:], indices.Bytes()[at*size:(at+cols)*size])
 		offsets, err := a.row.read(&a.view, a.dim, a.step)
@@ -254,7 +255,7 @@ func (a *along) each(indices *tensor.Tensor, f func(at int, offsets []int)) erro
 }
 
 func kernelGatherElements(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
@@ -263,7 +264,7 @@ func kernelGatherElements(c *graph.Call) (func() error, error) {
 		return nil, err
 	}
 	return func() error {
-		return a.each(c.In[1], func(at int, offsets []int) { m.pick(c.Out[0], at, c.In[0], 0, offsets, 1) })
+		return a.each(c.In[1], func(at int, offsets []int) { m.Pick(c.Out[0], at, c.In[0], 0, offsets, 1) })
 	}, nil
 }
 
@@ -302,7 +303,7 @@ type tuples struct {
 }
 
 func newTuples(data []int, batch, depth int) *tuples {
-	return &tuples{dims: data[batch : batch+depth], strides: dense(data)[batch : batch+depth]}
+	return &tuples{dims: data[batch : batch+depth], strides: move.Dense(data)[batch : batch+depth]}
 }
 
 // read are the offsets of the tuples in v.
@@ -326,7 +327,7 @@ func (t *tuples) read(v []int64) ([]int, error) {
 }
 
 func kernelGatherND(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
@@ -342,7 +343,7 @@ func kernelGatherND(c *graph.Call) (func() error, error) {
 			if err != nil {
 				return err
 			}
-			m.pick(c.Out[0], b*per*block, c.In[0], b*each, list, block)
+			m.Pick(c.Out[0], b*per*block, c.In[0], b*each, list, block)
 		}
 		return nil
 	}, nil
@@ -365,7 +366,7 @@ func inferReverseSequence(c *graph.Infer) error {
 }
 
 func kernelReverseSequence(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
@@ -394,7 +395,7 @@ func kernelReverseSequence(c *graph.Call) (func() error, error) {
 				}
 			}
 		}
-		m.pick(c.Out[0], 0, c.In[0], 0, from, block)
+		m.Pick(c.Out[0], 0, c.In[0], 0, from, block)
 		return nil
 	}, nil
 }
@@ -421,7 +422,7 @@ func inferCompress(c *graph.Infer) error {
 		c.Out(0, in.DType, graph.Dims(count))
 		return nil
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(in.Shape))
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), len(in.Shape))
 	if err != nil {
 		return err
 	}
@@ -432,13 +433,13 @@ func inferCompress(c *graph.Infer) error {
 }
 
 func kernelCompress(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
 	outer, dim, inner := 1, c.In[0].Len(), 1
 	if _, given := c.Node.Attrs["axis"]; given {
-		axis, err := axisIn(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
+		axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
 		if err != nil {
 			return nil, err
 		}
@@ -456,7 +457,7 @@ func kernelCompress(c *graph.Call) (func() error, error) {
 			}
 		}
 		for o := range outer {
-			m.pick(c.Out[0], o*len(list)*inner, c.In[0], o*dim*inner, list, inner)
+			m.Pick(c.Out[0], o*len(list)*inner, c.In[0], o*dim*inner, list, inner)
 		}
 		return nil
 	}, nil
@@ -469,7 +470,7 @@ func kernelGatherRows(c *graph.Call, k *graph.Constant) (func() error, error) {
 	if !ok {
 		f, packed = k.Encoding.InRowPanels()
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), c.In[0].Rank())
 	if err != nil {
 		return nil, err
 	}

@@ -165,7 +165,7 @@ func poolLastShape(c *graph.Infer) (graph.Shape, error) {
 	return toLast(out), nil
 }
 
-func kernelPoolLast(average bool) preparer {
+func kernelPoolLast(average bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		w, err := readWindow(c.Node.Attrs, c.Node.Attrs.Ints("kernel_shape"))
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -27,7 +28,7 @@ func logicOps() []graph.Op {
 	for _, k := range []struct {
 		name  string
 		check func(c *graph.Infer, inputs ...int) error
-		op    preparer
+		op    graph.Kernel
 	}{
 		{"And", truths, truthTable(opAnd)}, {"Or", truths, truthTable(opOr)}, {"Xor", truths, truthTable(opXor)},
 		{"Equal", anyAlike, kernelEqual}, {"Greater", numbers, compare(opGreater)}, {"Less", numbers, compare(opLess)},
@@ -118,8 +119,8 @@ const (
 )
 
 // compare is the kernel of a relation between numbers.
-func compare(op compareOp) preparer {
-	return widened(func(c *graph.Call) (func() error, error) {
+func compare(op compareOp) graph.Kernel {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:
 			return mapRows[float32](c, 0, relation[float32](op))
@@ -237,7 +238,7 @@ func pairs(out tensor.Shape, in ...tensor.Shape) (func(i int) []int, error) {
 }
 
 // truthTable combines truth values. A byte of an input that is not 0 is true.
-func truthTable(op arithmeticOp) preparer {
+func truthTable(op arithmeticOp) graph.Kernel {
 	f := func(a, b bool) bool { return a != b }
 	switch op {
 	case opAnd:
@@ -287,8 +288,8 @@ func kernelIsInf(c *graph.Call) (func() error, error) {
 }
 
 // asking asks a question of each element.
-func asking(f func(x float64) bool) preparer {
-	return widened(func(c *graph.Call) (func() error, error) {
+func asking(f func(x float64) bool) graph.Kernel {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		if c.In[0].DType() == tensor.Float64 {
 			return mapElements(c, func(y []bool, x []float64) {
 				for i, v := range x {

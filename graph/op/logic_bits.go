@@ -47,7 +47,7 @@ func bitRows[T anyInt](op arithmeticOp) rows2[T] {
 }
 
 // bitwise is the kernel of a function of bits: the sign does not matter.
-func bitwise(op arithmeticOp) preparer {
+func bitwise(op arithmeticOp) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType().Bits() {
 		case 8:

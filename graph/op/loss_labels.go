@@ -59,7 +59,7 @@ func inferLoss(softmax bool) func(*graph.Infer) error {
 // kernelLabelLoss: minus the weighted score of the label, at each position, after a
 // log softmax over the classes or not. The mean is over the weights; a label of
 // ignore_index has weight 0.
-func kernelLabelLoss[T wide](softmax bool) preparer {
+func kernelLabelLoss[T wide](softmax bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		l := linesAlong(c.In[0].Shape(), 1)
 		if c.In[1].Len() != l.outer*l.inner || c.Has(2) && c.In[2].Len() != l.n {

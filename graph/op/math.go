@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -49,8 +50,8 @@ func inferCurve(c *graph.Infer) error {
 	return floats(c, 0)
 }
 
-func kernelCurve(at func(graph.Attrs) func(float64) float64) preparer {
-	return widened(func(c *graph.Call) (func() error, error) {
+func kernelCurve(at func(graph.Attrs) func(float64) float64) graph.Kernel {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		f := at(c.Node.Attrs)
 		if c.In[0].DType() == tensor.Float64 {
 			return mapElements(c, func(y, x []float64) { mapTo(y, x, f) })
@@ -66,7 +67,7 @@ func mapTo[T anyFloat](y, x []T, f func(float64) float64) {
 }
 
 // kernelSlope: (dy, x) -> dy·f'(x).
-func kernelSlope(slope func(graph.Attrs) func(float64) float64) preparer {
+func kernelSlope(slope func(graph.Attrs) func(float64) float64) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		f := slope(c.Node.Attrs)
 		return mapRows[float32](c, 0, func(y []float32, x [][]float32) error {
@@ -142,8 +143,8 @@ func inferSigned(check func(c *graph.Infer, inputs ...int) error) func(*graph.In
 }
 
 // signed is the kernel of a function of a number's sign, for all types.
-func signed(op signOp) preparer {
-	return widened(func(c *graph.Call) (func() error, error) {
+func signed(op signOp) graph.Kernel {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:
 			return mapElements(c, signRow[float32](op))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -11,7 +12,7 @@ import (
 // codes itself; only scales and results are widened.
 func blockGatherOps() []graph.Op {
 	half := func(d tensor.DType) bool { return d == tensor.Float16 || d == tensor.BFloat16 }
-	return []graph.Op{{ID: microsoft("GatherBlockQuantized"), Since: 1, Infer: inferBlockGather, Kernel: through(tensor.Float32, kernelBlockGather, half), Expand: expandBlockGather}}
+	return []graph.Op{{ID: microsoft("GatherBlockQuantized"), Since: 1, Infer: inferBlockGather, Kernel: narrow.Through(tensor.Float32, kernelBlockGather, half), Expand: expandBlockGather}}
 }
 
 // smallFloat are the floats of 8 and 4 bits that tables have.
@@ -44,10 +45,10 @@ func tableForm(a graph.Attrs, d tensor.DType, data, scales tensor.Shape) (g bloc
 	if whole := g.block == 0 && smallFloat(d); !whole && (g.block < 16 || g.block&(g.block-1) != 0) {
 		return g, fmt.Errorf("block_size is %d, expected a power of two from 16", g.block)
 	}
-	if g.axis, err = axisIn(a.Int("gather_axis", 0), len(data)); err != nil {
+	if g.axis, err = graph.Axis(a.Int("gather_axis", 0), len(data)); err != nil {
 		return g, err
 	}
-	if g.blockAxis, err = axisIn(a.Int("quantize_axis", 1), len(data)); err != nil {
+	if g.blockAxis, err = graph.Axis(a.Int("quantize_axis", 1), len(data)); err != nil {
 		return g, err
 	}
 	if d == tensor.Uint8 {

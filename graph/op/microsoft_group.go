@@ -190,7 +190,7 @@ func (g *groupQuery[T]) setBias() {
 
 func (g *groupQuery[T]) run() error {
 	a, c := g.a, g.c
-	total := integersOf(c.In[gqaTotal])[0]
+	total := c.In[gqaTotal].Ints()[0]
 	if total < a.rows {
 		return fmt.Errorf("the total length is %d, there are %d rows", total, a.rows)
 	}
@@ -201,7 +201,7 @@ func (g *groupQuery[T]) run() error {
 	if c.Has(gqaScores) && c.In[gqaScores].Dim(3) < total {
 		return fmt.Errorf("what is added to the scores has shape %v, there are %d keys", c.In[gqaScores].Shape(), total)
 	}
-	for b, last := range integersOf(c.In[gqaLast]) {
+	for b, last := range c.In[gqaLast].Ints() {
 		if last < 0 || last >= total {
 			return fmt.Errorf("the last token of example %d is at %d, the total length is %d", b, last, total)
 		}

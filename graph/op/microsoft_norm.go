@@ -60,7 +60,7 @@ func inferSkipNorm(inputs int) func(*graph.Infer) error {
 	}
 }
 
-func kernelSkipNorm[T wide](rms bool) preparer {
+func kernelSkipNorm[T wide](rms bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		rows, cols := matrix(c)
 		skip, bias := c.In[1].Len(), 4

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -21,7 +22,7 @@ func qLinearOps() []graph.Op {
 	where := one(plainInput(0), quantizedInput{1, 2, 3}, quantizedInput{4, 5, 6}, quantizedInput{1, 7, 8})
 	average := byLayout(floating(kernelAveragePool[float32], kernelAveragePool[float64]), kernelPoolLast(true))
 	global := byLayout(floating(kernelGlobalAverage[float32], kernelGlobalAverage[float64]), kernelMeanLast)
-	define := func(name string, s func(*graph.Node) scales, shape func(*graph.Infer, scales) (graph.Shape, error), k preparer) graph.Op {
+	define := func(name string, s func(*graph.Node) scales, shape func(*graph.Infer, scales) (graph.Shape, error), k graph.Kernel) graph.Op {
 		return graph.Op{ID: microsoft(name), Since: 1, Infer: inferScaled(s, shape), Kernel: scaledKernel(s, k)}
 	}
 	return []graph.Op{
@@ -99,18 +100,17 @@ func checkScaled(c *graph.Infer, o quantizedInput, first int) error {
 }
 
 // scaledKernel lets a kernel on floats see the numbers in place of the quantized operands.
-func scaledKernel(of func(*graph.Node) scales, k preparer) preparer {
+func scaledKernel(of func(*graph.Node) scales, k graph.Kernel) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		in, out, s := c.In, c.Out, of(c.Node)
 		c.In, c.Out = nil, append([]*tensor.Tensor(nil), out...)
-		var wide []carried
+		var wide []narrow.Pair
 		var steps []quantizedInput
 		total := 0
 		floats := func(like *tensor.Tensor, o quantizedInput) *tensor.Tensor {
-			p := carried{like, new(tensor.Tensor)}
-			p.wide.Set(tensor.Float32, like.Shape(), nil)
-			wide, steps, total = append(wide, p), append(steps, o), total+wideBytes(p)
-			return p.wide
+			p := narrow.PairOf(like, tensor.Float32)
+			wide, steps, total = append(wide, p), append(steps, o), total+p.Bytes()
+			return p.Wide
 		}
 		for _, o := range s.in {
 			x := inputAt(in, o.x)
@@ -126,15 +126,15 @@ func scaledKernel(of func(*graph.Node) scales, k preparer) preparer {
 		c.ReserveExtra(total)
 		run, err := k(c)
 		return func() error {
-			placeWide(c.Extra(), wide)
+			narrow.Place(c.Extra(), wide)
 			for i, p := range wide[:operands] {
-				fromSteps(p.wide.F32(), p.graph, inputAt(in, steps[i].scale), inputAt(in, steps[i].zero))
+				fromSteps(p.Wide.F32(), p.Graph, inputAt(in, steps[i].scale), inputAt(in, steps[i].zero))
 			}
 			if err := run(); err != nil {
 				return err
 			}
 			for _, p := range wide[operands:] {
-				toSteps(p.graph, p.wide.F32(), inputAt(in, s.out.scale), inputAt(in, s.out.zero))
+				toSteps(p.Graph, p.Wide.F32(), inputAt(in, s.out.scale), inputAt(in, s.out.zero))
 			}
 			return nil
 		}, err
@@ -175,7 +175,7 @@ func toSteps(y *tensor.Tensor, x []float32, scale, zero *tensor.Tensor) {
 	tensor.SetFloat32s(y, x)
 }
 
-func kernelEach(f func(n *graph.Node, x float64) float64) preparer {
+func kernelEach(f func(n *graph.Node, x float64) float64) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		return func() error {
 			y := c.Out[0].F32()
@@ -210,7 +210,7 @@ func qPoolShape(first, last func(*graph.Infer) (graph.Shape, error)) func(*graph
 func channelsLast(n *graph.Node) bool { return n.Attrs.Int("channels_last", 0) != 0 }
 
 // byLayout is the kernel for channels in dimension 1, or that for the last.
-func byLayout(first, last preparer) preparer {
+func byLayout(first, last graph.Kernel) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		if channelsLast(c.Node) {
 			return last(c)

@@ -4,16 +4,17 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 )
 
 // axesOps copy every element of their input, in another order or several times.
 func axesOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Transpose"), Since: 1, Infer: inferTranspose, Kernel: stridedKernel(planTranspose), Grad: gradTranspose},
-		{ID: onnx("DepthToSpace"), Since: 1, Infer: inferDepthToSpace, Kernel: stridedKernel(planDepthToSpace), Grad: gradDepthToSpace},
-		{ID: onnx("SpaceToDepth"), Since: 1, Infer: inferSpaceToDepth, Kernel: stridedKernel(planSpaceToDepth), Grad: gradSpaceToDepth},
-		{ID: onnx("Expand"), Since: 8, Infer: inferExpand, Kernel: stridedKernel(planExpand), Grad: gradExpand},
-		{ID: onnx("Tile"), Since: 6, Infer: inferTile, Kernel: stridedKernel(planTile), Grad: gradMove(0)},
+		{ID: onnx("Transpose"), Since: 1, Infer: inferTranspose, Kernel: move.Kernel(planTranspose), Grad: gradTranspose},
+		{ID: onnx("DepthToSpace"), Since: 1, Infer: inferDepthToSpace, Kernel: move.Kernel(planDepthToSpace), Grad: gradDepthToSpace},
+		{ID: onnx("SpaceToDepth"), Since: 1, Infer: inferSpaceToDepth, Kernel: move.Kernel(planSpaceToDepth), Grad: gradSpaceToDepth},
+		{ID: onnx("Expand"), Since: 8, Infer: inferExpand, Kernel: move.Kernel(planExpand), Grad: gradExpand},
+		{ID: onnx("Tile"), Since: 6, Infer: inferTile, Kernel: move.Kernel(planTile), Grad: move.Gradient(0)},
 	}
 }
 
@@ -52,16 +53,16 @@ func inferTranspose(c *graph.Infer) error {
 	return nil
 }
 
-func planTranspose(c *graph.Call) (*strides, error) {
+func planTranspose(c *graph.Call) (*move.Strides, error) {
 	perm, err := permOf(c.Node.Attrs, c.In[0].Rank())
 	if err != nil {
 		return nil, err
 	}
-	s := box(c.Out[0].Shape())
-	for i, d := range dense(c.In[0].Shape()) {
+	s := move.Box(c.Out[0].Shape())
+	for i, d := range move.Dense(c.In[0].Shape()) {
 		for j, p := range perm {
 			if p == i {
-				s.from[j] = d
+				s.From[j] = d
 			}
 		}
 	}
@@ -123,15 +124,15 @@ func inferDepthToSpace(c *graph.Infer) error {
 
 // planDepthToSpace: the input's channel is (row in block, column in block, depth),
 // or with CRD (depth, row, column).
-func planDepthToSpace(c *graph.Call) (*strides, error) {
+func planDepthToSpace(c *graph.Call) (*move.Strides, error) {
 	in, b := c.In[0].Shape(), c.Node.Attrs.Int("blocksize", 1)
 	n, depth, h, w := in[0], in[1]/(b*b), in[2], in[3]
-	s := box([]int{n, depth, h, b, w, b})
+	s := move.Box([]int{n, depth, h, b, w, b})
 	area := h * w
 	if c.Node.Attrs.String("mode", "DCR") == "CRD" {
-		s.from = []int{in[1] * area, b * b * area, w, b * area, 1, area}
+		s.From = []int{in[1] * area, b * b * area, w, b * area, 1, area}
 	} else {
-		s.from = []int{in[1] * area, area, w, b * depth * area, 1, depth * area}
+		s.From = []int{in[1] * area, area, w, b * depth * area, 1, depth * area}
 	}
 	return s, nil
 }
@@ -155,17 +156,17 @@ func inferSpaceToDepth(c *graph.Infer) error {
 }
 
 // planSpaceToDepth is the inverse of planDepthToSpace; version 28 brings the mode.
-func planSpaceToDepth(c *graph.Call) (*strides, error) {
+func planSpaceToDepth(c *graph.Call) (*move.Strides, error) {
 	in, b := c.In[0].Shape(), c.Node.Attrs.Int("blocksize", 1)
 	n, depth, h, w := in[0], in[1], in[2]/b, in[3]/b
 	area, row := in[2]*in[3], in[3]
 	if c.Node.Attrs.String("mode", "DCR") == "CRD" {
-		s := box([]int{n, depth, b, b, h, w})
-		s.from = []int{depth * area, area, row, 1, b * row, b}
+		s := move.Box([]int{n, depth, b, b, h, w})
+		s.From = []int{depth * area, area, row, 1, b * row, b}
 		return s, nil
 	}
-	s := box([]int{n, b, b, depth, h, w})
-	s.from = []int{depth * area, row, 1, area, b * row, b}
+	s := move.Box([]int{n, b, b, depth, h, w})
+	s.From = []int{depth * area, row, 1, area, b * row, b}
 	return s, nil
 }
 
@@ -189,25 +190,8 @@ func inferExpand(c *graph.Infer) error {
 	return nil
 }
 
-func planExpand(c *graph.Call) (*strides, error) {
-	return expandStrides(c.In[0].Shape(), c.Out[0].Shape())
-}
-
-// expandStrides broadcast a shape to another one.
-func expandStrides(in, out []int) (*strides, error) {
-	s := box(out)
-	clear(s.from)
-	for i, stride := range dense(in) {
-		j := i + len(out) - len(in)
-		switch in[i] {
-		case out[j]:
-			s.from[j] = stride
-		case 1:
-		default:
-			return nil, fmt.Errorf("shape %v cannot be expanded to %v", in, out)
-		}
-	}
-	return s, nil
+func planExpand(c *graph.Call) (*move.Strides, error) {
+	return move.Broadcast(c.In[0].Shape(), c.Out[0].Shape())
 }
 
 func gradExpand(g *graph.Gradient) error {
@@ -239,15 +223,15 @@ func inferTile(c *graph.Infer) error {
 }
 
 // planTile sees each output dimension as (repeat, input dimension).
-func planTile(c *graph.Call) (*strides, error) {
+func planTile(c *graph.Call) (*move.Strides, error) {
 	in, out := c.In[0].Shape(), c.Out[0].Shape()
 	shape := make([]int, 0, 2*len(in))
 	for i, d := range in {
 		shape = append(shape, out[i]/max(d, 1), d)
 	}
-	s := box(shape)
-	for i, d := range dense(in) {
-		s.from[2*i], s.from[2*i+1] = 0, d
+	s := move.Box(shape)
+	for i, d := range move.Dense(in) {
+		s.From[2*i], s.From[2*i+1] = 0, d
 	}
 	return s, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -49,7 +50,7 @@ func concatShape(c *graph.Infer, parts []graph.Shape) (graph.Shape, error) {
 	if _, ok := c.Node.Attrs["axis"].(int64); !ok {
 		return nil, fmt.Errorf("the attribute axis is missing")
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(parts[0]))
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), len(parts[0]))
 	if err != nil {
 		return nil, err
 	}
@@ -90,56 +91,8 @@ func concatContent(c *graph.Infer) {
 	c.SetContent(0, content)
 }
 
-// partOf is the box of a piece that lies at an offset of the whole along an axis;
-// its other layout is the whole.
-func partOf(whole, piece []int, axis, at int) (s *strides, inWhole []int, offset int) {
-	s = box(piece)
-	inWhole = dense(whole)
-	return s, inWhole, at * inWhole[axis]
-}
-
-// pieces prepares the copies between a whole tensor and its pieces along an axis.
-// The whole is the source unless into. Where a piece is nil, the one in sizes
-// tells its length, and it is passed over.
-func pieces(whole *tensor.Tensor, list, sizes []*tensor.Tensor, axis int, into bool) (func(), error) {
-	axis, err := axisIn(axis, whole.Rank())
-	if err != nil {
-		return nil, err
-	}
-	m, err := moverOf(whole.DType())
-	if err != nil {
-		return nil, err
-	}
-	plans, at := make([]*strides, len(list)), 0
-	for i, piece := range list {
-		if piece == nil {
-			at += sizes[i].Dim(axis)
-			continue
-		}
-		s, inWhole, offset := partOf(whole.Shape(), piece.Shape(), axis, at)
-		if into {
-			s.to, s.toAt = inWhole, offset
-		} else {
-			s.from, s.fromAt = inWhole, offset
-		}
-		plans[i] = s.compact()
-		at += piece.Dim(axis)
-	}
-	return func() {
-		for i, piece := range list {
-			switch {
-			case piece == nil:
-			case into:
-				m.strided(whole, piece, plans[i])
-			default:
-				m.strided(piece, whole, plans[i])
-			}
-		}
-	}, nil
-}
-
 func kernelConcat(c *graph.Call) (func() error, error) {
-	run, err := pieces(c.Out[0], c.In, nil, c.Node.Attrs.Int("axis", 0), true)
+	run, err := move.Pieces(c.Out[0], c.In, nil, c.Node.Attrs.Int("axis", 0), true)
 	if err != nil {
 		return nil, err
 	}
@@ -151,7 +104,7 @@ func inferSplit(c *graph.Infer) error {
 		return err
 	}
 	in, parts := c.In(0), len(c.Node.Outputs)
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), len(in.Shape))
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), len(in.Shape))
 	if err != nil {
 		return err
 	}
@@ -213,7 +166,7 @@ func splitSizes(c *graph.Infer, d graph.Dim, parts int) ([]graph.Dim, error) {
 }
 
 func kernelSplit(c *graph.Call) (func() error, error) {
-	run, err := pieces(c.In[0], c.Out, nil, c.Node.Attrs.Int("axis", 0), false)
+	run, err := move.Pieces(c.In[0], c.Out, nil, c.Node.Attrs.Int("axis", 0), false)
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +217,7 @@ func inferSplitGrad(c *graph.Infer) error {
 
 func kernelSplitGrad(c *graph.Call) (func() error, error) {
 	n := (len(c.In) - 1) / 2
-	run, err := pieces(c.Out[0], c.In[1:1+n], c.In[1+n:], c.Node.Attrs.Int("axis", 0), true)
+	run, err := move.Pieces(c.Out[0], c.In[1:1+n], c.In[1+n:], c.Node.Attrs.Int("axis", 0), true)
 	if err != nil {
 		return nil, err
 	}

@@ -143,7 +143,7 @@ func moments[T wide](x []T) (mean, variance float64) {
 
 // kernelLpNorm divides each line along the axis by its norm; a line of zeros stays.
 func kernelLpNorm[T wide](c *graph.Call) (func() error, error) {
-	axis, err := axisOf(c.Node.Attrs.Int("axis", -1), c.In[0].Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", -1), c.In[0].Rank())
 	if err != nil {
 		return nil, err
 	}

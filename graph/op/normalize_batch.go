@@ -81,7 +81,7 @@ func channelLines(n *graph.Node, s tensor.Shape) lines {
 	return linesAlong(s, 1)
 }
 
-func kernelBatchNorm[T wide](training func(*graph.Node) bool) preparer {
+func kernelBatchNorm[T wide](training func(*graph.Node) bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		l, train := channelLines(c.Node, c.In[0].Shape()), training(c.Node)
 		epsilon, momentum := float64(c.Node.Attrs.Float("epsilon", 1e-5)), float64(c.Node.Attrs.Float("momentum", 0.9))

@@ -16,7 +16,7 @@ func gradLayerNorm(rms bool) func(*graph.Gradient) error {
 			return fmt.Errorf("only the first output of a normalisation has a gradient")
 		}
 		x := g.In(0).Type.Shape
-		axis, err := axisOf(g.Node.Attrs.Int("axis", -1), len(x))
+		axis, err := graph.Axis(g.Node.Attrs.Int("axis", -1), len(x))
 		if err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func inferLayerNorm(inputs int, statistics ...int) func(*graph.Infer) error {
 			}
 		}
 		x := c.In(0)
-		axis, err := axisOf(c.Node.Attrs.Int("axis", -1), len(x.Shape))
+		axis, err := graph.Axis(c.Node.Attrs.Int("axis", -1), len(x.Shape))
 		if err != nil {
 			return err
 		}
@@ -131,10 +131,10 @@ func broadcastAt(to, s tensor.Shape) ([]int, error) {
 	return at, nil
 }
 
-func kernelLayerNorm[T wide](rms bool) preparer {
+func kernelLayerNorm[T wide](rms bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		s := c.In[0].Shape()
-		axis, err := axisOf(c.Node.Attrs.Int("axis", -1), len(s))
+		axis, err := graph.Axis(c.Node.Attrs.Int("axis", -1), len(s))
 		if err != nil {
 			return nil, err
 		}

@@ -10,7 +10,7 @@ import (
 
 // optimizerKernel makes the kernel of an optimizer that does a step every so many
 // runs, where gradients are accumulated in between: attribute every.
-func optimizerKernel(step func(c *graph.Call) func(rate float32, step int)) preparer {
+func optimizerKernel(step func(c *graph.Call) func(rate float32, step int)) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		run := step(c)
 		every, n := int64(max(c.Node.Attrs.Int("every", 1), 1)), len(c.In)

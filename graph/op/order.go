@@ -45,7 +45,7 @@ func inferArg(c *graph.Infer) error {
 	if err := reducible(c.Node.Op.Name, x.DType); err != nil {
 		return err
 	}
-	axis, err := axisOf(c.Node.Attrs.Int("axis", 0), len(x.Shape))
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), len(x.Shape))
 	if err != nil {
 		return err
 	}
@@ -64,10 +64,10 @@ func inferArg(c *graph.Infer) error {
 
 // kernelArg finds where the greatest (or least) element of each line is: the first
 // such, or the last with select_last_index.
-func kernelArg[T number](greatest bool) preparer {
+func kernelArg[T number](greatest bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		x := c.In[0]
-		axis, err := axisOf(c.Node.Attrs.Int("axis", 0), x.Rank())
+		axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), x.Rank())
 		if err != nil {
 			return nil, err
 		}
@@ -111,7 +111,7 @@ func inferTopK(byInput bool) func(*graph.Infer) error {
 		if err := reducible("TopK", x.DType); err != nil {
 			return err
 		}
-		axis, err := axisOf(c.Node.Attrs.Int("axis", -1), len(x.Shape))
+		axis, err := graph.Axis(c.Node.Attrs.Int("axis", -1), len(x.Shape))
 		if err != nil {
 			return err
 		}
@@ -169,7 +169,7 @@ func (l *lookout) step(n int) {
 // kernelTopK sorts each line. What is asked for unsorted comes sorted too.
 func kernelTopK[T number](c *graph.Call) (func() error, error) {
 	x := c.In[0]
-	axis, err := axisOf(c.Node.Attrs.Int("axis", -1), x.Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", -1), x.Rank())
 	if err != nil {
 		return nil, err
 	}

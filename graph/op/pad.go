@@ -4,13 +4,14 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
 func padOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Pad"), Since: 2, Infer: inferPad, Kernel: unpacked(kernelPad), Grad: gradPad},
-		{ID: onnx("CenterCropPad"), Since: 18, Infer: inferCenterCropPad, Kernel: kernelCenterCropPad, Grad: gradMove(0)},
+		{ID: onnx("Pad"), Since: 2, Infer: inferPad, Kernel: move.Unpacked(kernelPad), Grad: gradPad},
+		{ID: onnx("CenterCropPad"), Since: 18, Infer: inferCenterCropPad, Kernel: kernelCenterCropPad, Grad: move.Gradient(0)},
 	}
 }
 
@@ -102,7 +103,7 @@ type tables struct {
 }
 
 func kernelPad(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
@@ -114,10 +115,10 @@ func kernelPad(c *graph.Call) (func() error, error) {
 	pads, axes := c.Node.Attrs.Ints("pads"), count(len(p.in))
 	return func() error {
 		if c.Has(1) {
-			pads = appendIntegers(pads[:0], c.In[1])
+			pads = c.In[1].AppendInts(pads[:0])
 		}
 		if c.Has(3) {
-			axes = appendIntegers(axes[:0], c.In[3])
+			axes = c.In[3].AppendInts(axes[:0])
 		}
 		if err := p.fill(pads, axes); err != nil {
 			return err
@@ -145,7 +146,7 @@ func padValue(c *graph.Call) (*tensor.Tensor, error) {
 func (p *padPlan) fill(pads, axes []int) error {
 	before := make([]int, len(p.in))
 	for i, a := range axes {
-		a, err := axisIn(a, len(p.in))
+		a, err := graph.Axis(a, len(p.in))
 		if err != nil {
 			return err
 		}
@@ -200,7 +201,7 @@ func (p *padPlan) source(i, n int) (int, error) {
 }
 
 // run fills dst row by row: blocks of elements that lie together in both.
-func (p *tables) run(m mover, dst, src, value *tensor.Tensor) {
+func (p *tables) run(m move.Mover, dst, src, value *tensor.Tensor) {
 	n := dst.Len()
 	if n == 0 {
 		return
@@ -210,13 +211,13 @@ func (p *tables) run(m mover, dst, src, value *tensor.Tensor) {
 		rest /= p.in[rank-1]
 	}
 	if rank == 0 {
-		m.pick(dst, 0, src, 0, []int{0}, 1)
+		m.Pick(dst, 0, src, 0, []int{0}, 1)
 		return
 	}
 	if p.holes {
-		m.fill(dst, 0, n, value, 0)
+		m.Fill(dst, 0, n, value, 0)
 	}
-	cols, stride := p.out[rank-1]*block, dense(p.in)
+	cols, stride := p.out[rank-1]*block, move.Dense(p.in)
 	index := make([]int, rank-1)
 	for row := 0; row < n; row += cols {
 		base, outside := 0, false
@@ -238,14 +239,14 @@ func (p *tables) run(m mover, dst, src, value *tensor.Tensor) {
 }
 
 // row copies the runs of blocks that follow each other in the input, too.
-func (p *tables) row(m mover, dst *tensor.Tensor, at int, src *tensor.Tensor, base int, from []int, block int) {
+func (p *tables) row(m move.Mover, dst *tensor.Tensor, at int, src *tensor.Tensor, base int, from []int, block int) {
 	for i := 0; i < len(from); {
 		n := 1
 		for i+n < len(from) && from[i] >= 0 && from[i+n] == from[i]+n {
 			n++
 		}
 		if from[i] >= 0 {
-			m.pick(dst, at+i*block, src, base+from[i]*block, p.only[:], n*block)
+			m.Pick(dst, at+i*block, src, base+from[i]*block, p.only[:], n*block)
 		}
 		i += n
 	}
@@ -284,7 +285,7 @@ func inferCenterCropPad(c *graph.Infer) error {
 
 // kernelCenterCropPad copies the middle of the input to the middle of the output.
 func kernelCenterCropPad(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
@@ -293,16 +294,16 @@ func kernelCenterCropPad(c *graph.Call) (func() error, error) {
 	for i := range shape {
 		shape[i] = min(in[i], out[i])
 	}
-	s := box(shape)
-	s.from, s.to = dense(in), dense(out)
+	s := move.Box(shape)
+	s.From, s.To = move.Dense(in), move.Dense(out)
 	for i := range shape {
-		s.fromAt += (in[i] - shape[i]) / 2 * s.from[i]
-		s.toAt += (out[i] - shape[i]) / 2 * s.to[i]
+		s.FromAt += (in[i] - shape[i]) / 2 * s.From[i]
+		s.ToAt += (out[i] - shape[i]) / 2 * s.To[i]
 	}
-	s.compact()
+	s.Compact()
 	return func() error {
-		m.fill(c.Out[0], 0, c.Out[0].Len(), nil, 0)
-		m.strided(c.Out[0], c.In[0], s)
+		m.Fill(c.Out[0], 0, c.Out[0].Len(), nil, 0)
+		m.Strided(c.Out[0], c.In[0], s)
 		return nil
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -51,7 +52,7 @@ func grainOf(a graph.Attrs, x, scale tensor.Shape) (grain, error) {
 	if len(x) == 1 && axis == 1 {
 		axis = 0
 	}
-	axis, err := axisIn(axis, len(x))
+	axis, err := graph.Axis(axis, len(x))
 	if err != nil {
 		return grain{}, err
 	}
@@ -99,7 +100,7 @@ func expandDequantize(e *graph.Expansion) ([]*graph.Value, error) {
 	if len(x) == 1 && axis == 1 {
 		axis = 0
 	}
-	axis, err := axisIn(axis, len(x))
+	axis, err := graph.Axis(axis, len(x))
 	if err != nil {
 		return nil, err
 	}
@@ -233,7 +234,7 @@ func kernelQuantize(c *graph.Call) (func() error, error) {
 	if run, ok := quantizeInOne(c, precision); ok {
 		return run, nil
 	}
-	coarse := narrow(precision)
+	coarse := narrow.Is(precision)
 	var zero *tensor.Tensor
 	if c.Has(2) {
 		zero = c.In[2]

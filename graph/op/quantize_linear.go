@@ -46,7 +46,7 @@ func inferQLinear(c *graph.Infer) error {
 	return err
 }
 
-func kernelQLinear(product bool) preparer {
+func kernelQLinear(product bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		if c.In[0].Shape().Equal(c.In[3].Shape()) {
 			return combineBytes(c, &kernel.CombineBytes{Product: product}, 0, 3), nil

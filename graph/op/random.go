@@ -76,7 +76,7 @@ func outRandom(c *graph.Infer, def tensor.DType, shape graph.Shape) error {
 	return nil
 }
 
-func kernelRandom(draw func(graph.Attrs) func(*mersenne) float64) preparer {
+func kernelRandom(draw func(graph.Attrs) func(*mersenne) float64) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		next := draw(c.Node.Attrs)
 		return func() error {

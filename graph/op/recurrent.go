@@ -141,11 +141,11 @@ func checkRecurrent(c *graph.Infer, kind recurrentKind, dirs, hidden, batch grap
 	return nil
 }
 
-func kernelFast(kind recurrentKind) preparer {
+func kernelFast(kind recurrentKind) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) { return prepareFastRecurrent(c, kind) }
 }
 
-func kernelRecurrent(kind recurrentKind) preparer {
+func kernelRecurrent(kind recurrentKind) graph.Kernel {
 	return floating(
 		func(c *graph.Call) (func() error, error) {
 			if plainRecurrent(c.Node, kind) == "" {

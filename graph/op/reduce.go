@@ -99,7 +99,7 @@ func reducedAxes(axes []int, rank int, a graph.Attrs) ([]bool, error) {
 		return reduced, nil
 	}
 	for _, axis := range axes {
-		i, err := axisOf(axis, rank)
+		i, err := graph.Axis(axis, rank)
 		if err != nil {
 			return nil, err
 		}
@@ -178,7 +178,7 @@ func (r *reduction) count() int { return len(r.runs) * r.run }
 
 // kernelReduce runs a fold for each output. Axes that come as an input are read
 // when it runs.
-func kernelReduce[T tensor.Element](fold func(x []T, r *reduction) T) preparer {
+func kernelReduce[T tensor.Element](fold func(x []T, r *reduction) T) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		x, y := c.In[0], c.Out[0]
 		var r *reduction
@@ -204,7 +204,7 @@ func kernelReduce[T tensor.Element](fold func(x []T, r *reduction) T) preparer {
 		}
 		return func() error {
 			if c.Has(1) {
-				given = appendIntegers(given[:0], c.In[1])
+				given = c.In[1].AppendInts(given[:0])
 				if err := plan(given); err != nil {
 					return err
 				}
@@ -216,21 +216,4 @@ func kernelReduce[T tensor.Element](fold func(x []T, r *reduction) T) preparer {
 			return nil
 		}, nil
 	}
-}
-
-// integersOf are the elements of an int64 or int32 tensor.
-func integersOf(t *tensor.Tensor) []int { return appendIntegers(make([]int, 0, t.Len()), t) }
-
-func appendIntegers(out []int, t *tensor.Tensor) []int {
-	switch t.DType() {
-	case tensor.Int64:
-		for _, v := range t.I64() {
-			out = append(out, int(v))
-		}
-	case tensor.Int32:
-		for _, v := range tensor.Data[int32](t) {
-			out = append(out, int(v))
-		}
-	}
-	return out
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -119,7 +120,7 @@ func spreadOps() []graph.Op {
 func keptShape(c *graph.Call, x tensor.Shape) (tensor.Shape, error) {
 	kept, axes := append(tensor.Shape{}, x...), c.Node.Attrs.Ints("axes")
 	for _, a := range axes {
-		axis, err := axisIn(a, len(x))
+		axis, err := graph.Axis(a, len(x))
 		if err != nil {
 			return nil, err
 		}
@@ -231,7 +232,7 @@ func gradTrilu(g *graph.Gradient) error {
 // gradDepthToSpace is the way back, which has a name for the default order of channels.
 func gradDepthToSpace(g *graph.Gradient) error {
 	if g.Node.Attrs.String("mode", "DCR") != "DCR" {
-		return gradMove(0)(g)
+		return move.Gradient(0)(g)
 	}
 	g.Set(0, g.Op("SpaceToDepth", graph.Attrs{"blocksize": g.Node.Attrs["blocksize"]}, g.Out(0)))
 	return nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -19,8 +20,8 @@ type number interface{ wide | integer }
 // floating picks the kernel by the type of float that a node computes in. Types
 // narrower than float32 are computed in float32; float64 may stand beside others in
 // outputs only.
-func floating(k32, k64 preparer) preparer {
-	through := widened(k32)
+func floating(k32, k64 graph.Kernel) graph.Kernel {
+	through := narrow.Widened(k32)
 	return func(c *graph.Call) (func() error, error) {
 		has64, other := false, tensor.Undefined
 		for _, t := range c.In {
@@ -36,7 +37,7 @@ func floating(k32, k64 preparer) preparer {
 			return through(c) // which is k32 where nothing is narrow
 		}
 		for _, t := range c.Out {
-			if t != nil && narrow(t.DType()) {
+			if t != nil && narrow.Is(t.DType()) {
 				other = t.DType()
 			}
 		}
@@ -53,15 +54,15 @@ func fullFloat(d tensor.DType) bool { return d.Float() && d.Bits() >= 16 }
 // numeric picks the kernel by the type of input 0, any integer or float. A bool is
 // computed as a uint8 where the operator allows it.
 type numeric struct {
-	f32, f64          preparer
-	i8, i16, i32, i64 preparer
-	u8, u16, u32, u64 preparer
-	b                 preparer // nil: bool is refused
+	f32, f64          graph.Kernel
+	i8, i16, i32, i64 graph.Kernel
+	u8, u16, u32, u64 graph.Kernel
+	b                 graph.Kernel // nil: bool is refused
 }
 
 func (n numeric) prepare(c *graph.Call) (func() error, error) {
 	d := c.In[0].DType()
-	k := map[tensor.DType]preparer{
+	k := map[tensor.DType]graph.Kernel{
 		tensor.Int8: n.i8, tensor.Int16: n.i16, tensor.Int32: n.i32, tensor.Int64: n.i64,
 		tensor.Uint8: n.u8, tensor.Uint16: n.u16, tensor.Uint32: n.u32, tensor.Uint64: n.u64, tensor.Bool: n.b,
 	}[d]
@@ -72,17 +73,6 @@ func (n numeric) prepare(c *graph.Call) (func() error, error) {
 		return floating(n.f32, n.f64)(c)
 	}
 	return nil, fmt.Errorf("elements of type %v are not supported", d)
-}
-
-// axisOf resolves an axis that may count from the end.
-func axisOf(axis, rank int) (int, error) {
-	if axis < -rank || axis >= rank {
-		return 0, fmt.Errorf("axis %d is not one of a tensor with %d dimensions", axis, rank)
-	}
-	if axis < 0 {
-		axis += rank
-	}
-	return axis, nil
 }
 
 // lines see a tensor as [outer, n, inner]: an operation goes along the middle.

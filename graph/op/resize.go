@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -16,7 +18,7 @@ func resizeOps() []graph.Op {
 		return graph.Op{
 			ID: onnx(name), Since: since,
 			Infer:  func(c *graph.Infer) error { return s.infer(c) },
-			Kernel: widened(wholeNumbers(func(c *graph.Call) (func() error, error) { return s.kernel(c) })),
+			Kernel: narrow.Widened(wholeNumbers(func(c *graph.Call) (func() error, error) { return s.kernel(c) })),
 			Grad:   func(g *graph.Gradient) error { return s.grad(g) },
 		}
 	}
@@ -93,7 +95,7 @@ func (s resizing) infer(c *graph.Infer) error {
 	if err != nil {
 		return err
 	}
-	if !in.DType.Numeric() && m.mode != "nearest" || isPacked(in.DType) {
+	if !in.DType.Numeric() && m.mode != "nearest" || move.Packed(in.DType) {
 		return fmt.Errorf("elements of type %v cannot be interpolated", in.DType)
 	}
 	if s.given(c, s.sizes) {
@@ -200,7 +202,7 @@ func (s resizing) scalesOf(c *graph.Call, m resizeMode) ([]float64, error) {
 		scales[i] = 1
 	}
 	if s.sizes > 0 && c.Has(s.sizes) && c.In[s.sizes].Len() > 0 {
-		common, err := m.commonScale(in, intsIn(c.In[s.sizes]))
+		common, err := m.commonScale(in, c.In[s.sizes].Ints())
 		for _, a := range m.axes {
 			scales[a] = float64(out[a]) / float64(max(in[a], 1))
 			if m.policy != "stretch" {
@@ -315,7 +317,7 @@ func resizeKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) (func(), error
 
 // wholeNumbers lets a float64 kernel serve integers where it interpolates: results
 // are rounded, ties to even, and saturated.
-func wholeNumbers(kernel preparer) preparer {
+func wholeNumbers(kernel graph.Kernel) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		x, y := c.In[0], c.Out[0]
 		if x.DType().Float() || c.Node.Attrs.String("mode", "nearest") == "nearest" {

@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -12,7 +13,7 @@ import (
 // gradient spreads each element back to those that it was made of.
 func (s resizing) grad(g *graph.Gradient) error {
 	if g.Node.Attrs.String("mode", "nearest") == "nearest" {
-		return gradMove(0)(g)
+		return move.Gradient(0)(g)
 	}
 	attrs := maps.Clone(g.Node.Attrs)
 	attrs["scales_input"], attrs["sizes_input"], attrs["roi_input"] = int64(s.scales), int64(s.sizes), int64(s.roi)

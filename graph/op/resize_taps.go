@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -148,7 +149,7 @@ func cubicKernel(a, x float64) float64 {
 
 // nearestKernel moves elements, of whatever type.
 func nearestKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) (func(), error), error) {
-	move, err := moverOf(c.In[0].DType())
+	elements, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +175,7 @@ func nearestKernel(c *graph.Call, m resizeMode) (func([]*axisTaps) (func(), erro
 				}
 			}
 		}
-		return func() { t.run(move, c.Out[0], c.In[0], value) }, nil
+		return func() { t.run(elements, c.Out[0], c.In[0], value) }, nil
 	}, nil
 }
 

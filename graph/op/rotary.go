@@ -76,7 +76,7 @@ func rotate[T wide](r rotation, y, x, cos, sin []T) {
 	}
 }
 
-func kernelRotary[T wide](in rotaryInputs) preparer {
+func kernelRotary[T wide](in rotaryInputs) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		s, attrs := c.In[0].Shape(), c.Node.Attrs
 		r := rotation{half: c.In[in.cos].Shape()[c.In[in.cos].Rank()-1], interleaved: attrs.Int("interleaved", 0) != 0}

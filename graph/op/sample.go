@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -13,10 +15,10 @@ import (
 // together again.
 func sampleOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("GridSample"), Since: 16, Infer: inferGridSample, Kernel: widened(kernelGridSample), Grad: gradGridSample},
-		{ID: microsoft("GridSample"), Since: 1, Infer: inferGridSample, Kernel: widened(kernelGridSample), Expand: expandAs("GridSample")},
-		{ID: onnx("AffineGrid"), Since: 20, Infer: inferAffineGrid, Kernel: widened(kernelAffineGrid), Grad: gradAffineGrid},
-		{ID: onnx("Col2Im"), Since: 18, Infer: inferCol2Im, Kernel: widened(kernelCol2Im), Grad: gradCol2Im},
+		{ID: onnx("GridSample"), Since: 16, Infer: inferGridSample, Kernel: narrow.Widened(kernelGridSample), Grad: gradGridSample},
+		{ID: microsoft("GridSample"), Since: 1, Infer: inferGridSample, Kernel: narrow.Widened(kernelGridSample), Expand: expandAs("GridSample")},
+		{ID: onnx("AffineGrid"), Since: 20, Infer: inferAffineGrid, Kernel: narrow.Widened(kernelAffineGrid), Grad: gradAffineGrid},
+		{ID: onnx("Col2Im"), Since: 18, Infer: inferCol2Im, Kernel: narrow.Widened(kernelCol2Im), Grad: gradCol2Im},
 	}
 }
 
@@ -111,7 +113,7 @@ type samples[T float32 | float64] struct {
 
 func sampler[T float32 | float64](look lookout, m gridMode, x, grid []int) func(y, x, grid []T) {
 	rank := len(x) - 2
-	s := &samples[T]{m: m, dims: x[2:], stride: dense(x[2:])}
+	s := &samples[T]{m: m, dims: x[2:], stride: move.Dense(x[2:])}
 	points, image, channels := tensor.Shape(grid[1:len(grid)-1]).Len(), tensor.Shape(x[2:]).Len(), x[1]
 	return func(out, in, at []T) {
 		for n := range x[0] {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -148,13 +149,13 @@ func col2im[T arithmetic](c *graph.Call) (func() error, error) {
 // that is not in the padding: at is its offset, k that in the images of a shape.
 func (p patches) each(shape tensor.Shape, blocks *tensor.Tensor, n int, f func(at, k int)) error {
 	image, planes := shape[2:], shape[:2].Len()
-	block, size := tensor.Shape(intsIn(blocks)), image.Len()
+	block, size := tensor.Shape(blocks.Ints()), image.Len()
 	positions := p.positions(image, block)
 	if positions.Len()*block.Len()*planes != n {
 		return fmt.Errorf("%v patches of %v do not fit %d elements of data", positions, block, n)
 	}
 	inBlock, position := make([]int, len(image)), make([]int, len(image))
-	stride, at := dense(image), 0
+	stride, at := move.Dense(image), 0
 	for plane := range planes {
 		clear(inBlock)
 		for range block.Len() {

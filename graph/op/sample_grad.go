@@ -4,6 +4,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -44,7 +45,7 @@ func kernelGridSampleGrad(c *graph.Call) (func() error, error) {
 	}
 	x, grid := c.In[1].Shape(), c.In[2].Shape()
 	rank := len(x) - 2
-	s := &samples[float32]{m: m, dims: x[2:], stride: dense(x[2:])}
+	s := &samples[float32]{m: m, dims: x[2:], stride: move.Dense(x[2:])}
 	points, image, channels := grid[1:len(grid)-1].Len(), x[2:].Len(), x[1]
 	return func() error {
 		dy, in, at := c.F32(0), c.F32(1), c.F32(2)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -11,17 +13,17 @@ import (
 func scatterOps() []graph.Op {
 	first := []graph.Alias{{In: 0, Out: 0}}
 	return []graph.Op{
-		{ID: onnx("Scatter"), Since: 9, Infer: inferScatterElements, Kernel: kernelScatterElements, Grad: gradMove(0, 2), InPlace: first},
+		{ID: onnx("Scatter"), Since: 9, Infer: inferScatterElements, Kernel: kernelScatterElements, Grad: move.Gradient(0, 2), InPlace: first},
 		{ID: onnx("ScatterElements"), Since: 11, Infer: inferScatterElements, Kernel: widenedReduction(kernelScatterElements), Grad: scattering{"ScatterElements", "GatherElements"}.grad, InPlace: first},
 		{ID: onnx("ScatterND"), Since: 11, Infer: inferScatterND, Kernel: widenedReduction(kernelScatterND), Grad: scattering{"ScatterND", "GatherND"}.grad, InPlace: first},
-		{ID: onnx("TensorScatter"), Since: 24, Infer: inferTensorScatter, Kernel: unpacked(kernelTensorScatter), Grad: gradMove(0, 1), InPlace: first},
+		{ID: onnx("TensorScatter"), Since: 24, Infer: inferTensorScatter, Kernel: move.Unpacked(kernelTensorScatter), Grad: move.Gradient(0, 1), InPlace: first},
 	}
 }
 
 // widenedReduction computes in float32 where a reduction of narrow floats is
 // asked for; without one, elements only move.
-func widenedReduction(kernel preparer) preparer {
-	wide := widened(kernel)
+func widenedReduction(kernel graph.Kernel) graph.Kernel {
+	wide := narrow.Widened(kernel)
 	return func(c *graph.Call) (func() error, error) {
 		if c.Node.Attrs.String("reduction", "none") != "none" {
 			return wide(c)
@@ -37,8 +39,8 @@ type scatter func(dst *tensor.Tensor, to []int, src *tensor.Tensor, at, block in
 // scatterFor is the scatter of a reduction.
 func scatterFor(reduction string, d tensor.DType) (scatter, error) {
 	if reduction == "none" {
-		m, err := moverOf(d)
-		return m.put, err
+		m, err := move.Of(d)
+		return m.Put, err
 	}
 	var s scatter
 	switch d {
@@ -197,7 +199,7 @@ func inferTensorScatter(c *graph.Infer) error {
 	}
 	cache, update := c.In(0), c.In(1)
 	rank := len(cache.Shape)
-	axis, err := axisIn(c.Node.Attrs.Int("axis", -2), rank)
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", -2), rank)
 	if err != nil {
 		return err
 	}
@@ -229,11 +231,11 @@ func inferTensorScatter(c *graph.Infer) error {
 }
 
 func kernelTensorScatter(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", -2), c.In[0].Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", -2), c.In[0].Rank())
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +251,7 @@ func kernelTensorScatter(c *graph.Call) (func() error, error) {
 		copyAll(c.Out[0], c.In[0])
 		var starts []int
 		if c.Has(2) {
-			starts = intsIn(c.In[2])
+			starts = c.In[2].Ints()
 		}
 		for o := range outer {
 			start := 0
@@ -262,7 +264,7 @@ func kernelTensorScatter(c *graph.Call) (func() error, error) {
 			for i := range to {
 				to[i] = (o*dim + (start+i)%dim) * inner
 			}
-			m.put(c.Out[0], to, c.In[1], o*steps*inner, inner)
+			m.Put(c.Out[0], to, c.In[1], o*steps*inner, inner)
 		}
 		return nil
 	}, nil

@@ -33,7 +33,7 @@ func sequenceOps() []graph.Op {
 // has at least min inputs that are there, and at most max unless that is negative.
 func listOp(name string, since, min, max int, compute func(*graph.Call) (*tensor.Tensor, error)) graph.Op {
 	return graph.Op{ID: onnx(name), Since: since, Late: true, Kernel: func(c *graph.Call) (func() error, error) {
-		if err := wantInputs(c, min, max); err != nil {
+		if err := c.Require(min, max); err != nil {
 			return nil, err
 		}
 		return func() error {
@@ -50,23 +50,6 @@ func listOp(name string, since, min, max int, compute func(*graph.Call) (*tensor
 func writtenOut(o graph.Op, expand func(*graph.Expansion) ([]*graph.Value, error)) graph.Op {
 	o.Expand = expand
 	return o
-}
-
-// wantInputs is Infer.Require for Late operators, which have no shape rule. They
-// have one output at least.
-func wantInputs(c *graph.Call, min, max int) error {
-	if n := len(c.In); max >= 0 && n > max {
-		return fmt.Errorf("%d inputs, at most %d expected", n, max)
-	}
-	for i := range min {
-		if !c.Has(i) {
-			return fmt.Errorf("input %d is missing", i)
-		}
-	}
-	if len(c.Out) == 0 || c.Out[0] == nil {
-		return fmt.Errorf("it has no output")
-	}
-	return nil
 }
 
 // items are the elements of input i, which must be a sequence.
@@ -187,7 +170,7 @@ func splitToSequence(c *graph.Call) (*tensor.Tensor, error) {
 	if isList(x) {
 		return nil, fmt.Errorf("a %v cannot be split", x.DType())
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", 0), x.Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", 0), x.Rank())
 	if err != nil {
 		return nil, err
 	}
@@ -205,14 +188,9 @@ func splitToSequence(c *graph.Call) (*tensor.Tensor, error) {
 
 func pieceLengths(c *graph.Call, dim int) ([]int, error) {
 	if c.Has(1) && c.In[1].Rank() > 0 {
-		var lengths []int
-		switch s := c.In[1]; s.DType() {
-		case tensor.Int64:
-			lengths = toInts(s.I64())
-		case tensor.Int32:
-			lengths = toInts(tensor.Data[int32](s))
-		default:
-			return nil, fmt.Errorf("the lengths are %v, expected int32 or int64", s)
+		lengths := c.In[1].Ints()
+		if lengths == nil {
+			return nil, fmt.Errorf("the lengths are %v, expected int32 or int64", c.In[1])
 		}
 		rest := dim
 		for _, n := range lengths {

@@ -3,6 +3,8 @@ package op
 import (
 	"fmt"
 
+	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -16,7 +18,7 @@ func joined(list []*tensor.Tensor, axis int, fresh bool) (*tensor.Tensor, error)
 	if fresh {
 		rank++
 	}
-	axis, err := axisIn(axis, rank)
+	axis, err := graph.Axis(axis, rank)
 	if err != nil {
 		return nil, err
 	}
@@ -44,13 +46,13 @@ func joined(list []*tensor.Tensor, axis int, fresh bool) (*tensor.Tensor, error)
 	}
 	out := tensor.New(list[0].DType(), shape...)
 	to := whole(out)
-	copyAll, err := pieces(to, parts, nil, axis, true)
+	copyAll, err := move.Pieces(to, parts, nil, axis, true)
 	if err != nil {
 		return nil, err
 	}
 	copyAll()
 	if to != out {
-		packBits(out, to.Bytes())
+		move.Pack(out, to.Bytes())
 	}
 	return out, nil
 }
@@ -61,7 +63,7 @@ const maxJoined = 1 << 40
 // parted cuts a tensor along an axis into pieces of the given lengths, which add up
 // to its dimension. Without keep each piece has length 1 and loses the axis.
 func parted(x *tensor.Tensor, axis int, lengths []int, keep bool) ([]*tensor.Tensor, error) {
-	axis, err := axisIn(axis, x.Rank())
+	axis, err := graph.Axis(axis, x.Rank())
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func parted(x *tensor.Tensor, axis int, lengths []int, keep bool) ([]*tensor.Ten
 		shape[axis] = n
 		parts[i] = tensor.New(from.DType(), shape...)
 	}
-	copyAll, err := pieces(from, parts, nil, axis, false)
+	copyAll, err := move.Pieces(from, parts, nil, axis, false)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +82,7 @@ func parted(x *tensor.Tensor, axis int, lengths []int, keep bool) ([]*tensor.Ten
 	for i, p := range parts {
 		if from != x {
 			parts[i] = tensor.New(x.DType(), p.Shape()...)
-			packBits(parts[i], p.Bytes())
+			move.Pack(parts[i], p.Bytes())
 		}
 		if !keep {
 			parts[i] = parts[i].Reshaped(append(append([]int{}, p.Shape()[:axis]...), p.Shape()[axis+1:]...)...)
@@ -91,11 +93,11 @@ func parted(x *tensor.Tensor, axis int, lengths []int, keep bool) ([]*tensor.Ten
 
 // whole is x, or a copy of it with a byte for each element if they are packed.
 func whole(x *tensor.Tensor) *tensor.Tensor {
-	if !isPacked(x.DType()) {
+	if !move.Packed(x.DType()) {
 		return x
 	}
 	wide := tensor.New(tensor.Uint8, x.Shape()...)
-	unpackBits(wide.Bytes(), x)
+	move.Unpack(wide.Bytes(), x)
 	return wide
 }
 

@@ -60,22 +60,11 @@ func inferReshapeLike(c *graph.Infer) error {
 	return nil
 }
 
-// axisIn normalises an axis of a shape with that many dimensions.
-func axisIn(axis, rank int) (int, error) {
-	if axis < -rank || axis >= rank {
-		return 0, fmt.Errorf("axis %d is outside [%d, %d)", axis, -rank, rank)
-	}
-	if axis < 0 {
-		axis += rank
-	}
-	return axis, nil
-}
-
 // axesIn normalises axes, each of which may be there once.
 func axesIn(axes []int, rank int) ([]int, error) {
 	out := make([]int, len(axes))
 	for i, a := range axes {
-		n, err := axisIn(a, rank)
+		n, err := graph.Axis(a, rank)
 		if err != nil {
 			return nil, err
 		}

@@ -5,14 +5,16 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
 // makeOps make tensors of few numbers: constants, ranges, diagonals.
 func makeOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("ConstantOfShape"), Since: 9, Infer: inferConstantOfShape, Kernel: unpacked(kernelConstantOfShape), Flat: true},
-		{ID: onnx("Range"), Since: 11, Infer: inferRange, Kernel: widened(kernelRange)},
+		{ID: onnx("ConstantOfShape"), Since: 9, Infer: inferConstantOfShape, Kernel: move.Unpacked(kernelConstantOfShape), Flat: true},
+		{ID: onnx("Range"), Since: 11, Infer: inferRange, Kernel: narrow.Widened(kernelRange)},
 		{ID: onnx("EyeLike"), Since: 9, Infer: inferEyeLike, Kernel: kernelEyeLike, Flat: true},
 		{ID: onnx("OneHot"), Since: 9, Infer: inferOneHot, Kernel: kernelOneHot, Expand: expandOneHot},
 		{ID: onnx("Trilu"), Since: 14, Infer: inferTrilu, Kernel: kernelTrilu, Grad: gradTrilu},
@@ -39,7 +41,7 @@ func inferConstantOfShape(c *graph.Infer) error {
 	}
 	c.Out(0, value.DType(), shape)
 	n, ok := graph.Shape(shape).Len().Value()
-	if v := intsIn(value); v != nil && ok && n >= 0 && n <= 64 { // the product may have overflown
+	if v := value.Ints(); v != nil && ok && n >= 0 && n <= 64 { // the product may have overflown
 		content := make([]graph.Dim, n)
 		for i := range content {
 			content[i] = graph.Const(v[0])
@@ -66,17 +68,17 @@ func kernelConstantOfShape(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := moverOf(c.Out[0].DType())
+	m, err := move.Of(c.Out[0].DType())
 	if err != nil {
 		return nil, err
 	}
-	if isPacked(value.DType()) {
+	if move.Packed(value.DType()) {
 		wide := tensor.New(tensor.Uint8, 1)
-		unpackBits(wide.Bytes(), value)
+		move.Unpack(wide.Bytes(), value)
 		value = wide
 	}
 	return func() error {
-		m.fill(c.Out[0], 0, c.Out[0].Len(), value, 0)
+		m.Fill(c.Out[0], 0, c.Out[0].Len(), value, 0)
 		return nil
 	}, nil
 }
@@ -209,7 +211,7 @@ func inferEyeLike(c *graph.Infer) error {
 	if err != nil {
 		return err
 	}
-	if !d.Numeric() || isPacked(d) {
+	if !d.Numeric() || move.Packed(d) {
 		return fmt.Errorf("a matrix of ones in %v is not defined", d)
 	}
 	c.Out(0, d, c.In(0).Shape)
@@ -218,7 +220,7 @@ func inferEyeLike(c *graph.Infer) error {
 
 func kernelEyeLike(c *graph.Call) (func() error, error) {
 	y, k := c.Out[0], c.Node.Attrs.Int("k", 0)
-	m, err := moverOf(y.DType())
+	m, err := move.Of(y.DType())
 	if err != nil {
 		return nil, err
 	}
@@ -228,10 +230,10 @@ func kernelEyeLike(c *graph.Call) (func() error, error) {
 	}
 	rows, cols := y.Dim(0), y.Dim(1)
 	return func() error {
-		m.fill(y, 0, y.Len(), nil, 0)
+		m.Fill(y, 0, y.Len(), nil, 0)
 		for i := range rows {
 			if j := i + k; j >= 0 && j < cols {
-				m.fill(y, i*cols+j, 1, one, 0)
+				m.Fill(y, i*cols+j, 1, one, 0)
 			}
 		}
 		return nil
@@ -246,7 +248,7 @@ func inferOneHot(c *graph.Infer) error {
 	if n, ok := values.Shape.Len().Value(); ok && n != 2 {
 		return fmt.Errorf("the values are %v, expected two", values)
 	}
-	axis, err := axisIn(c.Node.Attrs.Int("axis", -1), len(at.Shape)+1)
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", -1), len(at.Shape)+1)
 	if err != nil {
 		return err
 	}
@@ -295,12 +297,12 @@ func expandOneHot(e *graph.Expansion) ([]*graph.Value, error) {
 
 // kernelOneHot: an index outside [-depth, depth) sets nothing.
 func kernelOneHot(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[2].DType())
+	m, err := move.Of(c.In[2].DType())
 	if err != nil {
 		return nil, err
 	}
 	y := c.Out[0]
-	axis, err := axisIn(c.Node.Attrs.Int("axis", -1), y.Rank())
+	axis, err := graph.Axis(c.Node.Attrs.Int("axis", -1), y.Rank())
 	if err != nil {
 		return nil, err
 	}
@@ -313,7 +315,7 @@ func kernelOneHot(c *graph.Call) (func() error, error) {
 		if err := tensor.Convert(at, c.In[0], false); err != nil {
 			return err
 		}
-		m.fill(y, 0, y.Len(), c.In[2], 0)
+		m.Fill(y, 0, y.Len(), c.In[2], 0)
 		list := at.I64()
 		for o := range outer {
 			for i, k := range list[o*inner:][:inner] {
@@ -321,7 +323,7 @@ func kernelOneHot(c *graph.Call) (func() error, error) {
 					k += int64(depth)
 				}
 				if k >= 0 && k < int64(depth) {
-					m.fill(y, (o*depth+int(k))*inner+i, 1, c.In[2], 1)
+					m.Fill(y, (o*depth+int(k))*inner+i, 1, c.In[2], 1)
 				}
 			}
 		}
@@ -348,20 +350,20 @@ func inferTrilu(c *graph.Infer) error {
 // kernelTrilu copies the part of each row that is on one side of the diagonal k.
 func kernelTrilu(c *graph.Call) (func() error, error) {
 	x, y := c.In[0], c.Out[0]
-	m, err := moverOf(x.DType())
+	m, err := move.Of(x.DType())
 	if err != nil {
 		return nil, err
 	}
 	rank := x.Rank()
 	rows, cols := x.Dim(rank-2), x.Dim(rank-1)
 	upper := c.Node.Attrs.Int("upper", 1) != 0
-	one := box([]int{0})
+	one := move.Box([]int{0})
 	return func() error {
 		k := 0
 		if c.Has(1) {
 			k = int(min(max(c.In[1].I64()[0], -1<<40), 1<<40))
 		}
-		m.fill(y, 0, y.Len(), nil, 0)
+		m.Fill(y, 0, y.Len(), nil, 0)
 		for row := 0; row*cols < x.Len(); row++ {
 			lo, hi := 0, cols
 			if diagonal := row%rows + k; upper {
@@ -369,9 +371,9 @@ func kernelTrilu(c *graph.Call) (func() error, error) {
 			} else {
 				hi = min(max(diagonal+1, 0), cols)
 			}
-			one.shape[0], one.fromAt, one.toAt = hi-lo, row*cols+lo, row*cols+lo
-			one.to[0], one.from[0] = 1, 1
-			m.strided(y, x, one)
+			one.Shape[0], one.FromAt, one.ToAt = hi-lo, row*cols+lo, row*cols+lo
+			one.To[0], one.From[0] = 1, 1
+			m.Strided(y, x, one)
 		}
 		return nil
 	}, nil

@@ -129,7 +129,7 @@ func checkComplex(x graph.Shape) error {
 }
 
 // kernelDFT takes the axis where none is given.
-func kernelDFT[T float32 | float64](axis int) preparer {
+func kernelDFT[T float32 | float64](axis int) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		x, y, a := c.In[0], c.Out[0], c.Node.Attrs
 		d := &dft[T]{inverse: a.Int("inverse", 0) != 0, xParts: x.Dim(x.Rank() - 1), yParts: y.Dim(y.Rank() - 1)}

@@ -45,7 +45,7 @@ func inferSignalWindow(c *graph.Infer) error {
 
 // kernelSignalWindow: a - b·cos(2πi/n) + c·cos(4πi/n), where n is the size, less
 // one unless periodic.
-func kernelSignalWindow(a0, a1, a2 float64) preparer {
+func kernelSignalWindow(a0, a1, a2 float64) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		y := c.Out[0]
 		n := y.Len()

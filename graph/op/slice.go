@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -174,23 +175,23 @@ func clampLimit(v, d, least, most graph.Dim) graph.Dim {
 
 // kernelSlice reads limits that are computed when it runs.
 func kernelSlice(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
 	p := newSlicePlan(c, c.In[0].Shape(), 1)
-	var s *strides
+	var s *move.Strides
 	return func() error {
 		if s == nil || !p.fixed {
 			from, at, err := p.resolve()
 			if err != nil {
 				return err
 			}
-			s = box(c.Out[0].Shape())
-			s.from, s.fromAt = from, at
-			s.compact()
+			s = move.Box(c.Out[0].Shape())
+			s.From, s.FromAt = from, at
+			s.Compact()
 		}
-		m.strided(c.Out[0], c.In[0], s)
+		m.Strided(c.Out[0], c.In[0], s)
 		return nil
 	}, nil
 }
@@ -216,7 +217,7 @@ func newSlicePlan(c *graph.Call, shape []int, first int) *slicePlan {
 // list is one of starts, ends, axes and steps; nil if it is not given.
 func (p *slicePlan) list(i int, name string) []int {
 	if p.c.Has(p.first + i) {
-		return intsIn(p.c.In[p.first+i])
+		return p.c.In[p.first+i].Ints()
 	}
 	return p.c.Node.Attrs.Ints(name)
 }
@@ -224,11 +225,11 @@ func (p *slicePlan) list(i int, name string) []int {
 // resolve are the strides of the slice's elements and the offset of the first.
 func (p *slicePlan) resolve() (from []int, at int, err error) {
 	starts, axes, steps := p.list(0, "starts"), p.list(2, "axes"), p.list(3, "steps")
-	from = dense(p.shape)
+	from = move.Dense(p.shape)
 	for i, start := range starts {
 		k := cut{axis: i, start: graph.Const(start), step: 1}
 		if axes != nil {
-			if k.axis, err = axisIn(axes[i], len(p.shape)); err != nil {
+			if k.axis, err = graph.Axis(axes[i], len(p.shape)); err != nil {
 				return nil, 0, err
 			}
 		}
@@ -241,25 +242,6 @@ func (p *slicePlan) resolve() (from []int, at int, err error) {
 		from[k.axis] *= k.step
 	}
 	return from, at, nil
-}
-
-// intsIn are the elements of an integer tensor.
-func intsIn(t *tensor.Tensor) []int {
-	switch t.DType() {
-	case tensor.Int64:
-		return toInts(t.I64())
-	case tensor.Int32:
-		return toInts(tensor.Data[int32](t))
-	}
-	return nil
-}
-
-func toInts[T int32 | int64](v []T) []int {
-	out := make([]int, len(v))
-	for i, n := range v {
-		out[i] = int(n)
-	}
-	return out
 }
 
 // SliceGrad(dy, x, starts, ends, axes, steps) puts dy where the slice was and
@@ -276,7 +258,7 @@ func inferSliceGrad(c *graph.Infer) error {
 }
 
 func kernelSliceGrad(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
@@ -287,9 +269,9 @@ func kernelSliceGrad(c *graph.Call) (func() error, error) {
 			return err
 		}
 		clear(c.Out[0].Bytes())
-		s := box(c.In[0].Shape())
-		s.to, s.toAt = to, at
-		m.strided(c.Out[0], c.In[0], s.compact())
+		s := move.Box(c.In[0].Shape())
+		s.To, s.ToAt = to, at
+		m.Strided(c.Out[0], c.In[0], s.Compact())
 		return nil
 	}, nil
 }

@@ -13,7 +13,7 @@ import (
 // matrix whose columns are all dimensions from the axis on.
 func softmaxOps() []graph.Op {
 	self := []graph.Alias{{In: 0, Out: 0}}
-	define := func(name string, since, axis int, kernel preparer, grad func(*graph.Gradient) error) graph.Op {
+	define := func(name string, since, axis int, kernel graph.Kernel, grad func(*graph.Gradient) error) graph.Op {
 		return graph.Op{ID: onnx(name), Since: since, Infer: inferSoftmax(axis), Kernel: kernel, Grad: grad, InPlace: self}
 	}
 	rows, flat := softmaxView{axis: -1}, softmaxView{axis: 1, flat: true}
@@ -90,7 +90,7 @@ func (v softmaxView) lines(c *graph.Call) (lines, error) {
 		}
 		return lines{s[:axis].Len(), s[axis:].Len(), 1}, nil
 	}
-	axis, err := axisOf(axis, len(s))
+	axis, err := graph.Axis(axis, len(s))
 	if err != nil {
 		return lines{}, err
 	}
@@ -131,12 +131,12 @@ func matrix(c *graph.Call) (rows, cols int) {
 	return s[:len(s)-1].Len(), s[len(s)-1]
 }
 
-func kernelSoftmax(v softmaxView, log bool) preparer {
+func kernelSoftmax(v softmaxView, log bool) graph.Kernel {
 	return floating(kernelSoftmaxRows(v, log), kernelSoftmaxLines[float64](v, log))
 }
 
 // kernelSoftmaxRows takes lines whose elements are neighbours.
-func kernelSoftmaxRows(v softmaxView, log bool) preparer {
+func kernelSoftmaxRows(v softmaxView, log bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		l, err := v.lines(c)
 		if err != nil {
@@ -154,7 +154,7 @@ func kernelSoftmaxRows(v softmaxView, log bool) preparer {
 	}
 }
 
-func kernelSoftmaxLines[T wide](v softmaxView, log bool) preparer {
+func kernelSoftmaxLines[T wide](v softmaxView, log bool) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		l, err := v.lines(c)
 		if err != nil {
@@ -190,7 +190,7 @@ func softmaxLine[T wide](y, x []T, first int, l lines, log bool) {
 }
 
 // kernelHardmax puts 1 at the first greatest element of each line, 0 elsewhere.
-func kernelHardmax[T wide](v softmaxView) preparer {
+func kernelHardmax[T wide](v softmaxView) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		l, err := v.lines(c)
 		if err != nil {

@@ -4,7 +4,10 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/ml"
+	"tandem/graph/op/move"
 	"tandem/graph/op/picture"
+	"tandem/graph/op/text"
 	"tandem/tensor"
 )
 
@@ -13,7 +16,7 @@ func Lists() [][]graph.Op {
 	return [][]graph.Op{
 		elementwiseOps(), mathOps(), foldOps(), logicOps(), castOps(), quantizeOps(),
 		activationOps(),
-		shapeOps(), axesOps(), joinOps(), sliceOps(), gatherOps(), scatterOps(), padOps(), makeOps(), uniqueOps(), resizeOps(), sampleOps(), moveGradOps(), resizeGradOps(), sampleGradOps(), detectOps(), stringOps(), picture.Ops(),
+		shapeOps(), axesOps(), joinOps(), sliceOps(), gatherOps(), scatterOps(), padOps(), makeOps(), uniqueOps(), resizeOps(), sampleOps(), move.Ops(), resizeGradOps(), sampleGradOps(), detectOps(), text.Ops(), picture.Ops(),
 		gemmOps(), linearOps(), integerOps(),
 		convOps(),
 		poolOps(),
@@ -43,7 +46,7 @@ func Lists() [][]graph.Op {
 		trainingOps(),
 		lossOps(), lossGradOps(), ctcOps(),
 		dropoutOps(),
-		controlOps(), sequenceOps(), mlOps(),
+		controlOps(), sequenceOps(), ml.Ops(),
 		optimizerOps(),
 	}
 }

@@ -14,7 +14,7 @@ import (
 // without the gradients.
 func trainingOps() []graph.Op {
 	id := func(name string) graph.OpID { return graph.OpID{Domain: "ai.onnx.preview.training", Name: name} }
-	define := func(name string, states int, step32, step64 preparer) graph.Op {
+	define := func(name string, states int, step32, step64 graph.Kernel) graph.Op {
 		return graph.Op{ID: id(name), Since: 1, Infer: inferTraining(states), Kernel: floating(step32, step64)}
 	}
 	return []graph.Op{
@@ -65,7 +65,7 @@ func inferTraining(states int) func(*graph.Infer) error {
 // x and states.
 type update[T wide] func(a graph.Attrs, rate T, step int64, x, g []T, states [][]T, nextX []T, next [][]T)
 
-func kernelTraining[T wide](states int, f update[T]) preparer {
+func kernelTraining[T wide](states int, f update[T]) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		n := (len(c.In) - 2) / (2 + states)
 		unread := make([][]T, n*(1+states)) // room for outputs that the node does not have

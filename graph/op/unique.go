@@ -8,6 +8,7 @@ import (
 	"sort"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -49,7 +50,7 @@ func kernelNonZero(c *graph.Call) (func() error, error) {
 		if err != nil {
 			return err
 		}
-		strides, found := dense(x.Shape()), 0
+		strides, found := move.Dense(x.Shape()), 0
 		for i := range x.Len() {
 			if !there(i) {
 				continue
@@ -74,7 +75,7 @@ func nonZeroAt(x *tensor.Tensor) (func(i int) bool, error) {
 	case d == tensor.Float8E4M3FNUZ || d == tensor.Float8E5M2FNUZ || d == tensor.Float8E8M0:
 		b := x.Bytes()
 		return func(i int) bool { return b[i] != 0 || d == tensor.Float8E8M0 }, nil
-	case !d.Numeric() || isPacked(d):
+	case !d.Numeric() || move.Packed(d):
 		return nil, fmt.Errorf("elements of type %v cannot be compared with zero", d)
 	}
 	sign := uint64(0)
@@ -93,7 +94,7 @@ func nonZeroAt(x *tensor.Tensor) (func(i int) bool, error) {
 }
 
 func nonZeroBits[T uint8 | uint16 | uint32 | uint64](x *tensor.Tensor, sign T) func(i int) bool {
-	v := cells[T](x)
+	v := move.Cells[T](x)
 	return func(i int) bool { return v[i]&^sign != 0 }
 }
 
@@ -107,12 +108,12 @@ func kernelUnique(c *graph.Call) (func() error, error) {
 	outer, dim, inner, axis := 1, x.Len(), 1, -1
 	if _, given := c.Node.Attrs["axis"]; given {
 		var err error
-		if axis, err = axisIn(c.Node.Attrs.Int("axis", 0), x.Rank()); err != nil {
+		if axis, err = graph.Axis(c.Node.Attrs.Int("axis", 0), x.Rank()); err != nil {
 			return nil, err
 		}
 		outer, dim, inner = around(x.Shape(), axis)
 	}
-	m, err := moverOf(x.DType())
+	m, err := move.Of(x.DType())
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +153,7 @@ func kernelUnique(c *graph.Call) (func() error, error) {
 		}
 		if y != nil {
 			for o := range outer {
-				m.pick(y, o*len(from)*inner, x, o*dim*inner, from, inner)
+				m.Pick(y, o*len(from)*inner, x, o*dim*inner, from, inner)
 			}
 		}
 		for i, list := range [][]int{u.first, u.inverse, u.counts} {

@@ -22,8 +22,8 @@ const (
 
 // The prefix of an instruction as VEX holds it, and that it has no third register.
 const (
-	prefixNone, prefixF3, prefixF2 = 0, 2, 3
-	noTile                         = 0
+	prefixNone, prefix66, prefixF3, prefixF2 = 0, 1, 2, 3
+	noTile                                   = 0
 )
 
 // amxWriter writes a product on the tiles of AMX, whose instructions neither avo nor Go's
@@ -38,6 +38,7 @@ type amxWriter struct {
 
 func writeAMX(w *writer) {
 	(&amxWriter{writer: w, prefix: prefixF3, opcode: 0x5c}).write("amxBFloat16", "words of two bfloat16")
+	(&amxWriter{writer: w, prefix: prefix66, opcode: 0x5e}).writeByteBlock()
 }
 
 const tileRows, tileBytes = 16, 64

@@ -26,6 +26,7 @@ const (
 	argOtherStep, argRowStart     = 208, 216
 	argTiles, argPanel            = 224, 232
 	argColumnsC, argAllLines      = 240, 248
+	argFar, argFarStep            = 256, 264
 	resultFloats, resultBytes     = 1, 2
 	resultCombined                = 3
 	startC, startColumn, startRow = 1, 2, 3
@@ -43,6 +44,7 @@ type tileWriter struct {
 	// Of the variant being written: vectors in a row; B may end with the last column.
 	halves  int
 	bounded bool
+	far     bool        // a line of B that is needed later is fetched with each row
 	order   operand.Mem // of quads: where words of packed bytes belong
 	// Few rows of whole numbers take several sets of accumulators in turn, which are added
 	// up at the end: each alone would wait for its last sum. turn is the one being used.
@@ -169,8 +171,18 @@ func (t *tileWriter) write() {
 		t.do(x86.CMPL(t.arg(argBounded), operand.U8(0)))
 		t.do(x86.JNE(to("bounded")))
 	}
+	if t.fetches() {
+		t.do(x86.CMPQ(t.arg(argFar), operand.U8(0)))
+		t.do(x86.JNE(to("far")))
+	}
 	t.halves = 2
 	t.variants()
+	if t.fetches() {
+		t.label("far")
+		t.far = true
+		t.variants()
+		t.far = false
+	}
 	if t.bounds() {
 		t.label("bounded")
 		t.bounded = true
@@ -192,6 +204,9 @@ func (t *tileWriter) write() {
 func (t *tileWriter) narrows() bool { return t.lanes == 16 && !t.half() }
 func (t *tileWriter) bounds() bool  { return t.lanes == 16 && (t.b2 == float32s || t.b2 == dots) }
 
+// fetches reports whether there are variants that fetch lines of B into the L2 cache.
+func (t *tileWriter) fetches() bool { return t.lanes == 16 && t.b2 == float32s }
+
 // variants writes a variant for each number of rows.
 func (t *tileWriter) variants() {
 	for rows := t.rows; rows >= 1; rows-- {
@@ -210,6 +225,8 @@ func (t *tileWriter) labelName(rows int, what string) string {
 		return fmt.Sprintf("narrow%d%s", rows, what)
 	case t.bounded:
 		return fmt.Sprintf("bounded%d%s", rows, what)
+	case t.far:
+		return fmt.Sprintf("far%d%s", rows, what)
 	}
 	return fmt.Sprintf("rows%d%s", rows, what)
 }
@@ -249,6 +266,9 @@ func (t *tileWriter) variant(rows int) {
 	t.eachTurn(turns, func() { t.each(rows, func(i, h int) { t.zero(t.acc(i, h)) }) })
 	t.start(rows)
 	t.label(l("loop"))
+	if t.far {
+		t.do(x86.MOVQ(t.arg(argFar), regTmp))
+	}
 	t.do(x86.SUBQ(operand.U8(unroll), regK))
 	t.do(x86.JL(ref("rest")))
 	t.label(l("body"))
@@ -328,7 +348,11 @@ func (t *tileWriter) start(rows int) {
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("from"))
 	t.do(x86.MOVQ(t.arg(argFrom), regTmp))
-	t.loadRows(rows)
+	if t.b2 == quads {
+		t.loadSums(rows)
+	} else {
+		t.loadRows(rows)
+	}
 	t.do(x86.MOVQ(t.arg(argBias), regTmp))
 	t.do(x86.TESTQ(regTmp, regTmp))
 	t.do(x86.JZ(ref("loop")))
@@ -342,6 +366,9 @@ func (t *tileWriter) start(rows int) {
 		}
 		t.do(x86.VADDPS(t.b(h), t.acc(i, h), t.acc(i, h)))
 	})
+	if t.b2 == quads {
+		t.addRowStart(rows)
+	}
 }
 
 // each calls f for the accumulators of a number of rows.
@@ -408,6 +435,10 @@ func (t *tileWriter) step(rows int) {
 		for h := range lines {
 			t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regAhead, Scale: 1, Disp: 64 * h}))
 		}
+	}
+	if t.far {
+		t.do(x86.PREFETCHT1(mem(regTmp, 0)))
+		t.do(x86.ADDQ(t.arg(argFarStep), regTmp))
 	}
 	for i := range rows {
 		m := mem(regA[i/3], 0)

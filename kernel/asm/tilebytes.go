@@ -165,6 +165,14 @@ func (t *tileWriter) storePair(v reg.VecPhysical, rows int) {
 	t.do(x86.VMOVDQU8(second, reg.K1, mem(regC, 0)))
 }
 
+// blockRows and blockRowBytes are those of a panel of kernel.blockSums.
+const blockRows, blockRowBytes = 32, 128
+
+// loadSums loads the accumulators from rows of blockSums at regTmp.
+func (t *tileWriter) loadSums(rows int) {
+	t.each(rows, func(i, h int) { t.do(x86.VMOVUPS(mem(regTmp, blockRowBytes*i+64*h), t.acc(i, h))) })
+}
+
 // addRowStart adds a number of each row to what its sums start from.
 func (t *tileWriter) addRowStart(rows int) {
 	t.do(x86.MOVQ(t.arg(argRowStart), regTmp))
@@ -189,7 +197,7 @@ func (t *tileWriter) next() {
 	for _, at := range []int{argBias, argScale} {
 		t.do(x86.ADDQ(operand.U32(4*columns), t.arg(at)))
 	}
-	for _, p := range []struct{ at, bytes int }{{argShift, 4 * columns}, {argOther, columns}} {
+	for _, p := range []struct{ at, bytes int }{{argShift, 4 * columns}, {argOther, columns}, {argFrom, blockRows * blockRowBytes}} {
 		skip := fmt.Sprintf("without%d", p.at)
 		t.do(x86.CMPQ(t.arg(p.at), operand.U8(0)))
 		t.do(x86.JE(operand.LabelRef(skip)))

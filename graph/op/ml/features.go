@@ -1,4 +1,4 @@
-package op
+package ml
 
 import (
 	"fmt"
@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -28,7 +29,7 @@ func inferArrayFeatures(c *graph.Infer) error {
 }
 
 func kernelArrayFeatures(c *graph.Call) (func() error, error) {
-	m, err := moverOf(c.In[0].DType())
+	m, err := move.Of(c.In[0].DType())
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +42,7 @@ func kernelArrayFeatures(c *graph.Call) (func() error, error) {
 			from[i] = int(v)
 		}
 		for row := range c.In[0].Len() / max(width, 1) {
-			m.pick(c.Out[0], row*len(from), c.In[0], row*width, from, 1)
+			m.Pick(c.Out[0], row*len(from), c.In[0], row*width, from, 1)
 		}
 		return nil
 	}, nil

@@ -1,4 +1,4 @@
-package op
+package ml
 
 import (
 	"fmt"
@@ -61,7 +61,8 @@ func expandNormalizer(e *graph.Expansion) ([]*graph.Value, error) {
 	if !ok {
 		return nil, fmt.Errorf("norm %q is not MAX, L1 or L2", name)
 	}
-	return []*graph.Value{divided(e, e.In(0), e.Op(reduce, nil, e.In(0), e.Ints("axis", -1)))}, nil
+	norms := e.Op(reduce, nil, e.In(0), e.Ints("axis", -1))
+	return []*graph.Value{e.Op("Div", nil, e.In(0), e.Op("Add", nil, norms, whereZero(e, norms)))}, nil
 }
 
 // expandImputer: what is put in has no gradient, and what it replaces neither.
@@ -209,8 +210,14 @@ func softmaxZeros(e *graph.Expansion, v *graph.Value) *graph.Value {
 	parts := e.Op("Exp", nil, e.Op("Sub", nil, v, e.Op("ReduceMax", nil, v, axis)))
 	parts = e.Op("Where", nil, some, parts, e.Scalar("zero", 0))
 	sum := e.Op("ReduceSum", nil, parts, axis)
-	none := e.Op("Mul", nil, isZero(e.Builder, sum), e.Scalar("half", 0.5))
-	return e.Op("Add", nil, divided(e, parts, sum), none)
+	none := whereZero(e, sum)
+	shares := e.Op("Div", nil, parts, e.Op("Add", nil, sum, none))
+	return e.Op("Add", nil, shares, e.Op("Mul", nil, none, e.Scalar("half", 0.5)))
+}
+
+// whereZero is 1 where x is 0, and 0 elsewhere.
+func whereZero(e *graph.Expansion, x *graph.Value) *graph.Value {
+	return e.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, e.Op("Equal", nil, x, e.Scalar("zero", 0)))
 }
 
 // expandSVMRegressor: Σ coefficient·kernel(x, vector) + rho.
@@ -252,7 +259,7 @@ func comparedWith(e *graph.Expansion, x, vectors *graph.Value) (*graph.Value, er
 	p := slices.Concat(attrFloats(e.Node.Attrs, "kernel_params"), make([]float64, 3))
 	number := func(i int) *graph.Value { return e.Scalar("parameter", float32(p[i])) }
 	if e.Node.Attrs.String("kernel_type", "LINEAR") == "RBF" {
-		squares := e.Builder.Node(microsoft("CDist"), 1, graph.Attrs{"metric": "sqeuclidean"}, x, vectors)[0]
+		squares := e.Builder.Node(graph.OpID{Domain: "com.microsoft", Name: "CDist"}, 1, graph.Attrs{"metric": "sqeuclidean"}, x, vectors)[0]
 		return e.Op("Exp", nil, e.Op("Neg", nil, e.Op("Mul", nil, squares, number(0)))), nil
 	}
 	products := e.Op("Gemm", graph.Attrs{"transB": int64(1)}, x, vectors)

@@ -1,4 +1,4 @@
-package op_test
+package ml_test
 
 import (
 	"fmt"
@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"tandem/graph"
-	"tandem/graph/op"
 	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
@@ -84,21 +83,5 @@ func TestMapsToTensors(t *testing.T) {
 	}
 	if _, err = mlNode(t, "CastMap", graph.Attrs{"map_form": "SPARSE", "max_map": int64(3)}, numbers); err == nil {
 		t.Error("a key beyond max_map is taken")
-	}
-}
-
-// TestLateOutputsCount: what a kernel allocates itself counts towards the limit, before
-// it is allocated.
-func TestLateOutputsCount(t *testing.T) {
-	x := tensor.New(tensor.Bool, 1<<20)
-	for i := range x.Bytes() {
-		x.Bytes()[i] = 1
-	}
-	for limit, fits := range map[int]bool{1 << 20: false, 10 << 20: true} {
-		b := graph.NewBuilder("", op.Default())
-		b.Output(b.Op("NonZero", nil, b.Input("x", tensor.Bool, graph.Sym("n"))))
-		if _, err := runAll(t, b, limit, x); (err == nil) != fits || err != nil && !strings.Contains(err.Error(), "working memory") {
-			t.Errorf("8 MiB with a limit of %d MiB: %v", limit>>20, err)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package op_test
+package ml_test
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"tandem/graph"
+	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
 
@@ -67,17 +68,17 @@ func TestPackedTrees(t *testing.T) {
 		how := []string{"SUM", "AVERAGE", "MIN", "MAX"}[rng.IntN(4)]
 		a = with(a, "aggregate_function", how)
 		name := fmt.Sprintf("case %d: %d trees, %s", i, trees, how)
-		got, err1 := apply(t, 1, graph.OpID{Domain: "ai.onnx.ml", Name: "TreeEnsembleRegressor"}, a, narrow)
-		want, err2 := apply(t, 1, graph.OpID{Domain: "ai.onnx.ml", Name: "TreeEnsembleRegressor"}, a, wide)
+		got, err1 := optest.Apply(t, graph.OpID{Domain: "ai.onnx.ml", Name: "TreeEnsembleRegressor"}, 1, a, narrow)
+		want, err2 := optest.Apply(t, graph.OpID{Domain: "ai.onnx.ml", Name: "TreeEnsembleRegressor"}, 1, a, wide)
 		if (err1 == nil) != (err2 == nil) {
 			t.Fatalf("%s: %v, %v", name, err1, err2)
 		}
 		if err1 != nil {
 			continue
 		}
-		for j, v := range got.F32() {
-			if math.Float32bits(v) != math.Float32bits(want.F32()[j]) {
-				t.Fatalf("%s: row %d is %v, node by node %v", name, j/targets, v, want.F32()[j])
+		for j, v := range got[0].F32() {
+			if math.Float32bits(v) != math.Float32bits(want[0].F32()[j]) {
+				t.Fatalf("%s: row %d is %v, node by node %v", name, j/targets, v, want[0].F32()[j])
 			}
 		}
 	}

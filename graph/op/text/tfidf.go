@@ -1,4 +1,4 @@
-package op
+package text
 
 import (
 	order "encoding/binary"
@@ -151,7 +151,7 @@ func kernelTfIdf(c *graph.Call) (func() error, error) {
 				items = append(items, v.item[s])
 			}
 		} else {
-			for _, n := range intsIn(x) {
+			for _, n := range x.Ints() {
 				items = append(items, v.item[numberKey(int64(n))])
 			}
 		}

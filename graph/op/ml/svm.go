@@ -1,4 +1,4 @@
-package op
+package ml
 
 import (
 	"fmt"
@@ -118,7 +118,7 @@ func svmOf(c *graph.Call, count int) (*svm, error) {
 }
 
 func inferSVMRegressor(c *graph.Infer) error {
-	rows, _, err := mlRows(c, 0)
+	rows, _, err := matrixIn(c, 0)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package op
+package ml
 
 import (
 	"fmt"
@@ -34,7 +34,7 @@ func svmScores(a graph.Attrs, l labels) (scores, shown int) {
 }
 
 func inferSVMClassifier(c *graph.Infer) error {
-	rows, _, err := mlRows(c, 0)
+	rows, _, err := matrixIn(c, 0)
 	if err != nil {
 		return err
 	}

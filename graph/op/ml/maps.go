@@ -1,4 +1,4 @@
-package op
+package ml
 
 import (
 	"fmt"
@@ -7,13 +7,14 @@ import (
 	"strconv"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
 // kernelZipMap makes of each row of scores a map from the classes to them. The maps
 // share the tensor of classes.
 func kernelZipMap(c *graph.Call) (func() error, error) {
-	if err := wantInputs(c, 1, 1); err != nil {
+	if err := c.Require(1, 1); err != nil {
 		return nil, err
 	}
 	l, err := labelsOf(c.Node.Attrs, "classlabels_int64s")
@@ -59,7 +60,7 @@ func mapOf(c *graph.Call) (keys, values *tensor.Tensor, err error) {
 // kernelDictVectorizer gives a row that has the value of each key of the vocabulary in
 // its place, and zeros for those that the map does not have.
 func kernelDictVectorizer(c *graph.Call) (func() error, error) {
-	if err := wantInputs(c, 1, 1); err != nil {
+	if err := c.Require(1, 1); err != nil {
 		return nil, err
 	}
 	names := stringsOf(c.Node.Attrs, "string_vocabulary")
@@ -84,17 +85,17 @@ func kernelDictVectorizer(c *graph.Call) (func() error, error) {
 				return fmt.Errorf("the keys of the map are %v, those of the vocabulary are not", keys.DType())
 			}
 		}
-		m, err := moverOf(values.DType())
+		m, err := move.Of(values.DType())
 		if err != nil {
 			return err
 		}
-		y, err := made(c, values.DType(), 1, n)
+		y, err := c.Make(0, values.DType(), 1, n)
 		if err != nil {
 			return err
 		}
 		for i, at := range from {
 			if at >= 0 {
-				m.pick(y, i, values, 0, []int{at}, 1)
+				m.Pick(y, i, values, 0, []int{at}, 1)
 			}
 		}
 		return nil
@@ -104,7 +105,7 @@ func kernelDictVectorizer(c *graph.Call) (func() error, error) {
 // kernelCastMap gives the values of a map from integers as a row: in the order of the
 // keys, or with map_form SPARSE each in the place that its key names.
 func kernelCastMap(c *graph.Call) (func() error, error) {
-	if err := wantInputs(c, 1, 1); err != nil {
+	if err := c.Require(1, 1); err != nil {
 		return nil, err
 	}
 	a := c.Node.Attrs
@@ -133,7 +134,7 @@ func kernelCastMap(c *graph.Call) (func() error, error) {
 		if n < 0 {
 			return fmt.Errorf("max_map is %d", width)
 		}
-		y, err := made(c, to, 1, n)
+		y, err := c.Make(0, to, 1, n)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package op
+package text
 
 import (
 	"fmt"
@@ -7,18 +7,19 @@ import (
 	"strings"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
-// stringOps work on text.
-func stringOps() []graph.Op {
+// Ops work on text.
+func Ops() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("StringConcat"), Since: 20, Infer: inferStringConcat, Kernel: kernelStringConcat},
-		{ID: onnx("StringSplit"), Since: 20, Late: true, Kernel: kernelStringSplit},
-		{ID: onnx("StringNormalizer"), Since: 10, Late: true, Kernel: kernelStringNormalizer},
-		{ID: onnx("RegexFullMatch"), Since: 20, Infer: inferRegexFullMatch, Kernel: kernelRegexFullMatch, Flat: true},
-		{ID: microsoft("Tokenizer"), Since: 1, Late: true, Kernel: kernelTokenizer},
-		{ID: onnx("TfIdfVectorizer"), Since: 9, Infer: inferTfIdf, Kernel: kernelTfIdf},
+		{ID: graph.OpID{Name: "StringConcat"}, Since: 20, Infer: inferStringConcat, Kernel: kernelStringConcat},
+		{ID: graph.OpID{Name: "StringSplit"}, Since: 20, Late: true, Kernel: kernelStringSplit},
+		{ID: graph.OpID{Name: "StringNormalizer"}, Since: 10, Late: true, Kernel: kernelStringNormalizer},
+		{ID: graph.OpID{Name: "RegexFullMatch"}, Since: 20, Infer: inferRegexFullMatch, Kernel: kernelRegexFullMatch, Flat: true},
+		{ID: graph.OpID{Domain: "com.microsoft", Name: "Tokenizer"}, Since: 1, Late: true, Kernel: kernelTokenizer},
+		{ID: graph.OpID{Name: "TfIdfVectorizer"}, Since: 9, Infer: inferTfIdf, Kernel: kernelTfIdf},
 	}
 }
 
@@ -49,11 +50,11 @@ func inferStringConcat(c *graph.Infer) error {
 // kernelStringConcat first spreads the operands over the output's shape.
 func kernelStringConcat(c *graph.Call) (func() error, error) {
 	y := c.Out[0]
-	m := moverFor[string]()
-	var plans [2]*strides
+	m := move.For[string]()
+	var plans [2]*move.Strides
 	for i := range plans {
 		var err error
-		if plans[i], err = expandStrides(c.In[i].Shape(), y.Shape()); err != nil {
+		if plans[i], err = move.Broadcast(c.In[i].Shape(), y.Shape()); err != nil {
 			return nil, err
 		}
 	}
@@ -62,8 +63,8 @@ func kernelStringConcat(c *graph.Call) (func() error, error) {
 		return nil, err
 	}
 	return func() error {
-		m.strided(y, c.In[0], plans[0])
-		m.strided(second, c.In[1], plans[1])
+		m.Strided(y, c.In[0], plans[0])
+		m.Strided(second, c.In[1], plans[1])
 		out := y.Strings()
 		for i, s := range second.Strings() {
 			out[i] += s
@@ -189,8 +190,8 @@ func kernelStringNormalizer(c *graph.Call) (func() error, error) {
 		}
 		shape := slices.Clone(x.Shape())
 		shape[len(shape)-1] = len(kept)
-		y, err := made(c, tensor.String, shape...)
-		if err != nil {
+		y, err := c.Make(0, tensor.String, shape...)
+		if y == nil || err != nil {
 			return err
 		}
 		copy(y.Strings(), kept)

@@ -1,4 +1,4 @@
-package op
+package ml
 
 import (
 	"fmt"
@@ -90,7 +90,7 @@ func dot64(a, b []float64) float64 {
 }
 
 func inferLinearRegressor(c *graph.Infer) error {
-	rows, _, err := mlRows(c, 0)
+	rows, _, err := matrixIn(c, 0)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func linearSums(a graph.Attrs, l labels) int {
 }
 
 func inferLinearClassifier(c *graph.Infer) error {
-	rows, _, err := mlRows(c, 0)
+	rows, _, err := matrixIn(c, 0)
 	if err != nil {
 		return err
 	}

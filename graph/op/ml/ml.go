@@ -1,41 +1,40 @@
-package op
+package ml
 
 import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
-// mlOps are the operators of ai.onnx.ml: trees, linear models and support vector
-// machines as other libraries have trained them, and what prepares their inputs.
-// They compute in float64; where the specification leaves a case open they do as
-// ONNX Runtime does.
-func mlOps() []graph.Op {
+// Ops are the operators of ai.onnx.ml.
+func Ops() []graph.Op {
 	return []graph.Op{
-		{ID: ml("TreeEnsemble"), Since: 5, Infer: inferTreeEnsemble, Kernel: widened(kernelTreeEnsemble)},
-		{ID: ml("TreeEnsembleRegressor"), Since: 1, Infer: inferTreeRegressor, Kernel: kernelTreeRegressor},
-		{ID: ml("TreeEnsembleClassifier"), Since: 1, Infer: inferTreeClassifier, Kernel: kernelTreeClassifier},
-		{ID: ml("LinearRegressor"), Since: 1, Infer: inferLinearRegressor, Kernel: kernelLinearRegressor, Expand: expandLinearRegressor},
-		{ID: ml("LinearClassifier"), Since: 1, Infer: inferLinearClassifier, Kernel: kernelLinearClassifier, Expand: expandLinearClassifier},
-		{ID: ml("SVMRegressor"), Since: 1, Infer: inferSVMRegressor, Kernel: kernelSVMRegressor, Expand: expandSVMRegressor},
-		{ID: ml("SVMClassifier"), Since: 1, Infer: inferSVMClassifier, Kernel: kernelSVMClassifier},
-		{ID: ml("ArrayFeatureExtractor"), Since: 1, Infer: inferArrayFeatures, Kernel: kernelArrayFeatures, Grad: gradMove(0)},
-		{ID: ml("FeatureVectorizer"), Since: 1, Infer: inferFeatureVectorizer, Kernel: kernelFeatureVectorizer, Expand: expandFeatureVectorizer},
-		{ID: ml("Binarizer"), Since: 1, Infer: inferMLLike, Kernel: kernelBinarizer},
-		{ID: ml("Imputer"), Since: 1, Infer: inferMLLike, Kernel: kernelImputer, Expand: expandImputer},
-		{ID: ml("Scaler"), Since: 1, Infer: inferMLFloat, Kernel: kernelScaler, Expand: expandScaler},
-		{ID: ml("Normalizer"), Since: 1, Infer: inferMLFloat, Kernel: kernelNormalizer, Expand: expandNormalizer},
-		{ID: ml("OneHotEncoder"), Since: 1, Infer: inferOneHotEncoder, Kernel: kernelOneHotEncoder},
-		{ID: ml("LabelEncoder"), Since: 1, Infer: inferLabelEncoder, Kernel: kernelLabelEncoder},
-		{ID: ml("CategoryMapper"), Since: 1, Infer: inferLabelEncoder, Kernel: kernelLabelEncoder},
-		{ID: ml("ZipMap"), Since: 1, Late: true, Kernel: kernelZipMap},
-		{ID: ml("DictVectorizer"), Since: 1, Late: true, Kernel: kernelDictVectorizer},
-		{ID: ml("CastMap"), Since: 1, Late: true, Kernel: kernelCastMap},
+		{ID: id("TreeEnsemble"), Since: 5, Infer: inferTreeEnsemble, Kernel: narrow.Widened(kernelTreeEnsemble)},
+		{ID: id("TreeEnsembleRegressor"), Since: 1, Infer: inferTreeRegressor, Kernel: kernelTreeRegressor},
+		{ID: id("TreeEnsembleClassifier"), Since: 1, Infer: inferTreeClassifier, Kernel: kernelTreeClassifier},
+		{ID: id("LinearRegressor"), Since: 1, Infer: inferLinearRegressor, Kernel: kernelLinearRegressor, Expand: expandLinearRegressor},
+		{ID: id("LinearClassifier"), Since: 1, Infer: inferLinearClassifier, Kernel: kernelLinearClassifier, Expand: expandLinearClassifier},
+		{ID: id("SVMRegressor"), Since: 1, Infer: inferSVMRegressor, Kernel: kernelSVMRegressor, Expand: expandSVMRegressor},
+		{ID: id("SVMClassifier"), Since: 1, Infer: inferSVMClassifier, Kernel: kernelSVMClassifier},
+		{ID: id("ArrayFeatureExtractor"), Since: 1, Infer: inferArrayFeatures, Kernel: kernelArrayFeatures, Grad: move.Gradient(0)},
+		{ID: id("FeatureVectorizer"), Since: 1, Infer: inferFeatureVectorizer, Kernel: kernelFeatureVectorizer, Expand: expandFeatureVectorizer},
+		{ID: id("Binarizer"), Since: 1, Infer: inferLike, Kernel: kernelBinarizer},
+		{ID: id("Imputer"), Since: 1, Infer: inferLike, Kernel: kernelImputer, Expand: expandImputer},
+		{ID: id("Scaler"), Since: 1, Infer: inferFloat, Kernel: kernelScaler, Expand: expandScaler},
+		{ID: id("Normalizer"), Since: 1, Infer: inferFloat, Kernel: kernelNormalizer, Expand: expandNormalizer},
+		{ID: id("OneHotEncoder"), Since: 1, Infer: inferOneHotEncoder, Kernel: kernelOneHotEncoder},
+		{ID: id("LabelEncoder"), Since: 1, Infer: inferLabelEncoder, Kernel: kernelLabelEncoder},
+		{ID: id("CategoryMapper"), Since: 1, Infer: inferLabelEncoder, Kernel: kernelLabelEncoder},
+		{ID: id("ZipMap"), Since: 1, Late: true, Kernel: kernelZipMap},
+		{ID: id("DictVectorizer"), Since: 1, Late: true, Kernel: kernelDictVectorizer},
+		{ID: id("CastMap"), Since: 1, Late: true, Kernel: kernelCastMap},
 	}
 }
 
-func ml(name string) graph.OpID { return graph.OpID{Domain: "ai.onnx.ml", Name: name} }
+func id(name string) graph.OpID { return graph.OpID{Domain: "ai.onnx.ml", Name: name} }
 
 // wantNumbers checks that an input is of one of the types that these operators take.
 func wantNumbers(c *graph.Infer, i int) error {
@@ -47,8 +46,8 @@ func wantNumbers(c *graph.Infer, i int) error {
 	}
 }
 
-// inferMLLike is the rule of operators whose output is like their input.
-func inferMLLike(c *graph.Infer) error {
+// inferLike is the rule of operators whose output is like their input.
+func inferLike(c *graph.Infer) error {
 	if err := c.Require(1, 1); err != nil {
 		return err
 	}
@@ -56,8 +55,8 @@ func inferMLLike(c *graph.Infer) error {
 	return wantNumbers(c, 0)
 }
 
-// inferMLFloat is the rule of operators that give a float32 for each number.
-func inferMLFloat(c *graph.Infer) error {
+// inferFloat is the rule of operators that give a float32 for each number.
+func inferFloat(c *graph.Infer) error {
 	if err := c.Require(1, 1); err != nil {
 		return err
 	}
@@ -65,8 +64,8 @@ func inferMLFloat(c *graph.Infer) error {
 	return wantNumbers(c, 0)
 }
 
-// mlRows is the shape of input i as rows of features; a vector is one row.
-func mlRows(c *graph.Infer, i int) (rows, features graph.Dim, err error) {
+// matrixIn is the shape of input i as rows of features; a vector is one row.
+func matrixIn(c *graph.Infer, i int) (rows, features graph.Dim, err error) {
 	if err := c.Require(1, 1); err != nil {
 		return rows, features, err
 	}

@@ -1,9 +1,10 @@
-package op
+package ml
 
 import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/move"
 	"tandem/tensor"
 )
 
@@ -167,16 +168,16 @@ func kernelLabelEncoder(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := moverOf(k.values.DType())
+	m, err := move.Of(k.values.DType())
 	if err != nil {
 		return nil, err
 	}
 	return func() error {
 		for i := range c.Out[0].Len() {
 			if at, ok := find(i); ok {
-				m.fill(c.Out[0], i, 1, k.values, at)
+				m.Fill(c.Out[0], i, 1, k.values, at)
 			} else {
-				m.fill(c.Out[0], i, 1, k.missing, 0)
+				m.Fill(c.Out[0], i, 1, k.missing, 0)
 			}
 		}
 		return nil

@@ -1,4 +1,4 @@
-package op_test
+package ml_test
 
 import (
 	"math"
@@ -107,21 +107,21 @@ func TestFeaturesAndLabels(t *testing.T) {
 		{"Scaler", graph.Attrs{"offset": []float32{1, 2}, "scale": []float32{2}}, in(x), "2x2 [4 -12 -2 -4]"},
 		{"Scaler", graph.Attrs{"offset": []float32{1, 2, 3}, "scale": []float32{2}}, in(x), "attribute offset has 3 numbers for 2 features"},
 		{"Normalizer", graph.Attrs{"norm": "L2"}, in(x), "2x2 [0.6 -0.8 0 0]"},
-		{"Normalizer", graph.Attrs{"norm": "L1"}, in(longs1(3, -1)), "2 [0.75 -0.25]"},
+		{"Normalizer", graph.Attrs{"norm": "L1"}, in(optest.Ints(3, -1)), "2 [0.75 -0.25]"},
 		{"Normalizer", graph.Attrs{"norm": "L3"}, in(x), "not MAX, L1 or L2"},
 		{"Imputer", graph.Attrs{"imputed_value_floats": []float32{7, 8}, "replaced_value_float": float32(0)}, in(x), "2x2 [3 -4 7 8]"},
-		{"Imputer", graph.Attrs{"imputed_value_int64s": []int64{1<<53 + 1}, "replaced_value_int64": int64(2)}, in(longs1(2, 3)), "2 [9007199254740993 3]"},
-		{"ArrayFeatureExtractor", nil, in(x, longs1(1, 1, 0)), "2x3 [-4 -4 3 0 0 0]"},
-		{"ArrayFeatureExtractor", nil, in(words, longs1(2)), `1x1["z"]`},
-		{"ArrayFeatureExtractor", nil, in(x, longs1(2)), "index 0 is 2, outside [0, 2)"},
-		{"FeatureVectorizer", graph.Attrs{"inputdimensions": []int64{1, 3}}, in(x, longs1(5, 6)), "numbers of rows"},
-		{"FeatureVectorizer", graph.Attrs{"inputdimensions": []int64{1, 3}}, in(longs1(4, 9), longs1(5, 6)), "1x4 [4 5 6 0]"},
+		{"Imputer", graph.Attrs{"imputed_value_int64s": []int64{1<<53 + 1}, "replaced_value_int64": int64(2)}, in(optest.Ints(2, 3)), "2 [9007199254740993 3]"},
+		{"ArrayFeatureExtractor", nil, in(x, optest.Ints(1, 1, 0)), "2x3 [-4 -4 3 0 0 0]"},
+		{"ArrayFeatureExtractor", nil, in(words, optest.Ints(2)), `1x1["z"]`},
+		{"ArrayFeatureExtractor", nil, in(x, optest.Ints(2)), "index 0 is 2, outside [0, 2)"},
+		{"FeatureVectorizer", graph.Attrs{"inputdimensions": []int64{1, 3}}, in(x, optest.Ints(5, 6)), "numbers of rows"},
+		{"FeatureVectorizer", graph.Attrs{"inputdimensions": []int64{1, 3}}, in(optest.Ints(4, 9), optest.Ints(5, 6)), "1x4 [4 5 6 0]"},
 		{"OneHotEncoder", graph.Attrs{"cats_strings": []string{"a", "b"}}, in(words), "3x2 [0 1 1 0 0 0]"},
 		{"OneHotEncoder", graph.Attrs{"cats_strings": []string{"a", "b"}, "zeros": int64(0)}, in(words), "element 2 is of no known category"},
 		{"CategoryMapper", graph.Attrs{"cats_strings": []string{"a", "b"}, "cats_int64s": []int64{5, 6}}, in(words), "3 [6 5 -1]"},
-		{"CategoryMapper", graph.Attrs{"cats_strings": []string{"a", "b"}, "cats_int64s": []int64{5, 6}}, in(longs1(6, 7)), `2["b" "_Unused"]`},
+		{"CategoryMapper", graph.Attrs{"cats_strings": []string{"a", "b"}, "cats_int64s": []int64{5, 6}}, in(optest.Ints(6, 7)), `2["b" "_Unused"]`},
 		{"LabelEncoder", graph.Attrs{"classes_strings": []string{"a", "b"}}, in(words), "3 [1 0 -1]"},
-		{"LabelEncoder", graph.Attrs{"keys_floats": []float32{0, nan32}, "values_strings": []string{"zero", "none"}}, in(floats1(0, nan32, 1)), `3["zero" "none" "_Unused"]`},
+		{"LabelEncoder", graph.Attrs{"keys_floats": []float32{0, nan32}, "values_strings": []string{"zero", "none"}}, in(tensor.Of([]float32{0, nan32, 1}, 3)), `3["zero" "none" "_Unused"]`},
 		{"LabelEncoder", graph.Attrs{"keys_strings": []string{"a", "a"}, "values_floats": []float32{1, 2}}, in(words), "3 [0 2 0]"},
 		{"LabelEncoder", graph.Attrs{"keys_strings": []string{"a"}, "values_floats": []float32{1, 2}}, in(words), "1 keys for 2 values"},
 		{"LabelEncoder", graph.Attrs{"keys_int64s": []int64{1}, "values_floats": []float32{1}}, in(words), "the keys are int64, the input is string"},

@@ -1,4 +1,4 @@
-package op
+package ml
 
 import (
 	"fmt"
@@ -41,7 +41,7 @@ func (k *classifier) two(name string, score float64) [2]float64 {
 }
 
 func inferTreeClassifier(c *graph.Infer) error {
-	rows, _, err := mlRows(c, 0)
+	rows, _, err := matrixIn(c, 0)
 	if err != nil {
 		return err
 	}

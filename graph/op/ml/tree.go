@@ -1,4 +1,4 @@
-package op
+package ml
 
 import (
 	"cmp"
@@ -315,7 +315,7 @@ func regress(c *graph.Call, f *forest, targets int, base []float64) (func() erro
 }
 
 func inferTreeRegressor(c *graph.Infer) error {
-	rows, _, err := mlRows(c, 0)
+	rows, _, err := matrixIn(c, 0)
 	if err != nil {
 		return err
 	}
