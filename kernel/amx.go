@@ -86,22 +86,17 @@ func (t *tileRun) runAMX(m, n int) {
 }
 
 // size sets how many rows, columns and words there are: rows of whole blocks, or fewer than
-// one has. shapes are what the call needs.
-func (a *amxArgs) size(rows, cols, words int, shapes *[2]amxShape) {
+// one has. It returns the shapes of tiles, for shape and, if words are left, for rest.
+func (a *amxArgs) size(rows, cols, words int) (shape, rest amxShape) {
 	a.steps, a.blocks, a.variant = words/amxTile, ceilDiv(rows, amxBlock), 0
 	rows = min(rows, amxBlock)
-	shapes[0] = amxShapeOf(rows, cols, amxTile)
-	a.shape, a.rest = &shapes[0], nil
-	if left := words % amxTile; left > 0 {
-		shapes[1] = amxShapeOf(rows, cols, left)
-		a.rest = &shapes[1]
-	}
 	if rows <= amxTile {
 		a.variant = 1
 	}
 	if cols <= amxTile {
 		a.variant += 2
 	}
+	return amxShapeOf(rows, cols, amxTile), amxShapeOf(rows, cols, words%amxTile)
 }
 
 // amxBlocks computes rows [i,end) and columns [j,stop): whole blocks, or a row, a column of
@@ -111,13 +106,15 @@ func (t *tileRun) amxBlocks(i, end, j, stop int) {
 		return
 	}
 	var zero [amxBlock]float32
-	var shapes [2]amxShape
 	args := amxArgs{
 		a: unsafe.Pointer(&t.a[i*t.rs]), b: unsafe.Pointer(&t.b[j/t.cols*t.panel]), c: unsafe.Pointer(&t.c[i*t.cs+j]),
 		rs: uintptr(t.rs) * 4, bs: uintptr(t.bs) * 4, cs: uintptr(t.cs) * 4, start: unsafe.Pointer(&zero),
 		panels: ceilDiv(stop-j, t.cols), panel: uintptr(t.panel) * 4,
 	}
-	args.size(end-i, min(stop-j, t.cols), t.k, &shapes)
+	shape, rest := args.size(end-i, min(stop-j, t.cols), t.k)
+	if args.shape = &shape; t.k%amxTile > 0 {
+		args.rest = &rest
+	}
 	switch t.start {
 	case startC:
 		args.start, args.startStep, args.startNext = args.c, args.cs, 4*amxBlock

@@ -53,7 +53,10 @@ func interpretTiles(p *interpreter, x *tileRun, rows, cols int) error {
 		start, args[0].startNext = x.bias, 4*amxBlock
 	}
 	args[0].start = unsafe.Pointer(&start[0])
-	args[0].size(rows, width, x.k, (*[2]amxShape)(shapes))
+	shapes[0], shapes[1] = args[0].size(rows, width, x.k)
+	if args[0].shape = &shapes[0]; x.k%amxTile > 0 {
+		args[0].rest = &shapes[1]
+	}
 	reads := []region{memoryOf(a), memoryOf(b), memoryOf(shapes)}
 	if x.start != startC {
 		reads = append(reads, memoryOf(start))
