@@ -193,7 +193,11 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		pl.units = panels
 		perUnit *= pl.cols * max(g.M, pl.rows) // fewer rows wait for memory
 	}
-	pl.grain = evenGrain(pl.units, max(ceilDiv(work, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8)), p.threads)
+	grain := max(ceilDiv(work, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8))
+	if pl.packA && !pl.byRow { // every chunk copies A
+		grain = max(grain, min(ceilDiv(pl.units, p.threads*2), nBlock/pl.cols))
+	}
+	pl.grain = evenGrain(pl.units, grain, p.threads)
 	return pl
 }
 
