@@ -21,7 +21,7 @@
 //	profile.go  where the time of runs goes
 //	estimate.go what a run is expected to take
 //
-// Operators live in graph/op, a file per family; the file format in graph/onnx.
+// Operators live in graph/op, a file per family, and in packages below it; the file format in graph/onnx.
 //
 // # Order of sums
 //

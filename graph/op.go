@@ -259,6 +259,23 @@ func (c *Call) Extra() []byte { return c.scratch[:c.extraLen:c.extraLen] }
 // Has reports whether the optional input i is there; a negative one is not.
 func (c *Call) Has(i int) bool { return i >= 0 && i < len(c.In) && c.In[i] != nil }
 
+// Require is Infer.Require for Late operators, which have no shape rule: there are at least
+// min and at most max inputs (-1: any number), and output 0 is there.
+func (c *Call) Require(min, max int) error {
+	if n := len(c.In); max >= 0 && n > max {
+		return fmt.Errorf("%d inputs, at most %d expected", n, max)
+	}
+	for i := range min {
+		if !c.Has(i) {
+			return fmt.Errorf("input %d is missing", i)
+		}
+	}
+	if len(c.Out) == 0 || c.Out[0] == nil {
+		return fmt.Errorf("it has no output")
+	}
+	return nil
+}
+
 // F32 are the elements of input i; nil if it is absent.
 func (c *Call) F32(i int) []float32 {
 	if !c.Has(i) {

@@ -53,6 +53,7 @@ func (s *byteStrips) runBlocks(words, m0, m1, n0, n1 int) {
 	if rest.words > 0 {
 		rest.a = s.a[4*words:]
 	}
+	args := rest.args()
 	width := blockPanels * s.cols
 	height := ceilDiv(m1-m0, ceilDiv(m1-m0, amxBlock))
 	for i := m0; i < m1; i += height {
@@ -69,7 +70,7 @@ func (s *byteStrips) runBlocks(words, m0, m1, n0, n1 int) {
 			if rest.words > 0 {
 				rest.b = b[4*s.cols*words:]
 			}
-			rest.runStrips(i, end, n, min(n+width, n1))
+			rest.runStrips(&args, i, end, n, min(n+width, n1))
 		}
 	}
 }

@@ -351,25 +351,25 @@ func (s *byteStrips) run(m0, m1, n0, n1 int) {
 	if words := s.blockWords(m1 - m0); words > 0 {
 		s.runBlocks(words, m0, m1, n0, n1)
 	} else {
-		s.runStrips(m0, m1, n0, n1)
+		args := s.args()
+		s.runStrips(&args, m0, m1, n0, n1)
 	}
 }
 
 // runStrips is run on the tile kernel alone: a strip of rows stays in the L1 cache while
-// the panels stream from L2.
-func (s *byteStrips) runStrips(m0, m1, n0, n1 int) {
+// the panels stream from L2. args are those of s.args.
+func (s *byteStrips) runStrips(args *tileArgs, m0, m1, n0, n1 int) {
 	height := ceilDiv(m1-m0, ceilDiv(m1-m0, s.tileShape.rows))
 	n := n1 - n0
-	args := s.args()
 	for i := m0; i < m1; i += height {
 		rows := min(height, m1-i)
 		if s.direct {
-			s.rescaled(&args, i, n0, rows, n)
+			s.rescaled(args, i, n0, rows, n)
 		} else {
 			c, cs := s.sums(i, n0, n)
 			for j := 0; j < n; j += s.cols {
-				s.startFrom(&args, i, j)
-				s.product(&args, s.a[(i-s.first)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
+				s.startFrom(args, i, j)
+				s.product(args, s.a[(i-s.first)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
 			}
 			s.rescale(c, cs, i, rows, n0, n)
 		}

@@ -356,23 +356,29 @@ func TestQuantizeRows(t *testing.T) {
 	}
 }
 
+// BenchmarkByteGemm: where the processor has AMX, without it too.
 func BenchmarkByteGemm(b *testing.B) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for _, d := range [][3]int{{1024, 384, 384}, {1024, 1536, 384}, {1024, 384, 1536}, {1024, 768, 3072}} {
-		m, n, k := d[0], d[1], d[2]
+	for _, d := range [][3]int{{1024, 384, 384}, {1024, 1536, 384}, {1024, 384, 1536}, {1024, 768, 3072}, {8, 384, 384}, {16, 384, 384}, {24, 1536, 384}} {
 		for _, threads := range []int{1, 2} {
-			b.Run(fmt.Sprintf("%dx%dx%d/%d", m, n, k, threads), func(b *testing.B) {
-				p := NewPool(threads, Detect())
-				defer p.Close()
-				g := &ByteGemm{M: m, N: n, K: k, A: randomBytes(r, m*k), Rescale: Rescale{ScaleA: []float32{1}, ScaleB: random(r, n, 0), Bias: random(r, n, 0), Y: random(r, m*n, 0)}}
-				g.Packed = make([]byte, PackedByteLen(k, n, p))
-				PackBytes(p, g.Packed, randomBytes(r, k*n), true, k, n, false)
-				scratch := make([]byte, g.ScratchLen(p))
-				for b.Loop() {
-					g.Run(p, scratch)
-				}
-				b.ReportMetric(2*float64(m)*float64(n)*float64(k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOP/s")
-			})
+			p := NewPool(threads, Detect())
+			b.Run(fmt.Sprintf("%dx%dx%d/%d", d[0], d[1], d[2], threads), func(b *testing.B) { benchmarkByteGemm(b, p, d[0], d[1], d[2]) })
+			if p.amx {
+				p.amx = false
+				b.Run(fmt.Sprintf("%dx%dx%d/%d/VNNI", d[0], d[1], d[2], threads), func(b *testing.B) { benchmarkByteGemm(b, p, d[0], d[1], d[2]) })
+			}
+			p.Close()
 		}
 	}
+}
+
+func benchmarkByteGemm(b *testing.B, p *Pool, m, n, k int) {
+	r := rand.New(rand.NewPCG(1, 2))
+	g := &ByteGemm{M: m, N: n, K: k, A: randomBytes(r, m*k), Rescale: Rescale{ScaleA: []float32{1}, ScaleB: random(r, n, 0), Bias: random(r, n, 0), Y: random(r, m*n, 0)}}
+	g.Packed = make([]byte, PackedByteLen(k, n, p))
+	PackBytes(p, g.Packed, randomBytes(r, k*n), true, k, n, false)
+	scratch := make([]byte, g.ScratchLen(p))
+	for b.Loop() {
+		g.Run(p, scratch)
+	}
+	b.ReportMetric(2*float64(m)*float64(n)*float64(k)*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOP/s")
 }

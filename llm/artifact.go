@@ -197,6 +197,9 @@ func missing(err error, path, name string) error {
 		if pickled, _ := filepath.Glob(filepath.Join(dir, "*.bin")); len(pickled) > 0 && filepath.Ext(name) == ".safetensors" {
 			return e.Try("save the model as safetensors: weights in .bin files are not read, because they can run programs")
 		}
+		if name == tokenizerFile && (exists(filepath.Join(dir, "tokenizer.model")) || exists(filepath.Join(dir, "vocab.json"))) {
+			return e.Try("let transformers write it: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)")
+		}
 		return e.Try("fetch all files of the model again: config.json, safetensors and tokenizer.json")
 	}
 	e := fault.New(op, fault.NotFound, "%s is no Hugging Face folder: it has no %s", dir, name)

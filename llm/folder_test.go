@@ -23,6 +23,7 @@ func TestIncompleteFolders(t *testing.T) {
 		{"empty", nil, "is no Hugging Face folder: it has no config.json (give a .gguf file, or a folder"},
 		{"beside a GGUF file", map[string]string{"m.gguf": ""}, "has no config.json (give the path of a .gguf file, such as"},
 		{"no tokenizer", map[string]string{configFile: config}, "has no tokenizer.json (fetch all files"},
+		{"an older tokenizer", map[string]string{configFile: config, "tokenizer.model": "x"}, "has no tokenizer.json (let transformers write it"},
 		{"no weights", map[string]string{configFile: config, tokenizerFile: tokenizer}, "has no model.safetensors (fetch all files"},
 		{"pickled weights", map[string]string{configFile: config, tokenizerFile: tokenizer, "pytorch_model.bin": "x"}, "has no model.safetensors (save the model as safetensors"},
 		{"no shard", map[string]string{configFile: config, tokenizerFile: tokenizer, shardIndex: `{"weight_map":{"a":"model-00002-of-00002.safetensors"}}`},
@@ -40,6 +41,9 @@ func TestIncompleteFolders(t *testing.T) {
 		_, err := Open(dir, Options{})
 		if err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%s: %v, expected %q", tc.name, err, tc.want)
+		}
+		if _, alone := err.(*fault.Error); !alone {
+			t.Errorf("%s: a %T", tc.name, err)
 		}
 		if tc.name == "damaged weights" {
 			continue // weights are looked at where they are opened
@@ -65,6 +69,15 @@ func TestCacheOfFewSequences(t *testing.T) {
 	for sequences, want := range map[int]int{0: 4096, 1: 1024, 3: 3072, 16: 4096} {
 		if got := (Limits{MaxSequences: sequences}).withDefaults(1024).CacheTokens; got != want {
 			t.Errorf("%d sequences: a cache of %d tokens, expected %d", sequences, got, want)
+		}
+	}
+}
+
+// TestMaxContext: a model that was made for less than the most has its own context.
+func TestMaxContext(t *testing.T) {
+	for most, want := range map[int]int{0: 128, 1 << 20: 128, 32: 32} {
+		if m := small(t, "llama2", Options{MaxContext: most}); m.Context() != want {
+			t.Errorf("at most %d: a context of %d, expected %d", most, m.Context(), want)
 		}
 	}
 }

@@ -27,7 +27,9 @@ import (
 type Options struct {
 	Pool    *kernel.Pool // shared with others; nil: one of its own, with all processors
 	Limits  Limits
-	Context int // tokens of prompt and answer together; default: the model's own, at most 4096
+	Context int // tokens of prompt and answer together; default: the model's own, at most MaxContext
+	// MaxContext bounds the context where Context leaves it to the model; default 4096.
+	MaxContext int
 	// MemoryLimitBytes bounds what the model and its cache may take; 0: no limit.
 	MemoryLimitBytes int64
 	// PackedDir is a folder in which packed weights are kept from one start to the
@@ -88,7 +90,10 @@ func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
 		err = m.start(w, o)
 	}
 	if err != nil {
-		return nil, errors.Join(err, m.Close())
+		if closing := m.Close(); closing != nil {
+			return nil, errors.Join(err, closing)
+		}
+		return nil, err // alone it can be told without the names of operations
 	}
 	for _, forget := range m.forgets {
 		forget()
@@ -101,7 +106,7 @@ func open(read func(*Model) (*weights, error), o Options) (*Model, error) {
 // readFile reads an open GGUF file, which it takes over.
 func (m *Model) readFile(f *gguf.File, o Options) (_ *weights, err error) {
 	m.sources, m.closers, m.forgets = f.Paths, append(m.closers, f.Close), append(m.forgets, f.Forget)
-	if m.config, err = parseGGUF(f, o.Context); err != nil {
+	if m.config, err = parseGGUF(f, cmp.Or(o.Context, o.MaxContext)); err != nil {
 		return nil, err
 	}
 	need := int64(0)
@@ -124,7 +129,7 @@ func (m *Model) readFolder(find finder, o Options) (*weights, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.config, err = parseHF(text, o.Context); err != nil {
+	if m.config, err = parseHF(text, cmp.Or(o.Context, o.MaxContext)); err != nil {
 		return nil, err
 	}
 	if err := m.folderText(find); err != nil {
@@ -255,7 +260,7 @@ func reported(packing pass.Packing, all int64, progress func(done, all int64)) p
 func (m *Model) fits(weightBytes int64, o Options) error {
 	const op = "llm.open"
 	if m.context = o.Context; m.context == 0 {
-		m.context = min(m.config.Context, defaultContext)
+		m.context = min(m.config.Context, cmp.Or(o.MaxContext, defaultContext))
 	}
 	if m.context < 2 {
 		return fault.New(op, fault.Invalid, "a context of %d tokens has no room for a prompt and an answer: expected 2 to %d", m.context, m.config.Context)

@@ -164,17 +164,12 @@ func (z *sampler) penalise(logits []float32) {
 
 // draw takes one of the tokens that the limits leave, with its probability.
 func (z *sampler) draw(logits []float32, room *samplerRoom) int {
-	t := float32(z.Temperature)
-	for i := range logits {
-		logits[i] /= t
-	}
-	room.p = room.normalise(room.p, logits, false)
-	u := z.uniform()
+	u, total := z.uniform(), 0.0
 	if z.TopK == 0 && z.MinP == 0 && (z.TopP == 0 || z.TopP == 1) {
+		z.temper(logits, room)
 		return room.at(u)
 	}
-	list := room.limited(z.TopK, z.TopP, z.MinP)
-	total := 0.0
+	list := z.left(logits, room)
 	for _, c := range list {
 		total += float64(c.p)
 	}
@@ -184,6 +179,21 @@ func (z *sampler) draw(logits []float32, room *samplerRoom) int {
 		}
 	}
 	return list[len(list)-1].id
+}
+
+// temper sets room.p to the probabilities at the temperature.
+func (z *sampler) temper(logits []float32, room *samplerRoom) {
+	t := float32(z.Temperature)
+	for i := range logits {
+		logits[i] /= t
+	}
+	room.p = room.normalise(room.p, logits, false)
+}
+
+// left are the tokens that the limits leave, the most probable first.
+func (z *sampler) left(logits []float32, room *samplerRoom) []likely {
+	z.temper(logits, room)
+	return room.limited(z.TopK, z.TopP, z.MinP)
 }
 
 // samplingStream keeps these draws apart from those of training under the same seed.

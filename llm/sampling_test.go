@@ -2,8 +2,10 @@ package llm
 
 import (
 	"cmp"
+	"encoding/json"
 	"math"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -188,5 +190,50 @@ func TestSamplingIsChecked(t *testing.T) {
 	}
 	if err := (&Sampling{Temperature: 2, TopK: 5, TopP: 0.5, MinP: 0.1, Repetition: 1.1, Bias: map[int]float32{9: -100}}).check(10); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestSamplingEqualsTransformers: what is left to chance, and with what probability, is what
+// transformers' own processors leave (bench/llm_sampling.py).
+func TestSamplingEqualsTransformers(t *testing.T) {
+	text, err := os.ReadFile("testdata/sampling.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Cases []struct {
+			Settings struct {
+				Temperature float64
+				TopK        int     `json:"top_k"`
+				TopP        float64 `json:"top_p"`
+				MinP        float64 `json:"min_p"`
+				Repetition  float64 `json:"repetition_penalty"`
+			}
+			Logits []float32
+			Tokens []int
+			Left   map[int]float64
+		}
+	}
+	if err := json.Unmarshal(text, &file); err != nil || len(file.Cases) < 30 {
+		t.Fatal(err, len(file.Cases))
+	}
+	room := testRoom(t)
+	for i, c := range file.Cases {
+		s := c.Settings
+		z := newSampler(Sampling{Temperature: s.Temperature, TopK: s.TopK, TopP: s.TopP, MinP: s.MinP, Repetition: s.Repetition, Logprobs: -1}, c.Tokens)
+		z.penalise(c.Logits)
+		got, total := map[int]float64{}, 0.0
+		for _, l := range z.left(c.Logits, room) {
+			got[l.id] = float64(l.p)
+			total += got[l.id]
+		}
+		if len(got) != len(c.Left) {
+			t.Errorf("case %d, %+v: %d tokens are left, expected %d", i, s, len(got), len(c.Left))
+		}
+		for id, want := range c.Left {
+			if math.Abs(got[id]/total-want) > 1e-5*want+1e-9 {
+				t.Errorf("case %d, %+v: token %d has the probability %.7f, expected %.7f", i, s, id, got[id]/total, want)
+			}
+		}
 	}
 }

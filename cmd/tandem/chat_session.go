@@ -64,19 +64,47 @@ func (s *chatSession) converse(ctx context.Context) error {
 	}
 	defer lines.Close()
 	for ctx.Err() == nil {
-		text, err := nextLine(ctx, lines, interrupts)
+		text, quoted, err := nextMessage(ctx, lines, interrupts)
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, readline.ErrInterrupt):
 			return nil
 		case err != nil:
 			return fault.From(err, "tandem.chat")
 		}
-		done, err := s.line(ctx, text, interrupts)
+		done, err := s.line(ctx, text, quoted, interrupts)
 		if err != nil || done {
 			return err
 		}
 	}
 	return nil
+}
+
+// quotes begin and end a message of several lines.
+const quotes = `"""`
+
+// nextMessage is a line, or all between quotes. An interrupt takes back what is not whole
+// yet.
+func nextMessage(ctx context.Context, from lineReader, interrupts <-chan os.Signal) (text string, quoted bool, err error) {
+	line, err := nextLine(ctx, from, interrupts)
+	text, quoted = strings.CutPrefix(line, quotes)
+	if err != nil || !quoted {
+		return line, false, err
+	}
+	for {
+		if whole, ended := strings.CutSuffix(strings.TrimRight(text, " \t"), quotes); ended {
+			return strings.Trim(whole, "\n"), true, nil
+		}
+		line, err = nextLine(ctx, from, interrupts)
+		switch {
+		case errors.Is(err, readline.ErrInterrupt):
+			return "", true, nil
+		case errors.Is(err, io.EOF) && ctx.Err() == nil: // the input ends the message too
+			return strings.Trim(text, "\n"), true, nil
+		case err != nil:
+			return "", true, err
+		}
+		text += "\n" + line
+	}
 }
 
 // nextLine waits for a line, for the end of ctx or for an interrupt: reading itself may
@@ -141,12 +169,12 @@ func (t *terminalReader) Readline() (string, error) {
 	}
 }
 
-// line takes a message or a command. An error of one answer is told, and the
+// line takes a message or, unless it is quoted, a command. An error of one answer is told, and the
 // conversation goes on from where it was before.
-func (s *chatSession) line(ctx context.Context, text string, interrupts <-chan os.Signal) (done bool, err error) {
+func (s *chatSession) line(ctx context.Context, text string, quoted bool, interrupts <-chan os.Signal) (done bool, err error) {
 	before := slices.Clone(s.messages)
 	ask := strings.TrimSpace(text) != ""
-	if strings.HasPrefix(text, "/") {
+	if strings.HasPrefix(text, "/") && !quoted {
 		if ask, done = s.command(text); done {
 			return true, nil
 		}
@@ -232,6 +260,7 @@ func (s *chatSession) command(line string) (ask, done bool) {
 // chatCommands are the commands and what they do.
 func chatCommands() [][2]string {
 	return [][2]string{
+		{quotes, "begin a message of several lines, and end it"},
 		{"/retry", "answer the last message anew"},
 		{"/edit TEXT", "put TEXT in the place of the last message, and answer it"},
 		{"/undo", "forget the last message and its answer"},

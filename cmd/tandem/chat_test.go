@@ -49,6 +49,10 @@ func TestConversation(t *testing.T) {
 		{"exit", "/exit\none\n", ""},
 		{"blank lines", "\n  \none\n", "user one\n"},
 		{"double width", "你好 世界\n", "user 你好 世界\n"},
+		{"several lines", "\"\"\"one\n /two\n\nthree\"\"\" \nfour\n", "user one\n /two\n\nthree\nuser four\n"},
+		{"several lines, quotes apart", "\"\"\"\n/exit\ntwo\n\"\"\"\n", "user /exit\ntwo\n"},
+		{"several lines in one", "\"\"\"one\"\"\"\n", "user one\n"},
+		{"several lines that the input ends", "\"\"\"one\ntwo", "user one\ntwo\n"},
 		{"no such command", "/dance\n", ""},
 		{"nothing to answer anew", "/retry\n/undo\n/edit\n/history\n", ""},
 	} {
@@ -74,7 +78,7 @@ func TestFailedAnswerChangesNothing(t *testing.T) {
 	for _, line := range []string{"fail", "/retry", "/edit fail"} {
 		s := &chatSession{app: &app{in: strings.NewReader(""), out: &strings.Builder{}, err: &strings.Builder{}, msg: message.New("en")}, speak: echo,
 			messages: slices.Clone(before)}
-		if done, err := s.line(t.Context(), line, nil); done || fault.KindOf(err) != fault.TooLarge {
+		if done, err := s.line(t.Context(), line, false, nil); done || fault.KindOf(err) != fault.TooLarge {
 			t.Fatal(done, err)
 		}
 		if !slices.Equal(s.messages, before) {
@@ -106,7 +110,7 @@ func TestInterruptWhileWaiting(t *testing.T) {
 		interrupts <- os.Interrupt
 		return func(yield func(saidPiece, error) bool) { yield(saidPiece{}, fault.From(ctx.Err(), "test")) }
 	}
-	if _, err := s.line(t.Context(), "one", interrupts); err != nil || len(interrupts) != 0 {
+	if _, err := s.line(t.Context(), "one", false, interrupts); err != nil || len(interrupts) != 0 {
 		t.Error(err, len(interrupts))
 	}
 }
@@ -132,7 +136,7 @@ func TestInterruptedAnswerStays(t *testing.T) {
 		}
 	}
 	s := &chatSession{app: &app{in: strings.NewReader(""), out: &strings.Builder{}, err: &strings.Builder{}, msg: message.New("en")}, speak: half}
-	if done, err := s.line(t.Context(), "one", nil); done || err != nil {
+	if done, err := s.line(t.Context(), "one", false, nil); done || err != nil {
 		t.Fatal(done, err)
 	}
 	want := []llm.Message{{Role: "user", Content: "one"}, {Role: "assistant", Content: "half"}}

@@ -31,7 +31,7 @@ type serveCmd struct {
 	MaxQueuedRows     int           `help:"Rows that wait for a model, and the most rows of one request." placeholder:"N" default:"65536"`
 	MaxRequestsPerKey int           `help:"Requests of one key that are answered at a time." placeholder:"N" default:"1024"`
 	ParallelRuns      int           `help:"Runs of a model at the same time. Each of them uses all threads." placeholder:"N" default:"1"`
-	Context           int           `help:"Tokens of prompt and answer together, of models that generate text. Without it: the model's own, at most 4096." placeholder:"N"`
+	Context           int           `help:"Most tokens of prompt and answer together, of models that generate text; a model made for fewer has its own. Without it: 4096." placeholder:"N"`
 	MaxSequences      int           `help:"Answers that such a model computes together; more wait." placeholder:"N" default:"16"`
 	LogLevel          string        `help:"What to log to standard error: debug, info (every request), warn or error." placeholder:"LEVEL" enum:"debug,info,warn,error" default:"warn"`
 }

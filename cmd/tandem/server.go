@@ -154,7 +154,7 @@ func loader(pool *kernel.Pool, memoryLimitBytes int64, packedDir string) serve.L
 func languageLoader(pool *kernel.Pool, c serverConfig) serve.LanguageLoader {
 	return func(ctx context.Context, m *model.Manifest, path func(model.File) (string, error)) (*llm.Model, error) {
 		return llm.OpenArtifact(ctx, m, path, llm.Options{
-			Pool: pool, Context: c.context, MemoryLimitBytes: c.memoryLimitBytes, PackedDir: filepath.Join(c.data, packedFolder),
+			Pool: pool, MaxContext: c.context, MemoryLimitBytes: c.memoryLimitBytes, PackedDir: filepath.Join(c.data, packedFolder),
 			Limits: llm.Limits{MaxQueued: c.limits.MaxQueuedRequests, MaxSequences: c.maxSequences},
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -257,7 +258,7 @@ func inferBiasGelu(least int) func(*graph.Infer) error {
 }
 
 func kernelBiasGelu(f func(float64) float64) graph.Kernel {
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		if c.In = presentInputs(c); len(c.In) == 1 { // FastGelu
 			return fast(kernel.OpGELU, f)(c)
 		}
@@ -308,7 +309,7 @@ func inferSwiGLU(c *graph.Infer) error {
 
 func kernelSwiGLU(c *graph.Call) (func() error, error) {
 	alpha := float64(c.Node.Attrs.Float("alpha", 1))
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		if c.In[0].DType() == tensor.Float64 {
 			return mapRows[float64](c, 0, gated[float64](alpha))
 		}
@@ -348,7 +349,7 @@ func kernelShrink(c *graph.Call) (func() error, error) {
 		return 0
 	}))
 	integers := func(d tensor.DType) bool { return !d.Float() }
-	return through(tensor.Float64, kernel, integers)(c)
+	return narrow.Through(tensor.Float64, kernel, integers)(c)
 }
 
 func shrinkSlope(a graph.Attrs) func(float64) float64 {
@@ -370,7 +371,7 @@ func kernelRelu(c *graph.Call) (func() error, error) {
 
 // fast is the kernel of a function that package kernel has for float32.
 func fast(op kernel.UnaryOp, f func(float64) float64) graph.Kernel {
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		if c.In[0].DType() == tensor.Float64 {
 			return mapElements(c, func(y, x []float64) { mapTo(y, x, f) })
 		}

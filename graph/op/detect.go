@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -14,9 +15,9 @@ import (
 func detectOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("NonMaxSuppression"), Since: 10, Late: true, Kernel: kernelNonMaxSuppression, Flat: true},
-		{ID: onnx("RoiAlign"), Since: 10, Infer: inferRoiAlign, Kernel: widened(kernelRoiAlign(false)), Grad: gradRoiAlign(false)},
-		{ID: onnx("RoiAlign"), Since: 16, Infer: inferRoiAlign, Kernel: widened(kernelRoiAlign(true)), Grad: gradRoiAlign(true)},
-		{ID: onnx("MaxRoiPool"), Since: 1, Infer: inferMaxRoiPool, Kernel: widened(kernelMaxRoiPool), Grad: gradMaxRoiPool},
+		{ID: onnx("RoiAlign"), Since: 10, Infer: inferRoiAlign, Kernel: narrow.Widened(kernelRoiAlign(false)), Grad: gradRoiAlign(false)},
+		{ID: onnx("RoiAlign"), Since: 16, Infer: inferRoiAlign, Kernel: narrow.Widened(kernelRoiAlign(true)), Grad: gradRoiAlign(true)},
+		{ID: onnx("MaxRoiPool"), Since: 1, Infer: inferMaxRoiPool, Kernel: narrow.Widened(kernelMaxRoiPool), Grad: gradMaxRoiPool},
 		// (dy, x, boxes, images) -> dx, and (dy, x, boxes) -> dx
 		{ID: private("RoiAlignGrad"), Infer: sameAs(1, 4, 4), Kernel: kernelRoiAlignGrad},
 		{ID: private("MaxRoiPoolGrad"), Infer: sameAs(1, 3, 3), Kernel: kernelMaxRoiPoolGrad},

@@ -264,3 +264,19 @@ func TestSegmentsFollowElements(t *testing.T) {
 		t.Errorf("prepared %v times in 300 runs", prepared)
 	}
 }
+
+// TestLateOutputsCount: what a kernel allocates itself counts towards the limit, before
+// it is allocated.
+func TestLateOutputsCount(t *testing.T) {
+	x := tensor.New(tensor.Bool, 1<<20)
+	for i := range x.Bytes() {
+		x.Bytes()[i] = 1
+	}
+	for limit, fits := range map[int]bool{1 << 20: false, 10 << 20: true} {
+		b := graph.NewBuilder("", op.Default())
+		b.Output(b.Op("NonZero", nil, b.Input("x", tensor.Bool, graph.Sym("n"))))
+		if _, err := runAll(t, b, limit, x); (err == nil) != fits || err != nil && !strings.Contains(err.Error(), "working memory") {
+			t.Errorf("8 MiB with a limit of %d MiB: %v", limit>>20, err)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -119,7 +120,7 @@ const (
 
 // compare is the kernel of a relation between numbers.
 func compare(op compareOp) graph.Kernel {
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:
 			return mapRows[float32](c, 0, relation[float32](op))
@@ -288,7 +289,7 @@ func kernelIsInf(c *graph.Call) (func() error, error) {
 
 // asking asks a question of each element.
 func asking(f func(x float64) bool) graph.Kernel {
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		if c.In[0].DType() == tensor.Float64 {
 			return mapElements(c, func(y []bool, x []float64) {
 				for i, v := range x {

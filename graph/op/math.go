@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -50,7 +51,7 @@ func inferCurve(c *graph.Infer) error {
 }
 
 func kernelCurve(at func(graph.Attrs) func(float64) float64) graph.Kernel {
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		f := at(c.Node.Attrs)
 		if c.In[0].DType() == tensor.Float64 {
 			return mapElements(c, func(y, x []float64) { mapTo(y, x, f) })
@@ -143,7 +144,7 @@ func inferSigned(check func(c *graph.Infer, inputs ...int) error) func(*graph.In
 
 // signed is the kernel of a function of a number's sign, for all types.
 func signed(op signOp) graph.Kernel {
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:
 			return mapElements(c, signRow[float32](op))

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -59,7 +60,7 @@ type rows2[T tensor.Element] func(y []T, x [][]T) error
 
 // calculate is the kernel of a function of two numbers.
 func calculate(op arithmeticOp) graph.Kernel {
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:
 			if op == opPRelu {
@@ -252,7 +253,7 @@ func kernelMod(c *graph.Call) (func() error, error) {
 func kernelPow(c *graph.Call) (func() error, error) {
 	base, exp := c.In[0].DType(), c.In[1].DType()
 	if base == exp && base.Float() {
-		return widened(func(c *graph.Call) (func() error, error) {
+		return narrow.Widened(func(c *graph.Call) (func() error, error) {
 			if base == tensor.Float64 {
 				return mapRows[float64](c, 0, powFloats[float64])
 			}

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -55,7 +56,7 @@ func inferFold(check func(c *graph.Infer, inputs ...int) error) func(*graph.Infe
 }
 
 func kernelFold(op arithmeticOp) graph.Kernel {
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:
 			return mapRows[float32](c, 0, foldRows[float32](op))
@@ -84,7 +85,7 @@ func kernelFold(op arithmeticOp) graph.Kernel {
 
 func kernelMean(c *graph.Call) (func() error, error) {
 	n := float64(len(c.In))
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		mean := func(x float64) float64 { return x / n }
 		if c.In[0].DType() == tensor.Float64 {
 			return mapRows[float64](c, 0, sumThen[float64](mean))
@@ -133,7 +134,7 @@ func inferClip(c *graph.Infer) error {
 }
 
 func kernelClip(c *graph.Call) (func() error, error) {
-	return widened(func(c *graph.Call) (func() error, error) {
+	return narrow.Widened(func(c *graph.Call) (func() error, error) {
 		switch c.In[0].DType() {
 		case tensor.Float32:
 			return clipFloats(c)

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -14,8 +15,8 @@ import (
 // the scores as weights. Rows are independent of each other.
 func expertsOps() []graph.Op {
 	return []graph.Op{
-		{ID: microsoft("MoE"), Since: 1, Infer: inferExperts(floatExperts), Kernel: widened(kernelExperts(floatExperts)), Expand: expandExperts(floatExperts), Work: workExperts},
-		{ID: microsoft("QMoE"), Since: 1, Infer: inferExperts(codedExperts), Kernel: widened(kernelExperts(codedExperts)), Expand: expandExperts(codedExperts), Work: workExperts},
+		{ID: microsoft("MoE"), Since: 1, Infer: inferExperts(floatExperts), Kernel: narrow.Widened(kernelExperts(floatExperts)), Expand: expandExperts(floatExperts), Work: workExperts},
+		{ID: microsoft("QMoE"), Since: 1, Infer: inferExperts(codedExperts), Kernel: narrow.Widened(kernelExperts(codedExperts)), Expand: expandExperts(codedExperts), Work: workExperts},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -11,7 +12,7 @@ import (
 // codes itself; only scales and results are widened.
 func blockGatherOps() []graph.Op {
 	half := func(d tensor.DType) bool { return d == tensor.Float16 || d == tensor.BFloat16 }
-	return []graph.Op{{ID: microsoft("GatherBlockQuantized"), Since: 1, Infer: inferBlockGather, Kernel: through(tensor.Float32, kernelBlockGather, half), Expand: expandBlockGather}}
+	return []graph.Op{{ID: microsoft("GatherBlockQuantized"), Since: 1, Infer: inferBlockGather, Kernel: narrow.Through(tensor.Float32, kernelBlockGather, half), Expand: expandBlockGather}}
 }
 
 // smallFloat are the floats of 8 and 4 bits that tables have.

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -103,14 +104,13 @@ func scaledKernel(of func(*graph.Node) scales, k graph.Kernel) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		in, out, s := c.In, c.Out, of(c.Node)
 		c.In, c.Out = nil, append([]*tensor.Tensor(nil), out...)
-		var wide []carried
+		var wide []narrow.Pair
 		var steps []quantizedInput
 		total := 0
 		floats := func(like *tensor.Tensor, o quantizedInput) *tensor.Tensor {
-			p := carried{like, new(tensor.Tensor)}
-			p.wide.Set(tensor.Float32, like.Shape(), nil)
-			wide, steps, total = append(wide, p), append(steps, o), total+wideBytes(p)
-			return p.wide
+			p := narrow.PairOf(like, tensor.Float32)
+			wide, steps, total = append(wide, p), append(steps, o), total+p.Bytes()
+			return p.Wide
 		}
 		for _, o := range s.in {
 			x := inputAt(in, o.x)
@@ -126,15 +126,15 @@ func scaledKernel(of func(*graph.Node) scales, k graph.Kernel) graph.Kernel {
 		c.ReserveExtra(total)
 		run, err := k(c)
 		return func() error {
-			placeWide(c.Extra(), wide)
+			narrow.Place(c.Extra(), wide)
 			for i, p := range wide[:operands] {
-				fromSteps(p.wide.F32(), p.graph, inputAt(in, steps[i].scale), inputAt(in, steps[i].zero))
+				fromSteps(p.Wide.F32(), p.Graph, inputAt(in, steps[i].scale), inputAt(in, steps[i].zero))
 			}
 			if err := run(); err != nil {
 				return err
 			}
 			for _, p := range wide[operands:] {
-				toSteps(p.graph, p.wide.F32(), inputAt(in, s.out.scale), inputAt(in, s.out.zero))
+				toSteps(p.Graph, p.Wide.F32(), inputAt(in, s.out.scale), inputAt(in, s.out.zero))
 			}
 			return nil
 		}, err

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -233,7 +234,7 @@ func kernelQuantize(c *graph.Call) (func() error, error) {
 	if run, ok := quantizeInOne(c, precision); ok {
 		return run, nil
 	}
-	coarse := narrow(precision)
+	coarse := narrow.Is(precision)
 	var zero *tensor.Tensor
 	if c.Has(2) {
 		zero = c.In[2]

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -20,7 +21,7 @@ type number interface{ wide | integer }
 // narrower than float32 are computed in float32; float64 may stand beside others in
 // outputs only.
 func floating(k32, k64 graph.Kernel) graph.Kernel {
-	through := widened(k32)
+	through := narrow.Widened(k32)
 	return func(c *graph.Call) (func() error, error) {
 		has64, other := false, tensor.Undefined
 		for _, t := range c.In {
@@ -36,7 +37,7 @@ func floating(k32, k64 graph.Kernel) graph.Kernel {
 			return through(c) // which is k32 where nothing is narrow
 		}
 		for _, t := range c.Out {
-			if t != nil && narrow(t.DType()) {
+			if t != nil && narrow.Is(t.DType()) {
 				other = t.DType()
 			}
 		}

@@ -7,6 +7,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op/move"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -17,7 +18,7 @@ func resizeOps() []graph.Op {
 		return graph.Op{
 			ID: onnx(name), Since: since,
 			Infer:  func(c *graph.Infer) error { return s.infer(c) },
-			Kernel: widened(wholeNumbers(func(c *graph.Call) (func() error, error) { return s.kernel(c) })),
+			Kernel: narrow.Widened(wholeNumbers(func(c *graph.Call) (func() error, error) { return s.kernel(c) })),
 			Grad:   func(g *graph.Gradient) error { return s.grad(g) },
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op/move"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -14,10 +15,10 @@ import (
 // together again.
 func sampleOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("GridSample"), Since: 16, Infer: inferGridSample, Kernel: widened(kernelGridSample), Grad: gradGridSample},
-		{ID: microsoft("GridSample"), Since: 1, Infer: inferGridSample, Kernel: widened(kernelGridSample), Expand: expandAs("GridSample")},
-		{ID: onnx("AffineGrid"), Since: 20, Infer: inferAffineGrid, Kernel: widened(kernelAffineGrid), Grad: gradAffineGrid},
-		{ID: onnx("Col2Im"), Since: 18, Infer: inferCol2Im, Kernel: widened(kernelCol2Im), Grad: gradCol2Im},
+		{ID: onnx("GridSample"), Since: 16, Infer: inferGridSample, Kernel: narrow.Widened(kernelGridSample), Grad: gradGridSample},
+		{ID: microsoft("GridSample"), Since: 1, Infer: inferGridSample, Kernel: narrow.Widened(kernelGridSample), Expand: expandAs("GridSample")},
+		{ID: onnx("AffineGrid"), Since: 20, Infer: inferAffineGrid, Kernel: narrow.Widened(kernelAffineGrid), Grad: gradAffineGrid},
+		{ID: onnx("Col2Im"), Since: 18, Infer: inferCol2Im, Kernel: narrow.Widened(kernelCol2Im), Grad: gradCol2Im},
 	}
 }
 

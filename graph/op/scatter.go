@@ -5,6 +5,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op/move"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -22,7 +23,7 @@ func scatterOps() []graph.Op {
 // widenedReduction computes in float32 where a reduction of narrow floats is
 // asked for; without one, elements only move.
 func widenedReduction(kernel graph.Kernel) graph.Kernel {
-	wide := widened(kernel)
+	wide := narrow.Widened(kernel)
 	return func(c *graph.Call) (func() error, error) {
 		if c.Node.Attrs.String("reduction", "none") != "none" {
 			return wide(c)

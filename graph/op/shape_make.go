@@ -6,6 +6,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op/move"
+	"tandem/graph/op/narrow"
 	"tandem/tensor"
 )
 
@@ -13,7 +14,7 @@ import (
 func makeOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("ConstantOfShape"), Since: 9, Infer: inferConstantOfShape, Kernel: move.Unpacked(kernelConstantOfShape), Flat: true},
-		{ID: onnx("Range"), Since: 11, Infer: inferRange, Kernel: widened(kernelRange)},
+		{ID: onnx("Range"), Since: 11, Infer: inferRange, Kernel: narrow.Widened(kernelRange)},
 		{ID: onnx("EyeLike"), Since: 9, Infer: inferEyeLike, Kernel: kernelEyeLike, Flat: true},
 		{ID: onnx("OneHot"), Since: 9, Infer: inferOneHot, Kernel: kernelOneHot, Expand: expandOneHot},
 		{ID: onnx("Trilu"), Since: 14, Infer: inferTrilu, Kernel: kernelTrilu, Grad: gradTrilu},

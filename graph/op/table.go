@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/control"
+	"tandem/graph/op/ml"
 	"tandem/graph/op/move"
 	"tandem/graph/op/picture"
 	"tandem/graph/op/text"
@@ -45,7 +47,7 @@ func Lists() [][]graph.Op {
 		trainingOps(),
 		lossOps(), lossGradOps(), ctcOps(),
 		dropoutOps(),
-		controlOps(), sequenceOps(), mlOps(),
+		control.Ops(), ml.Ops(),
 		optimizerOps(),
 	}
 }

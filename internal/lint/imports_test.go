@@ -74,11 +74,11 @@ func TestImportDirection(t *testing.T) {
 	}
 }
 
-// TestStrangers: families do not know each other, nor do protocols, whose common
-// ground is internal/api/reply; training and
-// serving do not either, in tests too.
+// TestStrangers: families do not know each other, nor do protocols and groups of
+// operators, but for their common ground; training and serving do not either, in
+// tests too.
 func TestStrangers(t *testing.T) {
-	siblings := []string{"family", "internal/api"}
+	siblings := map[string][]string{"family": nil, "internal/api": {"reply"}, "graph/op": {"move", "narrow", "optest"}}
 	for _, s := range sources(t) {
 		for _, imp := range s.file.Imports {
 			path, _ := strconv.Unquote(imp.Path.Value)
@@ -86,10 +86,13 @@ func TestStrangers(t *testing.T) {
 			if !ours {
 				continue
 			}
-			for _, parent := range siblings {
-				if a, b := child(s.pkg, parent), child(to, parent); a != "" && b != "" && a != b && b != "reply" {
+			for parent, common := range siblings {
+				if a, b := child(s.pkg, parent), child(to, parent); a != "" && b != "" && a != b && !slices.Contains(common, b) {
 					t.Errorf("%s imports its sibling %s", s.path, path)
 				}
+			}
+			if inside(to, "graph/op/optest") && !s.test() {
+				t.Errorf("%s imports %s, which is for tests", s.path, path)
 			}
 			if inside(s.pkg, "train") && inside(to, "internal/serve") || inside(s.pkg, "internal/serve") && (inside(to, "train") || inside(to, "family")) {
 				t.Errorf("%s imports %s: training and serving meet only in cmd", s.path, path)

@@ -117,6 +117,10 @@ func TestError(t *testing.T) {
 		{zh, fault.Wrap(err, "z", fault.Invalid, ""), "无法读取数据：open /no/such/file：没有那个文件或目录", "另选 --out"},
 		{zh, errors.Join(err, errors.New("strange")), "无法读取数据：open /no/such/file：没有那个文件或目录\nstrange", "另选 --out"},
 		{zh, fault.New("a", fault.Invalid, "nobody translated %d of this", 3), "nobody translated 3 of this", ""},
+		// A server of a protocol that has no field for the remedy puts it into parentheses.
+		{zh, fault.New("a", fault.Invalid, "%s", "the model has no chat template (use a model that was trained to chat, or ask for a completion)"),
+			"模型没有对话模板（使用经过对话训练的模型，或改用续写）", ""},
+		{zh, fault.New("a", fault.Invalid, "%s", "nobody translated this (choose another --out)"), "nobody translated this (choose another --out)", ""},
 		{en, fault.New("a", fault.Canceled, ""), "canceled", ""},
 	} {
 		if m, r := tc.p.Error(tc.err); m != tc.message || r != tc.remedy {

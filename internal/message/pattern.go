@@ -44,14 +44,20 @@ func appendPattern(list []pattern, e entry) []pattern {
 }
 
 // Text translates a sentence that was put together in English: a server's answer, a
-// library's error. Parts that a colon separates are translated one by one; what is not
-// in the catalogue stays as it is.
+// library's error. Parts that a colon separates are translated one by one, and so is a
+// remedy in parentheses at the end; what is not in the catalogue stays as it is.
 func (p *Printer) Text(s string) string {
 	if p.tag == language.English || s == "" {
 		return s
 	}
 	if t, ok := p.whole(s); ok {
 		return t
+	}
+	if i := strings.LastIndex(s, " ("); i >= 0 && strings.HasSuffix(s, ")") {
+		head, remedy := s[:i], s[i+len(" ("):len(s)-1]
+		if a, b := p.Text(head), p.Text(remedy); a != head && b != remedy {
+			return a + "（" + b + "）"
+		}
 	}
 	for at := 0; ; {
 		i := strings.Index(s[at:], ": ")

@@ -8,6 +8,7 @@ var zhFiles = [...]entry{
 	{"fetch all files of the model again: config.json, safetensors and tokenizer.json", "请重新下载模型的所有文件：config.json、safetensors 和 tokenizer.json"},
 	{"give the path of a .gguf file, such as %s", "请给出 .gguf 文件的路径，如 %s"},
 	{"give the path of a .gguf file, such as ", "请给出 .gguf 文件的路径，如 "},
+	{"let transformers write it: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)", "请用 transformers 生成：AutoTokenizer.from_pretrained(目录).save_pretrained(目录)"},
 	{"the artifact has no file %q", "模型包中没有文件 %q"},
 	{"%s names the file %.200q, which is not a plain name", "%s 中的文件名 %.200q 不是普通文件名"},
 	{"config.json cannot be read", "无法读取 config.json"},

@@ -1,0 +1,336 @@
+package ml
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// treeNode compares a feature and says where to go on. Places from 0 up are nodes;
+// others are leaves, ^place.
+type treeNode struct {
+	mode        treeMode
+	missingTrue bool // a feature that is NaN goes the way of yes
+	feature     int
+	split       float64
+	members     []float64
+	yes, no     int
+}
+
+type treeMode uint8
+
+const (
+	branchLE treeMode = iota // numbered as in TreeEnsemble
+	branchLT
+	branchGE
+	branchGT
+	branchEQ
+	branchNE
+	branchMember
+)
+
+func (n *treeNode) next(v float64) int {
+	var yes bool
+	switch n.mode {
+	case branchLE:
+		yes = v <= n.split
+	case branchLT:
+		yes = v < n.split
+	case branchGE:
+		yes = v >= n.split
+	case branchGT:
+		yes = v > n.split
+	case branchEQ:
+		yes = v == n.split
+	case branchNE:
+		yes = v != n.split
+	default:
+		yes = slices.Contains(n.members, v)
+	}
+	if yes || n.missingTrue && math.IsNaN(v) {
+		return n.yes
+	}
+	return n.no
+}
+
+// vote is what a leaf gives to a target.
+type vote struct {
+	target int
+	weight float64
+}
+
+// forest is a set of trees over the same features.
+type forest struct {
+	nodes  []treeNode
+	leaves [][]vote
+	roots  []int
+
+	features, targets int // one more than the greatest that it names
+	packed            *packedForest
+}
+
+// leaf walks a tree down. The number of steps is bounded: a damaged tree may have
+// a cycle.
+func (f *forest) leaf(root int, row []float64) ([]vote, error) {
+	at := root
+	for range len(f.nodes) + 1 {
+		if at < 0 {
+			return f.leaves[^at], nil
+		}
+		n := &f.nodes[at]
+		at = n.next(row[n.feature])
+	}
+	return nil, fmt.Errorf("the tree at node %d has a cycle", root)
+}
+
+// finish makes sure that a walk stays inside, finds what the forest asks of its
+// features and targets, and packs it where that can be.
+func (f *forest) finish() error {
+	inside := func(at int) bool { return at < len(f.nodes) && ^at < len(f.leaves) }
+	if len(f.roots) == 0 {
+		return fmt.Errorf("it has no trees")
+	}
+	for i, n := range f.nodes {
+		if n.feature < 0 {
+			return fmt.Errorf("tree node %d compares feature %d", i, n.feature)
+		}
+		if !inside(n.yes) || !inside(n.no) {
+			return fmt.Errorf("tree node %d leads nowhere", i)
+		}
+		f.features = max(f.features, n.feature+1)
+	}
+	for _, votes := range f.leaves {
+		for _, v := range votes {
+			if v.target < 0 {
+				return fmt.Errorf("a leaf gives to target %d", v.target)
+			}
+			f.targets = max(f.targets, v.target+1)
+		}
+	}
+	for _, r := range f.roots {
+		if !inside(r) {
+			return fmt.Errorf("the root %d is no tree node", r)
+		}
+	}
+	f.packed = packForest(f)
+	return nil
+}
+
+// fits makes sure that rows have the features, and results the targets.
+func (f *forest) fits(width, targets int) error {
+	if f.features > width {
+		return fmt.Errorf("a tree compares feature %d of %d", f.features-1, width)
+	}
+	if f.targets > targets {
+		return fmt.Errorf("a leaf gives to target %d of %d", f.targets-1, targets)
+	}
+	return nil
+}
+
+// aggregate joins what the trees give to a target.
+type aggregate uint8
+
+const (
+	average aggregate = iota // numbered as in TreeEnsemble
+	sumUp
+	minimum
+	maximum
+)
+
+func aggregateOf(a graph.Attrs) (aggregate, error) {
+	name := a.String("aggregate_function", "")
+	if name == "" {
+		n := a.Int("aggregate_function", int(sumUp))
+		if n < 0 || n > int(maximum) {
+			return 0, fmt.Errorf("aggregate_function is %d, outside [0, 3]", n)
+		}
+		return aggregate(n), nil
+	}
+	if i := slices.Index([]string{"AVERAGE", "SUM", "MIN", "MAX"}, name); i >= 0 {
+		return aggregate(i), nil
+	}
+	return 0, fmt.Errorf("aggregate_function %q is not known", name)
+}
+
+// ballot is what the trees give to a row.
+type ballot struct {
+	how    aggregate
+	scores []float64 // of each target
+	given  []bool    // which targets got anything
+	at     []int32   // for packedForest: the place of a leaf in each tree
+	err    error     // that ended the count
+}
+
+func (b *ballot) clear() {
+	clear(b.scores)
+	clear(b.given)
+}
+
+func (b *ballot) count(votes []vote) {
+	for _, v := range votes {
+		switch s := &b.scores[v.target]; {
+		case b.how == minimum && b.given[v.target]:
+			*s = min(*s, v.weight)
+		case b.how == maximum && b.given[v.target]:
+			*s = max(*s, v.weight)
+		default:
+			*s += v.weight
+		}
+		b.given[v.target] = true
+	}
+}
+
+// close ends the count of so many trees.
+func (b *ballot) close(trees int) {
+	if b.how == average {
+		for i := range b.scores {
+			b.scores[i] /= float64(trees)
+		}
+	}
+}
+
+// score counts what the trees give to a row, in their order.
+func (f *forest) score(row []float64, b *ballot) error {
+	b.clear()
+	for _, root := range f.roots {
+		votes, err := f.leaf(root, row)
+		if err != nil {
+			return err
+		}
+		b.count(votes)
+	}
+	b.close(len(f.roots))
+	return nil
+}
+
+func (p *packedForest) score(row []float32, b *ballot) {
+	b.clear()
+	p.walk(row, b.at)
+	for _, at := range b.at {
+		b.count(p.given(at))
+	}
+	b.close(len(p.roots))
+}
+
+// treeRun computes the scores of each row and hands them on, by several threads.
+func treeRun(c *graph.Call, f *forest, targets int, how aggregate, each func(row int, scores []float64, given []bool)) (func() error, error) {
+	in, err := newFeatures(c, c.In[0])
+	if err != nil {
+		return nil, err
+	}
+	if err := f.fits(in.width, targets); err != nil {
+		return nil, err
+	}
+	var packed *packedForest
+	if c.In[0].DType() == tensor.Float32 && in.width > 0 {
+		packed = f.packed
+	}
+	ballots := make([]ballot, c.Pool.Threads())
+	for i := range ballots {
+		ballots[i] = ballot{how: how, scores: make([]float64, targets), given: make([]bool, targets), at: make([]int32, len(f.roots))}
+	}
+	row := func(i int, b *ballot) error {
+		if packed != nil {
+			if x := c.In[0].F32()[i*in.width:][:in.width]; packed.takes(x) {
+				packed.score(x, b)
+				return nil
+			}
+		}
+		return f.score(in.row(i), b)
+	}
+	rows := func(lo, hi, worker int) {
+		b := &ballots[worker]
+		for i := lo; i < hi && b.err == nil; i++ {
+			if b.err = row(i, b); b.err == nil {
+				each(i, b.scores, b.given)
+			}
+		}
+	}
+	return func() error {
+		in.read()
+		c.Pool.For(in.rows, rowsForTrees/len(f.roots)+1, rows)
+		var err error
+		for i := range ballots {
+			err = cmp.Or(err, ballots[i].err)
+			ballots[i].err = nil
+		}
+		return err
+	}, nil
+}
+
+// rowsForTrees is the number of trees walked that is worth another thread: 10 µs.
+const rowsForTrees = 512
+
+func inferTreeEnsemble(c *graph.Infer) error {
+	if err := c.Require(1, 1); err != nil {
+		return err
+	}
+	x := c.In(0)
+	if len(x.Shape) != 2 || !slices.Contains([]tensor.DType{tensor.Float16, tensor.Float32, tensor.Float64}, x.DType) {
+		return fmt.Errorf("input 0 (%s) is %v, expected rows of float16, float32 or float64", c.Node.Inputs[0].Name, x)
+	}
+	n := c.Node.Attrs.Int("n_targets", 0)
+	if n < 1 || n > maxTargets {
+		return fmt.Errorf("n_targets is %d, outside [1, %d]", n, maxTargets)
+	}
+	c.Out(0, x.DType, graph.Shape{x.Shape[0], graph.Const(n)})
+	return nil
+}
+
+// maxTargets bounds the columns of an output that one attribute gives.
+const maxTargets = 1 << 24
+
+func kernelTreeEnsemble(c *graph.Call) (func() error, error) {
+	f, err := graph.Derive(c, treesOf5)
+	if err != nil {
+		return nil, err
+	}
+	return regress(c, f, c.Out[0].Dim(1), nil)
+}
+
+// regress is the kernel of forests that predict numbers.
+func regress(c *graph.Call, f *forest, targets int, base []float64) (func() error, error) {
+	how, err := aggregateOf(c.Node.Attrs)
+	if err != nil {
+		return nil, err
+	}
+	post, err := transformOf(c.Node.Attrs)
+	if err != nil {
+		return nil, err
+	}
+	if len(base) != 0 && len(base) != targets {
+		return nil, fmt.Errorf("%d base values for %d targets", len(base), targets)
+	}
+	return treeRun(c, f, targets, how, func(row int, scores []float64, _ []bool) {
+		for i, b := range base {
+			scores[i] += b
+		}
+		post.apply(scores)
+		putNumbers(c.Out[0], row*targets, scores)
+	})
+}
+
+func inferTreeRegressor(c *graph.Infer) error {
+	rows, _, err := matrixIn(c, 0)
+	if err != nil {
+		return err
+	}
+	n := c.Node.Attrs.Int("n_targets", 1)
+	if n < 1 || n > maxTargets {
+		return fmt.Errorf("n_targets is %d, outside [1, %d]", n, maxTargets)
+	}
+	c.Out(0, tensor.Float32, graph.Shape{rows, graph.Const(n)})
+	return nil
+}
+
+func kernelTreeRegressor(c *graph.Call) (func() error, error) {
+	f, err := graph.Derive(c, treesOf1("target"))
+	if err != nil {
+		return nil, err
+	}
+	return regress(c, f, c.Node.Attrs.Int("n_targets", 1), attrFloats(c.Node.Attrs, "base_values"))
+}
