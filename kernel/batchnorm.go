@@ -68,8 +68,12 @@ func eachSpan(n, channels, hw, c int, f func(at, n int)) {
 }
 
 func fill[T any](x []T, v T) {
-	for i := range x {
+	n := min(len(x), 16)
+	for i := range x[:n] {
 		x[i] = v
+	}
+	for ; n < len(x); n *= 2 {
+		copy(x[n:], x[:n])
 	}
 }
 

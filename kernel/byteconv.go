@@ -38,7 +38,7 @@ type byteConvRun struct {
 	direct  bool // sums are rescaled in registers
 	chunks  int  // of the pixels, for each group
 	pixels  int  // in a chunk
-	rows    int  // of the output, in a chunk of an image that slides or has lines
+	rows    int  // of the output, in a chunk of an image that slides, has lines or is spread
 	reach   int  // lines that a window covers
 	worker  int  // bytes of scratch of a worker
 	start   []int32
@@ -65,6 +65,10 @@ func (c *ByteConv) plan(p *Pool) {
 	}
 	if c.byLines = c.hasLines(); c.byLines {
 		c.planLines(p)
+		return
+	}
+	if c.spreads = c.spreadRows(); c.spreads {
+		c.planSpread(p)
 		return
 	}
 	pointwise := c.taps == 1 && c.strideH == 1 && c.strideW == 1 && c.PadTop+c.PadLeft+c.PadBottom+c.PadRight == 0
@@ -136,7 +140,7 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 		}
 		startsOf(c.vectors, c.start[g*c.oc:][:c.oc], &r, sums, nil, c.k, c.ZeroX, c.SignedX)
 	}
-	if c.byLines {
+	if c.byLines || c.spreads {
 		p.run(c.N*c.chunks, 1, c)
 		return
 	}
@@ -157,6 +161,12 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 	if c.byLines {
 		for u := lo; u < hi; u++ {
 			c.lineRows(&s, u, scratch)
+		}
+		return
+	}
+	if c.spreads {
+		for u := lo; u < hi; u++ {
+			c.spreadChunk(&s, u, scratch)
 		}
 		return
 	}
@@ -210,26 +220,31 @@ func (c *ByteConv) patches(to []byte, g, m0, m1 int) {
 func (c *ByteConv) patch(to []byte, g, m int) {
 	image := c.X[m/(c.oh*c.ow)*c.H*c.W*c.C:]
 	y0, x0 := m/c.ow%c.oh*c.strideH-c.PadTop, m%c.ow*c.strideW-c.PadLeft
-	n := c.KW * c.ic
-	line := byteLine(c.KW, c.ic)
-	whole := c.dilationW == 1 && c.groups == 1 && x0 >= 0 && x0+c.KW <= c.W
+	n, line := c.KW*c.ic, byteLine(c.KW, c.ic)
 	for ky := range c.KH {
 		part, y := to[ky*line:][:n], y0+ky*c.dilationH
 		clear(to[ky*line+n : (ky+1)*line])
-		switch {
-		case y < 0 || y >= c.H:
+		if y < 0 || y >= c.H {
 			fill(part, byte(c.ZeroX))
-		case whole:
-			copy(part, image[(y*c.W+x0)*c.C:])
-		default:
-			for kx := range c.KW {
-				x := x0 + kx*c.dilationW
-				if x < 0 || x >= c.W {
-					fill(part[kx*c.ic:][:c.ic], byte(c.ZeroX))
-				} else {
-					copy(part[kx*c.ic:][:c.ic], image[(y*c.W+x)*c.C+g*c.ic:])
-				}
-			}
+		} else {
+			c.patchLine(part, image[y*c.W*c.C:], x0, g)
+		}
+	}
+}
+
+// patchLine copies what a window that begins at column x0 covers of a row of X, of the
+// channels of group g.
+func (c *ByteConv) patchLine(to, row []byte, x0, g int) {
+	if c.dilationW == 1 && c.groups == 1 && x0 >= 0 && x0+c.KW <= c.W {
+		copy(to[:c.KW*c.C], row[x0*c.C:])
+		return
+	}
+	for kx := range c.KW {
+		part, x := to[kx*c.ic:][:c.ic], x0+kx*c.dilationW
+		if x < 0 || x >= c.W {
+			fill(part, byte(c.ZeroX))
+		} else {
+			copy(part, row[x*c.C+g*c.ic:])
 		}
 	}
 }

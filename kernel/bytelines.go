@@ -8,7 +8,8 @@ package kernel
 // byteLines is how a ByteConv is divided that reads lines.
 type byteLines struct {
 	byLines bool
-	width   int // bytes of a row of X with its padding, as words
+	spreads bool // rows are spread
+	width   int  // bytes of a row of X with its padding, or spread, as words
 }
 
 // hasLines reports whether lines pay: where all weights stay in L2 while a row of the
@@ -24,9 +25,14 @@ func (c *ByteConv) planLines(p *Pool) {
 	if p.threads > 1 {
 		c.rows = min(c.rows, max(1, c.N*c.oh/(8*p.threads)))
 	}
+	c.divideRows()
+	c.worker = (((c.rows-1)*c.strideH+c.reach)*c.width+63)&^63 + c.tileBytes()
+}
+
+// divideRows divides the rows of an image into chunks of at most c.rows, about equal.
+func (c *ByteConv) divideRows() {
 	c.chunks = ceilDiv(c.oh, c.rows)
 	c.rows = max(1, ceilDiv(c.oh, max(1, c.chunks)))
-	c.worker = (((c.rows-1)*c.strideH+c.reach)*c.width+63)&^63 + c.tileBytes()
 }
 
 // lineRows computes the output rows of a chunk.

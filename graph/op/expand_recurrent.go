@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"tandem/graph"
+	"tandem/graph/op/control"
 	"tandem/tensor"
 )
 
@@ -75,7 +76,7 @@ func (u *unrolledRecurrent) prepare() error {
 	if !ok1 || !ok2 {
 		return fmt.Errorf("this form has a gradient only for a known number of steps, not %v", u.In(inX).Type.Shape[0])
 	}
-	if 32*seq*u.dirs > maxUnrolled {
+	if 32*seq*u.dirs > control.MaxUnrolled {
 		return fmt.Errorf("%d steps are more than are unrolled", seq)
 	}
 	u.seq, u.hidden, u.one = seq, hidden, u.Scalar("one", 1)
@@ -165,11 +166,11 @@ func (u *unrolledRecurrent) run(dirs []bool) ([]*graph.Value, error) {
 	}
 	times := make([]*graph.Value, u.seq)
 	for t, list := range steps {
-		times[t] = stackedValues(u.Expansion, list, 0, false)
+		times[t] = control.Stacked(u.Expansion, list, 0, false)
 	}
-	results := []*graph.Value{stackedValues(u.Expansion, times, 0, false)}
+	results := []*graph.Value{control.Stacked(u.Expansion, times, 0, false)}
 	for _, list := range last {
-		results = append(results, stackedValues(u.Expansion, list, 0, false))
+		results = append(results, control.Stacked(u.Expansion, list, 0, false))
 	}
 	return results, nil
 }
@@ -190,7 +191,7 @@ func (u *unrolledRecurrent) direction(d int, reverse bool) (hidden, last []*grap
 		u.peephole = u.parts(inPeephole, d, 3)
 	}
 	weight := transposed(u.Op("Gather", nil, u.In(inWeight), u.Const("direction", tensor.Scalar(int64(d)))))
-	x := slicesOf(u.Expansion, u.Op("MatMul", nil, u.In(inX), weight), 0, u.seq)
+	x := control.Slices(u.Expansion, u.Op("MatMul", nil, u.In(inX), weight), 0, u.seq)
 	state := u.first(d, x[0])
 	hidden = make([]*graph.Value, u.seq)
 	for i := range u.seq {

@@ -114,5 +114,7 @@ func (w writtenRotary) joined(a, b *graph.Value) *graph.Value {
 	if !w.interleaved {
 		return w.Op("Concat", graph.Attrs{"axis": int64(3)}, a, b)
 	}
-	return w.Op("Reshape", nil, stackedValues(w.Expansion, []*graph.Value{a, b}, 4, false), w.Ints("flat", 0, 0, 0, int64(2*w.half)))
+	last := w.Ints("axis", 4)
+	pairs := w.Op("Concat", graph.Attrs{"axis": int64(4)}, w.Op("Unsqueeze", nil, a, last), w.Op("Unsqueeze", nil, b, last))
+	return w.Op("Reshape", nil, pairs, w.Ints("flat", 0, 0, 0, int64(2*w.half)))
 }

@@ -12,6 +12,7 @@ import (
 	"tandem/fault"
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/graph/pass"
 	"tandem/kernel"
 	"tandem/nn"
@@ -39,16 +40,7 @@ func convNet(t testing.TB) *graph.Graph {
 
 func session(t testing.TB, g *graph.Graph, p *kernel.Pool, limit int, passes ...graph.Pass) *graph.Session {
 	t.Helper()
-	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p, Passes: passes, MemoryLimitBytes: limit})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s
+	return optest.Session(t, g, graph.Options{Pool: p, Passes: passes, MemoryLimitBytes: limit})
 }
 
 func run(t testing.TB, s *graph.Session, x *tensor.Tensor) []float32 {

@@ -3,6 +3,7 @@ package op
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -24,7 +25,7 @@ func gradDFT(g *graph.Gradient) error {
 	switch {
 	case t.inverse && t.oneSided:
 		dx = t.fit(g, transform(0, dy), t.n, t.n/2+1)
-		twice := tensor.New(tensor.Float32, append([]int{t.n/2 + 1}, ones(t.rank-1-t.axis)...)...)
+		twice := tensor.New(tensor.Float32, append([]int{t.n/2 + 1}, slices.Repeat([]int{1}, t.rank-1-t.axis)...)...)
 		for k := range twice.F32() {
 			if twice.F32()[k] = 2 / float32(t.n); k == 0 || 2*k == t.n {
 				twice.F32()[k] = 1 / float32(t.n)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/graph/op/control"
 	"tandem/graph/op/ml"
 	"tandem/graph/op/move"
 	"tandem/graph/op/picture"
@@ -46,7 +47,7 @@ func Lists() [][]graph.Op {
 		trainingOps(),
 		lossOps(), lossGradOps(), ctcOps(),
 		dropoutOps(),
-		controlOps(), sequenceOps(), ml.Ops(),
+		control.Ops(), ml.Ops(),
 		optimizerOps(),
 	}
 }

@@ -43,6 +43,28 @@ func Run(t testing.TB, name string, version, outputs int, a graph.Attrs, in ...*
 	return s.Run(context.Background(), given, nil)
 }
 
+// Session compiles a graph, with the default table and a pool of one thread unless the
+// options have others, for the time of a test.
+func Session(t testing.TB, g *graph.Graph, o graph.Options) *graph.Session {
+	t.Helper()
+	if o.Ops == nil {
+		o.Ops = op.Default()
+	}
+	if o.Pool == nil {
+		o.Pool = one(t)
+	}
+	prog, err := graph.Compile(g, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := prog.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
 // Ints is a vector of integers.
 func Ints(v ...int64) *tensor.Tensor { return tensor.Of(v, len(v)) }
 

@@ -1,4 +1,4 @@
-package op_test
+package control_test
 
 import (
 	"context"
@@ -88,7 +88,7 @@ func TestLoopEndsWithItsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := session(t, b.G, pool(t, 1), 0).Run(ctx, nil, nil); err == nil || !strings.Contains(err.Error(), "deadline") {
+	if _, err := optest.Session(t, b.G, graph.Options{}).Run(ctx, nil, nil); err == nil || !strings.Contains(err.Error(), "deadline") {
 		t.Errorf("%v", err)
 	}
 }
@@ -108,7 +108,7 @@ func TestLoopStaysWithinMemory(t *testing.T) {
 		if b.Err() != nil {
 			t.Fatal(b.Err())
 		}
-		if _, err := session(t, b.G, pool(t, 1), 1<<20).Run(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), "more than 1 MiB") {
+		if _, err := optest.Session(t, b.G, graph.Options{MemoryLimitBytes: 1 << 20}).Run(t.Context(), nil, nil); err == nil || !strings.Contains(err.Error(), "more than 1 MiB") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -157,13 +157,13 @@ func TestScan8(t *testing.T) {
 	if b.Err() != nil {
 		t.Fatal(b.Err())
 	}
-	s := session(t, g, pool(t, 1), 0)
+	s := optest.Session(t, g, graph.Options{})
 	x := tensor.Of([]float32{1, 2, 3, 4, 5, 6}, 2, 3, 1)
-	out, err := s.Run(context.Background(), []*tensor.Tensor{longs1(3, 2), tensor.Of([]float32{0, 100}, 2, 1), x}, nil)
+	out, err := s.Run(context.Background(), []*tensor.Tensor{optest.Ints(3, 2), tensor.Of([]float32{0, 100}, 2, 1), x}, nil)
 	if err != nil || optest.Text(out...) != "2x1 [6 109]; 2x3x1 [6 4 2 10 8 0]" {
 		t.Errorf("%v %v", optest.Text(out...), err)
 	}
-	if _, err := s.Run(context.Background(), []*tensor.Tensor{longs1(3, 4), tensor.Of([]float32{0, 100}, 2, 1), x}, nil); err == nil || !strings.Contains(err.Error(), "length 1 is 4") {
+	if _, err := s.Run(context.Background(), []*tensor.Tensor{optest.Ints(3, 4), tensor.Of([]float32{0, 100}, 2, 1), x}, nil); err == nil || !strings.Contains(err.Error(), "length 1 is 4") {
 		t.Errorf("%v", err)
 	}
 }

@@ -1,7 +1,8 @@
-package op
+package control
 
 import (
 	"fmt"
+	"slices"
 
 	"tandem/graph"
 	"tandem/tensor"
@@ -109,7 +110,7 @@ func (s *scan) run(state, inputs []*tensor.Tensor, length int) ([]*tensor.Tensor
 		if n := x.Dim(axis); n != length {
 			return nil, fmt.Errorf("scanned input %d (%v) has %d slices, expected %d", i, x, n, length)
 		}
-		if cut[i], err = parted(x, axis, ones(length), false); err != nil {
+		if cut[i], err = parted(x, axis, slices.Repeat([]int{1}, length), false); err != nil {
 			return nil, err
 		}
 	}
@@ -154,14 +155,6 @@ func (s *scan) run(state, inputs []*tensor.Tensor, length int) ([]*tensor.Tensor
 	return out, nil
 }
 
-func ones(n int) []int {
-	list := make([]int, n)
-	for i := range list {
-		list[i] = 1
-	}
-	return list
-}
-
 // kernelScan8: each row of a batch is scanned by itself, over as many slices as
 // sequence_lens says; what is put together is filled up with zeros.
 func kernelScan8(c *graph.Call) (func() error, error) {
@@ -183,7 +176,7 @@ func kernelScan8(c *graph.Call) (func() error, error) {
 		}
 		cut := make([][]*tensor.Tensor, s.states+s.ins)
 		for i := range cut {
-			if cut[i], err = parted(c.In[i+1], 0, ones(rows), false); err != nil {
+			if cut[i], err = parted(c.In[i+1], 0, slices.Repeat([]int{1}, rows), false); err != nil {
 				return err
 			}
 		}

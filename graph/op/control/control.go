@@ -1,4 +1,4 @@
-package op
+package control
 
 import (
 	"fmt"
@@ -8,15 +8,17 @@ import (
 	"tandem/tensor"
 )
 
-// controlOps run inner graphs. Their outputs are what the inner graphs give, so
-// that types are found by running them.
-func controlOps() []graph.Op {
-	return []graph.Op{
+func onnx(name string) graph.OpID { return graph.OpID{Name: name} }
+
+// Ops run inner graphs, or work on lists of tensors. Their outputs are what the inner
+// graphs give, so that types are found by running them.
+func Ops() []graph.Op {
+	return append(sequenceOps(), []graph.Op{
 		{ID: onnx("If"), Since: 1, Late: true, Kernel: kernelIf, Expand: expandIf},
 		{ID: onnx("Loop"), Since: 1, Late: true, Kernel: kernelLoop, Expand: expandLoop},
 		{ID: onnx("Scan"), Since: 8, Late: true, Kernel: kernelScan8, Expand: refused("a Scan of opset 8 has no gradient")},
 		{ID: onnx("Scan"), Since: 9, Late: true, Kernel: kernelScan9, Expand: expandScan},
-	}
+	}...)
 }
 
 func kernelIf(c *graph.Call) (func() error, error) {

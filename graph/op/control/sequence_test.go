@@ -1,4 +1,4 @@
-package op_test
+package control_test
 
 import (
 	"testing"
@@ -9,7 +9,6 @@ import (
 )
 
 func floats1(v ...float32) *tensor.Tensor { return tensor.Of(v, len(v)) }
-func longs1(v ...int64) *tensor.Tensor    { return tensor.Of(v, len(v)) }
 func long(v int64) *tensor.Tensor         { return tensor.Scalar(v) }
 func sequence(x ...*tensor.Tensor) *tensor.Tensor {
 	return tensor.OfTensors(tensor.Sequence, x)
@@ -41,9 +40,9 @@ func TestSequences(t *testing.T) {
 		{"SplitToSequence", nil, in(a), "[1 [1]; 1 [2]]"},
 		{"SplitToSequence", graph.Attrs{"keepdims": int64(0), "axis": int64(-1)}, in(three), "[2 [1 4]; 2 [2 5]; 2 [3 6]]"},
 		{"SplitToSequence", graph.Attrs{"axis": int64(1)}, in(three, long(2)), "[2x2 [1 2 4 5]; 2x1 [3 6]]"},
-		{"SplitToSequence", graph.Attrs{"axis": int64(1)}, in(three, longs1(0, 3)), "[2x0 []; 2x3 [1 2 3 4 5 6]]"},
-		{"SplitToSequence", graph.Attrs{"axis": int64(1)}, in(three, longs1(1, 1)), "do not add up"},
-		{"SplitToSequence", graph.Attrs{"axis": int64(1)}, in(three, longs1(4, -1)), "do not divide"},
+		{"SplitToSequence", graph.Attrs{"axis": int64(1)}, in(three, optest.Ints(0, 3)), "[2x0 []; 2x3 [1 2 3 4 5 6]]"},
+		{"SplitToSequence", graph.Attrs{"axis": int64(1)}, in(three, optest.Ints(1, 1)), "do not add up"},
+		{"SplitToSequence", graph.Attrs{"axis": int64(1)}, in(three, optest.Ints(4, -1)), "do not divide"},
 		{"SplitToSequence", nil, in(three, long(0)), "pieces of length 0"},
 		{"SplitToSequence", nil, in(packed, long(2)), "[uint4 2 [33]; uint4 1 [3]]"},
 		{"ConcatFromSequence", graph.Attrs{"axis": int64(0)}, in(sequence(a, b)), "3 [1 2 3]"},

@@ -1,4 +1,4 @@
-package op
+package control
 
 import (
 	"fmt"
@@ -133,8 +133,8 @@ func partsOf(e *graph.Expansion, n *graph.Node) ([]*graph.Value, error) {
 		return nil, err
 	case len(lengths) == 0:
 		return nil, nil
-	case len(lengths) > maxUnrolled:
-		return nil, fmt.Errorf("%d parts are more than the %d that are written out", len(lengths), maxUnrolled)
+	case len(lengths) > MaxUnrolled:
+		return nil, fmt.Errorf("%d parts are more than the %d that are written out", len(lengths), MaxUnrolled)
 	}
 	parts := e.Builder.Node(onnx("Split"), len(lengths), graph.Attrs{"axis": int64(axis)}, x, e.Ints("lengths", lengths...))
 	if n.Input(1) == nil && n.Attrs.Int("keepdims", 1) == 0 {
@@ -208,7 +208,7 @@ func expandConcatFromSequence(e *graph.Expansion) ([]*graph.Value, error) {
 	case len(list) == 0:
 		return nil, fmt.Errorf("there is nothing to join: the sequence is empty")
 	case e.Node.Attrs.Int("new_axis", 0) != 0:
-		return []*graph.Value{stackedValues(e, list, int(axis), false)}, nil
+		return []*graph.Value{Stacked(e, list, int(axis), false)}, nil
 	}
 	return []*graph.Value{e.Op("Concat", graph.Attrs{"axis": axis}, list...)}, nil
 }

@@ -1,4 +1,4 @@
-package op
+package control
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"tandem/tensor"
 )
 
-// maxUnrolled bounds the nodes that a loop may become.
-const maxUnrolled = 1 << 16
+// MaxUnrolled bounds the nodes that a loop may become.
+const MaxUnrolled = 1 << 16
 
 // expandIf puts the branch of a condition that is known in place of the node.
 func expandIf(e *graph.Expansion) ([]*graph.Value, error) {
@@ -57,8 +57,8 @@ func unrollable(e *graph.Expansion, iterations int) (*graph.Graph, error) {
 		return nil, fmt.Errorf("attribute body is missing")
 	case iterations < 1:
 		return nil, fmt.Errorf("a loop of %d iterations has no gradient", iterations)
-	case iterations*max(1, len(body.Nodes)) > maxUnrolled:
-		return nil, fmt.Errorf("%d iterations of %d nodes are more than the %d that are unrolled", iterations, len(body.Nodes), maxUnrolled)
+	case iterations*max(1, len(body.Nodes)) > MaxUnrolled:
+		return nil, fmt.Errorf("%d iterations of %d nodes are more than the %d that are unrolled", iterations, len(body.Nodes), MaxUnrolled)
 	}
 	return body, nil
 }
@@ -103,7 +103,7 @@ func expandLoop(e *graph.Expansion) ([]*graph.Value, error) {
 			results = append(results, nil)
 			continue
 		}
-		results = append(results, stackedValues(e, list, 0, false))
+		results = append(results, Stacked(e, list, 0, false))
 	}
 	return results, nil
 }
@@ -120,8 +120,8 @@ func alwaysOn(v, on *graph.Value) bool {
 	return ok && n != 0
 }
 
-// stackedValues joins values along a new axis.
-func stackedValues(e *graph.Expansion, list []*graph.Value, axis int, backwards bool) *graph.Value {
+// Stacked joins values along a new axis.
+func Stacked(e *graph.Expansion, list []*graph.Value, axis int, backwards bool) *graph.Value {
 	at := e.Ints("axis", int64(axis))
 	items := make([]*graph.Value, len(list))
 	for i, v := range list {
@@ -134,8 +134,8 @@ func stackedValues(e *graph.Expansion, list []*graph.Value, axis int, backwards 
 	return e.Op("Concat", graph.Attrs{"axis": int64(axis)}, items...)
 }
 
-// slicesOf takes x apart along an axis of known length.
-func slicesOf(e *graph.Expansion, x *graph.Value, axis, length int) []*graph.Value {
+// Slices takes x apart along an axis of known length.
+func Slices(e *graph.Expansion, x *graph.Value, axis, length int) []*graph.Value {
 	parts := e.Builder.Node(onnx("Split"), length, graph.Attrs{"axis": int64(axis)}, x)
 	at := e.Ints("axis", int64(axis))
 	for i, p := range parts {
@@ -172,7 +172,7 @@ func expandScan(e *graph.Expansion) ([]*graph.Value, error) {
 		if _, err := unrollable(e, length); err != nil {
 			return nil, err
 		}
-		cut = append(cut, slicesOf(e, x, axis, n))
+		cut = append(cut, Slices(e, x, axis, n))
 	}
 	body, err := unrollable(e, length)
 	if err != nil {
@@ -211,7 +211,7 @@ func expandScan(e *graph.Expansion) ([]*graph.Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		results = append(results, stackedValues(e, list, axis, numbers("scan_output_directions", j) != 0))
+		results = append(results, Stacked(e, list, axis, numbers("scan_output_directions", j) != 0))
 	}
 	return results, nil
 }

@@ -1,0 +1,13 @@
+// Package control holds the operators that run inner graphs and those that work on lists
+// of tensors. Types are found by running them.
+//
+//	control.go   Ops; If
+//	loop.go      Loop, SequenceMap
+//	scan.go      Scan, of opset 8 and since 9
+//	sequence.go  sequences; items.go, what they are made of and cut into
+//	optional.go  optionals
+//
+// None of them has a gradient: loops of a known number of iterations are unrolled before
+// differentiation (expand.go), and what reads a list is written out over its elements
+// (expand_sequence.go).
+package control
