@@ -28,8 +28,7 @@ type Binary struct {
 	Op      BinaryOp
 	Y, A, B []float32
 
-	scale float32
-	isa   ISA
+	isa ISA
 }
 
 // Run computes Y.
@@ -41,32 +40,12 @@ func (v *Binary) Run(p *Pool) {
 }
 
 func (v *Binary) chunk(lo, hi, _ int) {
-	binary(v.isa, v.Op, v.Y[lo:hi], v.A[lo:hi], v.B[lo:hi], v.scale)
+	binary(v.isa, v.Op, v.Y[lo:hi], v.A[lo:hi], v.B[lo:hi], 0)
 }
 
 // Do computes y = op(a, b) on the calling goroutine, which may be a worker of p. y may
 // be a or b.
 func (op BinaryOp) Do(p *Pool, y, a, b []float32) { binary(p.isa, op, y, a[:len(y)], b[:len(y)], 0) }
-
-// AddScaled computes Y = A + S·B on len(Y) elements. Y may be A or B.
-type AddScaled struct {
-	Y, A, B []float32
-	S       float32
-
-	isa ISA
-}
-
-// Run computes Y.
-func (v *AddScaled) Run(p *Pool) {
-	checkLen("AddScaled", "A", len(v.A), len(v.Y))
-	checkLen("AddScaled", "B", len(v.B), len(v.Y))
-	v.isa = p.isa
-	p.run(len(v.Y), vectorGrain, v)
-}
-
-func (v *AddScaled) chunk(lo, hi, _ int) {
-	binary(v.isa, opAddScaled, v.Y[lo:hi], v.A[lo:hi], v.B[lo:hi], v.S)
-}
 
 // UnaryOp is an element-wise function of one operand.
 type UnaryOp uint8

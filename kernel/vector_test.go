@@ -49,12 +49,14 @@ func TestBinary(t *testing.T) {
 				a, b, s := mixed(r, n), mixed(r, n), r.Float32()
 				y, want := guarded(n), make([]float32, n)
 				binaryGeneric(op, want, a, b, s)
-				if op == opAddScaled {
-					(&AddScaled{Y: y, A: a, B: b, S: s}).Run(p)
-				} else if op == opAddSquare {
+				switch op {
+				case opAddScaled:
+					copy(y, a)
+					AddProducts(p, y, b, s)
+				case opAddSquare:
 					copy(y, a)
 					AddSquares(p, y, b, s)
-				} else {
+				default:
 					(&Binary{Op: op, Y: y, A: a, B: b}).Run(p)
 				}
 				for i := range y {

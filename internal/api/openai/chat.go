@@ -61,27 +61,7 @@ type spelledLogprob struct {
 
 // Chat answers a conversation.
 func (s *Service) Chat(w http.ResponseWriter, r *http.Request, p tenant.Principal) error {
-	q, err := readRequest(r, Chat)
-	if err != nil {
-		return err
-	}
-	lease, err := s.lease(r, p, q.model)
-	if err != nil {
-		return err
-	}
-	defer lease.Release()
-	c, requests, err := s.newChat(q, lease)
-	if err != nil {
-		return err
-	}
-	var u usage
-	if q.stream {
-		u, err = c.stream(w, r, requests)
-	} else {
-		u, err = c.whole(w, r, requests)
-	}
-	lease.Record(u.Prompt, u.Answer, err)
-	return err
+	return s.generateFor(w, r, p, Chat, s.newChat)
 }
 
 // chat is one request on its way.
@@ -93,7 +73,7 @@ type chat struct {
 	usage    bool // is asked for in a stream
 }
 
-func (s *Service) newChat(q *request, lease *serve.Lease) (*chat, []llm.Request, error) {
+func (s *Service) newChat(q *request, lease *serve.Lease) (answering, []llm.Request, error) {
 	c := &chat{model: lease, n: q.n, usage: q.usage, answer: chatAnswer{ID: id("chatcmpl-"), Created: s.now().Unix(), Model: q.model}}
 	messages, err := q.messages()
 	if err != nil {
@@ -174,17 +154,12 @@ func (c *chat) stream(w http.ResponseWriter, r *http.Request, requests []llm.Req
 		}
 	}
 	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error { return c.put(e, p) })
-	if err != nil {
-		_ = e.fail(err, requestIDOf(w)) // the client may have gone: then there is no one to tell
-		return u, err
-	}
+	var last any
 	if c.usage {
 		c.answer.Choices = []chatChoice{}
-		if err := e.data(withUsage{c.answer, &u}); err != nil {
-			return u, err
-		}
+		last = withUsage{c.answer, &u}
 	}
-	return u, e.done()
+	return u, e.end(last, err, requestIDOf(w))
 }
 
 // put sends a token, if there is something to show, and the end.

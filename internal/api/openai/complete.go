@@ -48,27 +48,7 @@ type textLogprobs struct {
 
 // Complete goes on with texts or tokens.
 func (s *Service) Complete(w http.ResponseWriter, r *http.Request, p tenant.Principal) error {
-	q, err := readRequest(r, Completions)
-	if err != nil {
-		return err
-	}
-	lease, err := s.lease(r, p, q.model)
-	if err != nil {
-		return err
-	}
-	defer lease.Release()
-	c, requests, err := s.newCompletion(q, lease)
-	if err != nil {
-		return err
-	}
-	var u usage
-	if q.stream {
-		u, err = c.stream(w, r, requests)
-	} else {
-		u, err = c.whole(w, r, requests)
-	}
-	lease.Record(u.Prompt, u.Answer, err)
-	return err
+	return s.generateFor(w, r, p, Completions, s.newCompletion)
 }
 
 // completion is one request on its way.
@@ -81,7 +61,7 @@ type completion struct {
 	written  []int // characters of each answer so far
 }
 
-func (s *Service) newCompletion(q *request, lease *serve.Lease) (*completion, []llm.Request, error) {
+func (s *Service) newCompletion(q *request, lease *serve.Lease) (answering, []llm.Request, error) {
 	if q.maxOut == 0 {
 		q.maxOut = defaultCompletion
 	}
@@ -161,17 +141,12 @@ func (c *completion) stream(w http.ResponseWriter, r *http.Request, requests []l
 		}
 		return e.data(c.answer)
 	})
-	if err != nil {
-		_ = e.fail(err, requestIDOf(w)) // the client may have gone: then there is no one to tell
-		return u, err
-	}
+	var last any
 	if c.usage {
 		c.answer.Choices = []textChoice{}
-		if err := e.data(textWithUsage{c.answer, &u}); err != nil {
-			return u, err
-		}
+		last = textWithUsage{c.answer, &u}
 	}
-	return u, e.done()
+	return u, e.end(last, err, requestIDOf(w))
 }
 
 func newTextLogprobs() *textLogprobs {

@@ -2,10 +2,12 @@ package openai
 
 import (
 	"context"
+	"net/http"
 	"sync"
 
 	"tandem/fault"
 	"tandem/internal/serve"
+	"tandem/internal/tenant"
 	"tandem/llm"
 )
 
@@ -20,6 +22,38 @@ type usage struct {
 	Prompt int `json:"prompt_tokens"`
 	Answer int `json:"completion_tokens"`
 	Total  int `json:"total_tokens"`
+}
+
+// answering is a chat or a completion on its way: it answers when all is there, or as it
+// comes.
+type answering interface {
+	whole(w http.ResponseWriter, r *http.Request, requests []llm.Request) (usage, error)
+	stream(w http.ResponseWriter, r *http.Request, requests []llm.Request) (usage, error)
+}
+
+// generateFor leases the model that a request names, and records what it has used.
+func (s *Service) generateFor(w http.ResponseWriter, r *http.Request, p tenant.Principal, route Route,
+	begin func(*request, *serve.Lease) (answering, []llm.Request, error)) error {
+	q, err := readRequest(r, route)
+	if err != nil {
+		return err
+	}
+	lease, err := s.lease(r, p, q.model)
+	if err != nil {
+		return err
+	}
+	defer lease.Release()
+	a, requests, err := begin(q, lease)
+	if err != nil {
+		return err
+	}
+	answer := a.whole
+	if q.stream {
+		answer = a.stream
+	}
+	u, err := answer(w, r, requests)
+	lease.Record(u.Prompt, u.Answer, err)
+	return err
 }
 
 // generate computes all answers at the same time, each prompt perPrompt times, and hands

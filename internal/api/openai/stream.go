@@ -48,11 +48,18 @@ func (e *events) raw(b []byte) error {
 	return e.flush()
 }
 
-// done ends a stream that went well.
-func (e *events) done() error { return e.raw([]byte("[DONE]")) }
-
-// fail ends a stream with an error, which clients raise.
-func (e *events) fail(err error, requestID string) error {
-	_, wire := describe(err, requestID)
-	return e.data(map[string]wireError{"error": wire})
+// end ends a stream: with the last event, if there is one, or with an error, which
+// clients raise.
+func (e *events) end(last any, err error, requestID string) error {
+	if err != nil {
+		_, wire := describe(err, requestID)
+		_ = e.data(map[string]wireError{"error": wire}) // the client may have gone: then there is no one to tell
+		return err
+	}
+	if last != nil {
+		if err := e.data(last); err != nil {
+			return err
+		}
+	}
+	return e.raw([]byte("[DONE]"))
 }
