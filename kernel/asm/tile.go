@@ -421,10 +421,10 @@ func (t *tileWriter) loadB(half, at int) {
 	}
 }
 
-// step adds the products of one k, of whole numbers that which is at words on. An element of A is loaded once for both halves:
-// as operands of the multiply-adds (embedded broadcast) the loads would outnumber
-// these, which costs a sixth of the rate where two loads and two multiply-adds
-// issue in a cycle.
+// step adds the products of one k, with whole numbers those of the word that is at words on.
+// An element of A is loaded once for both halves: as operands of the multiply-adds
+// (embedded broadcast) the loads would outnumber these, which costs a sixth of the rate
+// where two loads and two multiply-adds issue in a cycle.
 func (t *tileWriter) step(rows, at int) {
 	if !t.whole() {
 		at = 0 // each advances
