@@ -18,7 +18,7 @@ MNIST        = data/mnist/embedded/train-images-idx3-ubyte.gz
 RACED        = ./kernel ./graph/... ./train ./model ./llm ./data/... ./family/... ./internal/... ./cmd/...
 FUZZTIME    ?= 20s
 
-.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-finetune bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-embed bench-plots bench-text bench-parity models test-bf16 clean FORCE
+.PHONY: help build demo test unit purego race lint generate fuzz bench-mnist bench-cifar bench-finetune bench-llm llm-parity llm-divergence llm-folder bench-train bench-onnx bench-embed bench-int4 bench-plots bench-text bench-parity models test-bf16 clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,6 +104,10 @@ bench-embed: build $(VENV)/export $(VENV)/text ## MiniLM from text to vector bes
 	$(GO) build -o bin/text-bench ./bench/text
 	$(PYTHON) bench/export.py minilm
 	$(PYTHON) bench/text_speed.py --texts $(TANDEM_DATA)
+
+bench-int4: build $(VENV)/export ## products by weights of four bits beside onnxruntime's MatMulNBits
+	$(PYTHON) bench/few_bits.py bench/.int4
+	$(PYTHON) bench/speed.py --models bench/.int4 --batch 1 8 128 --rounds 3 --seconds 0.6
 
 bench-plots: build $(VENV)/export ## samples/s against batch and threads, and a roofline, in docs/plots (some minutes)
 	$(PYTHON) bench/export.py minilm resnet50
@@ -208,6 +212,6 @@ $(TENSORFLOW)/export $(PADDLE)/export:
 	@touch $@
 
 clean: ## remove what was built
-	rm -rf bin $(VENV) $(TENSORFLOW) $(PADDLE) bench/.models bench/.venv-cases bench/.venv-emulate $(CASES) $(MICROSOFT) data/mnist/embedded/*.gz
+	rm -rf bin $(VENV) $(TENSORFLOW) $(PADDLE) bench/.models bench/.int4 bench/.venv-cases bench/.venv-emulate $(CASES) $(MICROSOFT) data/mnist/embedded/*.gz
 
 FORCE:

@@ -19,8 +19,8 @@ func TestByteBlockEmulated(t *testing.T) {
 		b := randomByteBlock(r, 1+i%32)
 		want := slices.Clone(b.Sums)
 		var args blockArgs
-		var shape amxShape
-		args.of(b, &shape)
+		shape := args.of(b)
+		args.shape = &shape
 		e.call(t, region{unsafe.Pointer(&args), int(unsafe.Sizeof(args))}, region{unsafe.Pointer(&shape), int(unsafe.Sizeof(shape))}, memoryOf(b.A), memoryOf(b.B), memoryOf(b.Sums))
 		got := b.Sums
 		b.Sums = want

@@ -63,6 +63,7 @@ type Gemm struct {
 	LDA, LDB, LDC  int  // row strides in elements; 0 means dense
 	A, B, C        []float32
 	Packed         []float32 // B as PackB wrote it; then B, LDB and TransB are not looked at
+	Codes          *Nibbles  // B in codes of four bits; then B, LDB, TransB and Packed are not looked at
 	BFloat16       bool      // A and B are rounded to bfloat16 first; Packed is what PackBFloat16 wrote
 	Bias           []float32
 	BiasAxis       BiasAxis
@@ -125,9 +126,11 @@ const (
 	// aheadMost are the rows up to which panels of packed weights are fetched ahead: with
 	// more of them the time that memory takes is small beside that of the multiplications.
 	aheadMost = 144
+	// codeRows are the rows of a panel that are made of codes at a time for one strip.
+	codeRows = 128
 	// chunkFlops is the least work worth handing to another thread, about 20 µs.
 	chunkFlops = 1 << 21
-	amxFlops   = 1 << 23 // the same for products of words on tiles
+	amxFlops   = 1 << 24 // the same for products of words on tiles
 )
 
 type gemmPlan struct {
@@ -152,9 +155,11 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		pl.rows, work = amxBlock, amxFlops
 	}
 	strips, panels := ceilDiv(g.M, pl.rows), ceilDiv(g.N, pl.cols)
-	pl.byRow = strips >= panels
+	pl.byRow = strips >= panels && g.Codes == nil
 	ldb := or(g.LDB, g.N)
 	switch {
+	case g.Codes != nil:
+		pl.perWorker += kBlock * nBlock
 	case g.Packed != nil:
 	// The AVX2 kernel reads whole rows of its panel, masks it has none.
 	case !g.TransB && (g.M <= directRows || ldb*4 <= directStride) && (p.isa != AVX2 || g.N%pl.cols == 0):
@@ -166,7 +171,7 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		pl.perWorker += kBlock * nBlock
 	}
 	pl.packA = g.TransA || (g.M > 8 && or(g.LDA, g.K)*4%aliasBytes == 0)
-	if g.TransA && !g.TransB && g.Packed == nil && g.K > rowsInPlace {
+	if g.TransA && !g.TransB && g.Packed == nil && g.Codes == nil && g.K > rowsInPlace {
 		pl.byBlock, pl.perWorker = true, 0
 		pl.leftLen = ceilDiv(g.M, mBlock) * min(g.K, kBlock) * leftStride
 		if pl.sharedLen = 0; !pl.direct {
@@ -176,7 +181,7 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		pl.aLen = max(kBlock*(mBlock+16), mBlock*(kBlock+16))
 		pl.perWorker += pl.aLen
 	}
-	pl.stream = p.isa == AVX512 && g.Packed != nil && g.storage == asFloat32 && !pl.byRow && strips > 1 && g.M <= aheadMost && (!pl.packA || g.M <= mBlock)
+	pl.stream = p.isa == AVX512 && g.Packed != nil && g.Codes == nil && g.storage == asFloat32 && !pl.byRow && strips > 1 && g.M <= aheadMost && (!pl.packA || g.M <= mBlock)
 	perUnit := 2 * g.K
 	if pl.byBlock {
 		perUnit = 2 * min(g.K, kBlock)
@@ -188,7 +193,11 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		pl.units = panels
 		perUnit *= pl.cols * max(g.M, pl.rows) // fewer rows wait for memory
 	}
-	pl.grain = evenGrain(pl.units, max(ceilDiv(work, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8)), p.threads)
+	grain := max(ceilDiv(work, max(perUnit, 1)), ceilDiv(pl.units, p.threads*8))
+	if pl.packA && !pl.byRow { // every chunk copies A
+		grain = max(grain, min(ceilDiv(pl.units, p.threads*2), nBlock/pl.cols))
+	}
+	pl.grain = evenGrain(pl.units, grain, p.threads)
 	return pl
 }
 
@@ -234,7 +243,7 @@ func (g *Gemm) Run(p *Pool, scratch []float32) {
 		g.runBlocks(p)
 		return
 	}
-	if g.Packed != nil {
+	if g.Packed != nil && g.Codes == nil {
 		g.shared = g.Packed
 	}
 	if g.plan.packAll {
@@ -260,7 +269,9 @@ func (g *Gemm) check(p *Pool, scratch int) {
 	g.lda, g.ldb, g.ldc = or(g.LDA, aCols), or(g.LDB, bCols), or(g.LDC, g.N)
 	checkMatrix("A", g.A, aRows, aCols, g.lda)
 	checkMatrix("C", g.C, g.M, g.N, g.ldc)
-	if g.Packed != nil {
+	if g.Codes != nil {
+		checkLen("Gemm", "Codes", len(g.Codes.Data), g.Codes.Len(g.K, g.N, p.isa))
+	} else if g.Packed != nil {
 		checkLen("Gemm", "Packed", len(g.Packed), ceilDiv(g.N, g.plan.cols)*g.panelLen())
 	} else {
 		checkMatrix("B", g.B, bRows, bCols, g.ldb)
@@ -428,6 +439,13 @@ func (g *Gemm) blocks(m0, m1, n0, n1 int, scratch []float32) {
 	if m1-m0 <= g.plan.rows && g.isa != Generic && !g.plan.packA && (g.plan.direct || len(g.shared) > 0) {
 		kStep = longK
 	}
+	if g.Codes != nil && g.M <= nibbleRowsMost && g.K >= nibbleGroup && g.isa == AVX512 && !g.TransA {
+		g.multiplyCodes(n0, n1, scratch)
+		return
+	}
+	if g.Codes != nil && m1-m0 <= g.plan.rows && !g.plan.packA { // what is made of codes stays in L1
+		step, kStep = g.plan.cols, codeRows
+	}
 	for n := n0; n < n1; n += step {
 		nEnd := min(n+step, n1)
 		for k := 0; k < g.K && !ended(g.stop); k += kStep {
@@ -451,6 +469,10 @@ func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 		} else {
 			t.next = t.panel - k0*t.bs
 		}
+	case g.Codes != nil:
+		t.b, t.bs, t.panel = scratch[pl.aLen:], pl.cols, nibbleRows(t.k)*pl.cols
+		t.cached = t.panel <= codeRows*pl.cols && n1-n0 <= pl.cols
+		g.Codes.unpack(t.b, g.isa, g.K, k0, k1, n0, n1)
 	default:
 		t.b, t.bs, t.panel = scratch[pl.aLen:], pl.cols, t.k*pl.cols
 		packBlock(t.b, g.B, g.ldb, g.TransB, k0, k1, n0, n1, g.isa)

@@ -124,6 +124,7 @@ type tileRun struct {
 	last      bool // the activation and what is added after it are due
 	act       Activation
 	add       []float32 // like c, or nil
+	cached    bool      // b lies in the L1 cache: nothing is fetched ahead
 	stream    bool      // b comes from memory: see streamPanels
 	next      int       // then, how far from the last panel lies the first one of the next block
 }
@@ -146,6 +147,9 @@ func (t *tileRun) run(m, n int) {
 	}
 	if relu {
 		args.relu = 1
+	}
+	if t.cached { // what lies behind b may be memory that was never touched, which is slow to ask for
+		args.ahead = 0
 	}
 	// Strips of equal height: a low one at the end would wait for the additions.
 	strips := max(1, ceilDiv(m, t.rows))

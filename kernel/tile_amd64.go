@@ -89,6 +89,20 @@ func packAsm(isa ISA, args *packArgs) {
 	}
 }
 
+// nibblesAsm writes the floats of blocks of eight times groups rows, which follow each other.
+func nibblesAsm(isa ISA, dst, scales, words *float32, blocks, groups, zeros int) {
+	if isa == AVX512 {
+		nibblesAVX512(dst, scales, words, blocks, groups, zeros)
+	} else {
+		nibblesAVX2(dst, scales, words, blocks, groups, zeros)
+	}
+}
+
+// nibbleRowsAsm adds products of rows of a to sums, on AVX-512.
+func nibbleRowsAsm(sums, scales, words, a *float32, stride, rows, blocks, groups, zeros int) {
+	nibbleRowsAVX512(sums, scales, words, a, stride, rows, blocks, groups, zeros)
+}
+
 // transposeAsm writes dst[c·ds + r] = src[r·ss + c] for isa.lanes() rows and
 // blocks times as many columns.
 func transposeAsm(isa ISA, dst, src *float32, ds, ss, blocks int) {

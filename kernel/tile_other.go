@@ -10,4 +10,10 @@ func amxAsm(*amxArgs) { panic(noAssembly) }
 
 func packAsm(ISA, *packArgs) { panic(noAssembly) }
 
+func nibblesAsm(ISA, *float32, *float32, *float32, int, int, int) { panic(noAssembly) }
+
+func nibbleRowsAsm(*float32, *float32, *float32, *float32, int, int, int, int, int) {
+	panic(noAssembly)
+}
+
 func transposeAsm(ISA, *float32, *float32, int, int, int) { panic(noAssembly) }

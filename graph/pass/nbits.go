@@ -18,33 +18,52 @@ const accuracyBytes = 4
 
 // FewBits lowers MatMulNBits with constant weights. Where it allows products of bytes,
 // blocks become those of Q4_0, or of Q8_0 if they have zero points, for Projection, which
-// rounds activations in blocks of 32; the scales are rounded to float16. Elsewhere the
-// operator stays, and multiplies floats.
+// rounds activations in blocks of 32; the scales are rounded to float16. Other codes of four
+// bits stay what they are, for Linear, which multiplies the floats that they mean. Elsewhere
+// the operator stays, and makes floats of a column at a time.
 func FewBits(p *kernel.Pool, packing Packing) graph.Pass {
 	packing = packing.orInMemory()
 	return graph.Pass{Name: "few-bits", Run: func(g *graph.Graph, ops *graph.Table) error {
-		packed := map[*graph.Value]*graph.Value{}
+		type weight struct {
+			codes, scales, zeros *graph.Value
+			blocks               bool
+		}
+		packed := map[weight]*graph.Value{}
 		for _, n := range g.Nodes {
 			if n.Op != (graph.OpID{Domain: "com.microsoft", Name: "MatMulNBits"}) {
 				continue
 			}
-			w, ok := bitsOf(n)
-			if !ok {
+			pack, into := packBlocks(n, p)
+			key := weight{n.Input(1), n.Input(2), n.Input(3), pack != nil}
+			if pack == nil {
+				pack, into = packNibbles(n, p)
+			}
+			if pack == nil {
 				continue
 			}
-			codes := n.Inputs[1]
-			if packed[codes] == nil {
-				v, err := w.pack(p, packing)
+			if packed[key] == nil {
+				v, err := pack(packing)
 				if err != nil {
 					return err
 				}
-				packed[codes] = v
+				packed[key] = v
 			}
-			n.Op, n.Attrs = projection, nil
-			n.Inputs = []*graph.Value{n.Inputs[0], nil, nil, packed[codes], n.Input(5)}
+			into(packed[key])
 		}
 		return nil
 	}}
+}
+
+// packBlocks is how the weights of n are packed for Projection, and what makes n one; or nil.
+func packBlocks(n *graph.Node, p *kernel.Pool) (pack func(Packing) (*graph.Value, error), into func(*graph.Value)) {
+	w, ok := bitsOf(n)
+	if !ok {
+		return nil, nil
+	}
+	return func(packing Packing) (*graph.Value, error) { return w.pack(p, packing) }, func(v *graph.Value) {
+		n.Op, n.Attrs = projection, nil
+		n.Inputs = []*graph.Value{n.Inputs[0], nil, nil, v, n.Input(5)}
+	}
 }
 
 // bits are the weights of a MatMulNBits.

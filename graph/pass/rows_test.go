@@ -48,7 +48,7 @@ z = tandem.IntegerLinear(QuantizeRows, w, QuantizeRows_1, scales, center, -)
 }
 
 // TestFewBits: products with blocks that allow bytes become projections, with bias and
-// summand; others stay.
+// summand; others of four bits become Linear; the rest stays.
 func TestFewBits(t *testing.T) {
 	b := newBuilder(t)
 	x := b.Input("x", tensor.Float32, graph.Sym("n"), graph.Const(64))
@@ -66,7 +66,8 @@ func TestFewBits(t *testing.T) {
 	one := b.node("one", "Add", product("a", 4, 4, 32), b.floats("bias", 16))
 	b.Output(b.node("two", "Add", product("b", 4, 8, 64), one))
 	b.Output(product("c", 0, 4, 32))
-	b.Output(product("d", 4, 4, 16))
+	b.Output(b.node("d", "Relu", product("r", 4, 4, 16)))
+	b.Output(product("e", 0, 8, 32))
 	p := kernel.NewPool(1, kernel.Detect())
 	t.Cleanup(p.Close)
 	if err := pass.FewBits(p, nil).Run(b.G, b.Ops); err != nil {
@@ -75,8 +76,9 @@ func TestFewBits(t *testing.T) {
 	check(t, b.G, pass.FuseLinear(), `
 one = tandem.Projection(x, -, -, aw.panels, bias)
 two = tandem.Projection(x, -, one, bw.panels, -)
-c = com.microsoft.MatMulNBits(x, cw, cs)
-d = com.microsoft.MatMulNBits(x, dw, ds)
--> two, c, d
+c = tandem.Linear(x, cw.cs.nibbles)
+d = tandem.Linear{Relu}(x, rw.rs.nibbles)
+e = com.microsoft.MatMulNBits(x, ew, es)
+-> two, c, d, e
 `)
 }

@@ -31,6 +31,7 @@ var families = []struct {
 	{"patches", writePatches},
 	{"cell", writeCells},
 	{"gradient", writeGradients},
+	{"nibbles", writeNibbles},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
 	{"rows", writeRows},
