@@ -167,7 +167,7 @@ $(VENV)/test: bench/requirements-test.txt | $(VENV)/bin/python
 	@touch $@
 
 # The processor of bochscpu-python is made one with VDPBF16PS by a library (emulate.c).
-test-bf16: bench/.venv-emulate/emulate.so ## kernels of bfloat16 and of AMX on an emulated processor
+test-bf16: bench/.venv-emulate/emulate.so ## the kernel of bfloat16 dot products on an emulated processor
 	$(GO) test -c -o bench/.venv-emulate/kernel.test ./kernel
 	TANDEM_EMULATE="env LD_PRELOAD=$(abspath $<) $(abspath bench/.venv-emulate/bin/python) $(abspath bench/emulate.py)" \
 		bench/.venv-emulate/kernel.test -test.v -test.run Emulated

@@ -3,6 +3,7 @@ package kernel
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"tandem/kernel/ref"
@@ -20,28 +21,38 @@ func TestTilesOfBFloat16(t *testing.T) {
 		if r.IntN(3) == 0 {
 			words = amxTile * (1 + r.IntN(4))
 		}
-		rs, cs := words+r.IntN(5), cols+r.IntN(5)
-		panel := 32 * words
-		x := tileRun{
-			isa: AVX512, tileShape: shapeOf(AVX512), amx: true, storage: asDots, k: words, last: true,
-			a: randomWords(r, rows*rs), rs: rs, ks: 1, b: randomWords(r, ceilDiv(cols, 32)*panel), bs: 32, panel: panel,
-			c: random(r, rows*cs, 1), cs: cs, start: uint32(r.IntN(startRowBias + 1)),
-		}
-		switch x.start {
-		case startColumnBias:
-			x.bias = random(r, cols, 1)
-		case startRowBias:
-			x.bias = random(r, rows, 1)
-		}
-		before := append([]float32(nil), x.c...)
+		x := randomTiles(r, rows, cols, words, uint32(r.IntN(startRowBias+1)))
+		want := *x
+		want.isa, want.c = Generic, slices.Clone(x.c)
+		want.run(rows, cols)
 		x.run(rows, cols)
-		got := x.c
-		x.isa, x.c = Generic, before
-		x.run(rows, cols)
-		for i := range got {
-			if a, b := got[i], x.c[i]; math.Float32bits(a) != math.Float32bits(b) && (a == a || b == b) {
-				t.Fatalf("%d×%d of %d words, start %d: row %d, column %d is %x, want %x", rows, cols, words, x.start, i/cs, i%cs, math.Float32bits(a), math.Float32bits(b))
-			}
+		sameTiles(t, x, rows, cols, want.c)
+	}
+}
+
+// randomTiles is a product on tiles.
+func randomTiles(r *rand.Rand, rows, cols, words int, start uint32) *tileRun {
+	rs, cs, panel := words+r.IntN(5), cols+r.IntN(5), amxBlock*words
+	x := &tileRun{
+		isa: AVX512, tileShape: shapeOf(AVX512), amx: true, storage: asDots, k: words, last: true,
+		a: randomWords(r, rows*rs), rs: rs, ks: 1, b: randomWords(r, ceilDiv(cols, amxBlock)*panel), bs: amxBlock, panel: panel,
+		c: random(r, rows*cs, 1), cs: cs, start: start,
+	}
+	switch start {
+	case startColumnBias:
+		x.bias = random(r, cols, 1)
+	case startRowBias:
+		x.bias = random(r, rows, 1)
+	}
+	return x
+}
+
+// sameTiles compares all bits of C, and of what lies between its rows, with what is wanted.
+func sameTiles(t *testing.T, x *tileRun, rows, cols int, want []float32) {
+	t.Helper()
+	for i, b := range want {
+		if a := x.c[i]; math.Float32bits(a) != math.Float32bits(b) && (a == a || b == b) {
+			t.Fatalf("%d×%d of %d words, start %d: row %d, column %d is %x, want %x", rows, cols, x.k, x.start, i/x.cs, i%x.cs, math.Float32bits(a), math.Float32bits(b))
 		}
 	}
 }
@@ -85,6 +96,44 @@ func TestTilesFollowTheManual(t *testing.T) {
 		(&ref.BFloat16Tiles{Rows: 1, Cols: 1, Words: len(x.a), A: x.a, RS: len(x.a), B: ones, BS: 1, C: c, CS: 1, FromC: true}).Run()
 		if c[0] != x.want {
 			t.Errorf("%s: %v, want %v", name, c[0], x.want)
+		}
+	}
+}
+
+// TestTurnedOperands: words of a transposed matrix lie as those of the matrix that it is the
+// transpose of.
+func TestTurnedOperands(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 11))
+	for _, isa := range tiers() {
+		form := bfloat16Form{isa, shapeOf(isa), asDots}
+		for range 60 {
+			k, m := 1+r.IntN(100), 1+r.IntN(200)
+			a := random(r, k*m, 3)
+			turned := make([]float32, m*k)
+			for i := range k {
+				for j := range m {
+					turned[j*k+i] = a[i*m+j]
+				}
+			}
+			x, y := form.operand(a, k, m, 0, false, true), form.operand(turned, m, k, 0, true, false)
+			g := &Gemm{}
+			g.form = form
+			for i, o := range []*roundedOperand{&x, &y} {
+				o.to = dirty(o.len())
+				g.operands[0] = *o
+				rows := o.toRows
+				if i == 0 {
+					rows = ceilDiv(k, turnedRows)
+				}
+				g.round(0, rows)
+			}
+			for i := range m {
+				for j := range form.words(k) {
+					if got, want := bitsAt(x.to)[i*x.stride+j], bitsAt(y.to)[i*y.stride+j]; got != want {
+						t.Fatalf("%v: %d×%d: word %d,%d is %x, want %x", isa, k, m, i, j, got, want)
+					}
+				}
+			}
 		}
 	}
 }

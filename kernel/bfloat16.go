@@ -13,8 +13,8 @@ import (
 //
 // The tiers differ in bits. AVX-512 with dot products of bfloat16 (VDPBF16PS) adds the
 // products of two k at a time, the second of the two first, and takes numbers below the
-// normal ones for zero. Tiles of AMX (TDPBF16PS), which cannot read a transposed A, take 32
-// k at a time: see ref.BFloat16Tiles. The others add them in order, as Gemm does with the
+// normal ones for zero. Tiles of AMX (TDPBF16PS) take 32 k at a time: see
+// ref.BFloat16Tiles. The others add them in order, as Gemm does with the
 // same numbers in float32.
 
 // bfloat16Form is how a pool's processor multiplies bfloat16: by dot products of two, or
@@ -94,20 +94,24 @@ type bfloat16Run struct {
 	rounding int               // which of them is under way
 }
 
-// roundedOperand is a matrix, of which k runs along the rows or along the columns.
+// roundedOperand is a matrix, of which k runs along the rows or along the columns; it is
+// turned if its words are to lie along the rows where k does not.
 type roundedOperand struct {
 	from              []float32
 	rows, columns, ld int
-	alongRows         bool // k does
+	alongRows, turned bool // k does; its words are to
 	to                []float32
 	toRows, stride    int
 }
 
-func (f bfloat16Form) operand(from []float32, rows, columns, ld int, alongRows bool) roundedOperand {
+func (f bfloat16Form) operand(from []float32, rows, columns, ld int, alongRows, turn bool) roundedOperand {
 	o := roundedOperand{from: from, rows: rows, columns: columns, ld: or(ld, columns), alongRows: alongRows, toRows: rows, stride: columns}
-	if alongRows {
+	switch {
+	case alongRows:
 		o.stride = f.words(columns)
-	} else {
+	case turn:
+		o.toRows, o.stride, o.turned = columns, f.words(rows), true
+	default:
 		o.toRows = f.words(rows)
 	}
 	if o.stride*4%aliasBytes == 0 {
@@ -126,23 +130,23 @@ func (g *Gemm) planBFloat16(p *Pool) {
 	g.form = bfloat16FormOf(p)
 	m := g.words
 	*m = Gemm{
-		M: g.M, N: g.N, K: g.form.words(g.K), TransA: g.TransA, TransB: g.TransB, LDC: or(g.LDC, g.N),
+		M: g.M, N: g.N, K: g.form.words(g.K), TransA: g.TransA && !p.amx, TransB: g.TransB, LDC: or(g.LDC, g.N),
 		C: g.C, Packed: g.Packed, Bias: g.Bias, BiasAxis: g.BiasAxis, Accumulate: g.Accumulate, Act: g.Act, Add: g.Add,
 	}
 	if g.TransA {
-		g.operands[0] = g.form.operand(g.A, g.K, g.M, g.LDA, false)
+		g.operands[0] = g.form.operand(g.A, g.K, g.M, g.LDA, false, p.amx) // tiles need rows
 	} else {
-		g.operands[0] = g.form.operand(g.A, g.M, g.K, g.LDA, true)
+		g.operands[0] = g.form.operand(g.A, g.M, g.K, g.LDA, true, false)
 	}
-	m.LDA, m.storage, m.amx = g.operands[0].stride, g.form.storage, p.amx && !g.TransA
+	m.LDA, m.storage, m.amx = g.operands[0].stride, g.form.storage, p.amx
 	switch {
 	case g.Packed != nil:
 		g.operands[1] = roundedOperand{}
 		return
 	case g.TransB:
-		g.operands[1] = g.form.operand(g.B, g.N, g.K, g.LDB, true)
+		g.operands[1] = g.form.operand(g.B, g.N, g.K, g.LDB, true, false)
 	default:
-		g.operands[1] = g.form.operand(g.B, g.K, g.N, g.LDB, false)
+		g.operands[1] = g.form.operand(g.B, g.K, g.N, g.LDB, false, false)
 	}
 	m.LDB = g.operands[1].stride
 	if m.storage == asBFloat16 {
@@ -165,15 +169,25 @@ func (g *Gemm) runBFloat16(p *Pool, scratch []float32) {
 			checkMatrix([]string{"A", "B"}[i], o.from, o.rows, o.columns, o.ld)
 		}
 		g.rounding = i
-		p.run(o.toRows, ceilDiv(1<<14, max(1, o.stride)), g)
+		rows, row := o.toRows, o.stride
+		if o.turned {
+			rows, row = ceilDiv(o.rows, turnedRows), turnedRows*o.columns
+		}
+		p.run(rows, ceilDiv(1<<14, max(1, row)), g)
 	}
 	g.words.A, g.words.B = g.operands[0].to, g.operands[1].to
 	g.words.Run(p, scratch)
 }
 
-// round writes rows [lo,hi) of words.
+// round writes rows [lo,hi) of words; of a turned operand, what turnedRows of its rows become.
 func (g *Gemm) round(lo, hi int) {
 	o, isa, pairs := &g.operands[g.rounding], g.form.isa, g.form.storage == asDots
+	if o.turned {
+		for i := lo; i < hi; i++ {
+			o.turn(isa, i*turnedRows)
+		}
+		return
+	}
 	row := func(i int) []float32 { return o.from[i*o.ld:][:o.columns] }
 	for i := lo; i < hi; i++ {
 		to := o.to[i*o.stride:][:o.stride]
@@ -189,6 +203,30 @@ func (g *Gemm) round(lo, hi int) {
 				bitsAt(to)[j] = math.Float32bits(ref.RoundBFloat16(v)) >> 16
 			}
 		}
+	}
+}
+
+// turnedRows are rows of a turned operand whose words fill a line of the cache.
+const turnedRows = 32
+
+// turn writes the words of two rows each, from row i on, below each other's columns.
+func (o *roundedOperand) turn(isa ISA, i int) {
+	const words, columns = turnedRows / 2, 64
+	var block [words * columns]uint32
+	high := ceilDiv(min(turnedRows, o.rows-i), 2)
+	for j := 0; j < o.columns; j += columns {
+		width := min(columns, o.columns-j)
+		for w := range high {
+			lower := o.from[(i+2*w)*o.ld+j:][:width]
+			if i+2*w+1 < o.rows {
+				pairBFloat16(isa, block[w*columns:][:width], lower, o.from[(i+2*w+1)*o.ld+j:][:width])
+				continue
+			}
+			for c, v := range lower {
+				block[w*columns+c] = math.Float32bits(ref.RoundBFloat16(v)) >> 16
+			}
+		}
+		transpose(o.to[j*o.stride+i/2:], unsafe.Slice((*float32)(unsafe.Pointer(&block)), len(block)), o.stride, columns, high, width, isa)
 	}
 }
 

@@ -5,6 +5,7 @@ package kernel
 import (
 	"bytes"
 	"debug/elf"
+	"debug/gosym"
 	endian "encoding/binary"
 	"fmt"
 	"io"
@@ -55,13 +56,13 @@ func newEmulator(t *testing.T, function string) *emulator {
 			t.Error(err)
 		}
 	})
-	e := &emulator{in: in, out: out}
-	e.find(t, function)
-	return e
+	code, at := codeOf(t, function)
+	return &emulator{in: in, out: out, code: code, at: at}
 }
 
-// find takes the function's code from this program.
-func (e *emulator) find(t *testing.T, function string) {
+// codeOf is the code of a function of assembly and its address in this program, which
+// has a table of functions even where go test strips symbols.
+func codeOf(t *testing.T, function string) (code []byte, at uint64) {
 	t.Helper()
 	path, err := os.Executable()
 	if err != nil {
@@ -72,21 +73,30 @@ func (e *emulator) find(t *testing.T, function string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	symbols, err := f.Symbols()
-	if err != nil {
-		t.Fatalf("the test has no symbols (%v): build it by go test -c", err)
+	text, lines := f.Section(".text"), f.Section(".gopclntab")
+	if text == nil || lines == nil {
+		t.Fatal("the test has no sections .text and .gopclntab")
 	}
-	for _, s := range symbols {
-		if s.Name == "tandem/kernel."+function+".abi0" {
-			text := f.Sections[s.Section]
-			e.code, e.at = make([]byte, s.Size), s.Value
-			if _, err := text.ReadAt(e.code, int64(s.Value-text.Addr)); err != nil {
-				t.Fatal(err)
-			}
-			return
+	data, err := lines.Data()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := gosym.NewTable(nil, gosym.NewLineTable(data, text.Addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range table.Funcs {
+		if file, _, _ := table.PCToLine(f.Entry); f.Name != "tandem/kernel."+function || !strings.HasSuffix(file, ".s") {
+			continue // Go's wrapper has the same name
 		}
+		code = make([]byte, f.End-f.Entry)
+		if _, err := text.ReadAt(code, int64(f.Entry-text.Addr)); err != nil {
+			t.Fatal(err)
+		}
+		return code, f.Entry
 	}
 	t.Fatalf("no function %s", function)
+	return nil, 0
 }
 
 // region is memory of this process.

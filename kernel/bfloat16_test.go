@@ -181,12 +181,12 @@ func TestBFloat16RowsDoNotDependOnTheirBatch(t *testing.T) {
 
 // TestRunsOfBFloat16DoNotAllocate, after the first.
 func TestRunsOfBFloat16DoNotAllocate(t *testing.T) {
-	p := NewPool(2, Detect())
-	t.Cleanup(p.Close)
-	g := roundedCase(rand.New(rand.NewPCG(16, 6)), 70, 80, 90)
-	scratch := dirty(g.ScratchLen(p))
-	if n := testing.AllocsPerRun(20, func() { g.Run(p, scratch) }); n > 0 {
-		t.Errorf("%v allocations", n)
+	for _, p := range bfloat16Pools(t) {
+		g := roundedCase(rand.New(rand.NewPCG(16, 6)), 70, 80, 90)
+		scratch := dirty(g.ScratchLen(p))
+		if n := testing.AllocsPerRun(20, func() { g.Run(p, scratch) }); n > 0 {
+			t.Errorf("%v: %v allocations", p.Tier(), n)
+		}
 	}
 }
 

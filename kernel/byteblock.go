@@ -88,16 +88,17 @@ type blockArgs struct {
 	low          uint64 // 1: a block has one row of tiles only
 }
 
-func (a *blockArgs) of(b *ref.ByteBlock, shape *amxShape) {
+// of sets all but shape, which it returns.
+func (a *blockArgs) of(b *ref.ByteBlock) (shape amxShape) {
 	*a = blockArgs{
 		a: unsafe.Pointer(unsafe.SliceData(b.A)), b: unsafe.Pointer(unsafe.SliceData(b.B)), sums: unsafe.Pointer(unsafe.SliceData(b.Sums)),
 		rs: uintptr(b.RS), steps: b.Steps, lines: max(1, b.Lines), lineStep: uintptr(b.Line - 4*amxTile*b.Steps),
-		panels: b.Panels, panel: uintptr(b.Panel), shape: shape,
+		panels: b.Panels, panel: uintptr(b.Panel),
 	}
-	*shape = amxShapeOf(b.Rows, amxBlock, amxTile)
 	if b.Rows <= amxTile {
 		a.low = 1
 	}
+	return amxShapeOf(b.Rows, amxBlock, amxTile)
 }
 
 // addUpBlock adds up the products of a block. The processor lacks AMX only in a test, which
@@ -108,7 +109,7 @@ func addUpBlock(b *ref.ByteBlock) {
 		return
 	}
 	var args blockArgs
-	var shape amxShape
-	args.of(b, &shape)
+	shape := args.of(b)
+	args.shape = &shape
 	byteBlockAsm(&args)
 }

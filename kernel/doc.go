@@ -16,9 +16,9 @@
 //
 // A reduction's order depends on the reduced dimension alone, never on the
 // number of rows, threads, chunks or on the alignment. Each element of a
-// product is one chain of fused multiply-adds over k: blocking over k stores
-// the partial sum and goes on from it, which leaves the bits as they are. So a
-// row computed alone equals the same row computed in a batch. Tiers (ISA)
+// product is one chain of fused multiply-adds over k (of bfloat16 on tiles, of sums
+// over 32 k): blocking over k stores the partial sum and goes on from it, which
+// leaves the bits as they are. So a row computed alone equals the same row computed in a batch. Tiers (ISA)
 // differ from each other in the last bits; one tier always repeats itself.
 //
 // # Tiers
@@ -27,7 +27,7 @@
 // kernel/asm. Package kernel/ref has a plain-Go counterpart of every kernel:
 // it is the tests' oracle and the path on other processors and with the build
 // tag purego. Dot products of bytes (VNNI) and of bfloat16 are used on AVX-512 where the
-// processor has them.
+// processor has them, and products of tiles (AMX) of both where the system gives them.
 package kernel
 
 //go:generate go run tandem/kernel/asm -out .

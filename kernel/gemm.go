@@ -130,7 +130,7 @@ const (
 	codeRows = 128
 	// chunkFlops is the least work worth handing to another thread, about 20 µs.
 	chunkFlops = 1 << 21
-	amxFlops   = 1 << 23 // the same for products of words on tiles
+	amxFlops   = 1 << 24 // the same for products of words on tiles
 )
 
 type gemmPlan struct {

@@ -5,6 +5,7 @@
 #include "textflag.h"
 
 // func amxBFloat16(args *byte)
+// Requires: MMX+
 TEXT ·amxBFloat16(SB), NOSPLIT, $0-8
 	MOVQ args+0(FP), AX
 	MOVQ 80(AX), CX
@@ -13,27 +14,37 @@ TEXT ·amxBFloat16(SB), NOSPLIT, $0-8
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0x01
-	MOVQ (AX), R8
-	MOVQ 16(AX), DI
-	MOVQ 24(AX), R10
 	MOVQ 32(AX), R12
 	MOVQ 40(AX), DX
 	MOVQ 48(AX), BX
 	MOVQ 56(AX), R13
+	MOVQ 8(AX), R15
+	MOVQ R15, 136(AX)
+	MOVQ 16(AX), R15
+	MOVQ R15, 144(AX)
+	MOVQ 24(AX), R15
+	MOVQ R15, 152(AX)
 	CMPQ 96(AX), $0x00
-	JE   block2x2
+	JE   panel2x2
 	CMPQ 96(AX), $0x01
-	JE   block1x2
+	JE   panel1x2
 	CMPQ 96(AX), $0x02
-	JE   block2x1
+	JE   panel2x1
 	CMPQ 96(AX), $0x03
-	JE   block1x1
+	JE   panel1x1
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
 	RET
+
+panel2x2:
+	MOVQ (AX), R8
+	MOVQ 144(AX), DI
+	MOVQ 152(AX), R10
+	MOVQ 72(AX), R15
+	MOVQ R15, 128(AX)
 
 block2x2:
 	MOVQ  R13, R11
@@ -67,7 +78,7 @@ block2x2:
 	BYTE  $0x5c
 	BYTE  $0x2b
 	BYTE  $0x40
-	MOVQ  8(AX), SI
+	MOVQ  136(AX), SI
 	MOVQ  R8, R14
 	MOVQ  R12, R9
 	SHLQ  $0x04, R9
@@ -325,14 +336,28 @@ next2x2:
 	MOVQ R13, R15
 	SHLQ $0x05, R15
 	ADDQ R15, R10
-	DECQ 72(AX)
+	DECQ 128(AX)
 	JNZ  block2x2
+	ADDQ $0x00000080, 144(AX)
+	MOVQ 112(AX), R15
+	ADDQ R15, 136(AX)
+	MOVQ 120(AX), R15
+	ADDQ R15, 152(AX)
+	DECQ 104(AX)
+	JNZ  panel2x2
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
 	RET
+
+panel1x2:
+	MOVQ (AX), R8
+	MOVQ 144(AX), DI
+	MOVQ 152(AX), R10
+	MOVQ 72(AX), R15
+	MOVQ R15, 128(AX)
 
 block1x2:
 	BYTE  $0xc4
@@ -349,7 +374,7 @@ block1x2:
 	BYTE  $0x4c
 	BYTE  $0x2a
 	BYTE  $0x40
-	MOVQ  8(AX), SI
+	MOVQ  136(AX), SI
 	MOVQ  R8, R14
 	MOVQ  DX, R15
 	SHLQ  $0x04, R15
@@ -358,41 +383,90 @@ block1x2:
 	JZ    rest1x2
 
 step1x2:
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x64
-	BYTE $0x26
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x74
-	BYTE $0x16
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4a
-	BYTE $0x5c
-	BYTE $0xc4
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x7c
-	BYTE $0x16
-	BYTE $0x40
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x42
-	BYTE $0x5c
-	BYTE $0xcc
-	ADDQ $0x40, R14
-	ADDQ R15, SI
-	DECQ CX
-	JNZ  step1x2
+	LEAQ       (SI)(R15*2), R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	PREFETCHT0 64(R11)
+	ADDQ       DX, R11
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x64
+	BYTE       $0x26
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x74
+	BYTE       $0x16
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4a
+	BYTE       $0x5c
+	BYTE       $0xc4
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x7c
+	BYTE       $0x16
+	BYTE       $0x40
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x42
+	BYTE       $0x5c
+	BYTE       $0xcc
+	ADDQ       $0x40, R14
+	ADDQ       R15, SI
+	DECQ       CX
+	JNZ        step1x2
 
 rest1x2:
 	CMPQ 88(AX), $0x00
@@ -510,14 +584,28 @@ next1x2:
 	MOVQ R13, R15
 	SHLQ $0x05, R15
 	ADDQ R15, R10
-	DECQ 72(AX)
+	DECQ 128(AX)
 	JNZ  block1x2
+	ADDQ $0x00000080, 144(AX)
+	MOVQ 112(AX), R15
+	ADDQ R15, 136(AX)
+	MOVQ 120(AX), R15
+	ADDQ R15, 152(AX)
+	DECQ 104(AX)
+	JNZ  panel1x2
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
 	RET
+
+panel2x1:
+	MOVQ (AX), R8
+	MOVQ 144(AX), DI
+	MOVQ 152(AX), R10
+	MOVQ 72(AX), R15
+	MOVQ R15, 128(AX)
 
 block2x1:
 	MOVQ  R13, R11
@@ -537,7 +625,7 @@ block2x1:
 	BYTE  $0x54
 	BYTE  $0x2b
 	BYTE  $0x00
-	MOVQ  8(AX), SI
+	MOVQ  136(AX), SI
 	MOVQ  R8, R14
 	MOVQ  R12, R9
 	SHLQ  $0x04, R9
@@ -705,14 +793,28 @@ next2x1:
 	MOVQ R13, R15
 	SHLQ $0x05, R15
 	ADDQ R15, R10
-	DECQ 72(AX)
+	DECQ 128(AX)
 	JNZ  block2x1
+	ADDQ $0x00000080, 144(AX)
+	MOVQ 112(AX), R15
+	ADDQ R15, 136(AX)
+	MOVQ 120(AX), R15
+	ADDQ R15, 152(AX)
+	DECQ 104(AX)
+	JNZ  panel2x1
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x78
 	BYTE $0x49
 	BYTE $0xc0
 	RET
+
+panel1x1:
+	MOVQ (AX), R8
+	MOVQ 144(AX), DI
+	MOVQ 152(AX), R10
+	MOVQ 72(AX), R15
+	MOVQ R15, 128(AX)
 
 block1x1:
 	BYTE  $0xc4
@@ -722,7 +824,7 @@ block1x1:
 	BYTE  $0x44
 	BYTE  $0x2a
 	BYTE  $0x00
-	MOVQ  8(AX), SI
+	MOVQ  136(AX), SI
 	MOVQ  R8, R14
 	MOVQ  DX, R15
 	SHLQ  $0x04, R15
@@ -731,29 +833,62 @@ block1x1:
 	JZ    rest1x1
 
 step1x1:
-	BYTE $0xc4
-	BYTE $0x82
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x64
-	BYTE $0x26
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x7b
-	BYTE $0x4b
-	BYTE $0x74
-	BYTE $0x16
-	BYTE $0x00
-	BYTE $0xc4
-	BYTE $0xe2
-	BYTE $0x4a
-	BYTE $0x5c
-	BYTE $0xc4
-	ADDQ $0x40, R14
-	ADDQ R15, SI
-	DECQ CX
-	JNZ  step1x1
+	LEAQ       (SI)(R15*2), R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	PREFETCHT0 (R11)
+	ADDQ       DX, R11
+	BYTE       $0xc4
+	BYTE       $0x82
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x64
+	BYTE       $0x26
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x7b
+	BYTE       $0x4b
+	BYTE       $0x74
+	BYTE       $0x16
+	BYTE       $0x00
+	BYTE       $0xc4
+	BYTE       $0xe2
+	BYTE       $0x4a
+	BYTE       $0x5c
+	BYTE       $0xc4
+	ADDQ       $0x40, R14
+	ADDQ       R15, SI
+	DECQ       CX
+	JNZ        step1x1
 
 rest1x1:
 	CMPQ 88(AX), $0x00
@@ -831,8 +966,15 @@ next1x1:
 	MOVQ R13, R15
 	SHLQ $0x05, R15
 	ADDQ R15, R10
-	DECQ 72(AX)
+	DECQ 128(AX)
 	JNZ  block1x1
+	ADDQ $0x00000080, 144(AX)
+	MOVQ 112(AX), R15
+	ADDQ R15, 136(AX)
+	MOVQ 120(AX), R15
+	ADDQ R15, 152(AX)
+	DECQ 104(AX)
+	JNZ  panel1x1
 	BYTE $0xc4
 	BYTE $0xe2
 	BYTE $0x78

@@ -66,6 +66,7 @@ def main():
 
     several = chat(n=3, temperature=1, seed=7)
     check("n", [c.index for c in several.choices] == [0, 1, 2] and len({c.message.content for c in several.choices}) > 1)
+    check("n: a prompt counts once", several.usage.prompt_tokens == first.usage.prompt_tokens and several.usage.completion_tokens > 24, several.usage)
     check("seed repeats", [c.message.content for c in chat(n=3, temperature=1, seed=7).choices] == [c.message.content for c in several.choices])
     stop = answer.message.content[8:12]
     stopped = chat(stop=[stop]).choices[0]
@@ -93,6 +94,11 @@ def main():
     refused("temperature", openai.BadRequestError, lambda: chat(temperature=3), param="temperature")
     refused("no messages", openai.BadRequestError, lambda: chat(messages=[]), param="messages")
     refused("unknown parameter", openai.BadRequestError, lambda: chat(extra_body={"temprature": 1}), param="temprature")
+    refused("two lengths", openai.BadRequestError, lambda: chat(max_completion_tokens=3), param="max_completion_tokens")
+    refused("too many stops", openai.BadRequestError, lambda: chat(stop=list("abcdefghijklmnopq")), param="stop")
+    refused("echo", openai.BadRequestError, lambda: complete(echo=True), "unsupported_parameter", "echo")
+    refused("suffix", openai.BadRequestError, lambda: complete(suffix="x"), "unsupported_parameter", "suffix")
+    refused("best_of", openai.BadRequestError, lambda: complete(best_of=2), "unsupported_parameter", "best_of")
     refused("tools", openai.BadRequestError, lambda: chat(tools=[{"type": "function", "function": {"name": "f"}}]), "unsupported_parameter", "tools")
     refused("a format", openai.BadRequestError, lambda: chat(response_format={"type": "json_object"}), "unsupported_parameter", "response_format")
     refused("a picture", openai.BadRequestError, lambda: chat(messages=[{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]), param="messages")

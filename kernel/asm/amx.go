@@ -15,6 +15,9 @@ const (
 	amxRS, amxBS, amxCS, amxStartStep = 32, 40, 48, 56
 	amxSteps, amxBlocks               = 64, 72
 	amxShape, amxRest, amxVariant     = 80, 88, 96
+	amxPanels, amxPanel, amxStartNext = 104, 112, 120
+	amxLeft                           = 128
+	amxNowB, amxNowC, amxNowStart     = 136, 144, 152
 )
 
 // The prefix of an instruction as VEX holds it, and that it has no third register.
@@ -57,14 +60,18 @@ func (t *amxWriter) write(name, of string) {
 	for _, p := range []struct {
 		offset int
 		r      reg.Register
-	}{{amxA, amxBlockA}, {amxC, amxRowsOfC[0]}, {amxStart, amxRowsOfStart[0]}, {amxRS, regRS}, {amxBS, regBS}, {amxCS, regCS}, {amxStartStep, regKS}} {
+	}{{amxRS, regRS}, {amxBS, regBS}, {amxCS, regCS}, {amxStartStep, regKS}} {
 		t.do(x86.MOVQ(mem(regArgs, p.offset), p.r))
+	}
+	for _, p := range [][2]int{{amxB, amxNowB}, {amxC, amxNowC}, {amxStart, amxNowStart}} {
+		t.do(x86.MOVQ(mem(regArgs, p[0]), regTmp))
+		t.do(x86.MOVQ(regTmp, mem(regArgs, p[1])))
 	}
 	variants := [][2]int{{2, 2}, {1, 2}, {2, 1}, {1, 1}}
 	for i, v := range variants {
 		t.rows, t.columns = v[0], v[1]
 		t.do(x86.CMPQ(mem(regArgs, amxVariant), operand.U8(i)))
-		t.do(x86.JE(to(t.name("block"))))
+		t.do(x86.JE(to(t.name("panel"))))
 	}
 	t.release()
 	for _, v := range variants {
@@ -75,12 +82,18 @@ func (t *amxWriter) write(name, of string) {
 
 func (t *amxWriter) name(what string) string { return fmt.Sprintf("%s%dx%d", what, t.rows, t.columns) }
 
-// variant writes the loop over the blocks of one size.
+// variant writes the loops over panels and over the blocks of one size.
 func (t *amxWriter) variant() {
+	t.label(t.name("panel"))
+	t.do(x86.MOVQ(mem(regArgs, amxA), amxBlockA))
+	t.do(x86.MOVQ(mem(regArgs, amxNowC), amxRowsOfC[0]))
+	t.do(x86.MOVQ(mem(regArgs, amxNowStart), amxRowsOfStart[0]))
+	t.do(x86.MOVQ(mem(regArgs, amxBlocks), regTmp))
+	t.do(x86.MOVQ(regTmp, mem(regArgs, amxLeft)))
 	t.label(t.name("block"))
 	t.secondRow(amxRowsOfStart, regKS)
 	t.sums(func(tile, row, column int) { t.move(loadTile, tile, amxRowsOfStart[row], regKS, column) })
-	t.do(x86.MOVQ(mem(regArgs, amxB), regB))
+	t.do(x86.MOVQ(mem(regArgs, amxNowB), regB))
 	t.do(x86.MOVQ(amxBlockA, amxRowsOfA[0]))
 	t.secondRow(amxRowsOfA, regRS)
 	t.do(x86.MOVQ(regBS, amxStepOfB))
@@ -89,6 +102,9 @@ func (t *amxWriter) variant() {
 	t.do(x86.TESTQ(regK, regK))
 	t.do(x86.JZ(to(t.name("rest"))))
 	t.label(t.name("step"))
+	if t.rows == 1 {
+		t.fetchB()
+	}
 	t.products()
 	for row := range t.rows {
 		t.do(x86.ADDQ(operand.U8(tileBytes), amxRowsOfA[row]))
@@ -119,9 +135,28 @@ func (t *amxWriter) variant() {
 		t.do(x86.SHLQ(operand.U8(5), regTmp))
 		t.do(x86.ADDQ(regTmp, p.at))
 	}
-	t.do(x86.DECQ(mem(regArgs, amxBlocks)))
+	t.do(x86.DECQ(mem(regArgs, amxLeft)))
 	t.do(x86.JNZ(to(t.name("block"))))
+	t.do(x86.ADDQ(operand.U32(2*tileBytes), mem(regArgs, amxNowC)))
+	for _, p := range []struct{ at, step int }{{amxNowB, amxPanel}, {amxNowStart, amxStartNext}} {
+		t.do(x86.MOVQ(mem(regArgs, p.step), regTmp))
+		t.do(x86.ADDQ(regTmp, mem(regArgs, p.at)))
+	}
+	t.do(x86.DECQ(mem(regArgs, amxPanels)))
+	t.do(x86.JNZ(to(t.name("panel"))))
 	t.release()
+}
+
+// fetchB fetches what follows in a panel of B: with few rows of A the products wait for it.
+func (t *amxWriter) fetchB() {
+	const stepsAhead = 2
+	t.do(x86.LEAQ(operand.Mem{Base: regB, Index: amxStepOfB, Scale: stepsAhead}, amxRowsOfC[1]))
+	for range tileRows {
+		for column := range t.columns {
+			t.do(x86.PREFETCHT0(mem(amxRowsOfC[1], column*tileBytes)))
+		}
+		t.do(x86.ADDQ(regBS, amxRowsOfC[1]))
+	}
 }
 
 // secondRow sets where the second row of tiles begins.
