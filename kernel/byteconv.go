@@ -39,6 +39,8 @@ type byteConvRun struct {
 	chunks  int  // of the pixels, for each group
 	pixels  int  // in a chunk
 	step    int  // pixels at a time
+	parts   int  // of the columns, for each chunk of pixels
+	wide    int  // columns of a part
 	rows    int  // of the output, in a chunk of an image that slides, has lines or is spread
 	reach   int  // lines that a window covers
 	worker  int  // bytes of scratch of a worker
@@ -90,13 +92,24 @@ func (c *ByteConv) plan(p *Pool) {
 }
 
 // dividePixels divides all pixels into chunks, and these into steps of about equal strips:
-// a low one takes longer for what it does.
+// a low one takes longer for what it does. Where there are few, columns are divided too:
+// threads then read parts of the weights, which may be more than what is multiplied by them.
 func (c *ByteConv) dividePixels(p *Pool) {
 	total, most := max(1, c.N*c.oh*c.ow), bytePixels/c.stripRows()*c.stripRows()
-	c.chunks = ceilDiv(total, 2*most)
+	strips, panels, units := ceilDiv(total, c.stripRows()), max(1, ceilDiv(c.oc, c.cols)), 8*p.threads
+	c.chunks, c.parts = ceilDiv(total, 2*most), 1
 	if p.threads > 1 {
-		c.chunks = max(c.chunks, min(ceilDiv(total, c.stripRows()), 8*p.threads))
+		if strips < 2*units {
+			units /= 2
+			c.parts = min(panels, units)
+			if !c.inPlace { // each part copies patches
+				c.parts = min(panels, p.threads)
+			}
+		}
+		c.chunks = max(c.chunks, min(strips, ceilDiv(units, c.parts)))
 	}
+	c.wide = ceilDiv(panels, c.parts) * c.cols
+	c.parts = max(1, ceilDiv(c.oc, c.wide))
 	c.pixels = ceilDiv(total, c.chunks)
 	c.chunks = ceilDiv(total, c.pixels)
 	c.step = ceilDiv(c.pixels, ceilDiv(c.pixels, most))
@@ -155,7 +168,7 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 		p.run(c.N*c.chunks, 1, c)
 		return
 	}
-	p.run(c.groups*c.chunks, 1, c)
+	p.run(c.groups*c.chunks*c.parts, 1, c)
 }
 
 func (c *ByteConv) chunk(lo, hi, worker int) {
@@ -183,7 +196,9 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 	}
 	size := c.sumsAt(c.k, c.oc) + 4*c.oc
 	for u := lo; u < hi; u++ {
-		g, i := u/c.chunks, u%c.chunks
+		g, i := u/c.parts/c.chunks, u/c.parts%c.chunks
+		n0 := u % c.parts * c.wide
+		n1 := min(n0+c.wide, c.oc)
 		end := min((i+1)*c.pixels, c.N*c.oh*c.ow)
 		for m := i * c.pixels; m < end; m += c.step {
 			s.first = m
@@ -193,17 +208,17 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 				s.a = scratch
 				c.patches(scratch, g, m, min(m+c.step, end))
 			}
-			c.columns(&s, c.Packed[g*size:], g, m, min(m+c.step, end))
+			c.columns(&s, c.Packed[g*size:], g, m, min(m+c.step, end), n0, n1)
 		}
 	}
 }
 
-// columns multiplies pixels [m0,m1) with all weights of a group.
-func (c *ByteConv) columns(s *byteStrips, packed []byte, g, m0, m1 int) {
-	step := c.blockColumns(c.k, c.oc)
-	for n := 0; n < c.oc; n += step {
+// columns multiplies pixels [m0,m1) with columns [n0,n1) of the weights of a group.
+func (c *ByteConv) columns(s *byteStrips, packed []byte, g, m0, m1, n0, n1 int) {
+	step := c.blockColumns(c.k, n1-n0)
+	for n := n0; n < n1; n += step {
 		s.b, s.column, s.start = packed[n/c.cols*s.panel:], g*c.oc, c.start[g*c.oc:][:c.oc]
-		s.run(m0, m1, n, min(n+step, c.oc))
+		s.run(m0, m1, n, min(n+step, n1))
 	}
 }
 

@@ -48,7 +48,7 @@ func (c *ByteConv) lineRows(s *byteStrips, chunk int, scratch []byte) {
 	for oy := row; oy < end; oy++ {
 		s.first = (image*c.oh + oy) * c.ow
 		s.a = scratch[(oy-row)*c.strideH*c.width:]
-		c.columns(s, c.Packed, 0, s.first, s.first+c.ow)
+		c.columns(s, c.Packed, 0, s.first, s.first+c.ow, 0, c.oc)
 	}
 }
 

@@ -13,7 +13,7 @@ func (c *ByteConv) planSpread(p *Pool) {
 	c.width = c.ow * c.stride
 	c.rows = max(1, blockBytes/2/max(1, c.width)-c.reach+1)
 	if p.threads > 1 {
-		c.rows = min(c.rows, max(ceilDiv(spreadPixels, max(1, c.ow)), c.N*c.oh/(8*p.threads)))
+		c.rows = min(c.rows, max(ceilDiv(spreadPixels, max(1, c.ow)), ceilDiv(c.oh, p.threads), ceilDiv(c.N*c.oh, 8*p.threads)))
 	}
 	c.divideRows()
 	c.worker = ((c.rows-1+c.reach)*c.width+c.KW*c.C+63)&^63 + c.tileBytes()
@@ -42,7 +42,7 @@ func (c *ByteConv) spreadChunk(s *byteStrips, chunk int, scratch []byte) {
 	s.words, s.lines, s.line = c.stride/4, c.KH, c.dilationH*c.width
 	s.first = (image*c.oh + row) * c.ow
 	s.a = scratch
-	c.columns(s, c.Packed, 0, s.first, s.first+(end-row)*c.ow)
+	c.columns(s, c.Packed, 0, s.first, s.first+(end-row)*c.ow, 0, c.oc)
 }
 
 // spread writes what the window covers of row y of an image, for each pixel of a row of the
