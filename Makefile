@@ -105,7 +105,7 @@ bench-embed: build $(VENV)/export $(VENV)/text ## MiniLM from text to vector bes
 	$(PYTHON) bench/export.py minilm
 	$(PYTHON) bench/text_speed.py --texts $(TANDEM_DATA)
 
-bench-int4: build $(VENV)/export ## products by weights of four bits beside onnxruntime's MatMulNBits
+bench-int4: build $(VENV)/export ## products by weights of four and eight bits beside onnxruntime's MatMulNBits
 	$(PYTHON) bench/few_bits.py bench/.int4
 	$(PYTHON) bench/speed.py --models bench/.int4 --batch 1 8 128 --rounds 3 --seconds 0.6
 
@@ -167,7 +167,7 @@ $(VENV)/test: bench/requirements-test.txt | $(VENV)/bin/python
 	@touch $@
 
 # The processor of bochscpu-python is made one with VDPBF16PS by a library (emulate.c).
-test-bf16: bench/.venv-emulate/emulate.so ## kernels of bfloat16 and of AMX on an emulated processor
+test-bf16: bench/.venv-emulate/emulate.so ## the kernel of bfloat16 dot products on an emulated processor
 	$(GO) test -c -o bench/.venv-emulate/kernel.test ./kernel
 	TANDEM_EMULATE="env LD_PRELOAD=$(abspath $<) $(abspath bench/.venv-emulate/bin/python) $(abspath bench/emulate.py)" \
 		bench/.venv-emulate/kernel.test -test.v -test.run Emulated

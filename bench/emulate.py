@@ -1,6 +1,5 @@
 """Runs functions of Go assembly on an emulated processor: that of Bochs, with the features
-of Sapphire Rapids. For instructions that the processor at hand does not have. Those of AMX,
-which Bochs as it is built has not either, are done in amx.py where they are invalid.
+of Sapphire Rapids. For instructions that the processor at hand does not have.
 
 Run it by `make test-bf16`, which builds what it needs: a library (emulate.c) that must be
 preloaded, and the package bochscpu-python. It reads calls from its input, all numbers of 64
@@ -13,7 +12,6 @@ import os
 import struct
 import sys
 
-import amx
 import bochscpu
 import bochscpu.cpu
 import bochscpu.memory
@@ -22,7 +20,6 @@ PAGE = 4096
 PART = 1 << 39
 # Below the addresses of Go programs: page tables, a stack, and where functions return to.
 TABLES, STACK, HALT = 0x100000, 0x200000, 0x300000
-INVALID_OPCODE = 6
 LIMIT_INSTRUCTIONS = 10_000_000
 
 
@@ -66,12 +63,12 @@ def segment(selector, attributes):
 
 
 def state_for(function, argument):
-    """A processor in 64-bit mode with AVX-512 and tiles switched on, about to run a function."""
+    """A processor in 64-bit mode with AVX-512 switched on, about to run a function."""
     s = bochscpu.State()
     bochscpu.cpu.set_long_mode(s)
     fxsave, exceptions, xsave = 1 << 9, 1 << 10, 1 << 18
     s.cr4 = int(s.cr4) | fxsave | exceptions | xsave
-    s.cr3, s.xcr0, s.mxcsr, s.mxcsr_mask, s.rflags = TABLES, 0x600E7, 0x1F80, 0xFFFF, 2
+    s.cr3, s.xcr0, s.mxcsr, s.mxcsr_mask, s.rflags = TABLES, 0xE7, 0x1F80, 0xFFFF, 2
     s.cs = segment(0x10, 0xA09B)
     s.ds = s.es = s.ss = s.fs = s.gs = segment(0x18, 0xC093)
     s.rip, s.rsp = function, STACK + PAGE // 2
@@ -87,36 +84,19 @@ def fail(message):
 def run(session, memory, function, argument):
     memory.write(STACK + PAGE // 2, struct.pack("<QQ", HALT, argument))
     session.cpu.state = state_for(function, argument)
-    tiles, count, at, undefined = amx.Tiles(), 0, function, False
+    count = 0
 
     def before(s, cpu, instruction):
-        nonlocal count, at
+        nonlocal count
         count += 1
         if count > LIMIT_INSTRUCTIONS:
             fail("the function does not end")
-        at = s.cpu.rip
-
-    def exception(s, cpu, vector, code):
-        nonlocal undefined
-        if vector != INVALID_OPCODE:
-            fail(f"exception {vector} (code {code}, address {s.cpu.state.cr2:#x}) at {at:#x} of the function at {function:#x}")
-        undefined = True
-        s.stop()
 
     hook = bochscpu.Hook()
     hook.before_execution = before
     hook.hlt = lambda s, cpu: s.stop()
-    hook.exception = exception
+    hook.exception = lambda s, cpu, vector, code: fail(f"exception {vector} (code {code}, address {s.cpu.state.cr2:#x}) at {s.cpu.state.rip:#x} of the function at {function:#x}")
     session.run([hook])
-    while undefined:  # which is an instruction of AMX, or nothing
-        undefined, state = False, session.cpu.state
-        state.rip = at
-        try:
-            state.rip += tiles.step(memory, state)
-        except amx.Invalid as e:
-            fail(f"{e} at {at - function:#x} of the function")
-        session.cpu.state = state
-        session.run([hook])
 
 
 def main():

@@ -34,7 +34,7 @@ func randomByteBlock(r *rand.Rand, rows int) *ref.ByteBlock {
 // of rows that are not there stay as they are.
 func TestByteBlock(t *testing.T) {
 	if !hasAMX {
-		t.Skip("SKIPPED: this processor has no AMX; make test-bf16 has an emulated one")
+		t.Skip("SKIPPED: this processor has no AMX; TestByteBlockInterpreted runs the kernel without")
 	}
 	r := rand.New(rand.NewPCG(45, 2))
 	for i := range 640 {

@@ -38,6 +38,7 @@ type byteConvRun struct {
 	direct  bool // sums are rescaled in registers
 	chunks  int  // of the pixels, for each group
 	pixels  int  // in a chunk
+	step    int  // pixels at a time
 	rows    int  // of the output, in a chunk of an image that slides, has lines or is spread
 	reach   int  // lines that a window covers
 	worker  int  // bytes of scratch of a worker
@@ -45,8 +46,8 @@ type byteConvRun struct {
 	scratch []byte
 }
 
-// bytePixels is the number of patches that are copied at a time: they stay in L2.
-const bytePixels = 96
+// bytePixels is the most patches that are copied at a time: they stay in L2.
+const bytePixels = 108
 
 func (c *ByteConv) planar() *Conv {
 	return &Conv{
@@ -80,15 +81,25 @@ func (c *ByteConv) plan(p *Pool) {
 	if c.inPlace {
 		c.stride = c.C
 	}
-	total := c.N * c.oh * c.ow
-	c.chunks = max(1, min(ceilDiv(total, c.stripRows()), max(p.threads*8, ceilDiv(total, 2*bytePixels))))
-	c.pixels = ceilDiv(max(1, total), c.chunks)
-	c.chunks = ceilDiv(total, c.pixels)
+	c.dividePixels(p)
 	c.worker = (bytePixels*c.stride + c.k + 63) &^ 63
 	if c.inPlace {
 		c.worker = 0
 	}
 	c.worker += c.tileBytes()
+}
+
+// dividePixels divides all pixels into chunks, and these into steps of about equal strips:
+// a low one takes longer for what it does.
+func (c *ByteConv) dividePixels(p *Pool) {
+	total, most := max(1, c.N*c.oh*c.ow), bytePixels/c.stripRows()*c.stripRows()
+	c.chunks = ceilDiv(total, 2*most)
+	if p.threads > 1 {
+		c.chunks = max(c.chunks, min(ceilDiv(total, c.stripRows()), 8*p.threads))
+	}
+	c.pixels = ceilDiv(total, c.chunks)
+	c.chunks = ceilDiv(total, c.pixels)
+	c.step = ceilDiv(c.pixels, ceilDiv(c.pixels, most))
 }
 
 // tileBytes is the room for the sums of a block and of a strip.
@@ -174,15 +185,15 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 	for u := lo; u < hi; u++ {
 		g, i := u/c.chunks, u%c.chunks
 		end := min((i+1)*c.pixels, c.N*c.oh*c.ow)
-		for m := i * c.pixels; m < end; m += bytePixels {
+		for m := i * c.pixels; m < end; m += c.step {
 			s.first = m
 			if c.inPlace {
 				s.a = c.X[m*c.C:]
 			} else {
 				s.a = scratch
-				c.patches(scratch, g, m, min(m+bytePixels, end))
+				c.patches(scratch, g, m, min(m+c.step, end))
 			}
-			c.columns(&s, c.Packed[g*size:], g, m, min(m+bytePixels, end))
+			c.columns(&s, c.Packed[g*size:], g, m, min(m+c.step, end))
 		}
 	}
 }

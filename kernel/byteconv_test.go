@@ -242,6 +242,7 @@ func BenchmarkByteConv(b *testing.B) {
 		size, c, oc, k int
 		combined       bool
 	}{{56, 64, 64, 3, false}, {28, 128, 128, 3, false}, {14, 256, 256, 3, false}, {7, 512, 512, 3, false}, {56, 64, 256, 1, false},
+		{56, 256, 64, 1, false}, {14, 1024, 256, 1, false}, {7, 2048, 512, 1, false},
 		{56, 64, 256, 1, true}, {28, 128, 512, 1, true}, {14, 256, 1024, 1, true}, {7, 512, 2048, 1, true}} {
 		for _, threads := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%dx%d-%dx%d-%dx%d-%v/%d", d.size, d.size, d.c, d.oc, d.k, d.k, d.combined, threads), func(b *testing.B) {

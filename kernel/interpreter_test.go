@@ -6,6 +6,7 @@ import (
 	endian "encoding/binary"
 	"fmt"
 	"testing"
+	"unsafe"
 
 	"tandem/kernel/ref"
 )
@@ -254,6 +255,8 @@ func (p *interpreter) integer(op int, o operands) {
 			p.set(o, p.flags(p.get(o)+uint64(p.take(1))))
 		case 0x810:
 			p.set(o, p.flags(p.get(o)+uint64(p.take(4))))
+		case 0xc70: // MOV
+			p.set(o, uint64(p.take(4)))
 		case 0x837: // CMP
 			p.flags(p.get(o) - uint64(p.take(1)))
 		case 0xc14: // SHL
@@ -285,8 +288,21 @@ func (p *interpreter) tileInstruction() {
 		p.multiply(o, third, func(c, a, b *[tileWords]float32, rows, cols, words int) {
 			(&ref.BFloat16Tiles{Rows: rows, Cols: cols, Words: words, A: bitsAt(a[:]), RS: 16, B: bitsAt(b[:]), BS: 16, C: c[:], CS: 16, FromC: true}).Run()
 		})
+	case op == 0x5e1: // TDPBUSD
+		p.multiply(o, third, func(c, a, b *[tileWords]float32, rows, cols, words int) {
+			sums, left, right := unsafe.Slice((*int32)(unsafe.Pointer(c)), tileWords), memoryOf(a[:]).bytes(), memoryOf(b[:]).bytes()
+			for i := range rows {
+				for j := range cols {
+					for k := range 4 * words {
+						sums[16*i+j] += int32(left[rowBytes*i+k]) * int32(int8(right[rowBytes*(k/4)+4*j+k%4]))
+					}
+				}
+			}
+		})
 	case third != 0:
 		unknown()
+	case op == 0x493 && o.rm == 0: // TILEZERO
+		clear(p.tile(o.reg)[:])
 	case op == 0x4b3, op == 0x4b2: // TILELOADD, TILESTORED
 		p.move(o, op == 0x4b2)
 	case op == 0x490 && o.rm < 0 && o.reg == 0: // LDTILECFG

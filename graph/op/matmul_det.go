@@ -53,16 +53,22 @@ func kernelDet[T float32 | float64](c *graph.Call) (func() error, error) {
 	}, nil
 }
 
+// pivotOf is the row, from the diagonal on, with the greatest element of a column.
+func pivotOf(m []float64, n, col int) int {
+	pivot := col
+	for r := col + 1; r < n; r++ {
+		if math.Abs(m[r*n+col]) > math.Abs(m[pivot*n+col]) {
+			pivot = r
+		}
+	}
+	return pivot
+}
+
 // determinant eliminates with partial pivoting; m is overwritten.
 func determinant(m []float64, n int) float64 {
 	det := 1.0
 	for col := range n {
-		pivot := col
-		for r := col + 1; r < n; r++ {
-			if math.Abs(m[r*n+col]) > math.Abs(m[pivot*n+col]) {
-				pivot = r
-			}
-		}
+		pivot := pivotOf(m, n, col)
 		if m[pivot*n+col] == 0 {
 			return 0
 		}
@@ -144,12 +150,7 @@ func invert(to, m []float64, n int) float64 {
 	}
 	det := 1.0
 	for col := range n {
-		pivot := col
-		for r := col + 1; r < n; r++ {
-			if math.Abs(m[r*n+col]) > math.Abs(m[pivot*n+col]) {
-				pivot = r
-			}
-		}
+		pivot := pivotOf(m, n, col)
 		if m[pivot*n+col] == 0 {
 			return 0
 		}

@@ -31,7 +31,7 @@ func Run(t testing.TB, name string, version, outputs int, a graph.Attrs, in ...*
 		n.Outputs = append(n.Outputs, &graph.Value{Name: fmt.Sprint("out", i), Def: n})
 	}
 	g.Nodes, g.Outputs = []*graph.Node{n}, n.Outputs
-	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: one(t)})
+	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: pool(t, 1)})
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func Session(t testing.TB, g *graph.Graph, o graph.Options) *graph.Session {
 		o.Ops = op.Default()
 	}
 	if o.Pool == nil {
-		o.Pool = one(t)
+		o.Pool = pool(t, 1)
 	}
 	prog, err := graph.Compile(g, o)
 	if err != nil {
@@ -129,9 +129,8 @@ func Cases(t *testing.T, cases []Case) {
 	}
 }
 
-// one is a pool of one thread.
-func one(t testing.TB) *kernel.Pool {
-	p := kernel.NewPool(1, kernel.Detect())
+func pool(t testing.TB, threads int) *kernel.Pool {
+	p := kernel.NewPool(threads, kernel.Detect())
 	t.Cleanup(p.Close)
 	return p
 }
