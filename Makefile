@@ -105,7 +105,7 @@ bench-embed: build $(VENV)/export $(VENV)/text ## MiniLM from text to vector bes
 	$(PYTHON) bench/export.py minilm
 	$(PYTHON) bench/text_speed.py --texts $(TANDEM_DATA)
 
-bench-int4: build $(VENV)/export ## products by weights of four bits beside onnxruntime's MatMulNBits
+bench-int4: build $(VENV)/export ## products by weights of four and eight bits beside onnxruntime's MatMulNBits
 	$(PYTHON) bench/few_bits.py bench/.int4
 	$(PYTHON) bench/speed.py --models bench/.int4 --batch 1 8 128 --rounds 3 --seconds 0.6
 

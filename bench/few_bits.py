@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes networks of MatMulNBits for bench/speed.py --models FOLDER: eight times 1024 → 4096
-→ 1024 with ReLU and a sum, made by onnxruntime's quantiser with weights of four bits in
-blocks of 32. accuracy_level 0 keeps activations in float32 (dense-int4), 4 lets them be
-rounded to bytes (dense-int4-bytes). Run by `make bench-int4`.
+→ 1024 with ReLU and a sum, made by onnxruntime's quantiser with weights of four or eight
+bits in blocks of 32. accuracy_level 0 keeps activations in float32 (dense-int4, dense-int8),
+4 lets them be rounded to bytes (dense-int4-bytes). Run by `make bench-int4`.
 
     few_bits.py FOLDER
 """
@@ -35,8 +35,8 @@ def floats():
 
 def main(folder):
     folder.mkdir(exist_ok=True)
-    for name, accuracy in (("dense-int4", 0), ("dense-int4-bytes", 4)):
-        q = MatMulNBitsQuantizer(floats(), block_size=32, is_symmetric=True, accuracy_level=accuracy)
+    for name, bits, accuracy in (("dense-int4", 4, 0), ("dense-int4-bytes", 4, 4), ("dense-int8", 8, 0)):
+        q = MatMulNBitsQuantizer(floats(), bits=bits, block_size=32, is_symmetric=True, accuracy_level=accuracy)
         q.process()
         save(q.model.model, str(folder / f"{name}.onnx"))
         inputs = {"x": {"dtype": "float32", "shape": ["batch", NARROW], "fill": "normal"}}

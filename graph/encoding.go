@@ -25,9 +25,9 @@ const (
 	PanelBytes Encoding = "panel-bytes"
 	// PanelBFloat16 is a matrix of bfloat16 as kernel.PackBFloat16 packs it for this processor.
 	PanelBFloat16 Encoding = "panel-bfloat16"
-	// PanelNibbles is a matrix of float32 in codes of four bits, as kernel.PackNibbles packs
-	// them for this processor. The node that reads it knows the blocks.
-	PanelNibbles Encoding = "panel-nibbles"
+	// PanelCodes is a matrix of float32 in codes of few bits, as kernel.PackCodes packs them
+	// for this processor. The node that reads it knows their bits and blocks.
+	PanelCodes Encoding = "panel-codes"
 	// PanelConv are weights as kernel.PackConvLast packs them for this processor.
 	PanelConv Encoding = "panel-conv"
 	// PanelWinograd2 and 4 are weights as kernel.PackWinograd transforms them for tiles of

@@ -13,10 +13,13 @@ type byteForm struct {
 	blocks bool // AMX adds up the sums of blocks
 }
 
+// vnniColumns is the width of a tile of VNNI.
+const vnniColumns = 32
+
 func byteFormOf(p *Pool) byteForm {
 	switch {
 	case p.vnni:
-		return byteForm{AVX512, tileShape{12, 32}, 1, p.amx}
+		return byteForm{AVX512, tileShape{12, vnniColumns}, 1, p.amx}
 	case p.isa >= AVX2:
 		return byteForm{AVX2, tileShape{6, 16}, 2, false}
 	}

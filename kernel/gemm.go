@@ -63,7 +63,7 @@ type Gemm struct {
 	LDA, LDB, LDC  int  // row strides in elements; 0 means dense
 	A, B, C        []float32
 	Packed         []float32 // B as PackB wrote it; then B, LDB and TransB are not looked at
-	Codes          *Nibbles  // B in codes of four bits; then B, LDB, TransB and Packed are not looked at
+	Codes          *Codes    // B in codes of few bits; then B, LDB, TransB and Packed are not looked at
 	BFloat16       bool      // A and B are rounded to bfloat16 first; Packed is what PackBFloat16 wrote
 	Bias           []float32
 	BiasAxis       BiasAxis
@@ -439,7 +439,7 @@ func (g *Gemm) blocks(m0, m1, n0, n1 int, scratch []float32) {
 	if m1-m0 <= g.plan.rows && g.isa != Generic && !g.plan.packA && (g.plan.direct || len(g.shared) > 0) {
 		kStep = longK
 	}
-	if g.Codes != nil && g.M <= nibbleRowsMost && g.K >= nibbleGroup && g.isa == AVX512 && !g.TransA {
+	if g.Codes != nil && g.M <= codeRowsMost && g.K >= g.Codes.group() && g.isa == AVX512 && !g.TransA {
 		g.multiplyCodes(n0, n1, scratch)
 		return
 	}
@@ -470,7 +470,7 @@ func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 			t.next = t.panel - k0*t.bs
 		}
 	case g.Codes != nil:
-		t.b, t.bs, t.panel = scratch[pl.aLen:], pl.cols, nibbleRows(t.k)*pl.cols
+		t.b, t.bs, t.panel = scratch[pl.aLen:], pl.cols, g.Codes.rows(t.k)*pl.cols
 		t.cached = t.panel <= codeRows*pl.cols && n1-n0 <= pl.cols
 		g.Codes.unpack(t.b, g.isa, g.K, k0, k1, n0, n1)
 	default:

@@ -89,18 +89,27 @@ func packAsm(isa ISA, args *packArgs) {
 	}
 }
 
-// nibblesAsm writes the floats of blocks of eight times groups rows, which follow each other.
-func nibblesAsm(isa ISA, dst, scales, words *float32, blocks, groups, zeros int) {
-	if isa == AVX512 {
-		nibblesAVX512(dst, scales, words, blocks, groups, zeros)
-	} else {
-		nibblesAVX2(dst, scales, words, blocks, groups, zeros)
+// codesAsm writes the floats of blocks of groups of rows, which follow each other.
+func codesAsm(isa ISA, bits int, dst, scales, words *float32, blocks, groups, zeros int) {
+	switch {
+	case isa == AVX512 && bits == 4:
+		codes4AVX512(dst, scales, words, blocks, groups, zeros)
+	case isa == AVX512:
+		codes8AVX512(dst, scales, words, blocks, groups, zeros)
+	case bits == 4:
+		codes4AVX2(dst, scales, words, blocks, groups, zeros)
+	default:
+		codes8AVX2(dst, scales, words, blocks, groups, zeros)
 	}
 }
 
-// nibbleRowsAsm adds products of rows of a to sums, on AVX-512.
-func nibbleRowsAsm(sums, scales, words, a *float32, stride, rows, blocks, groups, zeros int) {
-	nibbleRowsAVX512(sums, scales, words, a, stride, rows, blocks, groups, zeros)
+// codeRowsAsm adds products of rows of a to sums, on AVX-512.
+func codeRowsAsm(bits int, sums, scales, words, a *float32, stride, rows, blocks, groups, zeros int) {
+	if bits == 4 {
+		codeRows4AVX512(sums, scales, words, a, stride, rows, blocks, groups, zeros)
+	} else {
+		codeRows8AVX512(sums, scales, words, a, stride, rows, blocks, groups, zeros)
+	}
 }
 
 // transposeAsm writes dst[c·ds + r] = src[r·ss + c] for isa.lanes() rows and

@@ -10,9 +10,9 @@ func amxAsm(*amxArgs) { panic(noAssembly) }
 
 func packAsm(ISA, *packArgs) { panic(noAssembly) }
 
-func nibblesAsm(ISA, *float32, *float32, *float32, int, int, int) { panic(noAssembly) }
+func codesAsm(ISA, int, *float32, *float32, *float32, int, int, int) { panic(noAssembly) }
 
-func nibbleRowsAsm(*float32, *float32, *float32, *float32, int, int, int, int, int) {
+func codeRowsAsm(int, *float32, *float32, *float32, *float32, int, int, int, int, int) {
 	panic(noAssembly)
 }
 

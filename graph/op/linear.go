@@ -12,7 +12,7 @@ import (
 func linearOps() []graph.Op {
 	return []graph.Op{
 		// (x, w, bias, add) -> act(x·w + bias) + add, over the last dimension of x;
-		// attributes activation, transB; of a w in nibbles: block, zeros (see kernel.Nibbles)
+		// attributes activation, transB; of a w in codes: bits, block, zeros (see kernel.Codes)
 		{ID: private("Linear"), Infer: inferLinear, Kernel: kernelLinear, Work: workProduct, Encoded: true, Panels: graph.PanelSecond},
 		// Linear of x, each element rounded to the nearest bfloat16, and a matrix of
 		// bfloat16, with products and sums of float32
@@ -124,14 +124,14 @@ func kernelLinear(c *graph.Call) (func() error, error) {
 	if c.Node.Inputs[1].Const != nil {
 		encoding = c.Node.Inputs[1].Const.Encoding
 	}
-	if encoding == graph.PanelNibbles {
-		k.Codes = &kernel.Nibbles{Block: c.Node.Attrs.Int("block", 0), Zeros: c.Node.Attrs.Int("zeros", 0) != 0}
+	if encoding == graph.PanelCodes {
+		k.Codes = &kernel.Codes{Bits: c.Node.Attrs.Int("bits", 0), Block: c.Node.Attrs.Int("block", 0), Zeros: c.Node.Attrs.Int("zeros", 0) != 0}
 	}
 	c.Reserve(4 * k.ScratchLen(c.Pool))
 	return func() error {
 		k.A, k.C, k.Bias, k.Add = x.F32(), y.F32(), c.F32(2), c.F32(3)
 		switch encoding {
-		case graph.PanelNibbles:
+		case graph.PanelCodes:
 			k.Codes.Data = asElements[float32](w.Bytes())
 		case graph.PanelB:
 			k.Packed = w.F32()

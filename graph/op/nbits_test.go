@@ -66,28 +66,29 @@ func TestFewBitsAreNear(t *testing.T) {
 	}
 }
 
-// TestNibblesAreTheOperator: products of floats with packed codes give what the operator
-// gives that makes floats of one column at a time, for blocks and zero points of all kinds,
-// on every tier.
-func TestNibblesAreTheOperator(t *testing.T) {
+// TestCodesAreTheOperator: products of floats with packed codes give what the operator
+// gives that makes floats of one column at a time, for four and eight bits, blocks and zero
+// points of all kinds, on every tier.
+func TestCodesAreTheOperator(t *testing.T) {
 	r := rand.New(rand.NewPCG(12, 1))
 	for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
 		p := kernel.NewPool(2, isa)
 		t.Cleanup(p.Close)
-		for _, block := range []int{16, 32, 128} {
+		for _, form := range [][2]int{{4, 16}, {4, 32}, {4, 128}, {8, 16}, {8, 32}} {
+			bits, block := form[0], form[1]
 			for _, zeros := range []string{"", "codes", "floats"} {
 				const k, n = 200, 37
 				blocks := (k + block - 1) / block
 				b := graph.NewBuilder("g", op.Default())
 				x := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Const(k))
-				in := []*graph.Value{x, b.Const("w", randomOf(r, tensor.Uint8, n, blocks, block/2)), b.Const("s", randomFloats(r, 1, n*blocks)), nil, nil, b.Const("bias", randomFloats(r, 1, n))}
+				in := []*graph.Value{x, b.Const("w", randomOf(r, tensor.Uint8, n, blocks, block*bits/8)), b.Const("s", randomFloats(r, 1, n*blocks)), nil, nil, b.Const("bias", randomFloats(r, 1, n))}
 				switch zeros {
 				case "codes":
-					in[3] = b.Const("z", randomOf(r, tensor.Uint8, n*((blocks+1)/2)))
+					in[3] = b.Const("z", randomOf(r, tensor.Uint8, n*((blocks*bits+7)/8)))
 				case "floats":
 					in[3] = b.Const("z", randomFloats(r, 8, n*blocks))
 				}
-				attrs := graph.Attrs{"K": int64(k), "N": int64(n), "block_size": int64(block)}
+				attrs := graph.Attrs{"K": int64(k), "N": int64(n), "block_size": int64(block), "bits": int64(bits)}
 				y := b.Node(graph.OpID{Domain: "com.microsoft", Name: "MatMulNBits"}, 1, attrs, in...)[0]
 				b.Output(b.Op("Relu", nil, y))
 				if b.Err() != nil {
@@ -98,14 +99,14 @@ func TestNibblesAreTheOperator(t *testing.T) {
 					t.Fatal(err)
 				}
 				if nodes := program.Graph().Nodes; len(nodes) != 1 || nodes[0].Op.Name != "Linear" {
-					t.Errorf("blocks of %d, zeros %q: runs as %v", block, zeros, nodes)
+					t.Errorf("%d bits, blocks of %d, zeros %q: runs as %v", bits, block, zeros, nodes)
 				}
 				for _, rows := range []int{1, 9, 30} {
 					x := randomFloats(r, 3, rows, k)
 					want, got := run(t, session(t, b.G, p, 0), x), run(t, session(t, b.G, p, 0, pass.Inference(p)...), x)
 					for i, v := range want {
-						if d := math.Abs(float64(v - got[i])); d > 2e-2 {
-							t.Fatalf("%v, blocks of %d, zeros %q, %d rows: element %d is %v, want %v", isa, block, zeros, rows, i, got[i], v)
+						if d := math.Abs(float64(v - got[i])); d > 2e-2*float64(bits*bits)/16 {
+							t.Fatalf("%v, %d bits, blocks of %d, zeros %q, %d rows: element %d is %v, want %v", isa, bits, block, zeros, rows, i, got[i], v)
 						}
 					}
 				}

@@ -19,7 +19,7 @@ const accuracyBytes = 4
 // FewBits lowers MatMulNBits with constant weights. Where it allows products of bytes,
 // blocks become those of Q4_0, or of Q8_0 if they have zero points, for Projection, which
 // rounds activations in blocks of 32; the scales are rounded to float16. Other codes of four
-// bits stay what they are, for Linear, which multiplies the floats that they mean. Elsewhere
+// or eight bits stay what they are, for Linear, which multiplies the floats that they mean. Elsewhere
 // the operator stays, and makes floats of a column at a time.
 func FewBits(p *kernel.Pool, packing Packing) graph.Pass {
 	packing = packing.orInMemory()
@@ -36,7 +36,7 @@ func FewBits(p *kernel.Pool, packing Packing) graph.Pass {
 			pack, into := packBlocks(n, p)
 			key := weight{n.Input(1), n.Input(2), n.Input(3), pack != nil}
 			if pack == nil {
-				pack, into = packNibbles(n, p)
+				pack, into = packCodes(n, p)
 			}
 			if pack == nil {
 				continue

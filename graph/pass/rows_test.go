@@ -48,7 +48,7 @@ z = tandem.IntegerLinear(QuantizeRows, w, QuantizeRows_1, scales, center, -)
 }
 
 // TestFewBits: products with blocks that allow bytes become projections, with bias and
-// summand; others of four bits become Linear; the rest stays.
+// summand; others of four or eight bits become Linear; the rest stays.
 func TestFewBits(t *testing.T) {
 	b := newBuilder(t)
 	x := b.Input("x", tensor.Float32, graph.Sym("n"), graph.Const(64))
@@ -68,6 +68,7 @@ func TestFewBits(t *testing.T) {
 	b.Output(product("c", 0, 4, 32))
 	b.Output(b.node("d", "Relu", product("r", 4, 4, 16)))
 	b.Output(product("e", 0, 8, 32))
+	b.Output(product("f", 0, 2, 32))
 	p := kernel.NewPool(1, kernel.Detect())
 	t.Cleanup(p.Close)
 	if err := pass.FewBits(p, nil).Run(b.G, b.Ops); err != nil {
@@ -76,9 +77,10 @@ func TestFewBits(t *testing.T) {
 	check(t, b.G, pass.FuseLinear(), `
 one = tandem.Projection(x, -, -, aw.panels, bias)
 two = tandem.Projection(x, -, one, bw.panels, -)
-c = tandem.Linear(x, cw.cs.nibbles)
-d = tandem.Linear{Relu}(x, rw.rs.nibbles)
-e = com.microsoft.MatMulNBits(x, ew, es)
--> two, c, d, e
+c = tandem.Linear(x, cw.cs.codes)
+d = tandem.Linear{Relu}(x, rw.rs.codes)
+e = tandem.Linear(x, ew.es.codes)
+f = com.microsoft.MatMulNBits(x, fw, fs)
+-> two, c, d, e, f
 `)
 }

@@ -31,7 +31,7 @@ var families = []struct {
 	{"patches", writePatches},
 	{"cell", writeCells},
 	{"gradient", writeGradients},
-	{"nibbles", writeNibbles},
+	{"codes", writeCodes},
 	{"transpose", writeTranspose},
 	{"vector", writeVectors},
 	{"rows", writeRows},

@@ -83,7 +83,7 @@ func writeHalfTiles(w *writer) {
 func writeByteTiles(w *writer) {
 	// A lane has four columns of the first half of a row, of the second, and of both of the next row.
 	order := w.indices("rowsOfBytes", func(i int) int { return i%4*4 + i/4 })
-	(&tileWriter{writer: w, name: "tileBytesAVX512", rows: 12, lanes: 16, unroll: 2, b2: quads, order: order}).write()
+	(&tileWriter{writer: w, name: "tileBytesAVX512", rows: 12, lanes: 16, unroll: 4, b2: quads, order: order}).write()
 	(&tileWriter{writer: w, name: "tileBytesAVX2", rows: 6, lanes: 8, unroll: 2, b2: pairs}).write()
 }
 
@@ -274,16 +274,18 @@ func (t *tileWriter) variant(rows int) {
 	t.label(l("body"))
 	for i := range unroll {
 		t.turn = i % turns
-		t.step(rows)
+		t.step(rows, i)
 	}
 	t.turn = 0
+	t.advance(rows, unroll)
 	t.do(x86.SUBQ(operand.U8(unroll), regK))
 	t.do(x86.JGE(ref("body")))
 	t.label(l("rest"))
 	t.do(x86.ADDQ(operand.U8(unroll), regK))
 	t.do(x86.JZ(ref("end")))
 	t.label(l("single"))
-	t.step(rows)
+	t.step(rows, 0)
+	t.advance(rows, 1)
 	t.do(x86.DECQ(regK))
 	t.do(x86.JNZ(ref("single")))
 	t.label(l("end"))
@@ -402,7 +404,7 @@ func (t *tileWriter) zero(v reg.VecPhysical) {
 
 // loadB loads half a row of B: without a mask, which would take an issue slot from
 // the multiply-adds, unless B may end with the last column.
-func (t *tileWriter) loadB(half int) {
+func (t *tileWriter) loadB(half, at int) {
 	dst, m := t.b(half), mem(regB, half*t.lanes*2)
 	switch t.b2 {
 	case float16:
@@ -415,17 +417,20 @@ func (t *tileWriter) loadB(half int) {
 			t.loadHalf(regB, half, dst)
 			return
 		}
-		t.do(x86.VMOVUPS(mem(regB, half*t.lanes*4), dst))
+		t.do(x86.VMOVUPS(mem(regB, half*t.lanes*4+at*t.rowB()), dst))
 	}
 }
 
-// step adds the products of one k. An element of A is loaded once for both halves:
-// as operands of the multiply-adds (embedded broadcast) the loads would outnumber
-// these, which costs a sixth of the rate where two loads and two multiply-adds
-// issue in a cycle.
-func (t *tileWriter) step(rows int) {
+// step adds the products of one k, with whole numbers those of the word that is at words on.
+// An element of A is loaded once for both halves: as operands of the multiply-adds
+// (embedded broadcast) the loads would outnumber these, which costs a sixth of the rate
+// where two loads and two multiply-adds issue in a cycle.
+func (t *tileWriter) step(rows, at int) {
+	if !t.whole() {
+		at = 0 // each advances
+	}
 	for h := range t.halves {
-		t.loadB(h)
+		t.loadB(h, at)
 	}
 	if t.lanes == 16 {
 		lines := t.halves
@@ -433,7 +438,7 @@ func (t *tileWriter) step(rows int) {
 			lines = 1
 		}
 		for h := range lines {
-			t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regAhead, Scale: 1, Disp: 64 * h}))
+			t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regAhead, Scale: 1, Disp: 64*h + at*t.rowB()}))
 		}
 	}
 	if t.far {
@@ -441,7 +446,7 @@ func (t *tileWriter) step(rows int) {
 		t.do(x86.ADDQ(t.arg(argFarStep), regTmp))
 	}
 	for i := range rows {
-		m := mem(regA[i/3], 0)
+		m := mem(regA[i/3], 4*at)
 		if i%3 > 0 {
 			m.Index, m.Scale = regRS, uint8(i%3)
 		}
@@ -455,11 +460,29 @@ func (t *tileWriter) step(rows int) {
 			t.multiply(a, h, i)
 		}
 	}
-	t.do(x86.ADDQ(regBS, regB))
-	for i := range (rows + 2) / 3 {
-		t.do(x86.ADDQ(regKS, regA[i]))
+	if !t.whole() {
+		t.do(x86.ADDQ(regBS, regB))
+		for i := range (rows + 2) / 3 {
+			t.do(x86.ADDQ(regKS, regA[i]))
+		}
 	}
 }
+
+// advance goes on by some words of whole numbers, whose strides are fixed: four instructions
+// are taken up in a cycle, and with additions for each word they would be almost all that
+// there is room for beside the products.
+func (t *tileWriter) advance(rows, words int) {
+	if !t.whole() {
+		return
+	}
+	t.do(x86.ADDQ(operand.U32(words*t.rowB()), regB))
+	for i := range (rows + 2) / 3 {
+		t.do(x86.ADDQ(operand.U8(4*words), regA[i]))
+	}
+}
+
+// rowB is the bytes of a row of words of B.
+func (t *tileWriter) rowB() int { return 2 * t.lanes * 4 }
 
 // multiply adds the products of an element of A, broadcast, with half a row of B.
 func (t *tileWriter) multiply(a reg.VecPhysical, half, row int) {

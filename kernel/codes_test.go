@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// TestNibblesEqualFloats: a product with codes has the bits of one with the floats that they
-// mean: any shape, blocks, zeros, bias, activation, strides; every tier, one to three threads.
-func TestNibblesEqualFloats(t *testing.T) {
+// TestCodesEqualFloats: a product with codes has the bits of one with the floats that they
+// mean: any shape, four and eight bits, blocks, zeros, bias, activation, strides; every tier, one to three threads.
+func TestCodesEqualFloats(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	pools := testPools(t)
 	for range 150 {
@@ -15,14 +15,14 @@ func TestNibblesEqualFloats(t *testing.T) {
 		if r.IntN(8) == 0 {
 			m, k = 10+r.IntN(100), 1024 // A is copied
 		}
-		b := Nibbles{Block: []int{16, 32, 64, 256, 512}[r.IntN(5)], Zeros: r.IntN(2) == 0}
+		b := Codes{Bits: 4 + 4*r.IntN(2), Block: []int{16, 32, 64, 256, 512}[r.IntN(5)], Zeros: r.IntN(2) == 0}
 		blocks := ceilDiv(k, b.Block)
-		codes, scales, zeros := make([]byte, n*blocks*b.Block/2), random(r, n*blocks, 0), make([]float32, n*blocks)
+		codes, scales, zeros := make([]byte, n*blocks*b.Block*b.Bits/8), random(r, n*blocks, 0), make([]float32, n*blocks)
 		for i := range codes {
 			codes[i] = byte(r.Uint32())
 		}
 		for i := range zeros {
-			if zeros[i] = 8; b.Zeros {
+			if zeros[i] = float32(int(1) << (b.Bits - 1)); b.Zeros {
 				zeros[i] = float32(r.IntN(32)) / 2
 			}
 		}
@@ -30,7 +30,8 @@ func TestNibblesEqualFloats(t *testing.T) {
 		for j := range n {
 			for i := range k {
 				at := j*blocks + i/b.Block
-				code := codes[(j*blocks*b.Block+i)/2] >> (i % 2 * 4) & 15
+				bit := (j*blocks*b.Block + i) * b.Bits
+				code := codes[bit/8] >> (bit % 8) & (1<<b.Bits - 1)
 				floats[i*n+j] = (float32(code) - zeros[at]) * scales[at]
 			}
 		}
@@ -43,7 +44,7 @@ func TestNibblesEqualFloats(t *testing.T) {
 			g.Run(p, dirty(g.ScratchLen(p)))
 			want := append([]float32(nil), g.C...)
 			b.Data = dirty(b.Len(k, n, p.ISA()))
-			PackNibbles(p, b.Data, b, codes, scales, zeros, k, n)
+			PackCodes(p, b.Data, b, codes, scales, zeros, k, n)
 			copy(g.C, start)
 			g.Codes = &b
 			g.Run(p, dirty(g.ScratchLen(p)))
