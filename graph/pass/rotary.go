@@ -230,6 +230,12 @@ func (f *rotaryFusion) table(v *graph.Value) *graph.Value {
 	if t, ok := f.tables[v]; ok {
 		return t
 	}
+	if c := v.Const; c != nil {
+		squeezed := *c
+		squeezed.Shape = slices.Delete(slices.Clone(c.Shape), 1, 2)
+		f.tables[v] = &graph.Value{Name: f.b.Name(v.Name), Type: graph.Type{DType: c.DType, Shape: graph.Dims(squeezed.Shape...)}, Const: &squeezed}
+		return f.tables[v]
+	}
 	in := []*graph.Value{v}
 	attrs := graph.Attrs{}
 	if f.g.Opset[""] < 13 {

@@ -171,6 +171,17 @@ func quotient(a, b graph.Dim) (graph.Dim, bool) {
 	return q, q.Mul(b).Equal(a)
 }
 
+// once is the view without the repetitions within a dimension: where each of its elements
+// comes several times, one after another, each comes once.
+func (v view) once(i int) view {
+	list := slices.DeleteFunc(slices.Clone(v.dims[i]), func(r run) bool { return r.size.Is(1) })
+	if n := len(list); n > 0 && list[n-1].stride.Is(0) {
+		v.dims = slices.Clone(v.dims)
+		v.dims[i] = list[:n-1]
+	}
+	return v
+}
+
 // single is a dimension as one run: neighbours that continue each other are joined.
 func (v view) single(i int) (run, bool) {
 	list := slices.DeleteFunc(slices.Clone(v.dims[i]), func(r run) bool { return r.size.Is(1) })
