@@ -61,6 +61,7 @@ type attentionPlan struct {
 	packV     bool // values are packed in panels; else they are read in place
 	panel     int  // floats of a head's packed keys
 	panelV    int  // and values
+	ahead     bool // panels are packed before, for all blocks of a head; else where they are used
 	perWorker int
 }
 
@@ -68,6 +69,10 @@ const (
 	// scoresBytes bounds the scores of a block: they share the L2 cache with a
 	// head's keys and values.
 	scoresBytes = 256 << 10
+	// softmaxMost are the rows that one call makes weights of.
+	softmaxMost = 12
+	// softmaxTop is the room for the greatest score of each, a line.
+	softmaxTop = 16
 	// fewRows is the number of rows up to which packing the keys costs more than
 	// it saves.
 	fewRows = 2
@@ -94,14 +99,25 @@ func (a *Attention) makePlan(p *Pool) attentionPlan {
 		pl.block = min(pl.block, ceilDiv(ceilDiv(a.Rows*heads, 4*p.threads), pl.rows)*pl.rows)
 	}
 	pl.blocks = ceilDiv(a.Rows, max(pl.block, 1))
-	pl.perWorker = (pl.block+1)*pl.width + 16
+	pl.perWorker = (pl.block+softmaxMost)*pl.width + softmaxTop
+	if pl.ahead = pl.blocks > 1 || a.Heads != a.KVHeads; !pl.ahead {
+		pl.perWorker += pl.panel + pl.panelV
+	}
 	return pl
+}
+
+// packed is the number of floats of the panels that are packed before.
+func (a *Attention) packed(pl *attentionPlan) int {
+	if !pl.ahead {
+		return 0
+	}
+	return a.Batch * a.KVHeads * (pl.panel + pl.panelV)
 }
 
 // ScratchLen is the number of floats that Run needs on p for these dimensions.
 func (a *Attention) ScratchLen(p *Pool) int {
 	pl := a.makePlan(p)
-	return a.Batch*a.KVHeads*(pl.panel+pl.panelV) + p.threads*pl.perWorker
+	return a.packed(&pl) + p.threads*pl.perWorker
 }
 
 // Run computes Y, which must not overlap the operands.
@@ -111,7 +127,7 @@ func (a *Attention) Run(p *Pool, scratch []float32) {
 	}
 	a.isa, a.plan = p.isa, a.makePlan(p)
 	a.check(p, len(scratch))
-	packed := a.Batch * a.KVHeads * (a.plan.panel + a.plan.panelV)
+	packed := a.packed(&a.plan)
 	a.panels, a.perWorker = scratch[:packed], scratch[packed:]
 	if packed > 0 {
 		a.phase = attentionPack
@@ -139,8 +155,8 @@ func (a *Attention) check(p *Pool, scratch int) {
 
 func (a *Attention) chunk(lo, hi, worker int) {
 	for i := lo; i < hi; i++ {
-		if a.phase == attentionPack {
-			a.pack(i)
+		if panels := a.plan.panel + a.plan.panelV; a.phase == attentionPack {
+			a.pack(i, a.panels[i*panels:][:panels])
 			continue
 		}
 		head, first := i/a.plan.blocks, i%a.plan.blocks*a.plan.block
@@ -150,12 +166,11 @@ func (a *Attention) chunk(lo, hi, worker int) {
 }
 
 // pack writes the panels of one head of keys and values.
-func (a *Attention) pack(i int) {
+func (a *Attention) pack(i int, room []float32) {
 	if a.Keys == 0 {
 		return
 	}
 	b, h := i/a.KVHeads, i%a.KVHeads
-	room := a.panels[i*(a.plan.panel+a.plan.panelV):]
 	if a.plan.packK {
 		packBlock(room[:a.plan.panel], a.K[a.KS.at(b, h, 0):], a.KS.Row, true, 0, a.Size, 0, a.Keys, a.isa)
 	}
@@ -173,23 +188,19 @@ func (a *Attention) rows(b, head, first, rows int, room []float32) {
 		keys = min(keys, first+rows)
 		width = ceilDiv(keys, pl.cols) * pl.cols
 	}
-	scores, bias := room[:rows*pl.width], room[pl.block*pl.width:][:width]
-	panels := a.panels[(b*a.KVHeads+kv)*(pl.panel+pl.panelV):]
+	scores, bias := room[:rows*pl.width], room[pl.block*pl.width:][:softmaxMost*pl.width+softmaxTop]
+	panels := room[(pl.block+softmaxMost)*pl.width+softmaxTop:]
+	if pl.ahead {
+		panels = a.panels[(b*a.KVHeads+kv)*(pl.panel+pl.panelV):]
+	} else {
+		a.pack(b*a.KVHeads+kv, panels)
+	}
 	a.multiplyKeys(b, head, kv, first, rows, width, scores, panels)
-	beginBias(bias, first, keys, a.Causal && a.Bias == nil)
-	for r := range rows {
-		if a.Bias != nil {
-			a.Bias(b, head, first+r, bias[:keys])
-		} else if first+r < keys {
-			bias[first+r] = 0
-		}
-		s := scores[r*pl.width:][:width]
-		top := scoreRow(a.isa, s, bias, a.Scale)
-		if a.ZeroHidden && top == float32(math.Inf(-1)) && hidden(bias) {
-			clear(s)
-			continue
-		}
-		unary(a.isa, opScale, s, s, 1/weighRow(a.isa, s, top))
+	for r := range min(rows, softmaxMost) {
+		beginBias(bias[softmaxTop+r*width:][:width], 0, keys, false)
+	}
+	for r := 0; r < rows; r += softmaxMost {
+		a.weigh(b, head, first+r, min(softmaxMost, rows-r), keys, width, scores[r*pl.width:], bias)
 	}
 	t := tileRun{
 		isa: a.isa, tileShape: pl.tileShape,
@@ -208,6 +219,37 @@ func (a *Attention) rows(b, head, first, rows int, room []float32) {
 			t.start = startZero
 		}
 		t.run(rows, a.ValueSize)
+	}
+}
+
+// weigh makes weights of rows of scores. In room are what the greatest of them are, and
+// their bias, row by row, which is nothing but for the hidden keys behind the last.
+func (a *Attention) weigh(b, head, first, rows, keys, width int, scores, room []float32) {
+	top, bias, stride := room[:rows], room[softmaxTop:], width
+	switch {
+	case a.Bias != nil:
+		for r := range rows {
+			a.Bias(b, head, first+r, bias[r*width:][:keys])
+		}
+	case a.Causal:
+		beginBias(bias[:width], first, keys, true)
+		for r := range rows {
+			row := bias[r*width:][:width]
+			if r > 0 {
+				copy(row, bias[(r-1)*width:])
+			}
+			if first+r < keys {
+				row[first+r] = 0
+			}
+		}
+	default:
+		stride = 0
+	}
+	softmaxRows(a.isa, scores, bias, top, width, a.plan.width, stride, a.Scale)
+	for r, v := range top {
+		if a.ZeroHidden && v == float32(math.Inf(-1)) && hidden(bias[r*stride:][:width]) {
+			clear(scores[r*a.plan.width:][:width])
+		}
 	}
 }
 
@@ -242,6 +284,26 @@ func hidden(bias []float32) bool {
 		}
 	}
 	return true
+}
+
+// softmaxRows computes softmax(s·scale + bias) on n elements, whole vectors, of len(top)
+// rows that lie stride apart, and top, the greatest score of each.
+func softmaxRows(isa ISA, s, bias, top []float32, n, stride, biasStride int, scale float32) {
+	if n == 0 {
+		for r := range top {
+			top[r] = ref.Max(nil)
+		}
+		return
+	}
+	if isa != Generic && n*len(top) <= asmElements {
+		softmaxRowsAsm(isa, &s[0], &bias[0], &top[0], len(top), n, stride, biasStride, scale)
+		return
+	}
+	for r := range top {
+		row := s[r*stride:][:n]
+		top[r] = scoreRow(isa, row, bias[r*biasStride:][:n], scale)
+		unary(isa, opScale, row, row, 1/weighRow(isa, row, top[r]))
+	}
 }
 
 // scoreRow computes s = s·scale + bias on whole vectors and returns the maximum.

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -119,6 +120,31 @@ func TestAttentionHiddenRow(t *testing.T) {
 			if math.Abs(float64(a.Y[0])-5) > 1e-5 || zero && a.Y[1] != 0 || !zero && a.Y[1] == a.Y[1] {
 				t.Errorf("%v: %v with ZeroHidden %v", p.ISA(), a.Y, zero)
 			}
+		}
+	}
+}
+
+// BenchmarkAttention: short texts with heads of 32, as they lie in the results of products.
+func BenchmarkAttention(b *testing.B) {
+	for _, rows := range []int{22, 36, 128} {
+		for _, threads := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%d/threads%d", rows, threads), func(b *testing.B) {
+				p := NewPool(threads, Detect())
+				defer p.Close()
+				p.Hold()
+				const heads, size = 12, 32
+				lies := Strides{Batch: rows * heads * size, Head: size, Row: heads * size}
+				a := Attention{Batch: 1, Heads: heads, KVHeads: heads, Rows: rows, Keys: rows, Size: size, ValueSize: size, Scale: 0.2, QS: lies, KS: lies, VS: lies, YS: lies}
+				for _, x := range []*[]float32{&a.Q, &a.K, &a.V, &a.Y} {
+					*x = make([]float32, rows*heads*size)
+				}
+				mask := make([]float32, rows)
+				a.Bias = func(_, _, _ int, bias []float32) { copy(bias, mask) }
+				scratch := make([]float32, a.ScratchLen(p))
+				for b.Loop() {
+					a.Run(p, scratch)
+				}
+			})
 		}
 	}
 }

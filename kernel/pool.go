@@ -84,6 +84,7 @@ type workers struct {
 	waiting  atomic.Bool   // the caller is parked on done
 	done     chan struct{} // capacity 1
 	sleepers []sleeper     // one per worker goroutine
+	shares   []share       // of the job, one per worker
 	quit     atomic.Bool
 	exited   sync.WaitGroup
 
@@ -100,8 +101,35 @@ type job struct {
 	r       ranger
 	n, step int
 	stop    <-chan struct{}
-	next    atomic.Int64
 	failed  atomic.Pointer[failure]
+}
+
+// share is a run of chunks that are left to a worker. It takes them from the front: what
+// it read for one chunk, and what that fetched ahead, lies beside the next. A worker that
+// has none left takes from the back of another's.
+type share struct {
+	chunks atomic.Uint64 // from the low half to the high half
+	_      [56]byte      // a cache line each
+}
+
+func (s *share) set(from, to int) { s.chunks.Store(uint64(to)<<32 | uint64(from)) }
+
+// take is a chunk of the share, the first or the last; -1 when none is left.
+func (s *share) take(first bool) int {
+	for {
+		c := s.chunks.Load()
+		from, to := c&(1<<32-1), c>>32
+		if from >= to {
+			return -1
+		}
+		chunk, rest := from, c+1
+		if !first {
+			chunk, rest = to-1, c-1<<32
+		}
+		if s.chunks.CompareAndSwap(c, rest) {
+			return int(chunk)
+		}
+	}
 }
 
 // failure is a panic on its way from a worker to the caller.
@@ -115,7 +143,7 @@ type sleeper struct {
 
 // NewPool starts a pool of threads workers (the caller included) whose kernels
 // use the tier isa. It panics when the processor does not have that tier: the
-// choice is configuration, checked by ParseISA and Detect.
+// choice is configuration, checked by Detect.
 func NewPool(threads int, isa ISA) *Pool {
 	if threads < 1 || threads > 1<<10 {
 		panic(fmt.Sprintf("kernel: NewPool of %d threads", threads))
@@ -124,7 +152,7 @@ func NewPool(threads int, isa ISA) *Pool {
 		panic(fmt.Sprintf("kernel: NewPool with %v on a processor that has %v", isa, Detect()))
 	}
 	p := &workers{threads: threads, isa: isa, vnni: isa == AVX512 && detectVNNI(), dots: isa == AVX512 && detectBF16(), amx: isa == AVX512 && hasAMX, done: make(chan struct{}, 1)}
-	p.sleepers = make([]sleeper, threads-1)
+	p.sleepers, p.shares = make([]sleeper, threads-1), make([]share, threads)
 	p.exited.Add(threads - 1)
 	for i := range p.sleepers {
 		p.sleepers[i].wake = make(chan struct{}, 1)
@@ -177,8 +205,8 @@ func (p *workers) Hold() { p.held.Add(1) }
 func (p *workers) Release() { p.held.Add(-1) }
 
 // For runs body over [0,n) in chunks that are multiples of grain (the last may
-// be shorter) and returns when all are done. Chunks are handed out in order to
-// whoever is free; worker, in [0,Threads()), lets body index scratch.
+// be shorter) and returns when all are done. Every worker has a run of chunks of its own,
+// and helps others when it is done; worker, in [0,Threads()), lets body index scratch.
 //
 // It runs inline as worker 0 when there is one chunk, and when another For is
 // under way on this pool, so concurrent and nested calls make progress without
@@ -219,7 +247,10 @@ func (p *Pool) divide(n, grain int, r ranger) {
 	j := &p.job
 	j.r, j.n, j.stop = r, n, p.stop
 	j.step = grain * min(max(1, grains/(p.threads*chunksPerThread)), inlineGrains)
-	j.next.Store(0)
+	chunks := (n + j.step - 1) / j.step
+	for i := range p.shares {
+		p.shares[i].set(i*chunks/p.threads, (i+1)*chunks/p.threads)
+	}
 	p.gate.Add(gateJob | gateOpen)
 	p.wakeAll()
 	p.work(0)
@@ -257,16 +288,28 @@ func (p *workers) work(worker int) {
 	defer func() {
 		if v := recover(); v != nil {
 			j.failed.CompareAndSwap(nil, &failure{v})
-			j.next.Store(int64(j.n)) // nobody starts another chunk
 		}
 	}()
 	for {
-		lo := int(j.next.Add(int64(j.step))) - j.step
-		if lo >= j.n || ended(j.stop) {
+		c := p.next(worker)
+		if c < 0 || ended(j.stop) || j.failed.Load() != nil {
 			return
 		}
-		j.r.chunk(lo, min(lo+j.step, j.n), worker)
+		j.r.chunk(c*j.step, min((c+1)*j.step, j.n), worker)
 	}
+}
+
+// next is the chunk that a worker computes next; -1 when none is left.
+func (p *workers) next(worker int) int {
+	if c := p.shares[worker].take(true); c >= 0 {
+		return c
+	}
+	for i := 1; i < p.threads; i++ {
+		if c := p.shares[(worker+i)%p.threads].take(false); c >= 0 {
+			return c
+		}
+	}
+	return -1
 }
 
 // awaitEmpty returns when no worker is inside the closed job.

@@ -76,6 +76,29 @@ func TestForUsesAllWorkers(t *testing.T) {
 	})
 }
 
+// TestForGivesRuns: every worker begins with a run of chunks of its own and goes along it.
+func TestForGivesRuns(t *testing.T) {
+	p := NewPool(3, Generic)
+	defer p.Close()
+	var inside sync.WaitGroup
+	inside.Add(3)
+	var last [3]int
+	p.For(30, 1, func(lo, hi, worker int) {
+		if lo%10 == 0 {
+			if lo != 10*worker {
+				t.Errorf("worker %d begins with %d", worker, lo)
+			}
+			inside.Done()
+			inside.Wait() // until all have begun
+		} else if lo/10 == worker && lo != last[worker]+1 {
+			t.Errorf("worker %d goes from %d to %d", worker, last[worker], lo)
+		}
+		if lo/10 == worker {
+			last[worker] = lo
+		}
+	})
+}
+
 func TestForRaisesPanics(t *testing.T) {
 	p := NewPool(3, Generic)
 	defer p.Close()

@@ -235,24 +235,30 @@ func standardizeAsm(isa ISA, y, x, scale, bias *float32, n int, mean, inverse fl
 	}
 }
 
-func scoresAsm(isa ISA, s, bias *float32, n int, scale float32) float32 {
-	var lanes [16]float32
+func scoresAsm(isa ISA, s, bias *float32, n int, scale float32) (top float32) {
 	if isa == AVX512 {
-		scoresAVX512(&lanes[0], s, bias, n, scale)
+		scoresAVX512(&top, s, bias, n, scale)
 	} else {
-		scoresAVX2(&lanes[0], s, bias, n, scale)
+		scoresAVX2(&top, s, bias, n, scale)
 	}
-	return ref.Max(lanes[:isa.lanes()])
+	return top
 }
 
-func weightsAsm(isa ISA, s *float32, n int, top float32) float32 {
-	var lanes [16]float32
+func weightsAsm(isa ISA, s *float32, n int, top float32) (total float32) {
 	if isa == AVX512 {
-		weightsAVX512(&lanes[0], s, n, top)
+		weightsAVX512(&total, s, n, top)
 	} else {
-		weightsAVX2(&lanes[0], s, n, top)
+		weightsAVX2(&total, s, n, top)
 	}
-	return ref.Sum(lanes[:isa.lanes()])
+	return total
+}
+
+func softmaxRowsAsm(isa ISA, scores, bias, top *float32, rows, n, stride, biasStride int, scale float32) {
+	if isa == AVX512 {
+		softmaxRowsAVX512(scores, bias, top, rows, n, stride*4, biasStride*4, scale)
+	} else {
+		softmaxRowsAVX2(scores, bias, top, rows, n, stride*4, biasStride*4, scale)
+	}
 }
 
 func weighAsm(isa ISA, scores, top, total, out *float32, rows, n, stride, width int) {

@@ -30,4 +30,8 @@ func scoresAsm(ISA, *float32, *float32, int, float32) float32 { panic(noAssembly
 
 func weightsAsm(ISA, *float32, int, float32) float32 { panic(noAssembly) }
 
+func softmaxRowsAsm(ISA, *float32, *float32, *float32, int, int, int, int, float32) {
+	panic(noAssembly)
+}
+
 func weighAsm(ISA, *float32, *float32, *float32, *float32, int, int, int, int) { panic(noAssembly) }

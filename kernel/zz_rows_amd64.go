@@ -14,15 +14,20 @@ func deviationsAVX512(lanes *float32, x *float32, n int, s float32)
 //go:noescape
 func standardizeAVX512(y *float32, x *float32, scale *float32, bias *float32, n int, mean float32, inverse float32)
 
-// scoresAVX512 computes s·scale + bias in place and reduces it to lanes of its maximum, passing over NaN; n counts whole vectors.
+// scoresAVX512 computes s·scale + bias in place and its maximum, passing over NaN; n counts whole vectors.
 //
 //go:noescape
-func scoresAVX512(lanes *float32, s *float32, bias *float32, n int, scale float32)
+func scoresAVX512(top *float32, s *float32, bias *float32, n int, scale float32)
 
-// weightsAVX512 computes exp(s-top) in place, 0 below the normal range, and sums it into lanes; n counts whole vectors.
+// weightsAVX512 computes exp(s-top) in place, 0 below the normal range, and the sum; n counts whole vectors.
 //
 //go:noescape
-func weightsAVX512(lanes *float32, s *float32, n int, top float32)
+func weightsAVX512(total *float32, s *float32, n int, top float32)
+
+// softmaxRowsAVX512 computes softmax(scores·scale + bias) of rows in place, and the greatest score of each; n counts whole vectors, strides are in bytes.
+//
+//go:noescape
+func softmaxRowsAVX512(scores *float32, bias *float32, top *float32, rows int, n int, stride int, biasStride int, scale float32)
 
 // weighAVX512 is ref.Weigh for rows of scores; n and width count whole vectors, the stride of scores is in bytes.
 //
@@ -39,15 +44,20 @@ func deviationsAVX2(lanes *float32, x *float32, n int, s float32)
 //go:noescape
 func standardizeAVX2(y *float32, x *float32, scale *float32, bias *float32, n int, mean float32, inverse float32)
 
-// scoresAVX2 computes s·scale + bias in place and reduces it to lanes of its maximum, passing over NaN; n counts whole vectors.
+// scoresAVX2 computes s·scale + bias in place and its maximum, passing over NaN; n counts whole vectors.
 //
 //go:noescape
-func scoresAVX2(lanes *float32, s *float32, bias *float32, n int, scale float32)
+func scoresAVX2(top *float32, s *float32, bias *float32, n int, scale float32)
 
-// weightsAVX2 computes exp(s-top) in place, 0 below the normal range, and sums it into lanes; n counts whole vectors.
+// weightsAVX2 computes exp(s-top) in place, 0 below the normal range, and the sum; n counts whole vectors.
 //
 //go:noescape
-func weightsAVX2(lanes *float32, s *float32, n int, top float32)
+func weightsAVX2(total *float32, s *float32, n int, top float32)
+
+// softmaxRowsAVX2 computes softmax(scores·scale + bias) of rows in place, and the greatest score of each; n counts whole vectors, strides are in bytes.
+//
+//go:noescape
+func softmaxRowsAVX2(scores *float32, bias *float32, top *float32, rows int, n int, stride int, biasStride int, scale float32)
 
 // weighAVX2 is ref.Weigh for rows of scores; n and width count whole vectors, the stride of scores is in bytes.
 //

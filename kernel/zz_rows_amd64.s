@@ -106,15 +106,15 @@ end:
 	VZEROUPPER
 	RET
 
-// func scoresAVX512(lanes *float32, s *float32, bias *float32, n int, scale float32)
+// func scoresAVX512(top *float32, s *float32, bias *float32, n int, scale float32)
 // Requires: AVX, AVX512F
 TEXT ·scoresAVX512(SB), NOSPLIT, $0-36
-	MOVQ         lanes+0(FP), R8
+	MOVQ         top+0(FP), R8
 	MOVQ         s+8(FP), DI
 	MOVQ         bias+16(FP), SI
 	MOVQ         n+24(FP), CX
 	VBROADCASTSS scale+32(FP), Z15
-	VMOVUPS      lanesff800000<>+0(SB), Z2
+	VBROADCASTSS lanesff800000<>+0(SB), Z2
 	SUBQ         $0x00000040, CX
 	JL           rest
 
@@ -155,7 +155,15 @@ single:
 	JNZ         single
 
 end:
-	VMOVUPS Z2, (R8)
+	VSHUFF32X4 $0x4e, Z2, Z2, Z0
+	VMAXPS     Z0, Z2, Z2
+	VSHUFF32X4 $0xb1, Z2, Z2, Z0
+	VMAXPS     Z0, Z2, Z2
+	VPERMILPS  $0x4e, Z2, Z0
+	VMAXPS     Z0, Z2, Z2
+	VPERMILPS  $0xb1, Z2, Z0
+	VMAXPS     Z0, Z2, Z2
+	VMOVSS     X2, (R8)
 	VZEROUPPER
 	RET
 
@@ -177,10 +185,10 @@ DATA lanesff800000<>+56(SB)/4, $0xff800000
 DATA lanesff800000<>+60(SB)/4, $0xff800000
 GLOBL lanesff800000<>(SB), RODATA|NOPTR, $64
 
-// func weightsAVX512(lanes *float32, s *float32, n int, top float32)
+// func weightsAVX512(total *float32, s *float32, n int, top float32)
 // Requires: AVX, AVX512F
 TEXT ·weightsAVX512(SB), NOSPLIT, $0-28
-	MOVQ         lanes+0(FP), DX
+	MOVQ         total+0(FP), DX
 	MOVQ         s+8(FP), DI
 	MOVQ         n+16(FP), CX
 	VBROADCASTSS top+24(FP), Z15
@@ -189,71 +197,79 @@ TEXT ·weightsAVX512(SB), NOSPLIT, $0-28
 	JL           rest
 
 loop:
-	VMOVUPS      (DI), Z0
-	VSUBPS       Z15, Z0, Z0
-	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
-	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      Z0, (DI)
-	VADDPS       Z0, Z8, Z8
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000010, CX
-	JGE          loop
+	VMOVUPS           (DI), Z0
+	VSUBPS            Z15, Z0, Z0
+	VCMPPS.BCST       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VBROADCASTSS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS         Z4, Z0, Z0
+	VMOVAPS.Z         Z0, K1, Z0
+	VMOVUPS           Z0, (DI)
+	VADDPS            Z0, Z8, Z8
+	ADDQ              $0x00000040, DI
+	SUBQ              $0x00000010, CX
+	JGE               loop
 
 rest:
 	ADDQ $0x00000010, CX
 	JZ   end
 
 single:
-	VMOVUPS      (DI), Z0
-	VSUBPS       Z15, Z0, Z0
-	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
-	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      Z0, (DI)
-	VADDPS       Z0, Z8, Z8
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000010, CX
-	JNZ          single
+	VMOVUPS           (DI), Z0
+	VSUBPS            Z15, Z0, Z0
+	VCMPPS.BCST       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VBROADCASTSS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS         Z4, Z0, Z0
+	VMOVAPS.Z         Z0, K1, Z0
+	VMOVUPS           Z0, (DI)
+	VADDPS            Z0, Z8, Z8
+	ADDQ              $0x00000040, DI
+	SUBQ              $0x00000010, CX
+	JNZ               single
 
 end:
-	VMOVUPS Z8, (DX)
+	VSHUFF32X4 $0x4e, Z8, Z8, Z0
+	VADDPS     Z0, Z8, Z8
+	VSHUFF32X4 $0xb1, Z8, Z8, Z0
+	VADDPS     Z0, Z8, Z8
+	VPERMILPS  $0x4e, Z8, Z0
+	VADDPS     Z0, Z8, Z8
+	VPERMILPS  $0xb1, Z8, Z0
+	VADDPS     Z0, Z8, Z8
+	VMOVSS     X8, (DX)
 	VZEROUPPER
 	RET
 
@@ -473,6 +489,102 @@ DATA lanes3f800000<>+56(SB)/4, $0x3f800000
 DATA lanes3f800000<>+60(SB)/4, $0x3f800000
 GLOBL lanes3f800000<>(SB), RODATA|NOPTR, $64
 
+// func softmaxRowsAVX512(scores *float32, bias *float32, top *float32, rows int, n int, stride int, biasStride int, scale float32)
+// Requires: AVX, AVX512F
+TEXT ·softmaxRowsAVX512(SB), NOSPLIT, $0-60
+	MOVQ         scores+0(FP), DI
+	MOVQ         bias+8(FP), SI
+	MOVQ         top+16(FP), DX
+	MOVQ         rows+24(FP), R8
+	MOVQ         n+32(FP), R9
+	MOVQ         stride+40(FP), R10
+	MOVQ         biasStride+48(FP), R11
+	VBROADCASTSS scale+56(FP), Z15
+
+row:
+	VBROADCASTSS lanesff800000<>+0(SB), Z9
+	MOVQ         SI, R12
+	MOVQ         DI, AX
+	MOVQ         R9, CX
+
+greatest:
+	VMOVUPS     (AX), Z0
+	VFMADD213PS (R12), Z15, Z0
+	VMOVUPS     Z0, (AX)
+	VMAXPS      Z9, Z0, Z9
+	ADDQ        $0x00000040, AX
+	ADDQ        $0x00000040, R12
+	SUBQ        $0x00000010, CX
+	JNZ         greatest
+	VSHUFF32X4  $0x4e, Z9, Z9, Z0
+	VMAXPS      Z0, Z9, Z9
+	VSHUFF32X4  $0xb1, Z9, Z9, Z0
+	VMAXPS      Z0, Z9, Z9
+	VPERMILPS   $0x4e, Z9, Z0
+	VMAXPS      Z0, Z9, Z9
+	VPERMILPS   $0xb1, Z9, Z0
+	VMAXPS      Z0, Z9, Z9
+	VMOVSS      X9, (DX)
+	VXORPS      X10, X10, X10
+	MOVQ        DI, AX
+	MOVQ        R9, CX
+
+weight:
+	VMOVUPS           (AX), Z0
+	VSUBPS            Z9, Z0, Z0
+	VCMPPS.BCST       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VBROADCASTSS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS         Z4, Z0, Z0
+	VMOVAPS.Z         Z0, K1, Z0
+	VMOVUPS           Z0, (AX)
+	VADDPS            Z0, Z10, Z10
+	ADDQ              $0x00000040, AX
+	SUBQ              $0x00000010, CX
+	JNZ               weight
+	VSHUFF32X4        $0x4e, Z10, Z10, Z0
+	VADDPS            Z0, Z10, Z10
+	VSHUFF32X4        $0xb1, Z10, Z10, Z0
+	VADDPS            Z0, Z10, Z10
+	VPERMILPS         $0x4e, Z10, Z0
+	VADDPS            Z0, Z10, Z10
+	VPERMILPS         $0xb1, Z10, Z0
+	VADDPS            Z0, Z10, Z10
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z0
+	VDIVPS            Z10, Z0, Z10
+	MOVQ              DI, AX
+	MOVQ              R9, CX
+
+divide:
+	VMULPS  (AX), Z10, Z0
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, AX
+	SUBQ    $0x00000010, CX
+	JNZ     divide
+	ADDQ    R10, DI
+	ADDQ    R11, SI
+	ADDQ    $0x04, DX
+	DECQ    R8
+	JNZ     row
+	VZEROUPPER
+	RET
+
 // func weighAVX512(scores *float32, top *float32, total *float32, out *float32, rows int, n int, stride int, width int)
 // Requires: AVX, AVX512F, FMA3
 TEXT ·weighAVX512(SB), NOSPLIT, $0-64
@@ -492,91 +604,91 @@ row:
 	MOVQ         R10, CX
 
 greatest:
-	VMOVUPS      (AX), Z1
-	VMAXPS       Z10, Z1, Z10
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, CX
-	JNZ          greatest
-	VSHUFF32X4   $0x4e, Z10, Z10, Z0
-	VMAXPS       Z0, Z10, Z10
-	VSHUFF32X4   $0xb1, Z10, Z10, Z0
-	VMAXPS       Z0, Z10, Z10
-	VPERMILPS    $0x4e, Z10, Z0
-	VMAXPS       Z0, Z10, Z10
-	VPERMILPS    $0xb1, Z10, Z0
-	VMAXPS       Z0, Z10, Z10
-	VMOVSS       X10, (SI)
-	VSUBPS       Z10, Z8, Z0
-	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
-	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVAPS      Z0, Z9
-	VXORPS       X11, X11, X11
-	MOVQ         DI, AX
-	MOVQ         R10, CX
+	VMOVUPS           (AX), Z1
+	VMAXPS            Z10, Z1, Z10
+	ADDQ              $0x00000040, AX
+	SUBQ              $0x00000010, CX
+	JNZ               greatest
+	VSHUFF32X4        $0x4e, Z10, Z10, Z0
+	VMAXPS            Z0, Z10, Z10
+	VSHUFF32X4        $0xb1, Z10, Z10, Z0
+	VMAXPS            Z0, Z10, Z10
+	VPERMILPS         $0x4e, Z10, Z0
+	VMAXPS            Z0, Z10, Z10
+	VPERMILPS         $0xb1, Z10, Z0
+	VMAXPS            Z0, Z10, Z10
+	VMOVSS            X10, (SI)
+	VSUBPS            Z10, Z8, Z0
+	VCMPPS.BCST       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VBROADCASTSS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS         Z4, Z0, Z0
+	VMOVAPS.Z         Z0, K1, Z0
+	VMOVAPS           Z0, Z9
+	VXORPS            X11, X11, X11
+	MOVQ              DI, AX
+	MOVQ              R10, CX
 
 weight:
-	VMOVUPS      (AX), Z0
-	VSUBPS       Z10, Z0, Z0
-	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
-	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      Z0, (AX)
-	VADDPS       Z0, Z11, Z11
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, CX
-	JNZ          weight
-	VSHUFF32X4   $0x4e, Z11, Z11, Z0
-	VADDPS       Z0, Z11, Z11
-	VSHUFF32X4   $0xb1, Z11, Z11, Z0
-	VADDPS       Z0, Z11, Z11
-	VPERMILPS    $0x4e, Z11, Z0
-	VADDPS       Z0, Z11, Z11
-	VPERMILPS    $0xb1, Z11, Z0
-	VADDPS       Z0, Z11, Z11
-	VMOVSS       (DX), X0
-	VFMADD231SS  X0, X9, X11
-	VMOVSS       X11, (DX)
-	MOVQ         R8, AX
-	VUCOMISS     X8, X10
-	JEQ          next
-	MOVQ         R12, CX
+	VMOVUPS           (AX), Z0
+	VSUBPS            Z10, Z0, Z0
+	VCMPPS.BCST       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VBROADCASTSS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS         Z4, Z0, Z0
+	VMOVAPS.Z         Z0, K1, Z0
+	VMOVUPS           Z0, (AX)
+	VADDPS            Z0, Z11, Z11
+	ADDQ              $0x00000040, AX
+	SUBQ              $0x00000010, CX
+	JNZ               weight
+	VSHUFF32X4        $0x4e, Z11, Z11, Z0
+	VADDPS            Z0, Z11, Z11
+	VSHUFF32X4        $0xb1, Z11, Z11, Z0
+	VADDPS            Z0, Z11, Z11
+	VPERMILPS         $0x4e, Z11, Z0
+	VADDPS            Z0, Z11, Z11
+	VPERMILPS         $0xb1, Z11, Z0
+	VADDPS            Z0, Z11, Z11
+	VMOVSS            (DX), X0
+	VFMADD231SS       X0, X9, X11
+	VMOVSS            X11, (DX)
+	MOVQ              R8, AX
+	VUCOMISS          X8, X10
+	JEQ               next
+	MOVQ              R12, CX
 
 out:
 	VMULPS  (AX), Z9, Z0
@@ -697,10 +809,10 @@ end:
 	VZEROUPPER
 	RET
 
-// func scoresAVX2(lanes *float32, s *float32, bias *float32, n int, scale float32)
+// func scoresAVX2(top *float32, s *float32, bias *float32, n int, scale float32)
 // Requires: AVX, FMA3
 TEXT ·scoresAVX2(SB), NOSPLIT, $0-36
-	MOVQ         lanes+0(FP), R8
+	MOVQ         top+0(FP), R8
 	MOVQ         s+8(FP), DI
 	MOVQ         bias+16(FP), SI
 	MOVQ         n+24(FP), CX
@@ -746,14 +858,20 @@ single:
 	JNZ         single
 
 end:
-	VMOVUPS Y2, (R8)
+	VPERM2F128 $0x01, Y2, Y2, Y0
+	VMAXPS     Y0, Y2, Y2
+	VPERMILPS  $0x4e, Y2, Y0
+	VMAXPS     Y0, Y2, Y2
+	VPERMILPS  $0xb1, Y2, Y0
+	VMAXPS     Y0, Y2, Y2
+	VMOVSS     X2, (R8)
 	VZEROUPPER
 	RET
 
-// func weightsAVX2(lanes *float32, s *float32, n int, top float32)
+// func weightsAVX2(total *float32, s *float32, n int, top float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·weightsAVX2(SB), NOSPLIT, $0-28
-	MOVQ         lanes+0(FP), DX
+	MOVQ         total+0(FP), DX
 	MOVQ         s+8(FP), DI
 	MOVQ         n+16(FP), CX
 	VBROADCASTSS top+24(FP), Y15
@@ -840,7 +958,13 @@ single:
 	JNZ          single
 
 end:
-	VMOVUPS Y8, (DX)
+	VPERM2F128 $0x01, Y8, Y8, Y0
+	VADDPS     Y0, Y8, Y8
+	VPERMILPS  $0x4e, Y8, Y0
+	VADDPS     Y0, Y8, Y8
+	VPERMILPS  $0xb1, Y8, Y0
+	VADDPS     Y0, Y8, Y8
+	VMOVSS     X8, (DX)
 	VZEROUPPER
 	RET
 
@@ -861,6 +985,105 @@ DATA lanes0000007f<>+52(SB)/4, $0x0000007f
 DATA lanes0000007f<>+56(SB)/4, $0x0000007f
 DATA lanes0000007f<>+60(SB)/4, $0x0000007f
 GLOBL lanes0000007f<>(SB), RODATA|NOPTR, $64
+
+// func softmaxRowsAVX2(scores *float32, bias *float32, top *float32, rows int, n int, stride int, biasStride int, scale float32)
+// Requires: AVX, AVX2, FMA3
+TEXT ·softmaxRowsAVX2(SB), NOSPLIT, $0-60
+	MOVQ         scores+0(FP), DI
+	MOVQ         bias+8(FP), SI
+	MOVQ         top+16(FP), DX
+	MOVQ         rows+24(FP), R8
+	MOVQ         n+32(FP), R9
+	MOVQ         stride+40(FP), R10
+	MOVQ         biasStride+48(FP), R11
+	VBROADCASTSS scale+56(FP), Y15
+
+row:
+	VMOVUPS lanesff800000<>+0(SB), Y9
+	MOVQ    SI, R12
+	MOVQ    DI, AX
+	MOVQ    R9, CX
+
+greatest:
+	VMOVUPS     (AX), Y0
+	VFMADD213PS (R12), Y15, Y0
+	VMOVUPS     Y0, (AX)
+	VMAXPS      Y9, Y0, Y9
+	ADDQ        $0x00000020, AX
+	ADDQ        $0x00000020, R12
+	SUBQ        $0x00000008, CX
+	JNZ         greatest
+	VPERM2F128  $0x01, Y9, Y9, Y0
+	VMAXPS      Y0, Y9, Y9
+	VPERMILPS   $0x4e, Y9, Y0
+	VMAXPS      Y0, Y9, Y9
+	VPERMILPS   $0xb1, Y9, Y0
+	VMAXPS      Y0, Y9, Y9
+	VMOVSS      X9, (DX)
+	VXORPS      X10, X10, X10
+	MOVQ        DI, AX
+	MOVQ        R9, CX
+
+weight:
+	VMOVUPS      (AX), Y0
+	VSUBPS       Y9, Y0, Y0
+	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Y0, Y7
+	VMOVUPS      lanesc2ae0000<>+0(SB), Y1
+	VMAXPS       Y0, Y1, Y0
+	VMOVUPS      lanes42b20000<>+0(SB), Y1
+	VMINPS       Y0, Y1, Y0
+	VMULPS       lanes3fb8aa3b<>+0(SB), Y0, Y2
+	VCVTPS2DQ    Y2, Y2
+	VCVTDQ2PS    Y2, Y4
+	VFNMADD231PS lanes3f317218<>+0(SB), Y4, Y0
+	VFNMADD231PS lanesb102e308<>+0(SB), Y4, Y0
+	VMOVUPS      lanes39500d01<>+0(SB), Y3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3c088889<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3f000000<>+0(SB), Y0, Y3
+	VMULPS       Y0, Y0, Y5
+	VFMADD213PS  Y0, Y5, Y3
+	VADDPS       lanes3f800000<>+0(SB), Y3, Y0
+	VPSRAD       $0x01, Y2, Y1
+	VPSUBD       Y1, Y2, Y2
+	VPADDD       lanes0000007f<>+0(SB), Y1, Y1
+	VPSLLD       $0x17, Y1, Y1
+	VPADDD       lanes0000007f<>+0(SB), Y2, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VMULPS       Y1, Y0, Y0
+	VMULPS       Y2, Y0, Y0
+	VANDPS       Y7, Y0, Y0
+	VMOVUPS      Y0, (AX)
+	VADDPS       Y0, Y10, Y10
+	ADDQ         $0x00000020, AX
+	SUBQ         $0x00000008, CX
+	JNZ          weight
+	VPERM2F128   $0x01, Y10, Y10, Y0
+	VADDPS       Y0, Y10, Y10
+	VPERMILPS    $0x4e, Y10, Y0
+	VADDPS       Y0, Y10, Y10
+	VPERMILPS    $0xb1, Y10, Y0
+	VADDPS       Y0, Y10, Y10
+	VMOVUPS      lanes3f800000<>+0(SB), Y0
+	VDIVPS       Y10, Y0, Y10
+	MOVQ         DI, AX
+	MOVQ         R9, CX
+
+divide:
+	VMULPS  (AX), Y10, Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    $0x00000020, AX
+	SUBQ    $0x00000008, CX
+	JNZ     divide
+	ADDQ    R10, DI
+	ADDQ    R11, SI
+	ADDQ    $0x04, DX
+	DECQ    R8
+	JNZ     row
+	VZEROUPPER
+	RET
 
 // func weighAVX2(scores *float32, top *float32, total *float32, out *float32, rows int, n int, stride int, width int)
 // Requires: AVX, AVX2, FMA3

@@ -16,6 +16,7 @@ func writeRows(w *writer) {
 		v.standardize()
 		v.scores()
 		v.weights()
+		v.softmaxRows()
 		v.weigh()
 	}
 }
@@ -70,25 +71,29 @@ func (w *vectorWriter) standardize() {
 	w.done()
 }
 
-// scores writes s = s·scale + bias and leaves the lanes of the maximum.
+// scores writes s = s·scale + bias and leaves the maximum.
 func (w *vectorWriter) scores() {
-	w.function("scores"+w.suffix, "func(lanes, s, bias *float32, n int, scale float32)",
-		"scores"+w.suffix+" computes s·scale + bias in place and reduces it to lanes of its maximum, passing over NaN; n counts whole vectors.")
-	regLanes := reg.R8
-	w.load("lanes", regLanes)
+	w.function("scores"+w.suffix, "func(top, s, bias *float32, n int, scale float32)",
+		"scores"+w.suffix+" computes s·scale + bias in place and its maximum, passing over NaN; n counts whole vectors.")
+	regTop := reg.R8
+	w.load("top", regTop)
 	w.load("s", regY)
 	w.load("bias", regX1)
 	w.load("n", regN)
 	w.do(x86.VBROADCASTSS(w.param("scale"), w.v(sScale)))
 	w.do(x86.VMOVUPS(w.float(math.Inf(-1)), w.v(2)))
-	w.loop(regN, []reg.GPPhysical{regY, regX1}, 4, func(disp int) {
-		w.do(x86.VMOVUPS(mem(regY, disp), w.v(0)))
-		w.do(x86.VFMADD213PS(mem(regX1, disp), w.v(sScale), w.v(0)))
-		w.do(x86.VMOVUPS(w.v(0), mem(regY, disp)))
-		w.do(x86.VMAXPS(w.v(2), w.v(0), w.v(2))) // returns the second source, the maximum, beside NaN
-	})
-	w.do(x86.VMOVUPS(w.v(2), mem(regLanes, 0)))
+	w.loop(regN, []reg.GPPhysical{regY, regX1}, 4, func(disp int) { w.score(mem(regY, disp), mem(regX1, disp), 2) })
+	w.across(2, func(x, y, to int) { w.do(x86.VMAXPS(w.v(x), w.v(y), w.v(to))) })
+	w.do(x86.VMOVSS(w.x(2), mem(regTop, 0)))
 	w.done()
+}
+
+// score replaces a vector of scores by those with scale and bias, and keeps the greatest.
+func (w *vectorWriter) score(s, bias operand.Mem, greatest int) {
+	w.do(x86.VMOVUPS(s, w.v(0)))
+	w.do(x86.VFMADD213PS(bias, w.v(sScale), w.v(0)))
+	w.do(x86.VMOVUPS(w.v(0), s))
+	w.do(x86.VMAXPS(w.v(greatest), w.v(0), w.v(greatest))) // returns the second source, the maximum, beside NaN
 }
 
 // flushBelow is the exponent below which exp has a result under float32's normal range.
@@ -96,23 +101,76 @@ func (w *vectorWriter) scores() {
 // hidden keys, whose score is -Inf, are half of a causal block.
 const flushBelow = -87
 
-// weights writes s = exp(s - top) and leaves the lanes of the sum.
+// weights writes s = exp(s - top) and leaves the sum.
 func (w *vectorWriter) weights() {
-	w.function("weights"+w.suffix, "func(lanes, s *float32, n int, top float32)",
-		"weights"+w.suffix+" computes exp(s-top) in place, 0 below the normal range, and sums it into lanes; n counts whole vectors.")
-	w.load("lanes", regX2)
+	w.function("weights"+w.suffix, "func(total, s *float32, n int, top float32)",
+		"weights"+w.suffix+" computes exp(s-top) in place, 0 below the normal range, and the sum; n counts whole vectors.")
+	const total = 8
+	w.load("total", regX2)
 	w.load("s", regY)
 	w.load("n", regN)
 	w.do(x86.VBROADCASTSS(w.param("top"), w.v(sScale)))
-	w.zero(8)
-	w.loop(regN, []reg.GPPhysical{regY}, 1, func(disp int) {
-		w.do(x86.VMOVUPS(mem(regY, disp), w.v(0)))
-		w.do(x86.VSUBPS(w.v(sScale), w.v(0), w.v(0)))
-		w.normalExp()
-		w.do(x86.VMOVUPS(w.v(0), mem(regY, disp)))
-		w.do(x86.VADDPS(w.v(0), w.v(8), w.v(8)))
-	})
-	w.do(x86.VMOVUPS(w.v(8), mem(regX2, 0)))
+	w.zero(total)
+	w.loop(regN, []reg.GPPhysical{regY}, 1, func(disp int) { w.weight(mem(regY, disp), sScale, total) })
+	w.across(total, func(x, y, to int) { w.do(x86.VADDPS(w.v(x), w.v(y), w.v(to))) })
+	w.do(x86.VMOVSS(w.x(total), mem(regX2, 0)))
+	w.done()
+}
+
+// weight replaces a vector of scores by their weights and adds these to the total.
+func (w *vectorWriter) weight(s operand.Mem, greatest, total int) {
+	w.do(x86.VMOVUPS(s, w.v(0)))
+	w.do(x86.VSUBPS(w.v(greatest), w.v(0), w.v(0)))
+	w.normalExp()
+	w.do(x86.VMOVUPS(w.v(0), s))
+	w.do(x86.VADDPS(w.v(0), w.v(total), w.v(total)))
+}
+
+// softmaxRows is scores, weights and the division by their sum, row after row.
+func (w *vectorWriter) softmaxRows() {
+	w.function("softmaxRows"+w.suffix, "func(scores, bias, top *float32, rows, n, stride, biasStride int, scale float32)",
+		"softmaxRows"+w.suffix+" computes softmax(scores·scale + bias) of rows in place, and the greatest score of each; n counts whole vectors, strides are in bytes.")
+	const greatest, total = 9, 10
+	scores, bias, top, rows, n := regY, regX1, regX2, reg.R8, reg.R9
+	stride, biasStride, p, q, left := reg.R10, reg.R11, reg.RAX, reg.R12, regN
+	for _, a := range []struct {
+		name string
+		r    reg.GPPhysical
+	}{{"scores", scores}, {"bias", bias}, {"top", top}, {"rows", rows}, {"n", n}, {"stride", stride}, {"biasStride", biasStride}} {
+		w.load(a.name, a.r)
+	}
+	w.do(x86.VBROADCASTSS(w.param("scale"), w.v(sScale)))
+	through := func(label string, body func(), pointers ...reg.GPPhysical) {
+		w.do(x86.MOVQ(scores, p))
+		w.do(x86.MOVQ(n, left))
+		w.label(label)
+		body()
+		for _, r := range pointers {
+			w.do(x86.ADDQ(operand.U32(w.bytes()), r))
+		}
+		w.do(x86.SUBQ(operand.U32(w.lanes), left))
+		w.do(x86.JNZ(to(label)))
+	}
+	w.label("row")
+	w.do(x86.VMOVUPS(w.float(math.Inf(-1)), w.v(greatest)))
+	w.do(x86.MOVQ(bias, q))
+	through("greatest", func() { w.score(mem(p, 0), mem(q, 0), greatest) }, p, q)
+	w.across(greatest, func(x, y, to int) { w.do(x86.VMAXPS(w.v(x), w.v(y), w.v(to))) })
+	w.do(x86.VMOVSS(w.x(greatest), mem(top, 0)))
+	w.zero(total)
+	through("weight", func() { w.weight(mem(p, 0), greatest, total) }, p)
+	w.across(total, func(x, y, to int) { w.do(x86.VADDPS(w.v(x), w.v(y), w.v(to))) })
+	w.do(x86.VMOVUPS(w.float(1), w.v(0)))
+	w.do(x86.VDIVPS(w.v(total), w.v(0), w.v(total)))
+	through("divide", func() {
+		w.do(x86.VMULPS(mem(p, 0), w.v(total), w.v(0)))
+		w.do(x86.VMOVUPS(w.v(0), mem(p, 0)))
+	}, p)
+	w.do(x86.ADDQ(stride, scores))
+	w.do(x86.ADDQ(biasStride, bias))
+	w.do(x86.ADDQ(operand.U8(4), top))
+	w.do(x86.DECQ(rows))
+	w.do(x86.JNZ(to("row")))
 	w.done()
 }
 
@@ -188,13 +246,7 @@ func (w *vectorWriter) weigh() {
 	w.do(x86.VMOVAPS(w.v(0), w.v(factor)))
 	w.zero(total)
 	w.do(x86.MOVQ(scores, p))
-	through("weight", n, func() {
-		w.do(x86.VMOVUPS(mem(p, 0), w.v(0)))
-		w.do(x86.VSUBPS(w.v(greatest), w.v(0), w.v(0)))
-		w.normalExp()
-		w.do(x86.VMOVUPS(w.v(0), mem(p, 0)))
-		w.do(x86.VADDPS(w.v(0), w.v(total), w.v(total)))
-	})
+	through("weight", n, func() { w.weight(mem(p, 0), greatest, total) })
 	w.across(total, func(x, y, to int) { w.do(x86.VADDPS(w.v(x), w.v(y), w.v(to))) })
 	w.do(x86.VMOVSS(mem(totals, 0), w.x(0)))
 	w.do(x86.VFMADD231SS(w.x(0), w.x(factor), w.x(total)))
