@@ -26,8 +26,8 @@ func TestFuseRMSNorm(t *testing.T) {
 	y = b.node("u", "Mul", b.node("c1", "Div", y, root("c", y)), w)
 	y = b.node("v", "Mul", y, b.node("d", "Pow", mean("d", b.node("d2", "Mul", y, y), last), b.scalar("half", -0.5)))
 	b.Output(b.node("kept", "Mul", y, y))
-	s := b.node("s", "Div", y, root("e", x))                                                              // of another value
-	q := b.node("q", "Div", s, b.node("fr", "Sqrt", mean("f", b.node("f2", "Pow", s, one), last)))        // no square
+	s := b.node("s", "Div", y, root("e", x))                                                               // of another value
+	q := b.node("q", "Div", s, b.node("fr", "Sqrt", mean("f", b.node("f2", "Pow", s, one), last)))         // no square
 	p := b.node("p", "Div", q, b.node("gr", "Sqrt", mean("g", b.node("g2", "Mul", q, q), b.Ints("i", 1)))) // over rows
 	b.Output(p)
 	check(t, b.G, pass.FuseRMSNorm(), `
