@@ -7,6 +7,8 @@ import (
 	"tandem/tensor"
 )
 
+var stridedAttention = graph.OpID{Domain: graph.Private, Name: "Attention"}
+
 // FuseAttention recognises softmax(scale·q·kᵀ + mask)·v as exporters write it, with
 // the scale on the scores or on either side, and makes it one node. How exporters
 // split and transpose before it becomes strides, a transposition after it an order
@@ -285,7 +287,7 @@ func (a *attentionMatch) rewrite(n *graph.Node) {
 			n = next
 		}
 	}
-	n.Op = graph.OpID{Domain: graph.Private, Name: "Attention"}
+	n.Op = stridedAttention
 	n.Inputs = []*graph.Value{a.query, a.key, a.value}
 	if a.mask != nil {
 		n.Inputs = append(n.Inputs, a.mask)
