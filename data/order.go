@@ -13,27 +13,15 @@ const (
 	blockStream uint64 = 0x626c6f636b000000 // "block", plus the epoch
 )
 
-// Order is the order in which an epoch visits n examples: a permutation of
-// 0 … n-1. It's a function of its arguments that will never change, since
-// resumed and repeated jobs depend on it:
+// shuffle fills p with a permutation of its indices: the order in which an epoch visits
+// examples, where stream is orderStream and the epoch. It's a function of its arguments that
+// will never change, since resumed and repeated jobs depend on it:
 //
-//	generator: PCG-DXSM of math/rand/v2, seeded with (seed, "order" + epoch)
+//	generator: PCG-DXSM of math/rand/v2, seeded with (seed, stream)
 //	p = 0 … n-1; for i from n-1 down to 1: swap p[i] with p[below(i+1)]
 //	below(m): the high word of random × m; drawn again while the low word < 2⁶⁴ mod m
 //
 // rand.Shuffle isn't used: Go doesn't promise its order.
-func Order(n int, seed uint64, epoch int) []int {
-	p := make([]int, n)
-	OrderInto(p, seed, epoch)
-	return p
-}
-
-// OrderInto is Order of len(dst) examples, without allocating.
-func OrderInto(dst []int, seed uint64, epoch int) {
-	shuffle(dst, seed, orderStream+uint64(epoch))
-}
-
-// shuffle fills p with a permutation of its indices.
 func shuffle(p []int, seed, stream uint64) {
 	for i := range p {
 		p[i] = i

@@ -121,13 +121,13 @@ func TestReaderVisitsAllOnce(t *testing.T) {
 	})
 }
 
-// TestReaderOrder: one window comes in the order of Order, whether it lies in
+// TestReaderOrder: one window comes in the order that shuffle gives, whether it lies in
 // memory or is read in blocks. The order of several windows never changes either:
 // jobs depend on it.
 func TestReaderOrder(t *testing.T) {
 	p := Pass{Rows: 7, Shuffle: true, Seed: 3, Epoch: 2}
 	want := []int64{}
-	for _, i := range Order(100, 3, 2) {
+	for _, i := range order(100, 3, 2) {
 		want = append(want, int64(i))
 	}
 	d := numbered(t, 100)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"syscall"
 )
 
@@ -98,13 +99,25 @@ func (e *Error) Message() string {
 	return fmt.Sprintf(e.Format, e.Args...) + ": " + causeText(e.Err)
 }
 
-// causeText omits the operations of nested errors: they are for logs, not for
-// the person who reads the message.
+// causeText omits the operations of nested errors, also of those that others have joined
+// or put into a text: they are for logs, not for the person who reads the message.
 func causeText(err error) string {
-	if e, ok := errors.AsType[*Error](err); ok && err == error(e) {
+	var inner []error
+	switch e := err.(type) {
+	case *Error:
 		return e.Message()
+	case interface{ Unwrap() []error }:
+		inner = e.Unwrap()
+	case interface{ Unwrap() error }:
+		inner = []error{e.Unwrap()}
 	}
-	return err.Error()
+	text := err.Error()
+	for _, e := range inner {
+		if e != nil {
+			text = strings.Replace(text, e.Error(), causeText(e), 1)
+		}
+	}
+	return text
 }
 
 func (e *Error) Error() string {

@@ -39,6 +39,10 @@ func TestTextShowsOperationOnceAndRemedyLast(t *testing.T) {
 	if got, want := outer.Error(), "train.run: epoch 2: label 11 is out of range"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	several := errors.Join(outer, fmt.Errorf("closing: %w", New("data.close", Internal, "it is open")), os.ErrClosed)
+	if got, want := From(several, "train.end").Error(), "train.end: epoch 2: label 11 is out of range\nclosing: it is open\nfile already closed"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
 	if got := RemedyOf(fmt.Errorf("x: %w", outer)); got != "use labels 0 to 9" {
 		t.Errorf("RemedyOf = %q", got)
 	}

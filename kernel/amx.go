@@ -106,14 +106,35 @@ func (t *tileRun) amxBlocks(i, end, j, stop int) {
 		return
 	}
 	var zero [amxBlock]float32
+	var shapes [2]amxShape
+	args := t.blockArgs(i, end, j, stop, &zero, &shapes)
+	if t.isa == AVX512 {
+		amxAsm(&args)
+		return
+	}
+	for ; j < stop; j += t.cols {
+		s := ref.BFloat16Tiles{
+			Rows: end - i, Cols: min(t.cols, stop-j), Words: t.k, A: bitsAt(t.a[i*t.rs:]), RS: t.rs, B: bitsAt(t.b[j/t.cols*t.panel:]), BS: t.bs,
+			C: t.c[i*t.cs+j:], CS: t.cs, FromC: args.startStep > 0,
+		}
+		if t.start == startColumnBias {
+			s.ColumnBias = t.bias[j:]
+		}
+		s.Run()
+	}
+}
+
+// blockArgs are the arguments for rows [i,end) and columns [j,stop), which point to zero and
+// to shapes. Where rows start from a bias of their own, it is written to C first.
+func (t *tileRun) blockArgs(i, end, j, stop int, zero *[amxBlock]float32, shapes *[2]amxShape) amxArgs {
 	args := amxArgs{
 		a: unsafe.Pointer(&t.a[i*t.rs]), b: unsafe.Pointer(&t.b[j/t.cols*t.panel]), c: unsafe.Pointer(&t.c[i*t.cs+j]),
-		rs: uintptr(t.rs) * 4, bs: uintptr(t.bs) * 4, cs: uintptr(t.cs) * 4, start: unsafe.Pointer(&zero),
+		rs: uintptr(t.rs) * 4, bs: uintptr(t.bs) * 4, cs: uintptr(t.cs) * 4, start: unsafe.Pointer(zero),
 		panels: ceilDiv(stop-j, t.cols), panel: uintptr(t.panel) * 4,
 	}
-	shape, rest := args.size(end-i, min(stop-j, t.cols), t.k)
-	if args.shape = &shape; t.k%amxTile > 0 {
-		args.rest = &rest
+	shapes[0], shapes[1] = args.size(end-i, min(stop-j, t.cols), t.k)
+	if args.shape = &shapes[0]; t.k%amxTile > 0 {
+		args.rest = &shapes[1]
 	}
 	switch t.start {
 	case startC:
@@ -129,18 +150,5 @@ func (t *tileRun) amxBlocks(i, end, j, stop int) {
 		}
 		args.start, args.startStep, args.startNext = args.c, args.cs, 4*amxBlock
 	}
-	if t.isa == AVX512 {
-		amxAsm(&args)
-		return
-	}
-	for ; j < stop; j += t.cols {
-		s := ref.BFloat16Tiles{
-			Rows: end - i, Cols: min(t.cols, stop-j), Words: t.k, A: bitsAt(t.a[i*t.rs:]), RS: t.rs, B: bitsAt(t.b[j/t.cols*t.panel:]), BS: t.bs,
-			C: t.c[i*t.cs+j:], CS: t.cs, FromC: args.startStep > 0,
-		}
-		if t.start == startColumnBias {
-			s.ColumnBias = t.bias[j:]
-		}
-		s.Run()
-	}
+	return args
 }

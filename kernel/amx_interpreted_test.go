@@ -39,27 +39,16 @@ func TestTilesInterpreted(t *testing.T) {
 // part of one.
 func interpretTiles(p *interpreter, x *tileRun, rows, cols int) error {
 	panels, width := ceilDiv(cols, amxBlock), min(cols, amxBlock)
-	a, b, c := x.a[:(rows-1)*x.rs+x.k], x.b[:(panels-1)*x.panel+(x.k-1)*x.bs+width], x.c[:(rows-1)*x.cs+cols]
-	start := make([]float32, width)
-	shapes := make([]amxShape, 2)
-	args := []amxArgs{{
-		a: unsafe.Pointer(&a[0]), b: unsafe.Pointer(&b[0]), c: unsafe.Pointer(&c[0]),
-		rs: uintptr(x.rs) * 4, bs: uintptr(x.bs) * 4, cs: uintptr(x.cs) * 4, panels: panels, panel: uintptr(x.panel) * 4,
-	}}
+	var zero [amxBlock]float32
+	var shapes [2]amxShape
+	args := []amxArgs{x.blockArgs(0, rows, 0, cols, &zero, &shapes)}
+	c := x.c[:(rows-1)*x.cs+cols]
+	reads := []region{memoryOf(x.a[:(rows-1)*x.rs+x.k]), memoryOf(x.b[:(panels-1)*x.panel+(x.k-1)*x.bs+width]), memoryOf(shapes[:])}
 	switch x.start {
-	case startC:
-		start, args[0].startStep, args[0].startNext = c, args[0].cs, 4*amxBlock
+	case startZero:
+		reads = append(reads, memoryOf(zero[:width]))
 	case startColumnBias:
-		start, args[0].startNext = x.bias, 4*amxBlock
-	}
-	args[0].start = unsafe.Pointer(&start[0])
-	shapes[0], shapes[1] = args[0].size(rows, width, x.k)
-	if args[0].shape = &shapes[0]; x.k%amxTile > 0 {
-		args[0].rest = &shapes[1]
-	}
-	reads := []region{memoryOf(a), memoryOf(b), memoryOf(shapes)}
-	if x.start != startC {
-		reads = append(reads, memoryOf(start))
+		reads = append(reads, memoryOf(x.bias))
 	}
 	return p.call(memoryOf(args), reads, []region{memoryOf(c)})
 }

@@ -64,6 +64,7 @@ type lastPlan struct {
 	pixels    int  // rows of the product
 	inPlace   bool // X is read where it is
 	columns   bool // threads divide the output channels
+	stream    bool // panels of weights are fetched ahead: see streamPanels
 	chunk     int  // pixels or panels in a chunk
 	units     int  // chunks for each group
 	perWorker int  // floats of scratch
@@ -108,6 +109,7 @@ func (c *ConvLast) makePlan(w *window, p *Pool) lastPlan {
 		pl.perWorker = (lastRows + pl.rows) * (pl.taps + 16)
 	}
 	panels := ceilDiv(w.oc, pl.cols)
+	pl.stream = p.isa == AVX512 && pl.pixels > pl.rows && pl.pixels <= aheadMost
 	chunks := min(p.threads*8, pl.pixels/lastRows)
 	if p.threads == 1 {
 		chunks = 1
@@ -231,6 +233,7 @@ func (c *ConvLast) product(g, m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 	}
 	wide := ceilDiv(c.oc, pl.cols) * pl.cols
 	weights := c.Packed[g*pl.k*wide+k0*wide:]
+	t.stream, t.next = pl.stream, t.panel // another block of taps mostly begins there too
 	for n := n0; n < n1; n += lastColumns {
 		t.b = weights[n*t.k:]
 		c.start(&t, m0*c.OC+g*c.oc+n, g*c.oc+n, k0)

@@ -27,13 +27,3 @@ func (i ISA) String() string {
 	}
 	return fmt.Sprintf("ISA(%d)", uint8(i))
 }
-
-// ParseISA is the inverse of String.
-func ParseISA(s string) (ISA, error) {
-	for i := Generic; i <= AVX512; i++ {
-		if s == i.String() {
-			return i, nil
-		}
-	}
-	return Generic, fmt.Errorf("kernel: unknown instruction tier %q (want generic, avx2 or avx512)", s)
-}

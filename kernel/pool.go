@@ -143,7 +143,7 @@ type sleeper struct {
 
 // NewPool starts a pool of threads workers (the caller included) whose kernels
 // use the tier isa. It panics when the processor does not have that tier: the
-// choice is configuration, checked by ParseISA and Detect.
+// choice is configuration, checked by Detect.
 func NewPool(threads int, isa ISA) *Pool {
 	if threads < 1 || threads > 1<<10 {
 		panic(fmt.Sprintf("kernel: NewPool of %d threads", threads))

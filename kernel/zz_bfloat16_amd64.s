@@ -14,70 +14,70 @@ TEXT ·roundBFloat16AVX512(SB), NOSPLIT, $0-24
 	JL   rest
 
 loop:
-	VMOVUPS (SI), Z0
-	VPSRLD  $0x10, Z0, Z1
-	VANDPS  lanes00000001<>+0(SB), Z1, Z1
-	VPADDD  lanes00007fff<>+0(SB), Z1, Z1
-	VPADDD  Z0, Z1, Z1
-	VANDPS  lanesffff0000<>+0(SB), Z1, Z1
-	VCMPPS  $0x03, Z0, Z0, K1
-	VMOVUPS lanes7fc00000<>+0(SB), K1, Z1
-	VMOVAPS Z1, Z0
-	VMOVUPS Z0, (DI)
-	VMOVUPS 64(SI), Z0
-	VPSRLD  $0x10, Z0, Z1
-	VANDPS  lanes00000001<>+0(SB), Z1, Z1
-	VPADDD  lanes00007fff<>+0(SB), Z1, Z1
-	VPADDD  Z0, Z1, Z1
-	VANDPS  lanesffff0000<>+0(SB), Z1, Z1
-	VCMPPS  $0x03, Z0, Z0, K1
-	VMOVUPS lanes7fc00000<>+0(SB), K1, Z1
-	VMOVAPS Z1, Z0
-	VMOVUPS Z0, 64(DI)
-	VMOVUPS 128(SI), Z0
-	VPSRLD  $0x10, Z0, Z1
-	VANDPS  lanes00000001<>+0(SB), Z1, Z1
-	VPADDD  lanes00007fff<>+0(SB), Z1, Z1
-	VPADDD  Z0, Z1, Z1
-	VANDPS  lanesffff0000<>+0(SB), Z1, Z1
-	VCMPPS  $0x03, Z0, Z0, K1
-	VMOVUPS lanes7fc00000<>+0(SB), K1, Z1
-	VMOVAPS Z1, Z0
-	VMOVUPS Z0, 128(DI)
-	VMOVUPS 192(SI), Z0
-	VPSRLD  $0x10, Z0, Z1
-	VANDPS  lanes00000001<>+0(SB), Z1, Z1
-	VPADDD  lanes00007fff<>+0(SB), Z1, Z1
-	VPADDD  Z0, Z1, Z1
-	VANDPS  lanesffff0000<>+0(SB), Z1, Z1
-	VCMPPS  $0x03, Z0, Z0, K1
-	VMOVUPS lanes7fc00000<>+0(SB), K1, Z1
-	VMOVAPS Z1, Z0
-	VMOVUPS Z0, 192(DI)
-	ADDQ    $0x00000100, DI
-	ADDQ    $0x00000100, SI
-	SUBQ    $0x00000040, CX
-	JGE     loop
+	VMOVUPS     (SI), Z0
+	VPSRLD      $0x10, Z0, Z1
+	VANDPS.BCST lanes00000001<>+0(SB), Z1, Z1
+	VPADDD      lanes00007fff<>+0(SB), Z1, Z1
+	VPADDD      Z0, Z1, Z1
+	VANDPS.BCST lanesffff0000<>+0(SB), Z1, Z1
+	VCMPPS      $0x03, Z0, Z0, K1
+	VMOVUPS     lanes7fc00000<>+0(SB), K1, Z1
+	VMOVAPS     Z1, Z0
+	VMOVUPS     Z0, (DI)
+	VMOVUPS     64(SI), Z0
+	VPSRLD      $0x10, Z0, Z1
+	VANDPS.BCST lanes00000001<>+0(SB), Z1, Z1
+	VPADDD      lanes00007fff<>+0(SB), Z1, Z1
+	VPADDD      Z0, Z1, Z1
+	VANDPS.BCST lanesffff0000<>+0(SB), Z1, Z1
+	VCMPPS      $0x03, Z0, Z0, K1
+	VMOVUPS     lanes7fc00000<>+0(SB), K1, Z1
+	VMOVAPS     Z1, Z0
+	VMOVUPS     Z0, 64(DI)
+	VMOVUPS     128(SI), Z0
+	VPSRLD      $0x10, Z0, Z1
+	VANDPS.BCST lanes00000001<>+0(SB), Z1, Z1
+	VPADDD      lanes00007fff<>+0(SB), Z1, Z1
+	VPADDD      Z0, Z1, Z1
+	VANDPS.BCST lanesffff0000<>+0(SB), Z1, Z1
+	VCMPPS      $0x03, Z0, Z0, K1
+	VMOVUPS     lanes7fc00000<>+0(SB), K1, Z1
+	VMOVAPS     Z1, Z0
+	VMOVUPS     Z0, 128(DI)
+	VMOVUPS     192(SI), Z0
+	VPSRLD      $0x10, Z0, Z1
+	VANDPS.BCST lanes00000001<>+0(SB), Z1, Z1
+	VPADDD      lanes00007fff<>+0(SB), Z1, Z1
+	VPADDD      Z0, Z1, Z1
+	VANDPS.BCST lanesffff0000<>+0(SB), Z1, Z1
+	VCMPPS      $0x03, Z0, Z0, K1
+	VMOVUPS     lanes7fc00000<>+0(SB), K1, Z1
+	VMOVAPS     Z1, Z0
+	VMOVUPS     Z0, 192(DI)
+	ADDQ        $0x00000100, DI
+	ADDQ        $0x00000100, SI
+	SUBQ        $0x00000040, CX
+	JGE         loop
 
 rest:
 	ADDQ $0x00000040, CX
 	JZ   end
 
 single:
-	VMOVUPS (SI), Z0
-	VPSRLD  $0x10, Z0, Z1
-	VANDPS  lanes00000001<>+0(SB), Z1, Z1
-	VPADDD  lanes00007fff<>+0(SB), Z1, Z1
-	VPADDD  Z0, Z1, Z1
-	VANDPS  lanesffff0000<>+0(SB), Z1, Z1
-	VCMPPS  $0x03, Z0, Z0, K1
-	VMOVUPS lanes7fc00000<>+0(SB), K1, Z1
-	VMOVAPS Z1, Z0
-	VMOVUPS Z0, (DI)
-	ADDQ    $0x00000040, DI
-	ADDQ    $0x00000040, SI
-	SUBQ    $0x00000010, CX
-	JNZ     single
+	VMOVUPS     (SI), Z0
+	VPSRLD      $0x10, Z0, Z1
+	VANDPS.BCST lanes00000001<>+0(SB), Z1, Z1
+	VPADDD      lanes00007fff<>+0(SB), Z1, Z1
+	VPADDD      Z0, Z1, Z1
+	VANDPS.BCST lanesffff0000<>+0(SB), Z1, Z1
+	VCMPPS      $0x03, Z0, Z0, K1
+	VMOVUPS     lanes7fc00000<>+0(SB), K1, Z1
+	VMOVAPS     Z1, Z0
+	VMOVUPS     Z0, (DI)
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x00000010, CX
+	JNZ         single
 
 end:
 	VZEROUPPER
@@ -237,21 +237,21 @@ TEXT ·narrowBFloat16AVX512(SB), NOSPLIT, $0-24
 	MOVQ n+16(FP), CX
 
 loop:
-	VMOVUPS (SI), Z0
-	VPSRLD  $0x10, Z0, Z1
-	VANDPS  lanes00000001<>+0(SB), Z1, Z1
-	VPADDD  lanes00007fff<>+0(SB), Z1, Z1
-	VPADDD  Z0, Z1, Z1
-	VANDPS  lanesffff0000<>+0(SB), Z1, Z1
-	VCMPPS  $0x03, Z0, Z0, K1
-	VMOVUPS lanes7fc00000<>+0(SB), K1, Z1
-	VMOVAPS Z1, Z0
-	VPSRLD  $0x10, Z0, Z0
-	VPMOVDW Z0, (DI)
-	ADDQ    $0x00000020, DI
-	ADDQ    $0x00000040, SI
-	SUBQ    $0x00000010, CX
-	JNZ     loop
+	VMOVUPS     (SI), Z0
+	VPSRLD      $0x10, Z0, Z1
+	VANDPS.BCST lanes00000001<>+0(SB), Z1, Z1
+	VPADDD      lanes00007fff<>+0(SB), Z1, Z1
+	VPADDD      Z0, Z1, Z1
+	VANDPS.BCST lanesffff0000<>+0(SB), Z1, Z1
+	VCMPPS      $0x03, Z0, Z0, K1
+	VMOVUPS     lanes7fc00000<>+0(SB), K1, Z1
+	VMOVAPS     Z1, Z0
+	VPSRLD      $0x10, Z0, Z0
+	VPMOVDW     Z0, (DI)
+	ADDQ        $0x00000020, DI
+	ADDQ        $0x00000040, SI
+	SUBQ        $0x00000010, CX
+	JNZ         loop
 	VZEROUPPER
 	RET
 
@@ -264,31 +264,31 @@ TEXT ·pairBFloat16AVX512(SB), NOSPLIT, $0-32
 	MOVQ n+24(FP), CX
 
 loop:
-	VMOVUPS (SI), Z0
-	VPSRLD  $0x10, Z0, Z1
-	VANDPS  lanes00000001<>+0(SB), Z1, Z1
-	VPADDD  lanes00007fff<>+0(SB), Z1, Z1
-	VPADDD  Z0, Z1, Z1
-	VANDPS  lanesffff0000<>+0(SB), Z1, Z1
-	VCMPPS  $0x03, Z0, Z0, K1
-	VMOVUPS lanes7fc00000<>+0(SB), K1, Z1
-	VMOVAPS Z1, Z0
-	VPSRLD  $0x10, Z0, Z3
-	VMOVUPS (DX), Z0
-	VPSRLD  $0x10, Z0, Z1
-	VANDPS  lanes00000001<>+0(SB), Z1, Z1
-	VPADDD  lanes00007fff<>+0(SB), Z1, Z1
-	VPADDD  Z0, Z1, Z1
-	VANDPS  lanesffff0000<>+0(SB), Z1, Z1
-	VCMPPS  $0x03, Z0, Z0, K1
-	VMOVUPS lanes7fc00000<>+0(SB), K1, Z1
-	VMOVAPS Z1, Z0
-	VORPS   Z3, Z0, Z0
-	VMOVUPS Z0, (DI)
-	ADDQ    $0x00000040, DI
-	ADDQ    $0x00000040, SI
-	ADDQ    $0x00000040, DX
-	SUBQ    $0x00000010, CX
-	JNZ     loop
+	VMOVUPS     (SI), Z0
+	VPSRLD      $0x10, Z0, Z1
+	VANDPS.BCST lanes00000001<>+0(SB), Z1, Z1
+	VPADDD      lanes00007fff<>+0(SB), Z1, Z1
+	VPADDD      Z0, Z1, Z1
+	VANDPS.BCST lanesffff0000<>+0(SB), Z1, Z1
+	VCMPPS      $0x03, Z0, Z0, K1
+	VMOVUPS     lanes7fc00000<>+0(SB), K1, Z1
+	VMOVAPS     Z1, Z0
+	VPSRLD      $0x10, Z0, Z3
+	VMOVUPS     (DX), Z0
+	VPSRLD      $0x10, Z0, Z1
+	VANDPS.BCST lanes00000001<>+0(SB), Z1, Z1
+	VPADDD      lanes00007fff<>+0(SB), Z1, Z1
+	VPADDD      Z0, Z1, Z1
+	VANDPS.BCST lanesffff0000<>+0(SB), Z1, Z1
+	VCMPPS      $0x03, Z0, Z0, K1
+	VMOVUPS     lanes7fc00000<>+0(SB), K1, Z1
+	VMOVAPS     Z1, Z0
+	VORPS       Z3, Z0, Z0
+	VMOVUPS     Z0, (DI)
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, SI
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x00000010, CX
+	JNZ         loop
 	VZEROUPPER
 	RET

@@ -142,16 +142,16 @@ loop:
 // func magnitudeAVX512(lanes *uint32, x *float32, n int)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·magnitudeAVX512(SB), NOSPLIT, $0-24
-	MOVQ    lanes+0(FP), DI
-	MOVQ    x+8(FP), SI
-	MOVQ    n+16(FP), CX
-	VMOVUPS (DI), Z0
-	VMOVUPS Z0, Z1
-	VMOVUPS Z0, Z2
-	VMOVUPS Z0, Z3
-	VMOVUPS lanes7fffffff<>+0(SB), Z15
-	SUBQ    $0x00000040, CX
-	JL      rest
+	MOVQ         lanes+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VMOVUPS      (DI), Z0
+	VMOVUPS      Z0, Z1
+	VMOVUPS      Z0, Z2
+	VMOVUPS      Z0, Z3
+	VBROADCASTSS lanes7fffffff<>+0(SB), Z15
+	SUBQ         $0x00000040, CX
+	JL           rest
 
 loop:
 	VANDPS  (SI), Z15, Z4
@@ -210,7 +210,7 @@ TEXT ·stepsAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x+8(FP), SI
 	MOVQ         n+16(FP), CX
 	VBROADCASTSS factor+24(FP), Z15
-	VMOVUPS      lanes00000080<>+0(SB), Z14
+	VBROADCASTSS lanes00000080<>+0(SB), Z14
 	SUBQ         $0x00000040, CX
 	JL           rest
 
@@ -503,8 +503,8 @@ TEXT ·lookupAVX512(SB), NOSPLIT, $0-32
 	MOVQ            x+8(FP), SI
 	MOVQ            table+16(FP), DX
 	MOVQ            n+24(FP), CX
-	VMOVUPS         lanes70707070<>+0(SB), Z3
-	VMOVUPS         lanes10101010<>+0(SB), Z4
+	VBROADCASTSS    lanes70707070<>+0(SB), Z3
+	VBROADCASTSS    lanes10101010<>+0(SB), Z4
 	VBROADCASTI32X4 (DX), Z16
 	VBROADCASTI32X4 16(DX), Z17
 	VBROADCASTI32X4 32(DX), Z18

@@ -23,324 +23,318 @@ TEXT ·lstmCellAVX512(SB), NOSPLIT, $0-48
 	JL   rest
 
 loop:
-	VMOVUPS      (DI), Z0
-	VMOVUPS      (R9), Z8
-	VMOVUPS      (R10), Z16
-	VMOVUPS      (R11), Z24
-	VMOVAPS      Z0, Z6
-	VMOVAPS      Z8, Z14
-	VMOVAPS      Z16, Z22
-	VANDPS       lanes80000000<>+0(SB), Z24, Z30
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VORPS        lanes80000000<>+0(SB), Z8, Z8
-	VORPS        lanes80000000<>+0(SB), Z16, Z16
-	VORPS        lanes80000000<>+0(SB), Z24, Z24
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMOVUPS      lanesc2d00000<>+0(SB), Z9
-	VMOVUPS      lanesc2d00000<>+0(SB), Z17
-	VADDPS       Z24, Z24, Z24
-	VMAXPS       Z0, Z1, Z0
-	VMAXPS       Z8, Z9, Z8
-	VMAXPS       Z16, Z17, Z16
-	VMOVUPS      lanesc2200000<>+0(SB), Z25
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMOVUPS      lanes42b20000<>+0(SB), Z9
-	VMOVUPS      lanes42b20000<>+0(SB), Z17
-	VMAXPS       Z24, Z25, Z24
-	VMINPS       Z0, Z1, Z0
-	VMINPS       Z8, Z9, Z8
-	VMINPS       Z16, Z17, Z16
-	VMOVUPS      lanes00000000<>+0(SB), Z25
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z8, Z10
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z16, Z18
-	VMINPS       Z24, Z25, Z24
-	VCVTPS2DQ    Z2, Z2
-	VCVTPS2DQ    Z10, Z10
-	VCVTPS2DQ    Z18, Z18
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z24, Z26
-	VCVTDQ2PS    Z2, Z4
-	VCVTDQ2PS    Z10, Z12
-	VCVTDQ2PS    Z18, Z20
-	VCVTPS2DQ    Z26, Z26
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanes3f317218<>+0(SB), Z12, Z8
-	VFNMADD231PS lanes3f317218<>+0(SB), Z20, Z16
-	VCVTDQ2PS    Z26, Z28
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z12, Z8
-	VFNMADD231PS lanesb102e308<>+0(SB), Z20, Z16
-	VFNMADD231PS lanes3f317218<>+0(SB), Z28, Z24
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VMOVUPS      lanes39500d01<>+0(SB), Z11
-	VMOVUPS      lanes39500d01<>+0(SB), Z19
-	VFNMADD231PS lanesb102e308<>+0(SB), Z28, Z24
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z8, Z11
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z16, Z19
-	VMOVUPS      lanes39500d01<>+0(SB), Z27
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z8, Z11
-	VFMADD213PS  lanes3c088889<>+0(SB), Z16, Z19
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z24, Z27
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z8, Z11
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z16, Z19
-	VFMADD213PS  lanes3c088889<>+0(SB), Z24, Z27
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z8, Z11
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z16, Z19
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z24, Z27
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z8, Z11
-	VFMADD213PS  lanes3f000000<>+0(SB), Z16, Z19
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z24, Z27
-	VMULPS       Z0, Z0, Z5
-	VMULPS       Z8, Z8, Z13
-	VMULPS       Z16, Z16, Z21
-	VFMADD213PS  lanes3f000000<>+0(SB), Z24, Z27
-	VFMADD213PS  Z0, Z5, Z3
-	VFMADD213PS  Z8, Z13, Z11
-	VFMADD213PS  Z16, Z21, Z19
-	VMULPS       Z24, Z24, Z29
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VADDPS       lanes3f800000<>+0(SB), Z11, Z8
-	VADDPS       lanes3f800000<>+0(SB), Z19, Z16
-	VFMADD213PS  Z24, Z29, Z27
-	VSCALEFPS    Z4, Z0, Z0
-	VSCALEFPS    Z12, Z8, Z8
-	VSCALEFPS    Z20, Z16, Z16
-	VPADDD       lanes0000007f<>+0(SB), Z26, Z26
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VMOVUPS      lanes3f800000<>+0(SB), Z15
-	VMOVUPS      lanes3f800000<>+0(SB), Z23
-	VPSLLD       $0x17, Z26, Z26
-	VPMOVD2M     Z6, K1
-	VPMOVD2M     Z14, K2
-	VPMOVD2M     Z22, K3
-	VSUBPS       lanes3f800000<>+0(SB), Z26, Z28
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VBLENDMPS    Z8, Z15, K2, Z9
-	VBLENDMPS    Z16, Z23, K3, Z17
-	VFMADD213PS  Z28, Z26, Z27
-	VADDPS       Z7, Z0, Z0
-	VADDPS       Z15, Z8, Z8
-	VADDPS       Z23, Z16, Z16
-	VADDPS       lanes40000000<>+0(SB), Z27, Z25
-	VDIVPS       Z0, Z1, Z0
-	VDIVPS       Z8, Z9, Z8
-	VDIVPS       Z16, Z17, Z16
-	VDIVPS       Z25, Z27, Z24
-	VMOVUPS      Z0, (DI)
-	VMOVUPS      Z8, (R9)
-	VMOVUPS      Z16, (R10)
-	VANDPS       lanes7fffffff<>+0(SB), Z24, Z24
-	VORPS        Z30, Z24, Z24
-	VMOVUPS      Z24, (R11)
-	VMULPS       Z24, Z0, Z0
-	VFMADD231PS  (SI), Z16, Z0
-	VMOVUPS      Z0, (DX)
-	VANDPS       lanes80000000<>+0(SB), Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VADDPS       Z0, Z0, Z0
-	VMOVUPS      lanesc2200000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes00000000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VSUBPS       lanes3f800000<>+0(SB), Z2, Z4
-	VFMADD213PS  Z4, Z2, Z3
-	VADDPS       lanes40000000<>+0(SB), Z3, Z1
-	VDIVPS       Z1, Z3, Z0
-	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
-	VORPS        Z6, Z0, Z0
-	VMULPS       Z8, Z0, Z0
-	VMOVUPS      Z0, (BX)
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x00000040, R10
-	ADDQ         $0x00000040, R11
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000010, CX
-	JGE          loop
+	VMOVUPS           (DI), Z0
+	VMOVUPS           (R9), Z8
+	VMOVUPS           (R10), Z16
+	VMOVUPS           (R11), Z24
+	VMOVAPS           Z0, Z6
+	VMOVAPS           Z8, Z14
+	VMOVAPS           Z16, Z22
+	VANDPS.BCST       lanes80000000<>+0(SB), Z24, Z30
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VORPS.BCST        lanes80000000<>+0(SB), Z8, Z8
+	VORPS.BCST        lanes80000000<>+0(SB), Z16, Z16
+	VORPS.BCST        lanes80000000<>+0(SB), Z24, Z24
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z1
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z9
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z17
+	VADDPS            Z24, Z24, Z24
+	VMAXPS            Z0, Z1, Z0
+	VMAXPS            Z8, Z9, Z8
+	VMAXPS            Z16, Z17, Z16
+	VBROADCASTSS      lanesc2200000<>+0(SB), Z25
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z2
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z10
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z18
+	VMAXPS            Z24, Z25, Z24
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z8, Z10
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z16, Z18
+	VBROADCASTSS      lanes00000000<>+0(SB), Z25
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z2, Z2
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z10, Z10
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z18, Z18
+	VMINPS            Z24, Z25, Z24
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z2, Z0
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z10, Z8
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z18, Z16
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z24, Z26
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z2, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z10, Z8
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z18, Z16
+	VCVTPS2DQ         Z26, Z26
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z3
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z11
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z19
+	VCVTDQ2PS         Z26, Z28
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z16, Z19
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z28, Z24
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z16, Z19
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z28, Z24
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z16, Z19
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z27
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z24, Z27
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z24, Z27
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z24, Z27
+	VSCALEFPS         Z2, Z3, Z0
+	VSCALEFPS         Z10, Z11, Z8
+	VSCALEFPS         Z18, Z19, Z16
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z24, Z27
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z7
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z15
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z23
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z24, Z27
+	VADDPS            Z7, Z0, Z1
+	VADDPS            Z15, Z8, Z9
+	VADDPS            Z23, Z16, Z17
+	VMULPS            Z24, Z24, Z29
+	VPMOVD2M          Z6, K1
+	VPMOVD2M          Z14, K2
+	VPMOVD2M          Z22, K3
+	VFMADD213PS       Z24, Z29, Z27
+	VBLENDMPS         Z0, Z7, K1, Z0
+	VBLENDMPS         Z8, Z15, K2, Z8
+	VBLENDMPS         Z16, Z23, K3, Z16
+	VPADDD            lanes0000007f<>+0(SB), Z26, Z26
+	VRCP14PS          Z1, Z2
+	VRCP14PS          Z9, Z10
+	VRCP14PS          Z17, Z18
+	VPSLLD            $0x17, Z26, Z26
+	VFNMADD231PS      Z2, Z1, Z7
+	VFNMADD231PS      Z10, Z9, Z15
+	VFNMADD231PS      Z18, Z17, Z23
+	VSUBPS.BCST       lanes3f800000<>+0(SB), Z26, Z28
+	VMULPS            Z2, Z0, Z0
+	VMULPS            Z10, Z8, Z8
+	VMULPS            Z18, Z16, Z16
+	VFMADD213PS       Z28, Z26, Z27
+	VFMADD213PS       Z0, Z7, Z0
+	VFMADD213PS       Z8, Z15, Z8
+	VFMADD213PS       Z16, Z23, Z16
+	VADDPS.BCST       lanes40000000<>+0(SB), Z27, Z25
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z8, (R9)
+	VMOVUPS           Z16, (R10)
+	VDIVPS            Z25, Z27, Z24
+	VANDPS.BCST       lanes7fffffff<>+0(SB), Z24, Z24
+	VORPS             Z30, Z24, Z24
+	VMOVUPS           Z24, (R11)
+	VMULPS            Z24, Z0, Z0
+	VFMADD231PS       (SI), Z16, Z0
+	VMOVUPS           Z0, (DX)
+	VANDPS.BCST       lanes80000000<>+0(SB), Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VADDPS            Z0, Z0, Z0
+	VBROADCASTSS      lanesc2200000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes00000000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VPADDD            lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD            $0x17, Z2, Z2
+	VSUBPS.BCST       lanes3f800000<>+0(SB), Z2, Z4
+	VFMADD213PS       Z4, Z2, Z3
+	VADDPS.BCST       lanes40000000<>+0(SB), Z3, Z1
+	VDIVPS            Z1, Z3, Z0
+	VANDPS.BCST       lanes7fffffff<>+0(SB), Z0, Z0
+	VORPS             Z6, Z0, Z0
+	VMULPS            Z8, Z0, Z0
+	VMOVUPS           Z0, (BX)
+	ADDQ              $0x00000040, DI
+	ADDQ              $0x00000040, R9
+	ADDQ              $0x00000040, R10
+	ADDQ              $0x00000040, R11
+	ADDQ              $0x00000040, SI
+	ADDQ              $0x00000040, DX
+	ADDQ              $0x00000040, BX
+	SUBQ              $0x00000010, CX
+	JGE               loop
 
 rest:
 	ADDQ $0x00000010, CX
 	JZ   end
 
 single:
-	VMOVUPS      (DI), Z0
-	VMOVUPS      (R9), Z8
-	VMOVUPS      (R10), Z16
-	VMOVUPS      (R11), Z24
-	VMOVAPS      Z0, Z6
-	VMOVAPS      Z8, Z14
-	VMOVAPS      Z16, Z22
-	VANDPS       lanes80000000<>+0(SB), Z24, Z30
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VORPS        lanes80000000<>+0(SB), Z8, Z8
-	VORPS        lanes80000000<>+0(SB), Z16, Z16
-	VORPS        lanes80000000<>+0(SB), Z24, Z24
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMOVUPS      lanesc2d00000<>+0(SB), Z9
-	VMOVUPS      lanesc2d00000<>+0(SB), Z17
-	VADDPS       Z24, Z24, Z24
-	VMAXPS       Z0, Z1, Z0
-	VMAXPS       Z8, Z9, Z8
-	VMAXPS       Z16, Z17, Z16
-	VMOVUPS      lanesc2200000<>+0(SB), Z25
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMOVUPS      lanes42b20000<>+0(SB), Z9
-	VMOVUPS      lanes42b20000<>+0(SB), Z17
-	VMAXPS       Z24, Z25, Z24
-	VMINPS       Z0, Z1, Z0
-	VMINPS       Z8, Z9, Z8
-	VMINPS       Z16, Z17, Z16
-	VMOVUPS      lanes00000000<>+0(SB), Z25
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z8, Z10
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z16, Z18
-	VMINPS       Z24, Z25, Z24
-	VCVTPS2DQ    Z2, Z2
-	VCVTPS2DQ    Z10, Z10
-	VCVTPS2DQ    Z18, Z18
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z24, Z26
-	VCVTDQ2PS    Z2, Z4
-	VCVTDQ2PS    Z10, Z12
-	VCVTDQ2PS    Z18, Z20
-	VCVTPS2DQ    Z26, Z26
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanes3f317218<>+0(SB), Z12, Z8
-	VFNMADD231PS lanes3f317218<>+0(SB), Z20, Z16
-	VCVTDQ2PS    Z26, Z28
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z12, Z8
-	VFNMADD231PS lanesb102e308<>+0(SB), Z20, Z16
-	VFNMADD231PS lanes3f317218<>+0(SB), Z28, Z24
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VMOVUPS      lanes39500d01<>+0(SB), Z11
-	VMOVUPS      lanes39500d01<>+0(SB), Z19
-	VFNMADD231PS lanesb102e308<>+0(SB), Z28, Z24
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z8, Z11
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z16, Z19
-	VMOVUPS      lanes39500d01<>+0(SB), Z27
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z8, Z11
-	VFMADD213PS  lanes3c088889<>+0(SB), Z16, Z19
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z24, Z27
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z8, Z11
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z16, Z19
-	VFMADD213PS  lanes3c088889<>+0(SB), Z24, Z27
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z8, Z11
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z16, Z19
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z24, Z27
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z8, Z11
-	VFMADD213PS  lanes3f000000<>+0(SB), Z16, Z19
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z24, Z27
-	VMULPS       Z0, Z0, Z5
-	VMULPS       Z8, Z8, Z13
-	VMULPS       Z16, Z16, Z21
-	VFMADD213PS  lanes3f000000<>+0(SB), Z24, Z27
-	VFMADD213PS  Z0, Z5, Z3
-	VFMADD213PS  Z8, Z13, Z11
-	VFMADD213PS  Z16, Z21, Z19
-	VMULPS       Z24, Z24, Z29
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VADDPS       lanes3f800000<>+0(SB), Z11, Z8
-	VADDPS       lanes3f800000<>+0(SB), Z19, Z16
-	VFMADD213PS  Z24, Z29, Z27
-	VSCALEFPS    Z4, Z0, Z0
-	VSCALEFPS    Z12, Z8, Z8
-	VSCALEFPS    Z20, Z16, Z16
-	VPADDD       lanes0000007f<>+0(SB), Z26, Z26
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VMOVUPS      lanes3f800000<>+0(SB), Z15
-	VMOVUPS      lanes3f800000<>+0(SB), Z23
-	VPSLLD       $0x17, Z26, Z26
-	VPMOVD2M     Z6, K1
-	VPMOVD2M     Z14, K2
-	VPMOVD2M     Z22, K3
-	VSUBPS       lanes3f800000<>+0(SB), Z26, Z28
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VBLENDMPS    Z8, Z15, K2, Z9
-	VBLENDMPS    Z16, Z23, K3, Z17
-	VFMADD213PS  Z28, Z26, Z27
-	VADDPS       Z7, Z0, Z0
-	VADDPS       Z15, Z8, Z8
-	VADDPS       Z23, Z16, Z16
-	VADDPS       lanes40000000<>+0(SB), Z27, Z25
-	VDIVPS       Z0, Z1, Z0
-	VDIVPS       Z8, Z9, Z8
-	VDIVPS       Z16, Z17, Z16
-	VDIVPS       Z25, Z27, Z24
-	VMOVUPS      Z0, (DI)
-	VMOVUPS      Z8, (R9)
-	VMOVUPS      Z16, (R10)
-	VANDPS       lanes7fffffff<>+0(SB), Z24, Z24
-	VORPS        Z30, Z24, Z24
-	VMOVUPS      Z24, (R11)
-	VMULPS       Z24, Z0, Z0
-	VFMADD231PS  (SI), Z16, Z0
-	VMOVUPS      Z0, (DX)
-	VANDPS       lanes80000000<>+0(SB), Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VADDPS       Z0, Z0, Z0
-	VMOVUPS      lanesc2200000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes00000000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VSUBPS       lanes3f800000<>+0(SB), Z2, Z4
-	VFMADD213PS  Z4, Z2, Z3
-	VADDPS       lanes40000000<>+0(SB), Z3, Z1
-	VDIVPS       Z1, Z3, Z0
-	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
-	VORPS        Z6, Z0, Z0
-	VMULPS       Z8, Z0, Z0
-	VMOVUPS      Z0, (BX)
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x00000040, R10
-	ADDQ         $0x00000040, R11
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000040, BX
-	SUBQ         $0x00000010, CX
-	JNZ          single
+	VMOVUPS           (DI), Z0
+	VMOVUPS           (R9), Z8
+	VMOVUPS           (R10), Z16
+	VMOVUPS           (R11), Z24
+	VMOVAPS           Z0, Z6
+	VMOVAPS           Z8, Z14
+	VMOVAPS           Z16, Z22
+	VANDPS.BCST       lanes80000000<>+0(SB), Z24, Z30
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VORPS.BCST        lanes80000000<>+0(SB), Z8, Z8
+	VORPS.BCST        lanes80000000<>+0(SB), Z16, Z16
+	VORPS.BCST        lanes80000000<>+0(SB), Z24, Z24
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z1
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z9
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z17
+	VADDPS            Z24, Z24, Z24
+	VMAXPS            Z0, Z1, Z0
+	VMAXPS            Z8, Z9, Z8
+	VMAXPS            Z16, Z17, Z16
+	VBROADCASTSS      lanesc2200000<>+0(SB), Z25
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z2
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z10
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z18
+	VMAXPS            Z24, Z25, Z24
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z8, Z10
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z16, Z18
+	VBROADCASTSS      lanes00000000<>+0(SB), Z25
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z2, Z2
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z10, Z10
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z18, Z18
+	VMINPS            Z24, Z25, Z24
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z2, Z0
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z10, Z8
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z18, Z16
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z24, Z26
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z2, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z10, Z8
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z18, Z16
+	VCVTPS2DQ         Z26, Z26
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z3
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z11
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z19
+	VCVTDQ2PS         Z26, Z28
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z16, Z19
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z28, Z24
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z16, Z19
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z28, Z24
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z16, Z19
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z27
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z24, Z27
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z24, Z27
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z24, Z27
+	VSCALEFPS         Z2, Z3, Z0
+	VSCALEFPS         Z10, Z11, Z8
+	VSCALEFPS         Z18, Z19, Z16
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z24, Z27
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z7
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z15
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z23
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z24, Z27
+	VADDPS            Z7, Z0, Z1
+	VADDPS            Z15, Z8, Z9
+	VADDPS            Z23, Z16, Z17
+	VMULPS            Z24, Z24, Z29
+	VPMOVD2M          Z6, K1
+	VPMOVD2M          Z14, K2
+	VPMOVD2M          Z22, K3
+	VFMADD213PS       Z24, Z29, Z27
+	VBLENDMPS         Z0, Z7, K1, Z0
+	VBLENDMPS         Z8, Z15, K2, Z8
+	VBLENDMPS         Z16, Z23, K3, Z16
+	VPADDD            lanes0000007f<>+0(SB), Z26, Z26
+	VRCP14PS          Z1, Z2
+	VRCP14PS          Z9, Z10
+	VRCP14PS          Z17, Z18
+	VPSLLD            $0x17, Z26, Z26
+	VFNMADD231PS      Z2, Z1, Z7
+	VFNMADD231PS      Z10, Z9, Z15
+	VFNMADD231PS      Z18, Z17, Z23
+	VSUBPS.BCST       lanes3f800000<>+0(SB), Z26, Z28
+	VMULPS            Z2, Z0, Z0
+	VMULPS            Z10, Z8, Z8
+	VMULPS            Z18, Z16, Z16
+	VFMADD213PS       Z28, Z26, Z27
+	VFMADD213PS       Z0, Z7, Z0
+	VFMADD213PS       Z8, Z15, Z8
+	VFMADD213PS       Z16, Z23, Z16
+	VADDPS.BCST       lanes40000000<>+0(SB), Z27, Z25
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z8, (R9)
+	VMOVUPS           Z16, (R10)
+	VDIVPS            Z25, Z27, Z24
+	VANDPS.BCST       lanes7fffffff<>+0(SB), Z24, Z24
+	VORPS             Z30, Z24, Z24
+	VMOVUPS           Z24, (R11)
+	VMULPS            Z24, Z0, Z0
+	VFMADD231PS       (SI), Z16, Z0
+	VMOVUPS           Z0, (DX)
+	VANDPS.BCST       lanes80000000<>+0(SB), Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VADDPS            Z0, Z0, Z0
+	VBROADCASTSS      lanesc2200000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes00000000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VPADDD            lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD            $0x17, Z2, Z2
+	VSUBPS.BCST       lanes3f800000<>+0(SB), Z2, Z4
+	VFMADD213PS       Z4, Z2, Z3
+	VADDPS.BCST       lanes40000000<>+0(SB), Z3, Z1
+	VDIVPS            Z1, Z3, Z0
+	VANDPS.BCST       lanes7fffffff<>+0(SB), Z0, Z0
+	VORPS             Z6, Z0, Z0
+	VMULPS            Z8, Z0, Z0
+	VMOVUPS           Z0, (BX)
+	ADDQ              $0x00000040, DI
+	ADDQ              $0x00000040, R9
+	ADDQ              $0x00000040, R10
+	ADDQ              $0x00000040, R11
+	ADDQ              $0x00000040, SI
+	ADDQ              $0x00000040, DX
+	ADDQ              $0x00000040, BX
+	SUBQ              $0x00000010, CX
+	JNZ               single
 
 end:
 	VZEROUPPER
@@ -382,23 +376,23 @@ DATA lanesc2d00000<>+56(SB)/4, $0xc2d00000
 DATA lanesc2d00000<>+60(SB)/4, $0xc2d00000
 GLOBL lanesc2d00000<>(SB), RODATA|NOPTR, $64
 
-DATA lanes42b20000<>+0(SB)/4, $0x42b20000
-DATA lanes42b20000<>+4(SB)/4, $0x42b20000
-DATA lanes42b20000<>+8(SB)/4, $0x42b20000
-DATA lanes42b20000<>+12(SB)/4, $0x42b20000
-DATA lanes42b20000<>+16(SB)/4, $0x42b20000
-DATA lanes42b20000<>+20(SB)/4, $0x42b20000
-DATA lanes42b20000<>+24(SB)/4, $0x42b20000
-DATA lanes42b20000<>+28(SB)/4, $0x42b20000
-DATA lanes42b20000<>+32(SB)/4, $0x42b20000
-DATA lanes42b20000<>+36(SB)/4, $0x42b20000
-DATA lanes42b20000<>+40(SB)/4, $0x42b20000
-DATA lanes42b20000<>+44(SB)/4, $0x42b20000
-DATA lanes42b20000<>+48(SB)/4, $0x42b20000
-DATA lanes42b20000<>+52(SB)/4, $0x42b20000
-DATA lanes42b20000<>+56(SB)/4, $0x42b20000
-DATA lanes42b20000<>+60(SB)/4, $0x42b20000
-GLOBL lanes42b20000<>(SB), RODATA|NOPTR, $64
+DATA lanes4b400000<>+0(SB)/4, $0x4b400000
+DATA lanes4b400000<>+4(SB)/4, $0x4b400000
+DATA lanes4b400000<>+8(SB)/4, $0x4b400000
+DATA lanes4b400000<>+12(SB)/4, $0x4b400000
+DATA lanes4b400000<>+16(SB)/4, $0x4b400000
+DATA lanes4b400000<>+20(SB)/4, $0x4b400000
+DATA lanes4b400000<>+24(SB)/4, $0x4b400000
+DATA lanes4b400000<>+28(SB)/4, $0x4b400000
+DATA lanes4b400000<>+32(SB)/4, $0x4b400000
+DATA lanes4b400000<>+36(SB)/4, $0x4b400000
+DATA lanes4b400000<>+40(SB)/4, $0x4b400000
+DATA lanes4b400000<>+44(SB)/4, $0x4b400000
+DATA lanes4b400000<>+48(SB)/4, $0x4b400000
+DATA lanes4b400000<>+52(SB)/4, $0x4b400000
+DATA lanes4b400000<>+56(SB)/4, $0x4b400000
+DATA lanes4b400000<>+60(SB)/4, $0x4b400000
+GLOBL lanes4b400000<>(SB), RODATA|NOPTR, $64
 
 DATA lanes3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 DATA lanes3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
@@ -453,6 +447,150 @@ DATA lanesb102e308<>+52(SB)/4, $0xb102e308
 DATA lanesb102e308<>+56(SB)/4, $0xb102e308
 DATA lanesb102e308<>+60(SB)/4, $0xb102e308
 GLOBL lanesb102e308<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3ab511e8<>+0(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+4(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+8(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+12(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+16(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+20(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+24(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+28(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+32(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+36(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+40(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+44(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+48(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+52(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+56(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+60(SB)/4, $0x3ab511e8
+GLOBL lanes3ab511e8<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3c091d10<>+0(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+4(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+8(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+12(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+16(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+20(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+24(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+28(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+32(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+36(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+40(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+44(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+48(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+52(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+56(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+60(SB)/4, $0x3c091d10
+GLOBL lanes3c091d10<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3d2aac79<>+0(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+4(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+8(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+12(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+16(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+20(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+24(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+28(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+32(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+36(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+40(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+44(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+48(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+52(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+56(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+60(SB)/4, $0x3d2aac79
+GLOBL lanes3d2aac79<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3e2aaa49<>+0(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+4(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+8(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+12(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+16(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+20(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+24(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+28(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+32(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+36(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+40(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+44(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+48(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+52(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+56(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+60(SB)/4, $0x3e2aaa49
+GLOBL lanes3e2aaa49<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3efffffe<>+0(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+4(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+8(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+12(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+16(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+20(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+24(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+28(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+32(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+36(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+40(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+44(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+48(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+52(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+56(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+60(SB)/4, $0x3efffffe
+GLOBL lanes3efffffe<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3f800000<>+0(SB)/4, $0x3f800000
+DATA lanes3f800000<>+4(SB)/4, $0x3f800000
+DATA lanes3f800000<>+8(SB)/4, $0x3f800000
+DATA lanes3f800000<>+12(SB)/4, $0x3f800000
+DATA lanes3f800000<>+16(SB)/4, $0x3f800000
+DATA lanes3f800000<>+20(SB)/4, $0x3f800000
+DATA lanes3f800000<>+24(SB)/4, $0x3f800000
+DATA lanes3f800000<>+28(SB)/4, $0x3f800000
+DATA lanes3f800000<>+32(SB)/4, $0x3f800000
+DATA lanes3f800000<>+36(SB)/4, $0x3f800000
+DATA lanes3f800000<>+40(SB)/4, $0x3f800000
+DATA lanes3f800000<>+44(SB)/4, $0x3f800000
+DATA lanes3f800000<>+48(SB)/4, $0x3f800000
+DATA lanes3f800000<>+52(SB)/4, $0x3f800000
+DATA lanes3f800000<>+56(SB)/4, $0x3f800000
+DATA lanes3f800000<>+60(SB)/4, $0x3f800000
+GLOBL lanes3f800000<>(SB), RODATA|NOPTR, $64
+
+DATA lanesc2200000<>+0(SB)/4, $0xc2200000
+DATA lanesc2200000<>+4(SB)/4, $0xc2200000
+DATA lanesc2200000<>+8(SB)/4, $0xc2200000
+DATA lanesc2200000<>+12(SB)/4, $0xc2200000
+DATA lanesc2200000<>+16(SB)/4, $0xc2200000
+DATA lanesc2200000<>+20(SB)/4, $0xc2200000
+DATA lanesc2200000<>+24(SB)/4, $0xc2200000
+DATA lanesc2200000<>+28(SB)/4, $0xc2200000
+DATA lanesc2200000<>+32(SB)/4, $0xc2200000
+DATA lanesc2200000<>+36(SB)/4, $0xc2200000
+DATA lanesc2200000<>+40(SB)/4, $0xc2200000
+DATA lanesc2200000<>+44(SB)/4, $0xc2200000
+DATA lanesc2200000<>+48(SB)/4, $0xc2200000
+DATA lanesc2200000<>+52(SB)/4, $0xc2200000
+DATA lanesc2200000<>+56(SB)/4, $0xc2200000
+DATA lanesc2200000<>+60(SB)/4, $0xc2200000
+GLOBL lanesc2200000<>(SB), RODATA|NOPTR, $64
+
+DATA lanes00000000<>+0(SB)/4, $0x00000000
+DATA lanes00000000<>+4(SB)/4, $0x00000000
+DATA lanes00000000<>+8(SB)/4, $0x00000000
+DATA lanes00000000<>+12(SB)/4, $0x00000000
+DATA lanes00000000<>+16(SB)/4, $0x00000000
+DATA lanes00000000<>+20(SB)/4, $0x00000000
+DATA lanes00000000<>+24(SB)/4, $0x00000000
+DATA lanes00000000<>+28(SB)/4, $0x00000000
+DATA lanes00000000<>+32(SB)/4, $0x00000000
+DATA lanes00000000<>+36(SB)/4, $0x00000000
+DATA lanes00000000<>+40(SB)/4, $0x00000000
+DATA lanes00000000<>+44(SB)/4, $0x00000000
+DATA lanes00000000<>+48(SB)/4, $0x00000000
+DATA lanes00000000<>+52(SB)/4, $0x00000000
+DATA lanes00000000<>+56(SB)/4, $0x00000000
+DATA lanes00000000<>+60(SB)/4, $0x00000000
+GLOBL lanes00000000<>(SB), RODATA|NOPTR, $64
 
 DATA lanes39500d01<>+0(SB)/4, $0x39500d01
 DATA lanes39500d01<>+4(SB)/4, $0x39500d01
@@ -562,60 +700,6 @@ DATA lanes3f000000<>+56(SB)/4, $0x3f000000
 DATA lanes3f000000<>+60(SB)/4, $0x3f000000
 GLOBL lanes3f000000<>(SB), RODATA|NOPTR, $64
 
-DATA lanes3f800000<>+0(SB)/4, $0x3f800000
-DATA lanes3f800000<>+4(SB)/4, $0x3f800000
-DATA lanes3f800000<>+8(SB)/4, $0x3f800000
-DATA lanes3f800000<>+12(SB)/4, $0x3f800000
-DATA lanes3f800000<>+16(SB)/4, $0x3f800000
-DATA lanes3f800000<>+20(SB)/4, $0x3f800000
-DATA lanes3f800000<>+24(SB)/4, $0x3f800000
-DATA lanes3f800000<>+28(SB)/4, $0x3f800000
-DATA lanes3f800000<>+32(SB)/4, $0x3f800000
-DATA lanes3f800000<>+36(SB)/4, $0x3f800000
-DATA lanes3f800000<>+40(SB)/4, $0x3f800000
-DATA lanes3f800000<>+44(SB)/4, $0x3f800000
-DATA lanes3f800000<>+48(SB)/4, $0x3f800000
-DATA lanes3f800000<>+52(SB)/4, $0x3f800000
-DATA lanes3f800000<>+56(SB)/4, $0x3f800000
-DATA lanes3f800000<>+60(SB)/4, $0x3f800000
-GLOBL lanes3f800000<>(SB), RODATA|NOPTR, $64
-
-DATA lanesc2200000<>+0(SB)/4, $0xc2200000
-DATA lanesc2200000<>+4(SB)/4, $0xc2200000
-DATA lanesc2200000<>+8(SB)/4, $0xc2200000
-DATA lanesc2200000<>+12(SB)/4, $0xc2200000
-DATA lanesc2200000<>+16(SB)/4, $0xc2200000
-DATA lanesc2200000<>+20(SB)/4, $0xc2200000
-DATA lanesc2200000<>+24(SB)/4, $0xc2200000
-DATA lanesc2200000<>+28(SB)/4, $0xc2200000
-DATA lanesc2200000<>+32(SB)/4, $0xc2200000
-DATA lanesc2200000<>+36(SB)/4, $0xc2200000
-DATA lanesc2200000<>+40(SB)/4, $0xc2200000
-DATA lanesc2200000<>+44(SB)/4, $0xc2200000
-DATA lanesc2200000<>+48(SB)/4, $0xc2200000
-DATA lanesc2200000<>+52(SB)/4, $0xc2200000
-DATA lanesc2200000<>+56(SB)/4, $0xc2200000
-DATA lanesc2200000<>+60(SB)/4, $0xc2200000
-GLOBL lanesc2200000<>(SB), RODATA|NOPTR, $64
-
-DATA lanes00000000<>+0(SB)/4, $0x00000000
-DATA lanes00000000<>+4(SB)/4, $0x00000000
-DATA lanes00000000<>+8(SB)/4, $0x00000000
-DATA lanes00000000<>+12(SB)/4, $0x00000000
-DATA lanes00000000<>+16(SB)/4, $0x00000000
-DATA lanes00000000<>+20(SB)/4, $0x00000000
-DATA lanes00000000<>+24(SB)/4, $0x00000000
-DATA lanes00000000<>+28(SB)/4, $0x00000000
-DATA lanes00000000<>+32(SB)/4, $0x00000000
-DATA lanes00000000<>+36(SB)/4, $0x00000000
-DATA lanes00000000<>+40(SB)/4, $0x00000000
-DATA lanes00000000<>+44(SB)/4, $0x00000000
-DATA lanes00000000<>+48(SB)/4, $0x00000000
-DATA lanes00000000<>+52(SB)/4, $0x00000000
-DATA lanes00000000<>+56(SB)/4, $0x00000000
-DATA lanes00000000<>+60(SB)/4, $0x00000000
-GLOBL lanes00000000<>(SB), RODATA|NOPTR, $64
-
 DATA lanes0000007f<>+0(SB)/4, $0x0000007f
 DATA lanes0000007f<>+4(SB)/4, $0x0000007f
 DATA lanes0000007f<>+8(SB)/4, $0x0000007f
@@ -690,160 +774,160 @@ TEXT ·lstmCellGradAVX512(SB), NOSPLIT, $0-56
 	JL   rest
 
 loop:
-	VMOVUPS      (DX), Z0
-	VANDPS       lanes80000000<>+0(SB), Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VADDPS       Z0, Z0, Z0
-	VMOVUPS      lanesc2200000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes00000000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VSUBPS       lanes3f800000<>+0(SB), Z2, Z4
-	VFMADD213PS  Z4, Z2, Z3
-	VADDPS       lanes40000000<>+0(SB), Z3, Z1
-	VDIVPS       Z1, Z3, Z0
-	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
-	VORPS        Z6, Z0, Z0
-	VMOVUPS      (BX), Z1
-	VMOVUPS      (R9), Z10
-	VMOVUPS      lanes3f800000<>+0(SB), Z2
-	VFNMADD231PS Z0, Z0, Z2
-	VMULPS       Z10, Z1, Z3
-	VMOVUPS      (AX), Z8
-	VFMADD231PS  Z2, Z3, Z8
-	VMULPS       Z0, Z1, Z13
-	VMOVUPS      lanes3f800000<>+0(SB), Z4
-	VSUBPS       Z10, Z4, Z4
-	VMULPS       Z10, Z13, Z13
-	VMULPS       Z4, Z13, Z13
-	VMOVUPS      Z13, (R9)
-	VMOVUPS      (DI), Z9
-	VMOVUPS      (R11), Z12
-	VMOVUPS      (R10), Z11
-	VMULPS       Z12, Z8, Z13
-	VMOVUPS      lanes3f800000<>+0(SB), Z4
-	VSUBPS       Z9, Z4, Z4
-	VMULPS       Z9, Z13, Z13
-	VMULPS       Z4, Z13, Z13
-	VMOVUPS      Z13, (DI)
-	VMULPS       (SI), Z8, Z13
-	VMOVUPS      lanes3f800000<>+0(SB), Z4
-	VSUBPS       Z11, Z4, Z4
-	VMULPS       Z11, Z13, Z13
-	VMULPS       Z4, Z13, Z13
-	VMOVUPS      Z13, (R10)
-	VMULPS       Z9, Z8, Z13
-	VMOVUPS      lanes3f800000<>+0(SB), Z4
-	VFNMADD231PS Z12, Z12, Z4
-	VMULPS       Z4, Z13, Z13
-	VMOVUPS      Z13, (R11)
-	VMULPS       Z11, Z8, Z8
-	VMOVUPS      Z8, (AX)
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x00000040, R10
-	ADDQ         $0x00000040, R11
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000040, BX
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, CX
-	JGE          loop
+	VMOVUPS           (DX), Z0
+	VANDPS.BCST       lanes80000000<>+0(SB), Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VADDPS            Z0, Z0, Z0
+	VBROADCASTSS      lanesc2200000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes00000000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VPADDD            lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD            $0x17, Z2, Z2
+	VSUBPS.BCST       lanes3f800000<>+0(SB), Z2, Z4
+	VFMADD213PS       Z4, Z2, Z3
+	VADDPS.BCST       lanes40000000<>+0(SB), Z3, Z1
+	VDIVPS            Z1, Z3, Z0
+	VANDPS.BCST       lanes7fffffff<>+0(SB), Z0, Z0
+	VORPS             Z6, Z0, Z0
+	VMOVUPS           (BX), Z1
+	VMOVUPS           (R9), Z10
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z2
+	VFNMADD231PS      Z0, Z0, Z2
+	VMULPS            Z10, Z1, Z3
+	VMOVUPS           (AX), Z8
+	VFMADD231PS       Z2, Z3, Z8
+	VMULPS            Z0, Z1, Z13
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z4
+	VSUBPS            Z10, Z4, Z4
+	VMULPS            Z10, Z13, Z13
+	VMULPS            Z4, Z13, Z13
+	VMOVUPS           Z13, (R9)
+	VMOVUPS           (DI), Z9
+	VMOVUPS           (R11), Z12
+	VMOVUPS           (R10), Z11
+	VMULPS            Z12, Z8, Z13
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z4
+	VSUBPS            Z9, Z4, Z4
+	VMULPS            Z9, Z13, Z13
+	VMULPS            Z4, Z13, Z13
+	VMOVUPS           Z13, (DI)
+	VMULPS            (SI), Z8, Z13
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z4
+	VSUBPS            Z11, Z4, Z4
+	VMULPS            Z11, Z13, Z13
+	VMULPS            Z4, Z13, Z13
+	VMOVUPS           Z13, (R10)
+	VMULPS            Z9, Z8, Z13
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z4
+	VFNMADD231PS      Z12, Z12, Z4
+	VMULPS            Z4, Z13, Z13
+	VMOVUPS           Z13, (R11)
+	VMULPS            Z11, Z8, Z8
+	VMOVUPS           Z8, (AX)
+	ADDQ              $0x00000040, DI
+	ADDQ              $0x00000040, R9
+	ADDQ              $0x00000040, R10
+	ADDQ              $0x00000040, R11
+	ADDQ              $0x00000040, SI
+	ADDQ              $0x00000040, DX
+	ADDQ              $0x00000040, BX
+	ADDQ              $0x00000040, AX
+	SUBQ              $0x00000010, CX
+	JGE               loop
 
 rest:
 	ADDQ $0x00000010, CX
 	JZ   end
 
 single:
-	VMOVUPS      (DX), Z0
-	VANDPS       lanes80000000<>+0(SB), Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VADDPS       Z0, Z0, Z0
-	VMOVUPS      lanesc2200000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes00000000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VSUBPS       lanes3f800000<>+0(SB), Z2, Z4
-	VFMADD213PS  Z4, Z2, Z3
-	VADDPS       lanes40000000<>+0(SB), Z3, Z1
-	VDIVPS       Z1, Z3, Z0
-	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
-	VORPS        Z6, Z0, Z0
-	VMOVUPS      (BX), Z1
-	VMOVUPS      (R9), Z10
-	VMOVUPS      lanes3f800000<>+0(SB), Z2
-	VFNMADD231PS Z0, Z0, Z2
-	VMULPS       Z10, Z1, Z3
-	VMOVUPS      (AX), Z8
-	VFMADD231PS  Z2, Z3, Z8
-	VMULPS       Z0, Z1, Z13
-	VMOVUPS      lanes3f800000<>+0(SB), Z4
-	VSUBPS       Z10, Z4, Z4
-	VMULPS       Z10, Z13, Z13
-	VMULPS       Z4, Z13, Z13
-	VMOVUPS      Z13, (R9)
-	VMOVUPS      (DI), Z9
-	VMOVUPS      (R11), Z12
-	VMOVUPS      (R10), Z11
-	VMULPS       Z12, Z8, Z13
-	VMOVUPS      lanes3f800000<>+0(SB), Z4
-	VSUBPS       Z9, Z4, Z4
-	VMULPS       Z9, Z13, Z13
-	VMULPS       Z4, Z13, Z13
-	VMOVUPS      Z13, (DI)
-	VMULPS       (SI), Z8, Z13
-	VMOVUPS      lanes3f800000<>+0(SB), Z4
-	VSUBPS       Z11, Z4, Z4
-	VMULPS       Z11, Z13, Z13
-	VMULPS       Z4, Z13, Z13
-	VMOVUPS      Z13, (R10)
-	VMULPS       Z9, Z8, Z13
-	VMOVUPS      lanes3f800000<>+0(SB), Z4
-	VFNMADD231PS Z12, Z12, Z4
-	VMULPS       Z4, Z13, Z13
-	VMOVUPS      Z13, (R11)
-	VMULPS       Z11, Z8, Z8
-	VMOVUPS      Z8, (AX)
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x00000040, R10
-	ADDQ         $0x00000040, R11
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x00000040, DX
-	ADDQ         $0x00000040, BX
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, CX
-	JNZ          single
+	VMOVUPS           (DX), Z0
+	VANDPS.BCST       lanes80000000<>+0(SB), Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VADDPS            Z0, Z0, Z0
+	VBROADCASTSS      lanesc2200000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes00000000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VPADDD            lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD            $0x17, Z2, Z2
+	VSUBPS.BCST       lanes3f800000<>+0(SB), Z2, Z4
+	VFMADD213PS       Z4, Z2, Z3
+	VADDPS.BCST       lanes40000000<>+0(SB), Z3, Z1
+	VDIVPS            Z1, Z3, Z0
+	VANDPS.BCST       lanes7fffffff<>+0(SB), Z0, Z0
+	VORPS             Z6, Z0, Z0
+	VMOVUPS           (BX), Z1
+	VMOVUPS           (R9), Z10
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z2
+	VFNMADD231PS      Z0, Z0, Z2
+	VMULPS            Z10, Z1, Z3
+	VMOVUPS           (AX), Z8
+	VFMADD231PS       Z2, Z3, Z8
+	VMULPS            Z0, Z1, Z13
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z4
+	VSUBPS            Z10, Z4, Z4
+	VMULPS            Z10, Z13, Z13
+	VMULPS            Z4, Z13, Z13
+	VMOVUPS           Z13, (R9)
+	VMOVUPS           (DI), Z9
+	VMOVUPS           (R11), Z12
+	VMOVUPS           (R10), Z11
+	VMULPS            Z12, Z8, Z13
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z4
+	VSUBPS            Z9, Z4, Z4
+	VMULPS            Z9, Z13, Z13
+	VMULPS            Z4, Z13, Z13
+	VMOVUPS           Z13, (DI)
+	VMULPS            (SI), Z8, Z13
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z4
+	VSUBPS            Z11, Z4, Z4
+	VMULPS            Z11, Z13, Z13
+	VMULPS            Z4, Z13, Z13
+	VMOVUPS           Z13, (R10)
+	VMULPS            Z9, Z8, Z13
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z4
+	VFNMADD231PS      Z12, Z12, Z4
+	VMULPS            Z4, Z13, Z13
+	VMOVUPS           Z13, (R11)
+	VMULPS            Z11, Z8, Z8
+	VMOVUPS           Z8, (AX)
+	ADDQ              $0x00000040, DI
+	ADDQ              $0x00000040, R9
+	ADDQ              $0x00000040, R10
+	ADDQ              $0x00000040, R11
+	ADDQ              $0x00000040, SI
+	ADDQ              $0x00000040, DX
+	ADDQ              $0x00000040, BX
+	ADDQ              $0x00000040, AX
+	SUBQ              $0x00000010, CX
+	JNZ               single
 
 end:
 	VZEROUPPER
@@ -871,228 +955,224 @@ TEXT ·gruCellAVX512(SB), NOSPLIT, $0-56
 	JL   rest
 
 loop:
-	VMOVUPS      (DI), Z0
-	VADDPS       (R11), Z0, Z0
-	VMOVAPS      Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VPMOVD2M     Z6, K1
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
-	VMOVUPS      Z0, (DI)
-	VMOVAPS      Z0, Z8
-	VMOVUPS      (R9), Z0
-	VADDPS       (R12), Z0, Z0
-	VMOVAPS      Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VPMOVD2M     Z6, K1
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
-	VMOVUPS      Z0, (R9)
-	VMOVAPS      Z0, Z9
-	VMOVUPS      (R10), Z0
-	VMOVUPS      (R13), Z1
-	VMOVUPS      Z1, (AX)
-	VFMADD231PS  Z9, Z1, Z0
-	VANDPS       lanes80000000<>+0(SB), Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VADDPS       Z0, Z0, Z0
-	VMOVUPS      lanesc2200000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes00000000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VSUBPS       lanes3f800000<>+0(SB), Z2, Z4
-	VFMADD213PS  Z4, Z2, Z3
-	VADDPS       lanes40000000<>+0(SB), Z3, Z1
-	VDIVPS       Z1, Z3, Z0
-	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
-	VORPS        Z6, Z0, Z0
-	VMOVUPS      Z0, (R10)
-	VMOVUPS      (SI), Z1
-	VSUBPS       Z0, Z1, Z1
-	VFMADD231PS  Z8, Z1, Z0
-	VMOVUPS      Z0, (BX)
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x00000040, R10
-	ADDQ         $0x00000040, R11
-	ADDQ         $0x00000040, R12
-	ADDQ         $0x00000040, R13
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x00000040, BX
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, CX
-	JGE          loop
+	VMOVUPS           (DI), Z0
+	VADDPS            (R11), Z0, Z0
+	VMOVAPS           Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z2, Z2
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z2, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z2, Z0
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VSCALEFPS         Z2, Z3, Z0
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z7
+	VADDPS            Z7, Z0, Z1
+	VPMOVD2M          Z6, K1
+	VBLENDMPS         Z0, Z7, K1, Z0
+	VRCP14PS          Z1, Z2
+	VFNMADD231PS      Z2, Z1, Z7
+	VMULPS            Z2, Z0, Z0
+	VFMADD213PS       Z0, Z7, Z0
+	VMOVUPS           Z0, (DI)
+	VMOVAPS           Z0, Z8
+	VMOVUPS           (R9), Z0
+	VADDPS            (R12), Z0, Z0
+	VMOVAPS           Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z2, Z2
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z2, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z2, Z0
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VSCALEFPS         Z2, Z3, Z0
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z7
+	VADDPS            Z7, Z0, Z1
+	VPMOVD2M          Z6, K1
+	VBLENDMPS         Z0, Z7, K1, Z0
+	VRCP14PS          Z1, Z2
+	VFNMADD231PS      Z2, Z1, Z7
+	VMULPS            Z2, Z0, Z0
+	VFMADD213PS       Z0, Z7, Z0
+	VMOVUPS           Z0, (R9)
+	VMOVAPS           Z0, Z9
+	VMOVUPS           (R10), Z0
+	VMOVUPS           (R13), Z1
+	VMOVUPS           Z1, (AX)
+	VFMADD231PS       Z9, Z1, Z0
+	VANDPS.BCST       lanes80000000<>+0(SB), Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VADDPS            Z0, Z0, Z0
+	VBROADCASTSS      lanesc2200000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes00000000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VPADDD            lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD            $0x17, Z2, Z2
+	VSUBPS.BCST       lanes3f800000<>+0(SB), Z2, Z4
+	VFMADD213PS       Z4, Z2, Z3
+	VADDPS.BCST       lanes40000000<>+0(SB), Z3, Z1
+	VDIVPS            Z1, Z3, Z0
+	VANDPS.BCST       lanes7fffffff<>+0(SB), Z0, Z0
+	VORPS             Z6, Z0, Z0
+	VMOVUPS           Z0, (R10)
+	VMOVUPS           (SI), Z1
+	VSUBPS            Z0, Z1, Z1
+	VFMADD231PS       Z8, Z1, Z0
+	VMOVUPS           Z0, (BX)
+	ADDQ              $0x00000040, DI
+	ADDQ              $0x00000040, R9
+	ADDQ              $0x00000040, R10
+	ADDQ              $0x00000040, R11
+	ADDQ              $0x00000040, R12
+	ADDQ              $0x00000040, R13
+	ADDQ              $0x00000040, SI
+	ADDQ              $0x00000040, BX
+	ADDQ              $0x00000040, AX
+	SUBQ              $0x00000010, CX
+	JGE               loop
 
 rest:
 	ADDQ $0x00000010, CX
 	JZ   end
 
 single:
-	VMOVUPS      (DI), Z0
-	VADDPS       (R11), Z0, Z0
-	VMOVAPS      Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VPMOVD2M     Z6, K1
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
-	VMOVUPS      Z0, (DI)
-	VMOVAPS      Z0, Z8
-	VMOVUPS      (R9), Z0
-	VADDPS       (R12), Z0, Z0
-	VMOVAPS      Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VPMOVD2M     Z6, K1
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
-	VMOVUPS      Z0, (R9)
-	VMOVAPS      Z0, Z9
-	VMOVUPS      (R10), Z0
-	VMOVUPS      (R13), Z1
-	VMOVUPS      Z1, (AX)
-	VFMADD231PS  Z9, Z1, Z0
-	VANDPS       lanes80000000<>+0(SB), Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VADDPS       Z0, Z0, Z0
-	VMOVUPS      lanesc2200000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes00000000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VSUBPS       lanes3f800000<>+0(SB), Z2, Z4
-	VFMADD213PS  Z4, Z2, Z3
-	VADDPS       lanes40000000<>+0(SB), Z3, Z1
-	VDIVPS       Z1, Z3, Z0
-	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
-	VORPS        Z6, Z0, Z0
-	VMOVUPS      Z0, (R10)
-	VMOVUPS      (SI), Z1
-	VSUBPS       Z0, Z1, Z1
-	VFMADD231PS  Z8, Z1, Z0
-	VMOVUPS      Z0, (BX)
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, R9
-	ADDQ         $0x00000040, R10
-	ADDQ         $0x00000040, R11
-	ADDQ         $0x00000040, R12
-	ADDQ         $0x00000040, R13
-	ADDQ         $0x00000040, SI
-	ADDQ         $0x00000040, BX
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, CX
-	JNZ          single
+	VMOVUPS           (DI), Z0
+	VADDPS            (R11), Z0, Z0
+	VMOVAPS           Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z2, Z2
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z2, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z2, Z0
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VSCALEFPS         Z2, Z3, Z0
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z7
+	VADDPS            Z7, Z0, Z1
+	VPMOVD2M          Z6, K1
+	VBLENDMPS         Z0, Z7, K1, Z0
+	VRCP14PS          Z1, Z2
+	VFNMADD231PS      Z2, Z1, Z7
+	VMULPS            Z2, Z0, Z0
+	VFMADD213PS       Z0, Z7, Z0
+	VMOVUPS           Z0, (DI)
+	VMOVAPS           Z0, Z8
+	VMOVUPS           (R9), Z0
+	VADDPS            (R12), Z0, Z0
+	VMOVAPS           Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z2, Z2
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z2, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z2, Z0
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VSCALEFPS         Z2, Z3, Z0
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z7
+	VADDPS            Z7, Z0, Z1
+	VPMOVD2M          Z6, K1
+	VBLENDMPS         Z0, Z7, K1, Z0
+	VRCP14PS          Z1, Z2
+	VFNMADD231PS      Z2, Z1, Z7
+	VMULPS            Z2, Z0, Z0
+	VFMADD213PS       Z0, Z7, Z0
+	VMOVUPS           Z0, (R9)
+	VMOVAPS           Z0, Z9
+	VMOVUPS           (R10), Z0
+	VMOVUPS           (R13), Z1
+	VMOVUPS           Z1, (AX)
+	VFMADD231PS       Z9, Z1, Z0
+	VANDPS.BCST       lanes80000000<>+0(SB), Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VADDPS            Z0, Z0, Z0
+	VBROADCASTSS      lanesc2200000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes00000000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VPADDD            lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD            $0x17, Z2, Z2
+	VSUBPS.BCST       lanes3f800000<>+0(SB), Z2, Z4
+	VFMADD213PS       Z4, Z2, Z3
+	VADDPS.BCST       lanes40000000<>+0(SB), Z3, Z1
+	VDIVPS            Z1, Z3, Z0
+	VANDPS.BCST       lanes7fffffff<>+0(SB), Z0, Z0
+	VORPS             Z6, Z0, Z0
+	VMOVUPS           Z0, (R10)
+	VMOVUPS           (SI), Z1
+	VSUBPS            Z0, Z1, Z1
+	VFMADD231PS       Z8, Z1, Z0
+	VMOVUPS           Z0, (BX)
+	ADDQ              $0x00000040, DI
+	ADDQ              $0x00000040, R9
+	ADDQ              $0x00000040, R10
+	ADDQ              $0x00000040, R11
+	ADDQ              $0x00000040, R12
+	ADDQ              $0x00000040, R13
+	ADDQ              $0x00000040, SI
+	ADDQ              $0x00000040, BX
+	ADDQ              $0x00000040, AX
+	SUBQ              $0x00000010, CX
+	JNZ               single
 
 end:
 	VZEROUPPER
@@ -1120,17 +1200,17 @@ loop:
 	VMOVUPS      (R9), Z2
 	VMOVUPS      (R10), Z3
 	VMOVUPS      (DX), Z4
-	VMOVUPS      lanes3f800000<>+0(SB), Z5
+	VBROADCASTSS lanes3f800000<>+0(SB), Z5
 	VSUBPS       Z1, Z5, Z5
 	VMULPS       Z0, Z5, Z5
-	VMOVUPS      lanes3f800000<>+0(SB), Z6
+	VBROADCASTSS lanes3f800000<>+0(SB), Z6
 	VFNMADD231PS Z3, Z3, Z6
 	VMULPS       Z6, Z5, Z5
 	VMOVUPS      Z5, (R10)
 	VMULPS       Z2, Z5, Z6
 	VMOVUPS      Z6, (DX)
 	VMULPS       Z4, Z5, Z6
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
+	VBROADCASTSS lanes3f800000<>+0(SB), Z7
 	VSUBPS       Z2, Z7, Z7
 	VMULPS       Z2, Z6, Z6
 	VMULPS       Z7, Z6, Z6
@@ -1138,7 +1218,7 @@ loop:
 	VMOVUPS      (SI), Z6
 	VSUBPS       Z3, Z6, Z6
 	VMULPS       Z0, Z6, Z6
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
+	VBROADCASTSS lanes3f800000<>+0(SB), Z7
 	VSUBPS       Z1, Z7, Z7
 	VMULPS       Z1, Z6, Z6
 	VMULPS       Z7, Z6, Z6
@@ -1164,17 +1244,17 @@ single:
 	VMOVUPS      (R9), Z2
 	VMOVUPS      (R10), Z3
 	VMOVUPS      (DX), Z4
-	VMOVUPS      lanes3f800000<>+0(SB), Z5
+	VBROADCASTSS lanes3f800000<>+0(SB), Z5
 	VSUBPS       Z1, Z5, Z5
 	VMULPS       Z0, Z5, Z5
-	VMOVUPS      lanes3f800000<>+0(SB), Z6
+	VBROADCASTSS lanes3f800000<>+0(SB), Z6
 	VFNMADD231PS Z3, Z3, Z6
 	VMULPS       Z6, Z5, Z5
 	VMOVUPS      Z5, (R10)
 	VMULPS       Z2, Z5, Z6
 	VMOVUPS      Z6, (DX)
 	VMULPS       Z4, Z5, Z6
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
+	VBROADCASTSS lanes3f800000<>+0(SB), Z7
 	VSUBPS       Z2, Z7, Z7
 	VMULPS       Z2, Z6, Z6
 	VMULPS       Z7, Z6, Z6
@@ -1182,7 +1262,7 @@ single:
 	VMOVUPS      (SI), Z6
 	VSUBPS       Z3, Z6, Z6
 	VMULPS       Z0, Z6, Z6
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
+	VBROADCASTSS lanes3f800000<>+0(SB), Z7
 	VSUBPS       Z1, Z7, Z7
 	VMULPS       Z1, Z6, Z6
 	VMULPS       Z7, Z6, Z6
@@ -1251,9 +1331,9 @@ loop:
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y7, Y0, Y1
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (DI)
 	VMOVAPS      Y0, Y8
 	VMOVUPS      (R9), Y0
@@ -1286,9 +1366,9 @@ loop:
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y7, Y0, Y1
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R9)
 	VMOVAPS      Y0, Y9
 	VMOVUPS      (R10), Y0
@@ -1321,9 +1401,9 @@ loop:
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y7, Y0, Y1
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R10)
 	VMOVAPS      Y0, Y10
 	VMOVUPS      (R11), Y0
@@ -1435,9 +1515,9 @@ single:
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y7, Y0, Y1
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (DI)
 	VMOVAPS      Y0, Y8
 	VMOVUPS      (R9), Y0
@@ -1470,9 +1550,9 @@ single:
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y7, Y0, Y1
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R9)
 	VMOVAPS      Y0, Y9
 	VMOVUPS      (R10), Y0
@@ -1505,9 +1585,9 @@ single:
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y7, Y0, Y1
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R10)
 	VMOVAPS      Y0, Y10
 	VMOVUPS      (R11), Y0
@@ -1587,6 +1667,24 @@ single:
 end:
 	VZEROUPPER
 	RET
+
+DATA lanes42b20000<>+0(SB)/4, $0x42b20000
+DATA lanes42b20000<>+4(SB)/4, $0x42b20000
+DATA lanes42b20000<>+8(SB)/4, $0x42b20000
+DATA lanes42b20000<>+12(SB)/4, $0x42b20000
+DATA lanes42b20000<>+16(SB)/4, $0x42b20000
+DATA lanes42b20000<>+20(SB)/4, $0x42b20000
+DATA lanes42b20000<>+24(SB)/4, $0x42b20000
+DATA lanes42b20000<>+28(SB)/4, $0x42b20000
+DATA lanes42b20000<>+32(SB)/4, $0x42b20000
+DATA lanes42b20000<>+36(SB)/4, $0x42b20000
+DATA lanes42b20000<>+40(SB)/4, $0x42b20000
+DATA lanes42b20000<>+44(SB)/4, $0x42b20000
+DATA lanes42b20000<>+48(SB)/4, $0x42b20000
+DATA lanes42b20000<>+52(SB)/4, $0x42b20000
+DATA lanes42b20000<>+56(SB)/4, $0x42b20000
+DATA lanes42b20000<>+60(SB)/4, $0x42b20000
+GLOBL lanes42b20000<>(SB), RODATA|NOPTR, $64
 
 // func lstmCellGradAVX2(gates *float32, prev *float32, c *float32, dh *float32, dc *float32, n int, stride int)
 // Requires: AVX, AVX2, FMA3
@@ -1820,9 +1918,9 @@ loop:
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y7, Y0, Y1
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (DI)
 	VMOVAPS      Y0, Y8
 	VMOVUPS      (R9), Y0
@@ -1856,9 +1954,9 @@ loop:
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y7, Y0, Y1
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R9)
 	VMOVAPS      Y0, Y9
 	VMOVUPS      (R10), Y0
@@ -1946,9 +2044,9 @@ single:
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y7, Y0, Y1
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (DI)
 	VMOVAPS      Y0, Y8
 	VMOVUPS      (R9), Y0
@@ -1982,9 +2080,9 @@ single:
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
+	VADDPS       Y7, Y0, Y1
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VDIVPS       Y1, Y0, Y0
 	VMOVUPS      Y0, (R9)
 	VMOVAPS      Y0, Y9
 	VMOVUPS      (R10), Y0

@@ -7,15 +7,15 @@
 // func dropoutAVX512(args *byte)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·dropoutAVX512(SB), NOSPLIT, $0-8
-	MOVQ    args+0(FP), AX
-	MOVQ    (AX), DI
-	MOVQ    8(AX), SI
-	MOVQ    16(AX), CX
-	MOVQ    24(AX), R8
-	VMOVUPS lanesd2511f53<>+0(SB), Z14
-	VMOVUPS lanescd9e8d57<>+0(SB), Z15
-	MOVL    $0x0000aaaa, R9
-	KMOVW   R9, K2
+	MOVQ         args+0(FP), AX
+	MOVQ         (AX), DI
+	MOVQ         8(AX), SI
+	MOVQ         16(AX), CX
+	MOVQ         24(AX), R8
+	VBROADCASTSS lanesd2511f53<>+0(SB), Z14
+	VBROADCASTSS lanescd9e8d57<>+0(SB), Z15
+	MOVL         $0x0000aaaa, R9
+	KMOVW        R9, K2
 
 group:
 	VMOVD        R8, X0

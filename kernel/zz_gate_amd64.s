@@ -7,88 +7,167 @@
 // func siluAVX512(y *float32, x *float32, n int, s float32)
 // Requires: AVX, AVX512DQ, AVX512F
 TEXT ·siluAVX512(SB), NOSPLIT, $0-28
-	MOVQ         y+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVQ         n+16(FP), CX
-	VBROADCASTSS s+24(FP), Z15
-	SUBQ         $0x00000010, CX
-	JL           rest
+	MOVQ y+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	SUBQ $0x00000040, CX
+	JL   rest
 
 loop:
-	VMOVUPS      (SI), Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VPMOVD2M     Z6, K1
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
-	VMULPS       Z8, Z0, Z0
-	VMOVUPS      Z0, (DI)
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, SI
-	SUBQ         $0x00000010, CX
-	JGE          loop
+	VMOVUPS           (SI), Z0
+	VMOVUPS           64(SI), Z8
+	VMOVUPS           128(SI), Z16
+	VMOVUPS           192(SI), Z24
+	VMOVAPS           Z0, Z6
+	VMOVAPS           Z8, Z14
+	VMOVAPS           Z16, Z22
+	VMOVAPS           Z24, Z30
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VORPS.BCST        lanes80000000<>+0(SB), Z8, Z8
+	VORPS.BCST        lanes80000000<>+0(SB), Z16, Z16
+	VORPS.BCST        lanes80000000<>+0(SB), Z24, Z24
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z1
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z9
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z17
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z25
+	VMAXPS            Z0, Z1, Z0
+	VMAXPS            Z8, Z9, Z8
+	VMAXPS            Z16, Z17, Z16
+	VMAXPS            Z24, Z25, Z24
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z2
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z10
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z18
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z26
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z8, Z10
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z16, Z18
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z24, Z26
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z2, Z2
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z10, Z10
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z18, Z18
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z26, Z26
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z2, Z0
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z10, Z8
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z18, Z16
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z26, Z24
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z2, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z10, Z8
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z18, Z16
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z26, Z24
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z3
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z11
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z19
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z27
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z24, Z27
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z24, Z27
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z24, Z27
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z24, Z27
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z24, Z27
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z8, Z11
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z16, Z19
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z24, Z27
+	VSCALEFPS         Z2, Z3, Z0
+	VSCALEFPS         Z10, Z11, Z8
+	VSCALEFPS         Z18, Z19, Z16
+	VSCALEFPS         Z26, Z27, Z24
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z7
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z15
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z23
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z31
+	VADDPS            Z7, Z0, Z1
+	VADDPS            Z15, Z8, Z9
+	VADDPS            Z23, Z16, Z17
+	VADDPS            Z31, Z24, Z25
+	VPMOVD2M          Z6, K1
+	VPMOVD2M          Z14, K2
+	VPMOVD2M          Z22, K3
+	VPMOVD2M          Z30, K4
+	VBLENDMPS         Z0, Z7, K1, Z0
+	VBLENDMPS         Z8, Z15, K2, Z8
+	VBLENDMPS         Z16, Z23, K3, Z16
+	VBLENDMPS         Z24, Z31, K4, Z24
+	VRCP14PS          Z1, Z2
+	VRCP14PS          Z9, Z10
+	VRCP14PS          Z17, Z18
+	VRCP14PS          Z25, Z26
+	VFNMADD231PS      Z2, Z1, Z7
+	VFNMADD231PS      Z10, Z9, Z15
+	VFNMADD231PS      Z18, Z17, Z23
+	VFNMADD231PS      Z26, Z25, Z31
+	VMULPS            Z2, Z0, Z0
+	VMULPS            Z10, Z8, Z8
+	VMULPS            Z18, Z16, Z16
+	VMULPS            Z26, Z24, Z24
+	VFMADD213PS       Z0, Z7, Z0
+	VFMADD213PS       Z8, Z15, Z8
+	VFMADD213PS       Z16, Z23, Z16
+	VFMADD213PS       Z24, Z31, Z24
+	VMULPS            Z6, Z0, Z0
+	VMULPS            Z14, Z8, Z8
+	VMULPS            Z22, Z16, Z16
+	VMULPS            Z30, Z24, Z24
+	VMOVUPS           Z0, (DI)
+	VMOVUPS           Z8, 64(DI)
+	VMOVUPS           Z16, 128(DI)
+	VMOVUPS           Z24, 192(DI)
+	ADDQ              $0x00000100, DI
+	ADDQ              $0x00000100, SI
+	SUBQ              $0x00000040, CX
+	JGE               loop
 
 rest:
-	ADDQ $0x00000010, CX
+	ADDQ $0x00000040, CX
 	JZ   end
 
 single:
-	VMOVUPS      (SI), Z0
-	VMOVAPS      Z0, Z8
-	VMOVAPS      Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VMOVUPS      lanesc2d00000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVUPS      lanes3f800000<>+0(SB), Z7
-	VPMOVD2M     Z6, K1
-	VBLENDMPS    Z0, Z7, K1, Z1
-	VADDPS       Z7, Z0, Z0
-	VDIVPS       Z0, Z1, Z0
-	VMULPS       Z8, Z0, Z0
-	VMOVUPS      Z0, (DI)
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, SI
-	SUBQ         $0x00000010, CX
-	JNZ          single
+	VMOVUPS           (SI), Z0
+	VMOVAPS           Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VBROADCASTSS      lanesc2d00000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes4b400000<>+0(SB), Z2
+	VFMADD231PS.BCST  lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VSUBPS.BCST       lanes4b400000<>+0(SB), Z2, Z2
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z2, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z2, Z0
+	VBROADCASTSS      lanes3ab511e8<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3c091d10<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aac79<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaa49<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3efffffe<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f800000<>+0(SB), Z0, Z3
+	VSCALEFPS         Z2, Z3, Z0
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z7
+	VADDPS            Z7, Z0, Z1
+	VPMOVD2M          Z6, K1
+	VBLENDMPS         Z0, Z7, K1, Z0
+	VRCP14PS          Z1, Z2
+	VFNMADD231PS      Z2, Z1, Z7
+	VMULPS            Z2, Z0, Z0
+	VFMADD213PS       Z0, Z7, Z0
+	VMULPS            Z6, Z0, Z0
+	VMOVUPS           Z0, (DI)
+	ADDQ              $0x00000040, DI
+	ADDQ              $0x00000040, SI
+	SUBQ              $0x00000010, CX
+	JNZ               single
 
 end:
 	VZEROUPPER
@@ -130,23 +209,23 @@ DATA lanesc2d00000<>+56(SB)/4, $0xc2d00000
 DATA lanesc2d00000<>+60(SB)/4, $0xc2d00000
 GLOBL lanesc2d00000<>(SB), RODATA|NOPTR, $64
 
-DATA lanes42b20000<>+0(SB)/4, $0x42b20000
-DATA lanes42b20000<>+4(SB)/4, $0x42b20000
-DATA lanes42b20000<>+8(SB)/4, $0x42b20000
-DATA lanes42b20000<>+12(SB)/4, $0x42b20000
-DATA lanes42b20000<>+16(SB)/4, $0x42b20000
-DATA lanes42b20000<>+20(SB)/4, $0x42b20000
-DATA lanes42b20000<>+24(SB)/4, $0x42b20000
-DATA lanes42b20000<>+28(SB)/4, $0x42b20000
-DATA lanes42b20000<>+32(SB)/4, $0x42b20000
-DATA lanes42b20000<>+36(SB)/4, $0x42b20000
-DATA lanes42b20000<>+40(SB)/4, $0x42b20000
-DATA lanes42b20000<>+44(SB)/4, $0x42b20000
-DATA lanes42b20000<>+48(SB)/4, $0x42b20000
-DATA lanes42b20000<>+52(SB)/4, $0x42b20000
-DATA lanes42b20000<>+56(SB)/4, $0x42b20000
-DATA lanes42b20000<>+60(SB)/4, $0x42b20000
-GLOBL lanes42b20000<>(SB), RODATA|NOPTR, $64
+DATA lanes4b400000<>+0(SB)/4, $0x4b400000
+DATA lanes4b400000<>+4(SB)/4, $0x4b400000
+DATA lanes4b400000<>+8(SB)/4, $0x4b400000
+DATA lanes4b400000<>+12(SB)/4, $0x4b400000
+DATA lanes4b400000<>+16(SB)/4, $0x4b400000
+DATA lanes4b400000<>+20(SB)/4, $0x4b400000
+DATA lanes4b400000<>+24(SB)/4, $0x4b400000
+DATA lanes4b400000<>+28(SB)/4, $0x4b400000
+DATA lanes4b400000<>+32(SB)/4, $0x4b400000
+DATA lanes4b400000<>+36(SB)/4, $0x4b400000
+DATA lanes4b400000<>+40(SB)/4, $0x4b400000
+DATA lanes4b400000<>+44(SB)/4, $0x4b400000
+DATA lanes4b400000<>+48(SB)/4, $0x4b400000
+DATA lanes4b400000<>+52(SB)/4, $0x4b400000
+DATA lanes4b400000<>+56(SB)/4, $0x4b400000
+DATA lanes4b400000<>+60(SB)/4, $0x4b400000
+GLOBL lanes4b400000<>(SB), RODATA|NOPTR, $64
 
 DATA lanes3fb8aa3b<>+0(SB)/4, $0x3fb8aa3b
 DATA lanes3fb8aa3b<>+4(SB)/4, $0x3fb8aa3b
@@ -201,6 +280,294 @@ DATA lanesb102e308<>+52(SB)/4, $0xb102e308
 DATA lanesb102e308<>+56(SB)/4, $0xb102e308
 DATA lanesb102e308<>+60(SB)/4, $0xb102e308
 GLOBL lanesb102e308<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3ab511e8<>+0(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+4(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+8(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+12(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+16(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+20(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+24(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+28(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+32(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+36(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+40(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+44(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+48(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+52(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+56(SB)/4, $0x3ab511e8
+DATA lanes3ab511e8<>+60(SB)/4, $0x3ab511e8
+GLOBL lanes3ab511e8<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3c091d10<>+0(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+4(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+8(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+12(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+16(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+20(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+24(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+28(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+32(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+36(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+40(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+44(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+48(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+52(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+56(SB)/4, $0x3c091d10
+DATA lanes3c091d10<>+60(SB)/4, $0x3c091d10
+GLOBL lanes3c091d10<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3d2aac79<>+0(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+4(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+8(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+12(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+16(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+20(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+24(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+28(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+32(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+36(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+40(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+44(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+48(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+52(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+56(SB)/4, $0x3d2aac79
+DATA lanes3d2aac79<>+60(SB)/4, $0x3d2aac79
+GLOBL lanes3d2aac79<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3e2aaa49<>+0(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+4(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+8(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+12(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+16(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+20(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+24(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+28(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+32(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+36(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+40(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+44(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+48(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+52(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+56(SB)/4, $0x3e2aaa49
+DATA lanes3e2aaa49<>+60(SB)/4, $0x3e2aaa49
+GLOBL lanes3e2aaa49<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3efffffe<>+0(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+4(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+8(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+12(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+16(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+20(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+24(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+28(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+32(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+36(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+40(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+44(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+48(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+52(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+56(SB)/4, $0x3efffffe
+DATA lanes3efffffe<>+60(SB)/4, $0x3efffffe
+GLOBL lanes3efffffe<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3f800000<>+0(SB)/4, $0x3f800000
+DATA lanes3f800000<>+4(SB)/4, $0x3f800000
+DATA lanes3f800000<>+8(SB)/4, $0x3f800000
+DATA lanes3f800000<>+12(SB)/4, $0x3f800000
+DATA lanes3f800000<>+16(SB)/4, $0x3f800000
+DATA lanes3f800000<>+20(SB)/4, $0x3f800000
+DATA lanes3f800000<>+24(SB)/4, $0x3f800000
+DATA lanes3f800000<>+28(SB)/4, $0x3f800000
+DATA lanes3f800000<>+32(SB)/4, $0x3f800000
+DATA lanes3f800000<>+36(SB)/4, $0x3f800000
+DATA lanes3f800000<>+40(SB)/4, $0x3f800000
+DATA lanes3f800000<>+44(SB)/4, $0x3f800000
+DATA lanes3f800000<>+48(SB)/4, $0x3f800000
+DATA lanes3f800000<>+52(SB)/4, $0x3f800000
+DATA lanes3f800000<>+56(SB)/4, $0x3f800000
+DATA lanes3f800000<>+60(SB)/4, $0x3f800000
+GLOBL lanes3f800000<>(SB), RODATA|NOPTR, $64
+
+// func geluAVX512(y *float32, x *float32, n int, s float32)
+// Requires: AVX, AVX512DQ, AVX512F
+TEXT ·geluAVX512(SB), NOSPLIT, $0-28
+	MOVQ         y+0(FP), DI
+	MOVQ         x+8(FP), SI
+	MOVQ         n+16(FP), CX
+	VBROADCASTSS s+24(FP), Z15
+	SUBQ         $0x00000010, CX
+	JL           rest
+
+loop:
+	VMOVUPS           (SI), Z0
+	VMOVAPS           Z0, Z8
+	VMULPS            Z0, Z0, Z1
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z2
+	VFMADD231PS.BCST  lanes3d372713<>+0(SB), Z1, Z2
+	VMULPS            Z2, Z0, Z0
+	VMULPS.BCST       lanes3f4c422a<>+0(SB), Z0, Z0
+	VANDPS.BCST       lanes80000000<>+0(SB), Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VADDPS            Z0, Z0, Z0
+	VBROADCASTSS      lanesc2200000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes00000000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VPADDD            lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD            $0x17, Z2, Z2
+	VSUBPS.BCST       lanes3f800000<>+0(SB), Z2, Z4
+	VFMADD213PS       Z4, Z2, Z3
+	VADDPS.BCST       lanes40000000<>+0(SB), Z3, Z1
+	VDIVPS            Z1, Z3, Z0
+	VANDPS.BCST       lanes7fffffff<>+0(SB), Z0, Z0
+	VORPS             Z6, Z0, Z0
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z0, Z0
+	VMULPS            Z8, Z0, Z0
+	VMULPS.BCST       lanes3f000000<>+0(SB), Z0, Z0
+	VMOVUPS           Z0, (DI)
+	ADDQ              $0x00000040, DI
+	ADDQ              $0x00000040, SI
+	SUBQ              $0x00000010, CX
+	JGE               loop
+
+rest:
+	ADDQ $0x00000010, CX
+	JZ   end
+
+single:
+	VMOVUPS           (SI), Z0
+	VMOVAPS           Z0, Z8
+	VMULPS            Z0, Z0, Z1
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z2
+	VFMADD231PS.BCST  lanes3d372713<>+0(SB), Z1, Z2
+	VMULPS            Z2, Z0, Z0
+	VMULPS.BCST       lanes3f4c422a<>+0(SB), Z0, Z0
+	VANDPS.BCST       lanes80000000<>+0(SB), Z0, Z6
+	VORPS.BCST        lanes80000000<>+0(SB), Z0, Z0
+	VADDPS            Z0, Z0, Z0
+	VBROADCASTSS      lanesc2200000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes00000000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VPADDD            lanes0000007f<>+0(SB), Z2, Z2
+	VPSLLD            $0x17, Z2, Z2
+	VSUBPS.BCST       lanes3f800000<>+0(SB), Z2, Z4
+	VFMADD213PS       Z4, Z2, Z3
+	VADDPS.BCST       lanes40000000<>+0(SB), Z3, Z1
+	VDIVPS            Z1, Z3, Z0
+	VANDPS.BCST       lanes7fffffff<>+0(SB), Z0, Z0
+	VORPS             Z6, Z0, Z0
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z0, Z0
+	VMULPS            Z8, Z0, Z0
+	VMULPS.BCST       lanes3f000000<>+0(SB), Z0, Z0
+	VMOVUPS           Z0, (DI)
+	ADDQ              $0x00000040, DI
+	ADDQ              $0x00000040, SI
+	SUBQ              $0x00000010, CX
+	JNZ               single
+
+end:
+	VZEROUPPER
+	RET
+
+DATA lanes3d372713<>+0(SB)/4, $0x3d372713
+DATA lanes3d372713<>+4(SB)/4, $0x3d372713
+DATA lanes3d372713<>+8(SB)/4, $0x3d372713
+DATA lanes3d372713<>+12(SB)/4, $0x3d372713
+DATA lanes3d372713<>+16(SB)/4, $0x3d372713
+DATA lanes3d372713<>+20(SB)/4, $0x3d372713
+DATA lanes3d372713<>+24(SB)/4, $0x3d372713
+DATA lanes3d372713<>+28(SB)/4, $0x3d372713
+DATA lanes3d372713<>+32(SB)/4, $0x3d372713
+DATA lanes3d372713<>+36(SB)/4, $0x3d372713
+DATA lanes3d372713<>+40(SB)/4, $0x3d372713
+DATA lanes3d372713<>+44(SB)/4, $0x3d372713
+DATA lanes3d372713<>+48(SB)/4, $0x3d372713
+DATA lanes3d372713<>+52(SB)/4, $0x3d372713
+DATA lanes3d372713<>+56(SB)/4, $0x3d372713
+DATA lanes3d372713<>+60(SB)/4, $0x3d372713
+GLOBL lanes3d372713<>(SB), RODATA|NOPTR, $64
+
+DATA lanes3f4c422a<>+0(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+4(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+8(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+12(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+16(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+20(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+24(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+28(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+32(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+36(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+40(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+44(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+48(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+52(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+56(SB)/4, $0x3f4c422a
+DATA lanes3f4c422a<>+60(SB)/4, $0x3f4c422a
+GLOBL lanes3f4c422a<>(SB), RODATA|NOPTR, $64
+
+DATA lanesc2200000<>+0(SB)/4, $0xc2200000
+DATA lanesc2200000<>+4(SB)/4, $0xc2200000
+DATA lanesc2200000<>+8(SB)/4, $0xc2200000
+DATA lanesc2200000<>+12(SB)/4, $0xc2200000
+DATA lanesc2200000<>+16(SB)/4, $0xc2200000
+DATA lanesc2200000<>+20(SB)/4, $0xc2200000
+DATA lanesc2200000<>+24(SB)/4, $0xc2200000
+DATA lanesc2200000<>+28(SB)/4, $0xc2200000
+DATA lanesc2200000<>+32(SB)/4, $0xc2200000
+DATA lanesc2200000<>+36(SB)/4, $0xc2200000
+DATA lanesc2200000<>+40(SB)/4, $0xc2200000
+DATA lanesc2200000<>+44(SB)/4, $0xc2200000
+DATA lanesc2200000<>+48(SB)/4, $0xc2200000
+DATA lanesc2200000<>+52(SB)/4, $0xc2200000
+DATA lanesc2200000<>+56(SB)/4, $0xc2200000
+DATA lanesc2200000<>+60(SB)/4, $0xc2200000
+GLOBL lanesc2200000<>(SB), RODATA|NOPTR, $64
+
+DATA lanes00000000<>+0(SB)/4, $0x00000000
+DATA lanes00000000<>+4(SB)/4, $0x00000000
+DATA lanes00000000<>+8(SB)/4, $0x00000000
+DATA lanes00000000<>+12(SB)/4, $0x00000000
+DATA lanes00000000<>+16(SB)/4, $0x00000000
+DATA lanes00000000<>+20(SB)/4, $0x00000000
+DATA lanes00000000<>+24(SB)/4, $0x00000000
+DATA lanes00000000<>+28(SB)/4, $0x00000000
+DATA lanes00000000<>+32(SB)/4, $0x00000000
+DATA lanes00000000<>+36(SB)/4, $0x00000000
+DATA lanes00000000<>+40(SB)/4, $0x00000000
+DATA lanes00000000<>+44(SB)/4, $0x00000000
+DATA lanes00000000<>+48(SB)/4, $0x00000000
+DATA lanes00000000<>+52(SB)/4, $0x00000000
+DATA lanes00000000<>+56(SB)/4, $0x00000000
+DATA lanes00000000<>+60(SB)/4, $0x00000000
+GLOBL lanes00000000<>(SB), RODATA|NOPTR, $64
 
 DATA lanes39500d01<>+0(SB)/4, $0x39500d01
 DATA lanes39500d01<>+4(SB)/4, $0x39500d01
@@ -309,204 +676,6 @@ DATA lanes3f000000<>+52(SB)/4, $0x3f000000
 DATA lanes3f000000<>+56(SB)/4, $0x3f000000
 DATA lanes3f000000<>+60(SB)/4, $0x3f000000
 GLOBL lanes3f000000<>(SB), RODATA|NOPTR, $64
-
-DATA lanes3f800000<>+0(SB)/4, $0x3f800000
-DATA lanes3f800000<>+4(SB)/4, $0x3f800000
-DATA lanes3f800000<>+8(SB)/4, $0x3f800000
-DATA lanes3f800000<>+12(SB)/4, $0x3f800000
-DATA lanes3f800000<>+16(SB)/4, $0x3f800000
-DATA lanes3f800000<>+20(SB)/4, $0x3f800000
-DATA lanes3f800000<>+24(SB)/4, $0x3f800000
-DATA lanes3f800000<>+28(SB)/4, $0x3f800000
-DATA lanes3f800000<>+32(SB)/4, $0x3f800000
-DATA lanes3f800000<>+36(SB)/4, $0x3f800000
-DATA lanes3f800000<>+40(SB)/4, $0x3f800000
-DATA lanes3f800000<>+44(SB)/4, $0x3f800000
-DATA lanes3f800000<>+48(SB)/4, $0x3f800000
-DATA lanes3f800000<>+52(SB)/4, $0x3f800000
-DATA lanes3f800000<>+56(SB)/4, $0x3f800000
-DATA lanes3f800000<>+60(SB)/4, $0x3f800000
-GLOBL lanes3f800000<>(SB), RODATA|NOPTR, $64
-
-// func geluAVX512(y *float32, x *float32, n int, s float32)
-// Requires: AVX, AVX512DQ, AVX512F
-TEXT ·geluAVX512(SB), NOSPLIT, $0-28
-	MOVQ         y+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVQ         n+16(FP), CX
-	VBROADCASTSS s+24(FP), Z15
-	SUBQ         $0x00000010, CX
-	JL           rest
-
-loop:
-	VMOVUPS      (SI), Z0
-	VMOVAPS      Z0, Z8
-	VMULPS       Z0, Z0, Z1
-	VMOVUPS      lanes3f800000<>+0(SB), Z2
-	VFMADD231PS  lanes3d372713<>+0(SB), Z1, Z2
-	VMULPS       Z2, Z0, Z0
-	VMULPS       lanes3f4c422a<>+0(SB), Z0, Z0
-	VANDPS       lanes80000000<>+0(SB), Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VADDPS       Z0, Z0, Z0
-	VMOVUPS      lanesc2200000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes00000000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VSUBPS       lanes3f800000<>+0(SB), Z2, Z4
-	VFMADD213PS  Z4, Z2, Z3
-	VADDPS       lanes40000000<>+0(SB), Z3, Z1
-	VDIVPS       Z1, Z3, Z0
-	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
-	VORPS        Z6, Z0, Z0
-	VADDPS       lanes3f800000<>+0(SB), Z0, Z0
-	VMULPS       Z8, Z0, Z0
-	VMULPS       lanes3f000000<>+0(SB), Z0, Z0
-	VMOVUPS      Z0, (DI)
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, SI
-	SUBQ         $0x00000010, CX
-	JGE          loop
-
-rest:
-	ADDQ $0x00000010, CX
-	JZ   end
-
-single:
-	VMOVUPS      (SI), Z0
-	VMOVAPS      Z0, Z8
-	VMULPS       Z0, Z0, Z1
-	VMOVUPS      lanes3f800000<>+0(SB), Z2
-	VFMADD231PS  lanes3d372713<>+0(SB), Z1, Z2
-	VMULPS       Z2, Z0, Z0
-	VMULPS       lanes3f4c422a<>+0(SB), Z0, Z0
-	VANDPS       lanes80000000<>+0(SB), Z0, Z6
-	VORPS        lanes80000000<>+0(SB), Z0, Z0
-	VADDPS       Z0, Z0, Z0
-	VMOVUPS      lanesc2200000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes00000000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VPADDD       lanes0000007f<>+0(SB), Z2, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VSUBPS       lanes3f800000<>+0(SB), Z2, Z4
-	VFMADD213PS  Z4, Z2, Z3
-	VADDPS       lanes40000000<>+0(SB), Z3, Z1
-	VDIVPS       Z1, Z3, Z0
-	VANDPS       lanes7fffffff<>+0(SB), Z0, Z0
-	VORPS        Z6, Z0, Z0
-	VADDPS       lanes3f800000<>+0(SB), Z0, Z0
-	VMULPS       Z8, Z0, Z0
-	VMULPS       lanes3f000000<>+0(SB), Z0, Z0
-	VMOVUPS      Z0, (DI)
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, SI
-	SUBQ         $0x00000010, CX
-	JNZ          single
-
-end:
-	VZEROUPPER
-	RET
-
-DATA lanes3d372713<>+0(SB)/4, $0x3d372713
-DATA lanes3d372713<>+4(SB)/4, $0x3d372713
-DATA lanes3d372713<>+8(SB)/4, $0x3d372713
-DATA lanes3d372713<>+12(SB)/4, $0x3d372713
-DATA lanes3d372713<>+16(SB)/4, $0x3d372713
-DATA lanes3d372713<>+20(SB)/4, $0x3d372713
-DATA lanes3d372713<>+24(SB)/4, $0x3d372713
-DATA lanes3d372713<>+28(SB)/4, $0x3d372713
-DATA lanes3d372713<>+32(SB)/4, $0x3d372713
-DATA lanes3d372713<>+36(SB)/4, $0x3d372713
-DATA lanes3d372713<>+40(SB)/4, $0x3d372713
-DATA lanes3d372713<>+44(SB)/4, $0x3d372713
-DATA lanes3d372713<>+48(SB)/4, $0x3d372713
-DATA lanes3d372713<>+52(SB)/4, $0x3d372713
-DATA lanes3d372713<>+56(SB)/4, $0x3d372713
-DATA lanes3d372713<>+60(SB)/4, $0x3d372713
-GLOBL lanes3d372713<>(SB), RODATA|NOPTR, $64
-
-DATA lanes3f4c422a<>+0(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+4(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+8(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+12(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+16(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+20(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+24(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+28(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+32(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+36(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+40(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+44(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+48(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+52(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+56(SB)/4, $0x3f4c422a
-DATA lanes3f4c422a<>+60(SB)/4, $0x3f4c422a
-GLOBL lanes3f4c422a<>(SB), RODATA|NOPTR, $64
-
-DATA lanesc2200000<>+0(SB)/4, $0xc2200000
-DATA lanesc2200000<>+4(SB)/4, $0xc2200000
-DATA lanesc2200000<>+8(SB)/4, $0xc2200000
-DATA lanesc2200000<>+12(SB)/4, $0xc2200000
-DATA lanesc2200000<>+16(SB)/4, $0xc2200000
-DATA lanesc2200000<>+20(SB)/4, $0xc2200000
-DATA lanesc2200000<>+24(SB)/4, $0xc2200000
-DATA lanesc2200000<>+28(SB)/4, $0xc2200000
-DATA lanesc2200000<>+32(SB)/4, $0xc2200000
-DATA lanesc2200000<>+36(SB)/4, $0xc2200000
-DATA lanesc2200000<>+40(SB)/4, $0xc2200000
-DATA lanesc2200000<>+44(SB)/4, $0xc2200000
-DATA lanesc2200000<>+48(SB)/4, $0xc2200000
-DATA lanesc2200000<>+52(SB)/4, $0xc2200000
-DATA lanesc2200000<>+56(SB)/4, $0xc2200000
-DATA lanesc2200000<>+60(SB)/4, $0xc2200000
-GLOBL lanesc2200000<>(SB), RODATA|NOPTR, $64
-
-DATA lanes00000000<>+0(SB)/4, $0x00000000
-DATA lanes00000000<>+4(SB)/4, $0x00000000
-DATA lanes00000000<>+8(SB)/4, $0x00000000
-DATA lanes00000000<>+12(SB)/4, $0x00000000
-DATA lanes00000000<>+16(SB)/4, $0x00000000
-DATA lanes00000000<>+20(SB)/4, $0x00000000
-DATA lanes00000000<>+24(SB)/4, $0x00000000
-DATA lanes00000000<>+28(SB)/4, $0x00000000
-DATA lanes00000000<>+32(SB)/4, $0x00000000
-DATA lanes00000000<>+36(SB)/4, $0x00000000
-DATA lanes00000000<>+40(SB)/4, $0x00000000
-DATA lanes00000000<>+44(SB)/4, $0x00000000
-DATA lanes00000000<>+48(SB)/4, $0x00000000
-DATA lanes00000000<>+52(SB)/4, $0x00000000
-DATA lanes00000000<>+56(SB)/4, $0x00000000
-DATA lanes00000000<>+60(SB)/4, $0x00000000
-GLOBL lanes00000000<>(SB), RODATA|NOPTR, $64
 
 DATA lanes0000007f<>+0(SB)/4, $0x0000007f
 DATA lanes0000007f<>+4(SB)/4, $0x0000007f
@@ -725,62 +894,94 @@ loop:
 // func siluAVX2(y *float32, x *float32, n int, s float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·siluAVX2(SB), NOSPLIT, $0-28
-	MOVQ         y+0(FP), DI
-	MOVQ         x+8(FP), SI
-	MOVQ         n+16(FP), CX
-	VBROADCASTSS s+24(FP), Y15
-	SUBQ         $0x00000008, CX
-	JL           rest
+	MOVQ y+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	SUBQ $0x00000010, CX
+	JL   rest
 
 loop:
 	VMOVUPS      (SI), Y0
-	VMOVAPS      Y0, Y8
+	VMOVUPS      32(SI), Y8
 	VMOVAPS      Y0, Y6
+	VMOVAPS      Y8, Y14
 	VORPS        lanes80000000<>+0(SB), Y0, Y0
+	VORPS        lanes80000000<>+0(SB), Y8, Y8
 	VMOVUPS      lanesc2d00000<>+0(SB), Y1
+	VMOVUPS      lanesc2d00000<>+0(SB), Y9
 	VMAXPS       Y0, Y1, Y0
+	VMAXPS       Y8, Y9, Y8
 	VMOVUPS      lanes42b20000<>+0(SB), Y1
+	VMOVUPS      lanes42b20000<>+0(SB), Y9
 	VMINPS       Y0, Y1, Y0
+	VMINPS       Y8, Y9, Y8
 	VMULPS       lanes3fb8aa3b<>+0(SB), Y0, Y2
+	VMULPS       lanes3fb8aa3b<>+0(SB), Y8, Y10
 	VCVTPS2DQ    Y2, Y2
+	VCVTPS2DQ    Y10, Y10
 	VCVTDQ2PS    Y2, Y4
+	VCVTDQ2PS    Y10, Y12
 	VFNMADD231PS lanes3f317218<>+0(SB), Y4, Y0
+	VFNMADD231PS lanes3f317218<>+0(SB), Y12, Y8
 	VFNMADD231PS lanesb102e308<>+0(SB), Y4, Y0
+	VFNMADD231PS lanesb102e308<>+0(SB), Y12, Y8
 	VMOVUPS      lanes39500d01<>+0(SB), Y3
+	VMOVUPS      lanes39500d01<>+0(SB), Y11
 	VFMADD213PS  lanes3ab60b61<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3ab60b61<>+0(SB), Y8, Y11
 	VFMADD213PS  lanes3c088889<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3c088889<>+0(SB), Y8, Y11
 	VFMADD213PS  lanes3d2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3d2aaaab<>+0(SB), Y8, Y11
 	VFMADD213PS  lanes3e2aaaab<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3e2aaaab<>+0(SB), Y8, Y11
 	VFMADD213PS  lanes3f000000<>+0(SB), Y0, Y3
+	VFMADD213PS  lanes3f000000<>+0(SB), Y8, Y11
 	VMULPS       Y0, Y0, Y5
+	VMULPS       Y8, Y8, Y13
 	VFMADD213PS  Y0, Y5, Y3
+	VFMADD213PS  Y8, Y13, Y11
 	VADDPS       lanes3f800000<>+0(SB), Y3, Y0
+	VADDPS       lanes3f800000<>+0(SB), Y11, Y8
 	VPSRAD       $0x01, Y2, Y1
+	VPSRAD       $0x01, Y10, Y9
 	VPSUBD       Y1, Y2, Y2
+	VPSUBD       Y9, Y10, Y10
 	VPADDD       lanes0000007f<>+0(SB), Y1, Y1
+	VPADDD       lanes0000007f<>+0(SB), Y9, Y9
 	VPSLLD       $0x17, Y1, Y1
+	VPSLLD       $0x17, Y9, Y9
 	VPADDD       lanes0000007f<>+0(SB), Y2, Y2
+	VPADDD       lanes0000007f<>+0(SB), Y10, Y10
 	VPSLLD       $0x17, Y2, Y2
+	VPSLLD       $0x17, Y10, Y10
 	VMULPS       Y1, Y0, Y0
+	VMULPS       Y9, Y8, Y8
 	VMULPS       Y2, Y0, Y0
+	VMULPS       Y10, Y8, Y8
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
-	VMULPS       Y8, Y0, Y0
+	VMOVUPS      lanes3f800000<>+0(SB), Y15
+	VADDPS       Y7, Y0, Y1
+	VADDPS       Y15, Y8, Y9
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VBLENDVPS    Y14, Y8, Y15, Y8
+	VDIVPS       Y1, Y0, Y0
+	VDIVPS       Y9, Y8, Y8
+	VMULPS       Y6, Y0, Y0
+	VMULPS       Y14, Y8, Y8
 	VMOVUPS      Y0, (DI)
-	ADDQ         $0x00000020, DI
-	ADDQ         $0x00000020, SI
-	SUBQ         $0x00000008, CX
+	VMOVUPS      Y8, 32(DI)
+	ADDQ         $0x00000040, DI
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x00000010, CX
 	JGE          loop
 
 rest:
-	ADDQ $0x00000008, CX
+	ADDQ $0x00000010, CX
 	JZ   end
 
 single:
 	VMOVUPS      (SI), Y0
-	VMOVAPS      Y0, Y8
 	VMOVAPS      Y0, Y6
 	VORPS        lanes80000000<>+0(SB), Y0, Y0
 	VMOVUPS      lanesc2d00000<>+0(SB), Y1
@@ -810,10 +1011,10 @@ single:
 	VMULPS       Y1, Y0, Y0
 	VMULPS       Y2, Y0, Y0
 	VMOVUPS      lanes3f800000<>+0(SB), Y7
-	VBLENDVPS    Y6, Y0, Y7, Y1
-	VADDPS       Y7, Y0, Y0
-	VDIVPS       Y0, Y1, Y0
-	VMULPS       Y8, Y0, Y0
+	VADDPS       Y7, Y0, Y1
+	VBLENDVPS    Y6, Y0, Y7, Y0
+	VDIVPS       Y1, Y0, Y0
+	VMULPS       Y6, Y0, Y0
 	VMOVUPS      Y0, (DI)
 	ADDQ         $0x00000020, DI
 	ADDQ         $0x00000020, SI
@@ -823,6 +1024,24 @@ single:
 end:
 	VZEROUPPER
 	RET
+
+DATA lanes42b20000<>+0(SB)/4, $0x42b20000
+DATA lanes42b20000<>+4(SB)/4, $0x42b20000
+DATA lanes42b20000<>+8(SB)/4, $0x42b20000
+DATA lanes42b20000<>+12(SB)/4, $0x42b20000
+DATA lanes42b20000<>+16(SB)/4, $0x42b20000
+DATA lanes42b20000<>+20(SB)/4, $0x42b20000
+DATA lanes42b20000<>+24(SB)/4, $0x42b20000
+DATA lanes42b20000<>+28(SB)/4, $0x42b20000
+DATA lanes42b20000<>+32(SB)/4, $0x42b20000
+DATA lanes42b20000<>+36(SB)/4, $0x42b20000
+DATA lanes42b20000<>+40(SB)/4, $0x42b20000
+DATA lanes42b20000<>+44(SB)/4, $0x42b20000
+DATA lanes42b20000<>+48(SB)/4, $0x42b20000
+DATA lanes42b20000<>+52(SB)/4, $0x42b20000
+DATA lanes42b20000<>+56(SB)/4, $0x42b20000
+DATA lanes42b20000<>+60(SB)/4, $0x42b20000
+GLOBL lanes42b20000<>(SB), RODATA|NOPTR, $64
 
 // func geluAVX2(y *float32, x *float32, n int, s float32)
 // Requires: AVX, AVX2, FMA3

@@ -2055,24 +2055,24 @@ GLOBL lanes80808080<>(SB), RODATA|NOPTR, $64
 // func panelQ40AVX512(args *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·panelQ40AVX512(SB), NOSPLIT, $0-8
-	MOVQ    args+0(FP), AX
-	MOVQ    (AX), SI
-	MOVQ    56(AX), R13
-	MOVL    88(AX), R15
-	KMOVW   R15, K1
-	VMOVUPS lanesf0f0f0f0<>+0(SB), Z19
-	CMPQ    48(AX), $0x06
-	JE      rows6
-	CMPQ    48(AX), $0x05
-	JE      rows5
-	CMPQ    48(AX), $0x04
-	JE      rows4
-	CMPQ    48(AX), $0x03
-	JE      rows3
-	CMPQ    48(AX), $0x02
-	JE      rows2
-	CMPQ    48(AX), $0x01
-	JE      rows1
+	MOVQ         args+0(FP), AX
+	MOVQ         (AX), SI
+	MOVQ         56(AX), R13
+	MOVL         88(AX), R15
+	KMOVW        R15, K1
+	VBROADCASTSS lanesf0f0f0f0<>+0(SB), Z19
+	CMPQ         48(AX), $0x06
+	JE           rows6
+	CMPQ         48(AX), $0x05
+	JE           rows5
+	CMPQ         48(AX), $0x04
+	JE           rows4
+	CMPQ         48(AX), $0x03
+	JE           rows3
+	CMPQ         48(AX), $0x02
+	JE           rows2
+	CMPQ         48(AX), $0x01
+	JE           rows1
 	RET
 
 rows6:
@@ -2162,7 +2162,7 @@ rows6group:
 	VPDPBUSD.BCST 28(R9)(R12*1), Z13, Z4
 	VPDPBUSD.BCST 28(R9)(R12*2), Z13, Z5
 	VCVTPH2PS     512(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   32(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -2248,7 +2248,7 @@ rows6group:
 	VPDPBUSD.BCST 80(R9)(R12*1), Z13, Z4
 	VPDPBUSD.BCST 80(R9)(R12*2), Z13, Z5
 	VCVTPH2PS     544(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   84(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -2438,7 +2438,7 @@ rows5group:
 	VPDPBUSD.BCST 28(R9), Z13, Z3
 	VPDPBUSD.BCST 28(R9)(R12*1), Z13, Z4
 	VCVTPH2PS     512(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   32(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -2512,7 +2512,7 @@ rows5group:
 	VPDPBUSD.BCST 80(R9), Z13, Z3
 	VPDPBUSD.BCST 80(R9)(R12*1), Z13, Z4
 	VCVTPH2PS     544(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   84(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -2682,7 +2682,7 @@ rows4group:
 	VPDPBUSD.BCST 28(R8)(R12*2), Z13, Z2
 	VPDPBUSD.BCST 28(R9), Z13, Z3
 	VCVTPH2PS     512(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   32(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -2744,7 +2744,7 @@ rows4group:
 	VPDPBUSD.BCST 80(R8)(R12*2), Z13, Z2
 	VPDPBUSD.BCST 80(R9), Z13, Z3
 	VCVTPH2PS     544(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   84(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -2892,7 +2892,7 @@ rows3group:
 	VPDPBUSD.BCST 28(R8)(R12*1), Z13, Z1
 	VPDPBUSD.BCST 28(R8)(R12*2), Z13, Z2
 	VCVTPH2PS     512(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   32(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -2942,7 +2942,7 @@ rows3group:
 	VPDPBUSD.BCST 80(R8)(R12*1), Z13, Z1
 	VPDPBUSD.BCST 80(R8)(R12*2), Z13, Z2
 	VCVTPH2PS     544(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   84(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -3069,7 +3069,7 @@ rows2group:
 	VPDPBUSD.BCST 28(R8), Z13, Z0
 	VPDPBUSD.BCST 28(R8)(R12*1), Z13, Z1
 	VCVTPH2PS     512(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   32(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -3107,7 +3107,7 @@ rows2group:
 	VPDPBUSD.BCST 80(R8), Z13, Z0
 	VPDPBUSD.BCST 80(R8)(R12*1), Z13, Z1
 	VCVTPH2PS     544(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   84(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -3214,7 +3214,7 @@ rows1group:
 	VPANDD        Z13, Z19, Z13
 	VPDPBUSD.BCST 28(R8), Z13, Z0
 	VCVTPH2PS     512(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   32(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -3240,7 +3240,7 @@ rows1group:
 	VPANDD        448(SI), Z19, Z13
 	VPDPBUSD.BCST 80(R8), Z13, Z0
 	VCVTPH2PS     544(SI), Z14
-	VMULPS        lanes3d800000<>+0(SB), Z14, Z14
+	VMULPS.BCST   lanes3d800000<>+0(SB), Z14, Z14
 	VCVTDQ2PS     Z0, Z0
 	VMULPS.BCST   84(R8), Z14, Z16
 	VFMADD231PS   Z16, Z0, Z6
@@ -4003,24 +4003,24 @@ GLOBL lanes0f0f0f0f<>(SB), RODATA|NOPTR, $64
 // func panelQ4KAVX512(args *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·panelQ4KAVX512(SB), NOSPLIT, $0-8
-	MOVQ    args+0(FP), AX
-	MOVQ    (AX), SI
-	MOVQ    56(AX), R13
-	MOVL    88(AX), R15
-	KMOVW   R15, K1
-	VMOVUPS lanes0f0f0f0f<>+0(SB), Z25
-	CMPQ    48(AX), $0x06
-	JE      rows6
-	CMPQ    48(AX), $0x05
-	JE      rows5
-	CMPQ    48(AX), $0x04
-	JE      rows4
-	CMPQ    48(AX), $0x03
-	JE      rows3
-	CMPQ    48(AX), $0x02
-	JE      rows2
-	CMPQ    48(AX), $0x01
-	JE      rows1
+	MOVQ         args+0(FP), AX
+	MOVQ         (AX), SI
+	MOVQ         56(AX), R13
+	MOVL         88(AX), R15
+	KMOVW        R15, K1
+	VBROADCASTSS lanes0f0f0f0f<>+0(SB), Z25
+	CMPQ         48(AX), $0x06
+	JE           rows6
+	CMPQ         48(AX), $0x05
+	JE           rows5
+	CMPQ         48(AX), $0x04
+	JE           rows4
+	CMPQ         48(AX), $0x03
+	JE           rows3
+	CMPQ         48(AX), $0x02
+	JE           rows2
+	CMPQ         48(AX), $0x01
+	JE           rows1
 	RET
 
 rows6:
@@ -6089,24 +6089,24 @@ rows1pair:
 // func panelQ5KAVX512(args *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·panelQ5KAVX512(SB), NOSPLIT, $0-8
-	MOVQ    args+0(FP), AX
-	MOVQ    (AX), SI
-	MOVQ    56(AX), R13
-	MOVL    88(AX), R15
-	KMOVW   R15, K1
-	VMOVUPS lanes0f0f0f0f<>+0(SB), Z25
-	CMPQ    48(AX), $0x06
-	JE      rows6
-	CMPQ    48(AX), $0x05
-	JE      rows5
-	CMPQ    48(AX), $0x04
-	JE      rows4
-	CMPQ    48(AX), $0x03
-	JE      rows3
-	CMPQ    48(AX), $0x02
-	JE      rows2
-	CMPQ    48(AX), $0x01
-	JE      rows1
+	MOVQ         args+0(FP), AX
+	MOVQ         (AX), SI
+	MOVQ         56(AX), R13
+	MOVL         88(AX), R15
+	KMOVW        R15, K1
+	VBROADCASTSS lanes0f0f0f0f<>+0(SB), Z25
+	CMPQ         48(AX), $0x06
+	JE           rows6
+	CMPQ         48(AX), $0x05
+	JE           rows5
+	CMPQ         48(AX), $0x04
+	JE           rows4
+	CMPQ         48(AX), $0x03
+	JE           rows3
+	CMPQ         48(AX), $0x02
+	JE           rows2
+	CMPQ         48(AX), $0x01
+	JE           rows1
 	RET
 
 rows6:
@@ -6125,17 +6125,17 @@ rows6:
 	VPXORD Z17, Z17, Z17
 
 rows6group:
-	VCVTPH2PS (SI), Z23
-	VCVTPH2PS 32(SI), Z24
-	VMULPS    lanes41800000<>+0(SB), Z23, Z26
-	ADDQ      $0x00000040, SI
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	VPXORD    Z11, Z11, Z11
-	MOVQ      $0x00000004, CX
+	VCVTPH2PS   (SI), Z23
+	VCVTPH2PS   32(SI), Z24
+	VMULPS.BCST lanes41800000<>+0(SB), Z23, Z26
+	ADDQ        $0x00000040, SI
+	VPXORD      Z6, Z6, Z6
+	VPXORD      Z7, Z7, Z7
+	VPXORD      Z8, Z8, Z8
+	VPXORD      Z9, Z9, Z9
+	VPXORD      Z10, Z10, Z10
+	VPXORD      Z11, Z11, Z11
+	MOVQ        $0x00000004, CX
 
 rows6pair:
 	VPBROADCASTD      36(R8), Z0
@@ -6474,16 +6474,16 @@ rows5:
 	VPXORD Z16, Z16, Z16
 
 rows5group:
-	VCVTPH2PS (SI), Z23
-	VCVTPH2PS 32(SI), Z24
-	VMULPS    lanes41800000<>+0(SB), Z23, Z26
-	ADDQ      $0x00000040, SI
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	VPXORD    Z10, Z10, Z10
-	MOVQ      $0x00000004, CX
+	VCVTPH2PS   (SI), Z23
+	VCVTPH2PS   32(SI), Z24
+	VMULPS.BCST lanes41800000<>+0(SB), Z23, Z26
+	ADDQ        $0x00000040, SI
+	VPXORD      Z6, Z6, Z6
+	VPXORD      Z7, Z7, Z7
+	VPXORD      Z8, Z8, Z8
+	VPXORD      Z9, Z9, Z9
+	VPXORD      Z10, Z10, Z10
+	MOVQ        $0x00000004, CX
 
 rows5pair:
 	VPBROADCASTD      36(R8), Z0
@@ -6789,15 +6789,15 @@ rows4:
 	VPXORD Z15, Z15, Z15
 
 rows4group:
-	VCVTPH2PS (SI), Z23
-	VCVTPH2PS 32(SI), Z24
-	VMULPS    lanes41800000<>+0(SB), Z23, Z26
-	ADDQ      $0x00000040, SI
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	VPXORD    Z9, Z9, Z9
-	MOVQ      $0x00000004, CX
+	VCVTPH2PS   (SI), Z23
+	VCVTPH2PS   32(SI), Z24
+	VMULPS.BCST lanes41800000<>+0(SB), Z23, Z26
+	ADDQ        $0x00000040, SI
+	VPXORD      Z6, Z6, Z6
+	VPXORD      Z7, Z7, Z7
+	VPXORD      Z8, Z8, Z8
+	VPXORD      Z9, Z9, Z9
+	MOVQ        $0x00000004, CX
 
 rows4pair:
 	VPBROADCASTD      36(R8), Z0
@@ -7068,14 +7068,14 @@ rows3:
 	VPXORD Z14, Z14, Z14
 
 rows3group:
-	VCVTPH2PS (SI), Z23
-	VCVTPH2PS 32(SI), Z24
-	VMULPS    lanes41800000<>+0(SB), Z23, Z26
-	ADDQ      $0x00000040, SI
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	VPXORD    Z8, Z8, Z8
-	MOVQ      $0x00000004, CX
+	VCVTPH2PS   (SI), Z23
+	VCVTPH2PS   32(SI), Z24
+	VMULPS.BCST lanes41800000<>+0(SB), Z23, Z26
+	ADDQ        $0x00000040, SI
+	VPXORD      Z6, Z6, Z6
+	VPXORD      Z7, Z7, Z7
+	VPXORD      Z8, Z8, Z8
+	MOVQ        $0x00000004, CX
 
 rows3pair:
 	VPBROADCASTD      36(R8), Z0
@@ -7312,13 +7312,13 @@ rows2:
 	VPXORD Z13, Z13, Z13
 
 rows2group:
-	VCVTPH2PS (SI), Z23
-	VCVTPH2PS 32(SI), Z24
-	VMULPS    lanes41800000<>+0(SB), Z23, Z26
-	ADDQ      $0x00000040, SI
-	VPXORD    Z6, Z6, Z6
-	VPXORD    Z7, Z7, Z7
-	MOVQ      $0x00000004, CX
+	VCVTPH2PS   (SI), Z23
+	VCVTPH2PS   32(SI), Z24
+	VMULPS.BCST lanes41800000<>+0(SB), Z23, Z26
+	ADDQ        $0x00000040, SI
+	VPXORD      Z6, Z6, Z6
+	VPXORD      Z7, Z7, Z7
+	MOVQ        $0x00000004, CX
 
 rows2pair:
 	VPBROADCASTD      36(R8), Z0
@@ -7522,12 +7522,12 @@ rows1:
 	VPXORD Z12, Z12, Z12
 
 rows1group:
-	VCVTPH2PS (SI), Z23
-	VCVTPH2PS 32(SI), Z24
-	VMULPS    lanes41800000<>+0(SB), Z23, Z26
-	ADDQ      $0x00000040, SI
-	VPXORD    Z6, Z6, Z6
-	MOVQ      $0x00000004, CX
+	VCVTPH2PS   (SI), Z23
+	VCVTPH2PS   32(SI), Z24
+	VMULPS.BCST lanes41800000<>+0(SB), Z23, Z26
+	ADDQ        $0x00000040, SI
+	VPXORD      Z6, Z6, Z6
+	MOVQ        $0x00000004, CX
 
 rows1pair:
 	VPBROADCASTD      36(R8), Z0
@@ -8631,24 +8631,24 @@ rows1pair:
 // func panelQ6KAVX512(args *byte)
 // Requires: AVX, AVX512BW, AVX512F, AVX512VNNI, MMX+
 TEXT ·panelQ6KAVX512(SB), NOSPLIT, $0-8
-	MOVQ    args+0(FP), AX
-	MOVQ    (AX), SI
-	MOVQ    56(AX), R13
-	MOVL    88(AX), R15
-	KMOVW   R15, K1
-	VMOVUPS lanes0f0f0f0f<>+0(SB), Z25
-	CMPQ    48(AX), $0x06
-	JE      rows6
-	CMPQ    48(AX), $0x05
-	JE      rows5
-	CMPQ    48(AX), $0x04
-	JE      rows4
-	CMPQ    48(AX), $0x03
-	JE      rows3
-	CMPQ    48(AX), $0x02
-	JE      rows2
-	CMPQ    48(AX), $0x01
-	JE      rows1
+	MOVQ         args+0(FP), AX
+	MOVQ         (AX), SI
+	MOVQ         56(AX), R13
+	MOVL         88(AX), R15
+	KMOVW        R15, K1
+	VBROADCASTSS lanes0f0f0f0f<>+0(SB), Z25
+	CMPQ         48(AX), $0x06
+	JE           rows6
+	CMPQ         48(AX), $0x05
+	JE           rows5
+	CMPQ         48(AX), $0x04
+	JE           rows4
+	CMPQ         48(AX), $0x03
+	JE           rows3
+	CMPQ         48(AX), $0x02
+	JE           rows2
+	CMPQ         48(AX), $0x01
+	JE           rows1
 	RET
 
 rows6:

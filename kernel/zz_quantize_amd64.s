@@ -14,8 +14,8 @@ TEXT ·quantizeAVX512(SB), NOSPLIT, $0-24
 loop:
 	VMOVUPS       (SI), Z0
 	VMOVUPS       64(SI), Z1
-	VANDPS        lanes7fffffff<>+0(SB), Z0, Z4
-	VANDPS        lanes7fffffff<>+0(SB), Z1, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z0, Z4
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z1, Z5
 	VMAXPS        Z5, Z4, Z4
 	VEXTRACTF64X4 $0x01, Z4, Y5
 	VMAXPS        Y5, Y4, Y4
@@ -138,52 +138,52 @@ TEXT ·quantizeSuperAVX512(SB), NOSPLIT, $0-24
 loop:
 	VXORPS        X4, X4, X4
 	VMOVUPS       (SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       64(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       128(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       192(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       256(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       320(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       384(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       448(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       512(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       576(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       640(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       704(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       768(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       832(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       896(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VMOVUPS       960(SI), Z5
-	VANDPS        lanes7fffffff<>+0(SB), Z5, Z5
+	VANDPS.BCST   lanes7fffffff<>+0(SB), Z5, Z5
 	VMAXPS        Z5, Z4, Z4
 	VEXTRACTF64X4 $0x01, Z4, Y5
 	VMAXPS        Y5, Y4, Y4

@@ -114,7 +114,7 @@ TEXT ·scoresAVX512(SB), NOSPLIT, $0-36
 	MOVQ         bias+16(FP), SI
 	MOVQ         n+24(FP), CX
 	VBROADCASTSS scale+32(FP), Z15
-	VMOVUPS      lanesff800000<>+0(SB), Z2
+	VBROADCASTSS lanesff800000<>+0(SB), Z2
 	SUBQ         $0x00000040, CX
 	JL           rest
 
@@ -197,68 +197,68 @@ TEXT ·weightsAVX512(SB), NOSPLIT, $0-28
 	JL           rest
 
 loop:
-	VMOVUPS      (DI), Z0
-	VSUBPS       Z15, Z0, Z0
-	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
-	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      Z0, (DI)
-	VADDPS       Z0, Z8, Z8
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000010, CX
-	JGE          loop
+	VMOVUPS           (DI), Z0
+	VSUBPS            Z15, Z0, Z0
+	VCMPPS.BCST       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VBROADCASTSS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS         Z4, Z0, Z0
+	VMOVAPS.Z         Z0, K1, Z0
+	VMOVUPS           Z0, (DI)
+	VADDPS            Z0, Z8, Z8
+	ADDQ              $0x00000040, DI
+	SUBQ              $0x00000010, CX
+	JGE               loop
 
 rest:
 	ADDQ $0x00000010, CX
 	JZ   end
 
 single:
-	VMOVUPS      (DI), Z0
-	VSUBPS       Z15, Z0, Z0
-	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
-	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      Z0, (DI)
-	VADDPS       Z0, Z8, Z8
-	ADDQ         $0x00000040, DI
-	SUBQ         $0x00000010, CX
-	JNZ          single
+	VMOVUPS           (DI), Z0
+	VSUBPS            Z15, Z0, Z0
+	VCMPPS.BCST       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VBROADCASTSS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS         Z4, Z0, Z0
+	VMOVAPS.Z         Z0, K1, Z0
+	VMOVUPS           Z0, (DI)
+	VADDPS            Z0, Z8, Z8
+	ADDQ              $0x00000040, DI
+	SUBQ              $0x00000010, CX
+	JNZ               single
 
 end:
 	VSHUFF32X4 $0x4e, Z8, Z8, Z0
@@ -502,10 +502,10 @@ TEXT ·softmaxRowsAVX512(SB), NOSPLIT, $0-60
 	VBROADCASTSS scale+56(FP), Z15
 
 row:
-	VMOVUPS lanesff800000<>+0(SB), Z9
-	MOVQ    SI, R12
-	MOVQ    DI, AX
-	MOVQ    R9, CX
+	VBROADCASTSS lanesff800000<>+0(SB), Z9
+	MOVQ         SI, R12
+	MOVQ         DI, AX
+	MOVQ         R9, CX
 
 greatest:
 	VMOVUPS     (AX), Z0
@@ -530,46 +530,46 @@ greatest:
 	MOVQ        R9, CX
 
 weight:
-	VMOVUPS      (AX), Z0
-	VSUBPS       Z9, Z0, Z0
-	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
-	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      Z0, (AX)
-	VADDPS       Z0, Z10, Z10
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, CX
-	JNZ          weight
-	VSHUFF32X4   $0x4e, Z10, Z10, Z0
-	VADDPS       Z0, Z10, Z10
-	VSHUFF32X4   $0xb1, Z10, Z10, Z0
-	VADDPS       Z0, Z10, Z10
-	VPERMILPS    $0x4e, Z10, Z0
-	VADDPS       Z0, Z10, Z10
-	VPERMILPS    $0xb1, Z10, Z0
-	VADDPS       Z0, Z10, Z10
-	VMOVUPS      lanes3f800000<>+0(SB), Z0
-	VDIVPS       Z10, Z0, Z10
-	MOVQ         DI, AX
-	MOVQ         R9, CX
+	VMOVUPS           (AX), Z0
+	VSUBPS            Z9, Z0, Z0
+	VCMPPS.BCST       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VBROADCASTSS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS         Z4, Z0, Z0
+	VMOVAPS.Z         Z0, K1, Z0
+	VMOVUPS           Z0, (AX)
+	VADDPS            Z0, Z10, Z10
+	ADDQ              $0x00000040, AX
+	SUBQ              $0x00000010, CX
+	JNZ               weight
+	VSHUFF32X4        $0x4e, Z10, Z10, Z0
+	VADDPS            Z0, Z10, Z10
+	VSHUFF32X4        $0xb1, Z10, Z10, Z0
+	VADDPS            Z0, Z10, Z10
+	VPERMILPS         $0x4e, Z10, Z0
+	VADDPS            Z0, Z10, Z10
+	VPERMILPS         $0xb1, Z10, Z0
+	VADDPS            Z0, Z10, Z10
+	VBROADCASTSS      lanes3f800000<>+0(SB), Z0
+	VDIVPS            Z10, Z0, Z10
+	MOVQ              DI, AX
+	MOVQ              R9, CX
 
 divide:
 	VMULPS  (AX), Z10, Z0
@@ -604,91 +604,91 @@ row:
 	MOVQ         R10, CX
 
 greatest:
-	VMOVUPS      (AX), Z1
-	VMAXPS       Z10, Z1, Z10
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, CX
-	JNZ          greatest
-	VSHUFF32X4   $0x4e, Z10, Z10, Z0
-	VMAXPS       Z0, Z10, Z10
-	VSHUFF32X4   $0xb1, Z10, Z10, Z0
-	VMAXPS       Z0, Z10, Z10
-	VPERMILPS    $0x4e, Z10, Z0
-	VMAXPS       Z0, Z10, Z10
-	VPERMILPS    $0xb1, Z10, Z0
-	VMAXPS       Z0, Z10, Z10
-	VMOVSS       X10, (SI)
-	VSUBPS       Z10, Z8, Z0
-	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
-	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVAPS      Z0, Z9
-	VXORPS       X11, X11, X11
-	MOVQ         DI, AX
-	MOVQ         R10, CX
+	VMOVUPS           (AX), Z1
+	VMAXPS            Z10, Z1, Z10
+	ADDQ              $0x00000040, AX
+	SUBQ              $0x00000010, CX
+	JNZ               greatest
+	VSHUFF32X4        $0x4e, Z10, Z10, Z0
+	VMAXPS            Z0, Z10, Z10
+	VSHUFF32X4        $0xb1, Z10, Z10, Z0
+	VMAXPS            Z0, Z10, Z10
+	VPERMILPS         $0x4e, Z10, Z0
+	VMAXPS            Z0, Z10, Z10
+	VPERMILPS         $0xb1, Z10, Z0
+	VMAXPS            Z0, Z10, Z10
+	VMOVSS            X10, (SI)
+	VSUBPS            Z10, Z8, Z0
+	VCMPPS.BCST       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VBROADCASTSS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS         Z4, Z0, Z0
+	VMOVAPS.Z         Z0, K1, Z0
+	VMOVAPS           Z0, Z9
+	VXORPS            X11, X11, X11
+	MOVQ              DI, AX
+	MOVQ              R10, CX
 
 weight:
-	VMOVUPS      (AX), Z0
-	VSUBPS       Z10, Z0, Z0
-	VCMPPS       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
-	VMOVUPS      lanesc2ae0000<>+0(SB), Z1
-	VMAXPS       Z0, Z1, Z0
-	VMOVUPS      lanes42b20000<>+0(SB), Z1
-	VMINPS       Z0, Z1, Z0
-	VMULPS       lanes3fb8aa3b<>+0(SB), Z0, Z2
-	VCVTPS2DQ    Z2, Z2
-	VCVTDQ2PS    Z2, Z4
-	VFNMADD231PS lanes3f317218<>+0(SB), Z4, Z0
-	VFNMADD231PS lanesb102e308<>+0(SB), Z4, Z0
-	VMOVUPS      lanes39500d01<>+0(SB), Z3
-	VFMADD213PS  lanes3ab60b61<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3c088889<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3d2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3e2aaaab<>+0(SB), Z0, Z3
-	VFMADD213PS  lanes3f000000<>+0(SB), Z0, Z3
-	VMULPS       Z0, Z0, Z5
-	VFMADD213PS  Z0, Z5, Z3
-	VADDPS       lanes3f800000<>+0(SB), Z3, Z0
-	VSCALEFPS    Z4, Z0, Z0
-	VMOVAPS.Z    Z0, K1, Z0
-	VMOVUPS      Z0, (AX)
-	VADDPS       Z0, Z11, Z11
-	ADDQ         $0x00000040, AX
-	SUBQ         $0x00000010, CX
-	JNZ          weight
-	VSHUFF32X4   $0x4e, Z11, Z11, Z0
-	VADDPS       Z0, Z11, Z11
-	VSHUFF32X4   $0xb1, Z11, Z11, Z0
-	VADDPS       Z0, Z11, Z11
-	VPERMILPS    $0x4e, Z11, Z0
-	VADDPS       Z0, Z11, Z11
-	VPERMILPS    $0xb1, Z11, Z0
-	VADDPS       Z0, Z11, Z11
-	VMOVSS       (DX), X0
-	VFMADD231SS  X0, X9, X11
-	VMOVSS       X11, (DX)
-	MOVQ         R8, AX
-	VUCOMISS     X8, X10
-	JEQ          next
-	MOVQ         R12, CX
+	VMOVUPS           (AX), Z0
+	VSUBPS            Z10, Z0, Z0
+	VCMPPS.BCST       $0x05, lanesc2ae0000<>+0(SB), Z0, K1
+	VBROADCASTSS      lanesc2ae0000<>+0(SB), Z1
+	VMAXPS            Z0, Z1, Z0
+	VBROADCASTSS      lanes42b20000<>+0(SB), Z1
+	VMINPS            Z0, Z1, Z0
+	VMULPS.BCST       lanes3fb8aa3b<>+0(SB), Z0, Z2
+	VCVTPS2DQ         Z2, Z2
+	VCVTDQ2PS         Z2, Z4
+	VFNMADD231PS.BCST lanes3f317218<>+0(SB), Z4, Z0
+	VFNMADD231PS.BCST lanesb102e308<>+0(SB), Z4, Z0
+	VBROADCASTSS      lanes39500d01<>+0(SB), Z3
+	VFMADD213PS.BCST  lanes3ab60b61<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3c088889<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3d2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3e2aaaab<>+0(SB), Z0, Z3
+	VFMADD213PS.BCST  lanes3f000000<>+0(SB), Z0, Z3
+	VMULPS            Z0, Z0, Z5
+	VFMADD213PS       Z0, Z5, Z3
+	VADDPS.BCST       lanes3f800000<>+0(SB), Z3, Z0
+	VSCALEFPS         Z4, Z0, Z0
+	VMOVAPS.Z         Z0, K1, Z0
+	VMOVUPS           Z0, (AX)
+	VADDPS            Z0, Z11, Z11
+	ADDQ              $0x00000040, AX
+	SUBQ              $0x00000010, CX
+	JNZ               weight
+	VSHUFF32X4        $0x4e, Z11, Z11, Z0
+	VADDPS            Z0, Z11, Z11
+	VSHUFF32X4        $0xb1, Z11, Z11, Z0
+	VADDPS            Z0, Z11, Z11
+	VPERMILPS         $0x4e, Z11, Z0
+	VADDPS            Z0, Z11, Z11
+	VPERMILPS         $0xb1, Z11, Z0
+	VADDPS            Z0, Z11, Z11
+	VMOVSS            (DX), X0
+	VFMADD231SS       X0, X9, X11
+	VMOVSS            X11, (DX)
+	MOVQ              R8, AX
+	VUCOMISS          X8, X10
+	JEQ               next
+	MOVQ              R12, CX
 
 out:
 	VMULPS  (AX), Z9, Z0

@@ -2660,86 +2660,86 @@ slab:
 	ORL     $0x00000002, 84(AX)
 
 begin:
-	MOVQ    16(AX), DI
-	MOVQ    (AX), SI
-	VMOVUPS lanesf0f0f0f0<>+0(SB), Z19
-	MOVQ    $0x00000002, DX
+	MOVQ         16(AX), DI
+	MOVQ         (AX), SI
+	VBROADCASTSS lanesf0f0f0f0<>+0(SB), Z19
+	MOVQ         $0x00000002, DX
 
 panel:
 	MOVQ 168(AX), CX
 
 pair:
-	VPSLLW    $0x04, (SI), Z0
-	VPANDD    Z0, Z19, Z0
-	VMOVUPS   Z0, (DI)
-	VPANDD    (SI), Z19, Z1
-	VMOVUPS   Z1, 576(DI)
-	VPSLLW    $0x04, 64(SI), Z2
-	VPANDD    Z2, Z19, Z2
-	VMOVUPS   Z2, 64(DI)
-	VPANDD    64(SI), Z19, Z3
-	VMOVUPS   Z3, 640(DI)
-	VPSLLW    $0x04, 128(SI), Z4
-	VPANDD    Z4, Z19, Z4
-	VMOVUPS   Z4, 128(DI)
-	VPANDD    128(SI), Z19, Z5
-	VMOVUPS   Z5, 704(DI)
-	VPSLLW    $0x04, 192(SI), Z6
-	VPANDD    Z6, Z19, Z6
-	VMOVUPS   Z6, 192(DI)
-	VPANDD    192(SI), Z19, Z7
-	VMOVUPS   Z7, 768(DI)
-	VPSLLW    $0x04, 256(SI), Z8
-	VPANDD    Z8, Z19, Z8
-	VMOVUPS   Z8, 256(DI)
-	VPANDD    256(SI), Z19, Z9
-	VMOVUPS   Z9, 832(DI)
-	VPSLLW    $0x04, 320(SI), Z10
-	VPANDD    Z10, Z19, Z10
-	VMOVUPS   Z10, 320(DI)
-	VPANDD    320(SI), Z19, Z11
-	VMOVUPS   Z11, 896(DI)
-	VPSLLW    $0x04, 384(SI), Z0
-	VPANDD    Z0, Z19, Z0
-	VMOVUPS   Z0, 384(DI)
-	VPANDD    384(SI), Z19, Z1
-	VMOVUPS   Z1, 960(DI)
-	VPSLLW    $0x04, 448(SI), Z2
-	VPANDD    Z2, Z19, Z2
-	VMOVUPS   Z2, 448(DI)
-	VPANDD    448(SI), Z19, Z3
-	VMOVUPS   Z3, 1024(DI)
-	VCVTPH2PS 512(SI), Z14
-	VMULPS    lanes3d800000<>+0(SB), Z14, Z14
-	VMOVUPS   Z14, 512(DI)
-	VCVTPH2PS 544(SI), Z14
-	VMULPS    lanes3d800000<>+0(SB), Z14, Z14
-	VMOVUPS   Z14, 1088(DI)
-	ADDQ      $0x00000240, SI
-	ADDQ      $0x00000480, DI
-	DECQ      CX
-	JNZ       pair
-	MOVQ      16(AX), DI
-	MOVQ      (AX), SI
-	ADDQ      $0x00001200, DI
-	ADDQ      8(AX), SI
-	DECQ      DX
-	JNZ       panel
-	MOVQ      24(AX), R15
-	MOVQ      R15, 144(AX)
-	MOVQ      48(AX), R15
-	MOVQ      R15, 152(AX)
-	MOVQ      64(AX), R15
-	MOVQ      R15, 160(AX)
-	MOVQ      32(AX), R12
-	MOVQ      (AX), R13
-	MOVQ      8(AX), R10
-	MOVQ      8(AX), R14
-	MOVQ      $0x00001200, R14
-	ADDQ      $0x00000900, R13
-	TESTL     $0x00000002, 84(AX)
-	CMOVQNE   72(AX), R13
-	MOVQ      $0x00000003, DX
+	VPSLLW      $0x04, (SI), Z0
+	VPANDD      Z0, Z19, Z0
+	VMOVUPS     Z0, (DI)
+	VPANDD      (SI), Z19, Z1
+	VMOVUPS     Z1, 576(DI)
+	VPSLLW      $0x04, 64(SI), Z2
+	VPANDD      Z2, Z19, Z2
+	VMOVUPS     Z2, 64(DI)
+	VPANDD      64(SI), Z19, Z3
+	VMOVUPS     Z3, 640(DI)
+	VPSLLW      $0x04, 128(SI), Z4
+	VPANDD      Z4, Z19, Z4
+	VMOVUPS     Z4, 128(DI)
+	VPANDD      128(SI), Z19, Z5
+	VMOVUPS     Z5, 704(DI)
+	VPSLLW      $0x04, 192(SI), Z6
+	VPANDD      Z6, Z19, Z6
+	VMOVUPS     Z6, 192(DI)
+	VPANDD      192(SI), Z19, Z7
+	VMOVUPS     Z7, 768(DI)
+	VPSLLW      $0x04, 256(SI), Z8
+	VPANDD      Z8, Z19, Z8
+	VMOVUPS     Z8, 256(DI)
+	VPANDD      256(SI), Z19, Z9
+	VMOVUPS     Z9, 832(DI)
+	VPSLLW      $0x04, 320(SI), Z10
+	VPANDD      Z10, Z19, Z10
+	VMOVUPS     Z10, 320(DI)
+	VPANDD      320(SI), Z19, Z11
+	VMOVUPS     Z11, 896(DI)
+	VPSLLW      $0x04, 384(SI), Z0
+	VPANDD      Z0, Z19, Z0
+	VMOVUPS     Z0, 384(DI)
+	VPANDD      384(SI), Z19, Z1
+	VMOVUPS     Z1, 960(DI)
+	VPSLLW      $0x04, 448(SI), Z2
+	VPANDD      Z2, Z19, Z2
+	VMOVUPS     Z2, 448(DI)
+	VPANDD      448(SI), Z19, Z3
+	VMOVUPS     Z3, 1024(DI)
+	VCVTPH2PS   512(SI), Z14
+	VMULPS.BCST lanes3d800000<>+0(SB), Z14, Z14
+	VMOVUPS     Z14, 512(DI)
+	VCVTPH2PS   544(SI), Z14
+	VMULPS.BCST lanes3d800000<>+0(SB), Z14, Z14
+	VMOVUPS     Z14, 1088(DI)
+	ADDQ        $0x00000240, SI
+	ADDQ        $0x00000480, DI
+	DECQ        CX
+	JNZ         pair
+	MOVQ        16(AX), DI
+	MOVQ        (AX), SI
+	ADDQ        $0x00001200, DI
+	ADDQ        8(AX), SI
+	DECQ        DX
+	JNZ         panel
+	MOVQ        24(AX), R15
+	MOVQ        R15, 144(AX)
+	MOVQ        48(AX), R15
+	MOVQ        R15, 152(AX)
+	MOVQ        64(AX), R15
+	MOVQ        R15, 160(AX)
+	MOVQ        32(AX), R12
+	MOVQ        (AX), R13
+	MOVQ        8(AX), R10
+	MOVQ        8(AX), R14
+	MOVQ        $0x00001200, R14
+	ADDQ        $0x00000900, R13
+	TESTL       $0x00000002, 84(AX)
+	CMOVQNE     72(AX), R13
+	MOVQ        $0x00000003, DX
 
 more:
 	MOVQ  160(AX), R15
@@ -5362,10 +5362,10 @@ slab:
 	ORL     $0x00000002, 84(AX)
 
 begin:
-	MOVQ    16(AX), DI
-	MOVQ    (AX), SI
-	VMOVUPS lanes0f0f0f0f<>+0(SB), Z25
-	MOVQ    $0x00000002, DX
+	MOVQ         16(AX), DI
+	MOVQ         (AX), SI
+	VBROADCASTSS lanes0f0f0f0f<>+0(SB), Z25
+	MOVQ         $0x00000002, DX
 
 panel:
 	MOVQ      168(AX), CX
@@ -7863,20 +7863,20 @@ slab:
 	ORL     $0x00000002, 84(AX)
 
 begin:
-	MOVQ    16(AX), DI
-	MOVQ    (AX), SI
-	VMOVUPS lanes0f0f0f0f<>+0(SB), Z25
-	VMOVUPS lanes10101010<>+0(SB), Z30
-	MOVQ    $0x00000002, DX
+	MOVQ         16(AX), DI
+	MOVQ         (AX), SI
+	VBROADCASTSS lanes0f0f0f0f<>+0(SB), Z25
+	VBROADCASTSS lanes10101010<>+0(SB), Z30
+	MOVQ         $0x00000002, DX
 
 panel:
-	MOVQ      168(AX), CX
-	VCVTPH2PS (SI), Z23
-	VCVTPH2PS 32(SI), Z24
-	VMULPS    lanes41800000<>+0(SB), Z23, Z26
-	VMOVUPS   Z23, (DI)
-	ADDQ      $0x00000040, DI
-	ADDQ      $0x00000040, SI
+	MOVQ        168(AX), CX
+	VCVTPH2PS   (SI), Z23
+	VCVTPH2PS   32(SI), Z24
+	VMULPS.BCST lanes41800000<>+0(SB), Z23, Z26
+	VMOVUPS     Z23, (DI)
+	ADDQ        $0x00000040, DI
+	ADDQ        $0x00000040, SI
 
 pair:
 	VMOVUPS      512(SI), Z28
@@ -10422,11 +10422,11 @@ slab:
 	ORL     $0x00000002, 84(AX)
 
 begin:
-	MOVQ    16(AX), DI
-	MOVQ    (AX), SI
-	VMOVUPS lanes0f0f0f0f<>+0(SB), Z25
-	VMOVUPS lanes30303030<>+0(SB), Z30
-	MOVQ    $0x00000002, DX
+	MOVQ         16(AX), DI
+	MOVQ         (AX), SI
+	VBROADCASTSS lanes0f0f0f0f<>+0(SB), Z25
+	VBROADCASTSS lanes30303030<>+0(SB), Z30
+	MOVQ         $0x00000002, DX
 
 panel:
 	MOVQ      168(AX), CX

@@ -84,11 +84,6 @@ func atMostAVX512(y *float32, x *float32, n int, s float32)
 //go:noescape
 func expShiftAVX512(y *float32, x *float32, n int, s float32)
 
-// sigmoidAVX512 is an element-wise kernel; see UnaryOp.
-//
-//go:noescape
-func sigmoidAVX512(y *float32, x *float32, n int, s float32)
-
 // relu6AVX512 is an element-wise kernel; see UnaryOp.
 //
 //go:noescape
@@ -104,11 +99,6 @@ func hardSigmoidAVX512(y *float32, x *float32, n int, s float32)
 //go:noescape
 func hardSwishAVX512(y *float32, x *float32, n int, s float32)
 
-// tanhAVX512 is an element-wise kernel; see UnaryOp.
-//
-//go:noescape
-func tanhAVX512(y *float32, x *float32, n int, s float32)
-
 // erfAVX512 is an element-wise kernel; see UnaryOp.
 //
 //go:noescape
@@ -118,6 +108,16 @@ func erfAVX512(y *float32, x *float32, n int, s float32)
 //
 //go:noescape
 func geluErfAVX512(y *float32, x *float32, n int, s float32)
+
+// sigmoidAVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func sigmoidAVX512(y *float32, x *float32, n int, s float32)
+
+// tanhAVX512 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func tanhAVX512(y *float32, x *float32, n int, s float32)
 
 // sumAVX512 sums x into lanes; n is a multiple of 64.
 //
@@ -214,11 +214,6 @@ func atMostAVX2(y *float32, x *float32, n int, s float32)
 //go:noescape
 func expShiftAVX2(y *float32, x *float32, n int, s float32)
 
-// sigmoidAVX2 is an element-wise kernel; see UnaryOp.
-//
-//go:noescape
-func sigmoidAVX2(y *float32, x *float32, n int, s float32)
-
 // relu6AVX2 is an element-wise kernel; see UnaryOp.
 //
 //go:noescape
@@ -234,11 +229,6 @@ func hardSigmoidAVX2(y *float32, x *float32, n int, s float32)
 //go:noescape
 func hardSwishAVX2(y *float32, x *float32, n int, s float32)
 
-// tanhAVX2 is an element-wise kernel; see UnaryOp.
-//
-//go:noescape
-func tanhAVX2(y *float32, x *float32, n int, s float32)
-
 // erfAVX2 is an element-wise kernel; see UnaryOp.
 //
 //go:noescape
@@ -248,6 +238,16 @@ func erfAVX2(y *float32, x *float32, n int, s float32)
 //
 //go:noescape
 func geluErfAVX2(y *float32, x *float32, n int, s float32)
+
+// sigmoidAVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func sigmoidAVX2(y *float32, x *float32, n int, s float32)
+
+// tanhAVX2 is an element-wise kernel; see UnaryOp.
+//
+//go:noescape
+func tanhAVX2(y *float32, x *float32, n int, s float32)
 
 // sumAVX2 sums x into lanes; n is a multiple of 64.
 //

@@ -111,7 +111,7 @@ type rawAttr struct {
 	s         string
 	t, g      []byte // message of a tensor, a sparse tensor or a type; of a graph
 	tensors   [][]byte
-	floats    []byte
+	floats    []float32
 	ints      []int64
 	strings   []string
 }
@@ -132,11 +132,11 @@ func (r *reader) attr(msg []byte, sc *scope, depth int) (name string, v any, err
 func parseAttr(msg []byte) (*rawAttr, error) {
 	a := &rawAttr{}
 	var seen int64 // kind of the field that is there
-	for f, err := range fields(msg) {
+	for len(msg) > 0 {
+		f, rest, err := nextField(msg)
 		if err != nil {
 			return a, err
 		}
-		var s string
 		switch f.num {
 		case attrName:
 			a.name, err = f.text()
@@ -160,14 +160,13 @@ func parseAttr(msg []byte) (*rawAttr, error) {
 			a.g, err = f.message()
 			seen = kindGraph
 		case attrFloats:
-			a.floats, err = f.fixed(a.floats, 4)
+			a.floats, rest, err = f.floatRun(a.floats, rest)
 			seen = kindFloats
 		case attrInts:
-			a.ints, err = f.ints(a.ints)
+			a.ints, rest, err = f.intRun(a.ints, rest)
 			seen = kindInts
 		case attrStrings:
-			s, err = f.text()
-			a.strings = append(a.strings, s)
+			a.strings, rest, err = f.textRun(a.strings, rest)
 			seen = kindStrings
 		case attrTensors:
 			a.tensors, err = appendMessage(a.tensors, f)
@@ -184,6 +183,7 @@ func parseAttr(msg []byte) (*rawAttr, error) {
 		if err != nil {
 			return a, err
 		}
+		msg = rest
 	}
 	if a.kind == 0 { // files of IR versions 1 and 2 tell no kind
 		a.kind = seen
@@ -228,11 +228,7 @@ func (r *reader) attrValue(a *rawAttr, sc *scope, depth int) (any, error) {
 	case kindType:
 		return typeProto(a.t), nil
 	case kindFloats:
-		t, err := tensor.FromBytes(tensor.Float32, append([]byte{}, a.floats...), len(a.floats)/4)
-		if err != nil {
-			return nil, err
-		}
-		return t.F32(), nil
+		return orEmpty(a.floats), nil
 	case kindInts:
 		return orEmpty(a.ints), nil
 	case kindStrings:

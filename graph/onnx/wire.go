@@ -3,6 +3,7 @@ package onnx
 import (
 	"iter"
 	"math"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -124,23 +125,27 @@ const damaged = "the file is cut short or damaged: fetch or export it again"
 func fields(msg []byte) iter.Seq2[field, error] {
 	return func(yield func(field, error) bool) {
 		for len(msg) > 0 {
-			num, typ, n := protowire.ConsumeTag(msg)
-			if n < 0 {
-				yield(field{}, invalid("a field's number cannot be read: %v", protowire.ParseError(n)).Try(damaged))
+			f, rest, err := nextField(msg)
+			if !yield(f, err) || err != nil {
 				return
 			}
-			f := field{num: num, typ: typ}
-			m := f.consume(msg[n:])
-			if m < 0 {
-				yield(field{}, invalid("field %d cannot be read: %v", num, protowire.ParseError(m)).Try(damaged))
-				return
-			}
-			if !yield(f, nil) {
-				return
-			}
-			msg = msg[n+m:]
+			msg = rest
 		}
 	}
+}
+
+// nextField reads the field that a message begins with; rest is what is behind it.
+func nextField(msg []byte) (f field, rest []byte, err error) {
+	num, typ, n := protowire.ConsumeTag(msg)
+	if n < 0 {
+		return field{}, nil, invalid("a field's number cannot be read: %v", protowire.ParseError(n)).Try(damaged)
+	}
+	f = field{num: num, typ: typ}
+	m := f.consume(msg[n:])
+	if m < 0 {
+		return field{}, nil, invalid("field %d cannot be read: %v", num, protowire.ParseError(m)).Try(damaged)
+	}
+	return f, msg[n+m:], nil
 }
 
 // consume reads the field's content, and returns its length or a negative code.
@@ -193,6 +198,7 @@ func (f field) ints(to []int64) ([]int64, error) {
 	if err := f.want(protowire.BytesType); err != nil {
 		return nil, err
 	}
+	to = slices.Grow(to, varints(f.bytes))
 	for b := f.bytes; len(b) > 0; {
 		v, n := protowire.ConsumeVarint(b)
 		if n < 0 {
@@ -201,6 +207,16 @@ func (f field) ints(to []int64) ([]int64, error) {
 		to, b = append(to, int64(v)), b[n:]
 	}
 	return to, nil
+}
+
+// varints counts the varints in b by their last bytes.
+func varints(b []byte) (n int) {
+	for _, c := range b {
+		if c < 0x80 {
+			n++
+		}
+	}
+	return n
 }
 
 // fixed appends the bytes of a repeated float or double, packed or not: onnx.proto

@@ -9,6 +9,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/graph/pass"
 	"tandem/kernel"
 	"tandem/tensor"
@@ -115,18 +116,5 @@ func TestRoundedProductsEqualProducts(t *testing.T) {
 
 func runWith(t *testing.T, g *graph.Graph, p *kernel.Pool, passes []graph.Pass, in []*tensor.Tensor) []float32 {
 	t.Helper()
-	program, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p, Passes: passes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := program.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out, err := s.Run(t.Context(), in, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out[0].F32()
+	return optest.Outputs(t, g, graph.Options{Pool: p, Passes: passes}, in...)[0].F32()
 }

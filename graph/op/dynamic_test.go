@@ -11,6 +11,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
 
@@ -83,22 +84,7 @@ func runAll(t *testing.T, b *graph.Builder, limit int, in ...*tensor.Tensor) ([]
 	if b.Err() != nil {
 		t.Fatal(b.Err())
 	}
-	prog, err := graph.Compile(b.G, graph.Options{Ops: b.Ops, Pool: pool(t, 2), MemoryLimitBytes: limit})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	var out []*tensor.Tensor
-	for range 3 { // what is kept of a frame must give the same
-		if out, err = s.Run(context.Background(), in, nil); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return optest.Try(t, b.G, graph.Options{Ops: b.Ops, Pool: pool(t, 2), MemoryLimitBytes: limit}, in...)
 }
 
 // TestShapesThatDependOnData: nodes before, between and after operators whose
@@ -221,16 +207,7 @@ func TestSegmentsFollowElements(t *testing.T) {
 		t.Fatal(b.Err())
 	}
 	open := func(threads int) *graph.Session {
-		prog, err := graph.Compile(g, graph.Options{Ops: b.Ops, Pool: pool(t, threads)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := prog.NewSession()
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(s.Close)
-		return s
+		return optest.Session(t, g, graph.Options{Ops: b.Ops, Pool: pool(t, threads)})
 	}
 	kept, r := open(2), rand.New(rand.NewPCG(3, 5))
 	run := func(s *graph.Session, in []*tensor.Tensor) []*tensor.Tensor {

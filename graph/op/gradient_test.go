@@ -9,6 +9,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -244,33 +245,12 @@ func lossOf(t *testing.T, g *graph.Graph, loss *graph.Value, p *kernel.Pool, x [
 	outputs := g.Outputs
 	g.Outputs = []*graph.Value{loss}
 	defer func() { g.Outputs = outputs }()
-	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out, err := s.Run(context.Background(), x, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return float64(out[0].F32()[0])
+	return float64(optest.Outputs(t, g, graph.Options{Pool: p}, x...)[0].F32()[0])
 }
 
 func checkDirection(t *testing.T, g *graph.Graph, p *kernel.Pool, x []*tensor.Tensor, h float64, rng *rand.Rand) {
 	t.Helper()
-	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
+	s := optest.Session(t, g, graph.Options{Pool: p})
 	run := func(in []*tensor.Tensor) []*tensor.Tensor {
 		out, err := s.Run(context.Background(), in, nil)
 		if err != nil {

@@ -1,7 +1,6 @@
 package op_test
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -10,6 +9,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -103,21 +103,8 @@ func gradientsIn(t *testing.T, tc gradCase, d, rounded tensor.DType, p *kernel.P
 		t.Fatal(err, b.Err())
 	}
 	b.G.Outputs = grads
-	prog, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: p})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out, err := s.Run(context.Background(), x, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var wide []*tensor.Tensor
-	for i, g := range out {
+	for i, g := range optest.Outputs(t, b.G, graph.Options{Pool: p}, x...) {
 		if g.DType() != d {
 			t.Errorf("the gradient of input %d is %v", i, g)
 		}

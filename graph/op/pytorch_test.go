@@ -1,7 +1,6 @@
 package op_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -10,6 +9,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -86,7 +86,7 @@ func (c *recorded) check(t *testing.T, p *kernel.Pool) {
 		t.Fatal(err, b.Err())
 	}
 	b.G.Outputs = append([]*graph.Value{y}, grads...)
-	out := runGraph(t, b.G, p, feed)
+	out := optest.Outputs(t, b.G, graph.Options{Pool: p}, feed...)
 	y64 := make([]float64, len(c.Y))
 	for i, v := range c.Y {
 		y64[i] = float64(v)
@@ -95,24 +95,6 @@ func (c *recorded) check(t *testing.T, p *kernel.Pool) {
 	for i, g := range out[1:] {
 		compareNumbers(t, "gradient of "+wrt[i].Name, g.F32(), want[i])
 	}
-}
-
-func runGraph(t *testing.T, g *graph.Graph, p *kernel.Pool, in []*tensor.Tensor) []*tensor.Tensor {
-	t.Helper()
-	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out, err := s.Run(context.Background(), in, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // compareNumbers allows float32's rounding in sums of another order.

@@ -1,7 +1,6 @@
 package op_test
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -9,6 +8,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/graph/pass"
 	"tandem/kernel"
 	"tandem/tensor"
@@ -39,20 +39,7 @@ func constantLayer(t *testing.T, p *kernel.Pool, passes []graph.Pass, l *layer, 
 	if b.Err() != nil {
 		t.Fatal(b.Err())
 	}
-	prog, err := graph.Compile(b.G, graph.Options{Ops: b.Ops, Pool: p, Passes: passes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out, err := s.Run(context.Background(), given, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return optest.Outputs(t, b.G, graph.Options{Ops: b.Ops, Pool: p, Passes: passes}, given...)
 }
 
 const inWeights = 1 // the input that is a layer's weight

@@ -1,7 +1,6 @@
 package op_test
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -9,6 +8,7 @@ import (
 	"testing"
 
 	"tandem/graph"
+	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
 
@@ -50,16 +50,7 @@ func evaluate(t testing.TB, id graph.OpID, opset int, a graph.Attrs, in []*tenso
 	if b.Err() != nil {
 		return nil, b.Err()
 	}
-	prog, err := graph.Compile(b.G, graph.Options{Ops: b.Ops, Pool: pool(t, 2)})
-	if err != nil {
-		return nil, err
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	return s.Run(context.Background(), given, nil)
+	return optest.Try(t, b.G, graph.Options{Ops: b.Ops, Pool: pool(t, 2)}, given...)
 }
 
 // try runs every trial, once with all inputs given at run time and once with all

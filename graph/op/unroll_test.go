@@ -6,6 +6,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/tensor"
 )
 
@@ -41,7 +42,7 @@ func TestUnrolledEqualsLoop(t *testing.T) {
 					}
 					b.G.Outputs = list
 				})
-				got := runGraph(t, b.G, p, x)
+				got := optest.Outputs(t, b.G, graph.Options{Pool: p}, x...)
 				if !unroll {
 					want = got
 					continue

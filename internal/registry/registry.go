@@ -48,8 +48,8 @@ type Version struct {
 // systems do not tell them apart.
 var reName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
-// CheckName says whether name can be the name of a model.
-func CheckName(name string) error {
+// checkName says whether name can be the name of a model.
+func checkName(name string) error {
 	if reName.MatchString(name) {
 		return nil
 	}

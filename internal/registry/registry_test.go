@@ -132,7 +132,7 @@ func wantKind(t *testing.T, what string, err error, kind fault.Kind) {
 
 func TestNames(t *testing.T) {
 	for _, ok := range []string{"a", "0", "resnet-50", "a.b_c", strings.Repeat("x", 63)} {
-		if err := CheckName(ok); err != nil {
+		if err := checkName(ok); err != nil {
 			t.Error(err)
 		}
 	}

@@ -28,7 +28,7 @@ const maxMissing = 3
 // answer asks again.
 func (r *Registry) CreateVersion(ctx context.Context, t tenant.ID, name string, manifest []byte) (Version, error) {
 	const op = "registry.createVersion"
-	if err := CheckName(name); err != nil {
+	if err := checkName(name); err != nil {
 		return Version{}, fault.From(err, op)
 	}
 	if len(manifest) > MaxManifestBytes {

@@ -15,11 +15,11 @@ type Encodable interface {
 	EncodeSetting() *Node
 }
 
-// NodeOf is a value as a node. Fields of structs that have their zero values are
+// nodeOf is a value as a node. Fields of structs that have their zero values are
 // left out: what decodes them fills in the same.
-func NodeOf(v any) *Node { return NodeWith(v, nil) }
+func nodeOf(v any) *Node { return NodeWith(v, nil) }
 
-// NodeWith is NodeOf where special, if given, may write values in its own way; it
+// NodeWith is nodeOf where special, if given, may write values in its own way; it
 // returns nil for all others.
 func NodeWith(v any, special func(reflect.Value) *Node) *Node {
 	return encoder{special}.node(reflect.ValueOf(v))
@@ -91,7 +91,7 @@ func (e encoder) node(v reflect.Value) *Node {
 
 // Plain is what a setting's value says, for other forms than YAML: texts, numbers,
 // lists and maps.
-func (s Setting) Plain() any { return NodeOf(s.Value).plain() }
+func (s Setting) Plain() any { return nodeOf(s.Value).plain() }
 
 func (n *Node) plain() any {
 	switch n.shape {
@@ -204,7 +204,7 @@ func EncodeWith(v any, given *Node, comment func(Setting) string) []byte {
 
 // lines are the line of a setting, and those of the elements of a list.
 func (s Setting) lines(line, indent string) (string, []string) {
-	n := NodeOf(s.Value)
+	n := nodeOf(s.Value)
 	if n.shape == list && len(n.kids) > 0 && slices.ContainsFunc(n.kids, func(k *Node) bool { return k.shape != scalar }) {
 		var below []string
 		for _, kid := range n.kids {

@@ -14,8 +14,8 @@ import (
 	"tandem/internal/store"
 )
 
-// DefaultName is the name of the tenant that the first start makes.
-const DefaultName = "default"
+// defaultName is the name of the tenant that the first start makes.
+const defaultName = "default"
 
 // Service authenticates keys, manages them, and keeps the usage ledger. It is safe for
 // concurrent use.
@@ -62,7 +62,7 @@ func (s *Service) Bootstrap(ctx context.Context) (secret string, created bool, e
 			return err
 		}
 		created = true
-		n, err = s.insertTenant(ctx, tx, DefaultName)
+		n, err = s.insertTenant(ctx, tx, defaultName)
 		return err
 	}, func() { s.publish(n) })
 	if err != nil {
@@ -98,10 +98,10 @@ func (s *Service) Default(ctx context.Context) (ID, error) {
 	const op = "tenant.default"
 	var id ID
 	err := s.db.Read(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `SELECT id FROM tenants WHERE name = ?`, DefaultName).Scan(&id)
+		return tx.QueryRowContext(ctx, `SELECT id FROM tenants WHERE name = ?`, defaultName).Scan(&id)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
-		return "", fault.New(op, fault.NotFound, "there is no tenant %q", DefaultName)
+		return "", fault.New(op, fault.NotFound, "there is no tenant %q", defaultName)
 	}
 	return id, fault.From(err, op)
 }

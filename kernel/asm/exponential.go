@@ -61,25 +61,55 @@ func (w *vectorWriter) expFrom(lowest float64) {
 	w.do(x86.VMULPS(v(2), v(0), v(0)))
 }
 
+// expNonPositive replaces vector 0, which is 0 or less or NaN, by its exponential. It
+// rounds to the integer by adding 3·2²², where floats are the integers, and takes exp(r) by
+// a polynomial fitted for this file (minimax, 3.1e-9 relative), in fewer instructions than
+// exp, for which numbers on both sides of 0 need more. It uses vectors 0 to 5.
+func (w *vectorWriter) expNonPositive() {
+	if w.lanes == 8 {
+		w.exp()
+		return
+	}
+	const round = 3 << 22
+	v := w.v
+	w.do(x86.VMOVUPS(w.float(-104), v(1)))
+	w.do(x86.VMAXPS(v(0), v(1), v(0)))
+	w.do(x86.VMOVUPS(w.float(round), v(2)))
+	w.do(x86.VFMADD231PS(w.float(math.Log2E), v(0), v(2)))
+	w.do(x86.VSUBPS(w.float(round), v(2), v(2))) // n
+	high := float64(float32(math.Ln2))
+	w.do(x86.VFNMADD231PS(w.float(high), v(2), v(0)))
+	w.do(x86.VFNMADD231PS(w.float(math.Ln2-high), v(2), v(0))) // r
+	w.horner([]float64{1, 1, 0.49999993432066575, 0.1666652039816748, 0.041668390792980764, 0.008368745212788086, 0.0013814540077912154}, 1, 0, 3)
+	w.do(x86.VSCALEFPS(v(2), v(3), v(0)))
+}
+
 const signBit = 1 << 31
 
 // sigmoid replaces vector 0 by 1/(1+exp(-x)), as t/(1+t) or 1/(1+t) with
-// t = exp(-|x|), which is exact at both ends. It uses vectors 0 to 7.
+// t = exp(-|x|), which is exact at both ends. It leaves x in vector 6 and uses vectors
+// 0 to 7.
 func (w *vectorWriter) sigmoid() {
 	v := w.v
 	w.do(x86.VMOVAPS(v(0), v(6)))
 	w.do(x86.VORPS(w.constant(signBit), v(0), v(0)))
-	w.exp()
+	w.expNonPositive()
 	w.do(x86.VMOVUPS(w.float(1), v(7)))
-	if w.lanes == 16 {
-		negative := []reg.Register{reg.K1, reg.K2, reg.K3, reg.K4}[w.first/8]
-		w.do(x86.VPMOVD2M(v(6), negative))
-		w.do(x86.VBLENDMPS(v(0), v(7), negative, v(1)))
-	} else {
-		w.do(x86.VBLENDVPS(v(6), v(0), v(7), v(1)))
+	w.do(x86.VADDPS(v(7), v(0), v(1)))
+	if w.lanes == 8 {
+		w.do(x86.VBLENDVPS(v(6), v(0), v(7), v(0)))
+		w.do(x86.VDIVPS(v(1), v(0), v(0)))
+		return
 	}
-	w.do(x86.VADDPS(v(7), v(0), v(0)))
-	w.do(x86.VDIVPS(v(0), v(1), v(0)))
+	negative := []reg.Register{reg.K1, reg.K2, reg.K3, reg.K4}[w.first/8]
+	w.do(x86.VPMOVD2M(v(6), negative))
+	w.do(x86.VBLENDMPS(v(0), v(7), negative, v(0)))
+	// A division would keep its unit busy for longer than all else takes. The estimate of
+	// 1/(1+t), which lies between 1/2 and 1, has 14 bits, and the error that is left is known.
+	w.do(x86.VRCP14PS(v(1), v(2)))
+	w.do(x86.VFNMADD231PS(v(2), v(1), v(7))) // 1 - (1+t)·estimate
+	w.do(x86.VMULPS(v(2), v(0), v(0)))
+	w.do(x86.VFMADD213PS(v(0), v(7), v(0)))
 }
 
 // tanh replaces vector 0 by -e/(2+e) with e = expm1(-2|x|), and x's sign.

@@ -13,7 +13,7 @@ import (
 // cache.
 func writeGates(w *writer) {
 	for _, v := range widths(w) {
-		v.unary("silu", 1, (*vectorWriter).silu)
+		v.unaryAbreast("silu", (*vectorWriter).silu)
 		v.unary("gelu", 1, (*vectorWriter).gelu)
 		v.binary("mulScaled", 4, func(w *vectorWriter) {
 			w.do(x86.VMULPS(w.v(sScale), w.v(0), w.v(0)))
@@ -28,9 +28,8 @@ func writeGates(w *writer) {
 
 // silu replaces vector 0 by x·sigmoid(x).
 func (w *vectorWriter) silu() {
-	w.do(x86.VMOVAPS(w.v(0), w.v(8)))
 	w.sigmoid()
-	w.do(x86.VMULPS(w.v(8), w.v(0), w.v(0)))
+	w.do(x86.VMULPS(w.v(6), w.v(0), w.v(0)))
 }
 
 // gelu replaces vector 0 by x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2.

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
+	"strings"
 
 	"github.com/mmcloughlin/avo/attr"
 	"github.com/mmcloughlin/avo/ir"
@@ -79,6 +81,34 @@ func (w *vectorWriter) constant(bits uint32) operand.Mem {
 	return g.Base()
 }
 
+// broadcast are the instructions that may repeat one word of memory in all lanes.
+var broadcast = []string{"VADDPS", "VSUBPS", "VMULPS", "VMAXPS", "VMINPS", "VANDPS", "VORPS", "VCMPPS", "VFMADD132PS", "VFMADD213PS", "VFMADD231PS", "VFNMADD231PS"}
+
+// do adds an instruction. On AVX-512 a constant is read as one word: the linker aligns
+// constants to 32 bytes, so that half or all vectors of 64 lie across two cache lines, and
+// reading them takes twice as long.
+func (w *vectorWriter) do(i *ir.Instruction, err error) {
+	if err == nil && w.lanes == 16 && slices.ContainsFunc(i.Operands, isConstant) && slices.ContainsFunc(i.Operands, isZMM) {
+		switch {
+		case i.Opcode == "VMOVUPS" && len(i.Operands) == 2:
+			i.Opcode = "VBROADCASTSS"
+		case slices.Contains(broadcast, i.Opcode) && len(i.Suffixes) == 0:
+			i.Suffixes = []string{"BCST"}
+		}
+	}
+	w.writer.do(i, err)
+}
+
+func isConstant(op operand.Op) bool {
+	m, ok := op.(operand.Mem)
+	return ok && strings.HasPrefix(m.Symbol.Name, "lanes")
+}
+
+func isZMM(op operand.Op) bool {
+	r, ok := op.(reg.Register)
+	return ok && r.Kind() == reg.KindVector && r.Size() == 64
+}
+
 func (w *vectorWriter) float(f float64) operand.Mem {
 	return w.constant(math.Float32bits(float32(f)))
 }
@@ -86,25 +116,32 @@ func (w *vectorWriter) float(f float64) operand.Mem {
 // loop runs body over n elements, unroll vectors at a time; the pointers move
 // on, and body finds its vector at the displacement it is given.
 func (w *vectorWriter) loop(n reg.GPPhysical, pointers []reg.GPPhysical, unroll int, body func(disp int)) {
+	w.loopOf(n, pointers, unroll, func(vectors int) {
+		for i := range vectors {
+			body(i * w.bytes())
+		}
+	})
+}
+
+// loopOf is loop with a body that takes so many vectors at a time, or one.
+func (w *vectorWriter) loopOf(n reg.GPPhysical, pointers []reg.GPPhysical, many int, body func(vectors int)) {
 	advance := func(vectors int) {
 		for _, p := range pointers {
 			w.do(x86.ADDQ(operand.U32(vectors*w.bytes()), p))
 		}
 	}
-	w.do(x86.SUBQ(operand.U32(unroll*w.lanes), n))
+	w.do(x86.SUBQ(operand.U32(many*w.lanes), n))
 	w.do(x86.JL(to("rest")))
 	w.label("loop")
-	for i := range unroll {
-		body(i * w.bytes())
-	}
-	advance(unroll)
-	w.do(x86.SUBQ(operand.U32(unroll*w.lanes), n))
+	body(many)
+	advance(many)
+	w.do(x86.SUBQ(operand.U32(many*w.lanes), n))
 	w.do(x86.JGE(to("loop")))
 	w.label("rest")
-	w.do(x86.ADDQ(operand.U32(unroll*w.lanes), n))
+	w.do(x86.ADDQ(operand.U32(many*w.lanes), n))
 	w.do(x86.JZ(to("end")))
 	w.label("single")
-	body(0)
+	body(1)
 	advance(1)
 	w.do(x86.SUBQ(operand.U32(w.lanes), n))
 	w.do(x86.JNZ(to("single")))
@@ -140,6 +177,8 @@ func writeVectors(w *writer) {
 		for _, op := range unaryOps {
 			v.unary(op.name, op.unroll, op.body)
 		}
+		v.unaryAbreast("sigmoid", (*vectorWriter).sigmoid)
+		v.unaryAbreast("tanh", (*vectorWriter).tanh)
 		v.reductions()
 		v.sumRows()
 	}
@@ -226,7 +265,6 @@ var unaryOps = []struct {
 		w.do(x86.VSUBPS(w.v(sScale), w.v(0), w.v(0)))
 		w.exp()
 	}},
-	{"sigmoid", 1, (*vectorWriter).sigmoid},
 	{"relu6", 4, func(w *vectorWriter) { w.clip(0, 6) }},
 	{"hardSigmoid", 4, (*vectorWriter).hardSigmoid},
 	{"hardSwish", 4, func(w *vectorWriter) {
@@ -234,16 +272,12 @@ var unaryOps = []struct {
 		w.hardSigmoid()
 		w.do(x86.VMULPS(w.v(2), w.v(0), w.v(0)))
 	}},
-	{"tanh", 1, (*vectorWriter).tanh},
 	{"erf", 1, (*vectorWriter).erf},
 	{"geluErf", 1, (*vectorWriter).geluErf},
 }
 
 func (w *vectorWriter) unary(name string, unroll int, body func(*vectorWriter)) {
-	w.function(name+w.suffix, "func(y, x *float32, n int, s float32)", name+w.suffix+" is an element-wise kernel; see UnaryOp.")
-	w.load("y", regY)
-	w.load("x", regX1)
-	w.load("n", regN)
+	w.unaryOf(name)
 	w.do(x86.VBROADCASTSS(w.param("s"), w.v(sScale)))
 	w.loop(regN, []reg.GPPhysical{regY, regX1}, unroll, func(disp int) {
 		w.do(x86.VMOVUPS(mem(regX1, disp), w.v(0)))
@@ -251,6 +285,32 @@ func (w *vectorWriter) unary(name string, unroll int, body func(*vectorWriter)) 
 		w.do(x86.VMOVUPS(w.v(0), mem(regY, disp)))
 	})
 	w.done()
+}
+
+// unaryAbreast is unary for a long chain in vectors 0 to 7 without the scalar: as many
+// vectors are computed abreast as there are registers for.
+func (w *vectorWriter) unaryAbreast(name string, body func(*vectorWriter)) {
+	w.unaryOf(name)
+	w.loopOf(regN, []reg.GPPhysical{regY, regX1}, w.lanes/4, func(vectors int) {
+		var each []func(*vectorWriter)
+		for i := range vectors {
+			each = append(each, func(w *vectorWriter) {
+				w.do(x86.VMOVUPS(mem(regX1, i*w.bytes()), w.v(0)))
+				body(w)
+				w.do(x86.VMOVUPS(w.v(0), mem(regY, i*w.bytes())))
+			})
+		}
+		w.abreast(each...)
+	})
+	w.done()
+}
+
+// unaryOf starts a function of one operand.
+func (w *vectorWriter) unaryOf(name string) {
+	w.function(name+w.suffix, "func(y, x *float32, n int, s float32)", name+w.suffix+" is an element-wise kernel; see UnaryOp.")
+	w.load("y", regY)
+	w.load("x", regX1)
+	w.load("n", regN)
 }
 
 // clip bounds vector 0; NaN passes, as the second source. It uses vector 1.

@@ -87,11 +87,6 @@ func (m *Metadata) FloatOr(key string, byDefault float64) (float64, error) {
 // Bool is a truth value.
 func (m *Metadata) Bool(key string) (bool, error) { return required(m, key, "a bool", as[bool]) }
 
-// BoolOr is Bool, or byDefault where the key is not there.
-func (m *Metadata) BoolOr(key string, byDefault bool) (bool, error) {
-	return optional(m, key, byDefault, "a bool", as[bool])
-}
-
 // Text is a string.
 func (m *Metadata) Text(key string) (string, error) { return required(m, key, "a string", as[string]) }
 
@@ -113,16 +108,6 @@ func (m *Metadata) Ints(key string) ([]int, error) {
 // Floats is an array of numbers of any type. A number alone is an array of one.
 func (m *Metadata) Floats(key string) ([]float64, error) {
 	return required(m, key, "an array of numbers", toFloats)
-}
-
-// Bools is an array of truth values. A truth value alone is an array of one.
-func (m *Metadata) Bools(key string) ([]bool, error) {
-	return required(m, key, "an array of bools", func(v any) ([]bool, bool) {
-		if b, ok := v.(bool); ok {
-			return []bool{b}, true
-		}
-		return as[[]bool](v)
-	})
 }
 
 func required[T any](m *Metadata, key, what string, convert func(any) (T, bool)) (T, error) {

@@ -2,7 +2,6 @@ package ml
 
 import (
 	"fmt"
-	"slices"
 
 	"tandem/graph"
 )
@@ -70,10 +69,9 @@ func kernelTreeClassifier(c *graph.Call) (func() error, error) {
 	if m := len(base); m != 0 && m != n && (m != 1 || n != 2) {
 		return nil, fmt.Errorf("%d base values for %d classes", m, n)
 	}
-	ids, name := a.Ints("class_ids"), a.String("post_transform", "NONE")
-	k.binary = n == 2 && len(ids) > 0 && slices.Max(ids) == slices.Min(ids)
-	k.positive = !slices.ContainsFunc(attrFloats(a, "class_weights"), func(w float64) bool { return w < 0 })
-	return treeRun(c, f, n, sumUp, func(row int, scores []float64, given []bool) {
+	name := a.String("post_transform", "NONE")
+	k.binary, k.positive = n == 2 && f.only >= 0 && f.only < n, !f.negative
+	return treeRun(c, &f.forest, n, sumUp, func(row int, scores []float64, given []bool) {
 		for i, b := range base {
 			scores[i] += b
 			given[i] = true
@@ -82,9 +80,9 @@ func kernelTreeClassifier(c *graph.Call) (func() error, error) {
 		// second score alone; the reference takes the larger, and so does this.
 		label := bestClass(scores, given)
 		if k.binary {
-			score := scores[ids[0]]
+			score := scores[f.only]
 			if len(base) == 2 { // the score counts for the second class
-				score += base[1] - base[ids[0]]
+				score += base[1] - base[f.only]
 			}
 			limit := 0.0
 			if k.positive {

@@ -197,6 +197,12 @@ func floatsIn(t *tensor.Tensor) []float64 {
 	return out
 }
 
+// intsOf is an attribute of integers, or nil.
+func intsOf(a graph.Attrs, name string) []int64 {
+	v, _ := a[name].([]int64)
+	return v
+}
+
 // stringsOf is an attribute of strings, or nil.
 func stringsOf(a graph.Attrs, name string) []string {
 	v, _ := a[name].([]string)

@@ -13,12 +13,11 @@ import (
 // treeNode compares a feature and says where to go on. Places from 0 up are nodes;
 // others are leaves, ^place.
 type treeNode struct {
+	split       float64
+	feature     int32
+	yes, no     int32
 	mode        treeMode
 	missingTrue bool // a feature that is NaN goes the way of yes
-	feature     int
-	split       float64
-	members     []float64
-	yes, no     int
 }
 
 type treeMode uint8
@@ -33,23 +32,63 @@ const (
 	branchMember
 )
 
-func (n *treeNode) next(v float64) int {
-	var yes bool
+// holds compares a feature; whether it is a member is for the forest to say.
+func (n *treeNode) holds(v float64) bool {
 	switch n.mode {
 	case branchLE:
-		yes = v <= n.split
+		return v <= n.split
 	case branchLT:
-		yes = v < n.split
+		return v < n.split
 	case branchGE:
-		yes = v >= n.split
+		return v >= n.split
 	case branchGT:
-		yes = v > n.split
+		return v > n.split
 	case branchEQ:
-		yes = v == n.split
-	case branchNE:
-		yes = v != n.split
+		return v == n.split
 	default:
-		yes = slices.Contains(n.members, v)
+		return v != n.split
+	}
+}
+
+// vote is what a leaf gives to a target.
+type vote struct {
+	weight float64
+	target int
+}
+
+// forest is a set of trees over the same features.
+type forest struct {
+	nodes   []treeNode
+	members map[int][]float64 // of nodes that ask whether a feature is among them
+	votes   []vote            // leaf by leaf
+	first   []int32           // where a leaf's votes begin; one more than there are leaves
+	roots   []int32
+
+	features, targets int // one more than the greatest that it names
+	packed            *packedForest
+}
+
+// leaf walks a tree down, and gives the place of the leaf. The number of steps is
+// bounded: a damaged tree may have a cycle.
+func (f *forest) leaf(root int32, row []float64) (int32, error) {
+	at := root
+	for range len(f.nodes) + 1 {
+		if at < 0 {
+			return ^at, nil
+		}
+		at = f.next(at, row)
+	}
+	return 0, fmt.Errorf("the tree at node %d has a cycle", root)
+}
+
+func (f *forest) next(at int32, row []float64) int32 {
+	n := &f.nodes[at]
+	v := row[n.feature]
+	var yes bool
+	if n.mode == branchMember {
+		yes = slices.Contains(f.members[int(at)], v)
+	} else {
+		yes = n.holds(v)
 	}
 	if yes || n.missingTrue && math.IsNaN(v) {
 		return n.yes
@@ -57,64 +96,44 @@ func (n *treeNode) next(v float64) int {
 	return n.no
 }
 
-// vote is what a leaf gives to a target.
-type vote struct {
-	target int
-	weight float64
-}
+// given are the votes of a leaf.
+func (f *forest) given(leaf int32) []vote { return f.votes[f.first[leaf]:f.first[leaf+1]] }
 
-// forest is a set of trees over the same features.
-type forest struct {
-	nodes  []treeNode
-	leaves [][]vote
-	roots  []int
-
-	features, targets int // one more than the greatest that it names
-	packed            *packedForest
-}
-
-// leaf walks a tree down. The number of steps is bounded: a damaged tree may have
-// a cycle.
-func (f *forest) leaf(root int, row []float64) ([]vote, error) {
-	at := root
-	for range len(f.nodes) + 1 {
-		if at < 0 {
-			return f.leaves[^at], nil
-		}
-		n := &f.nodes[at]
-		at = n.next(row[n.feature])
+// add appends a node that compares a feature.
+func (f *forest) add(feature int64, n treeNode) error {
+	if feature < 0 || feature >= math.MaxInt32 {
+		return fmt.Errorf("tree node %d compares feature %d", len(f.nodes), feature)
 	}
-	return nil, fmt.Errorf("the tree at node %d has a cycle", root)
+	n.feature = int32(feature)
+	f.nodes = append(f.nodes, n)
+	f.features = max(f.features, int(feature)+1)
+	return nil
 }
 
 // finish makes sure that a walk stays inside, finds what the forest asks of its
-// features and targets, and packs it where that can be.
+// targets, and packs it where that can be.
 func (f *forest) finish() error {
-	inside := func(at int) bool { return at < len(f.nodes) && ^at < len(f.leaves) }
+	nodes, leaves := int32(len(f.nodes)), int32(len(f.first)-1)
+	inside := func(at int32) bool { return at < nodes && ^at < leaves }
 	if len(f.roots) == 0 {
 		return fmt.Errorf("it has no trees")
 	}
-	for i, n := range f.nodes {
-		if n.feature < 0 {
-			return fmt.Errorf("tree node %d compares feature %d", i, n.feature)
-		}
-		if !inside(n.yes) || !inside(n.no) {
+	for i := range f.nodes {
+		if n := &f.nodes[i]; !inside(n.yes) || !inside(n.no) {
 			return fmt.Errorf("tree node %d leads nowhere", i)
-		}
-		f.features = max(f.features, n.feature+1)
-	}
-	for _, votes := range f.leaves {
-		for _, v := range votes {
-			if v.target < 0 {
-				return fmt.Errorf("a leaf gives to target %d", v.target)
-			}
-			f.targets = max(f.targets, v.target+1)
 		}
 	}
 	for _, r := range f.roots {
 		if !inside(r) {
 			return fmt.Errorf("the root %d is no tree node", r)
 		}
+	}
+	for i := range f.votes {
+		t := f.votes[i].target
+		if t < 0 {
+			return fmt.Errorf("a leaf gives to target %d", t)
+		}
+		f.targets = max(f.targets, t+1)
 	}
 	f.packed = packForest(f)
 	return nil
@@ -197,23 +216,24 @@ func (b *ballot) close(trees int) {
 func (f *forest) score(row []float64, b *ballot) error {
 	b.clear()
 	for _, root := range f.roots {
-		votes, err := f.leaf(root, row)
+		leaf, err := f.leaf(root, row)
 		if err != nil {
 			return err
 		}
-		b.count(votes)
+		b.count(f.given(leaf))
 	}
 	b.close(len(f.roots))
 	return nil
 }
 
-func (p *packedForest) score(row []float32, b *ballot) {
+// scorePacked does so for a row that the packed trees take.
+func (f *forest) scorePacked(row []float32, b *ballot) {
 	b.clear()
-	p.walk(row, b.at)
+	f.packed.walk(row, b.at)
 	for _, at := range b.at {
-		b.count(p.given(at))
+		b.count(f.given(f.packed.leaf[at]))
 	}
-	b.close(len(p.roots))
+	b.close(len(f.roots))
 }
 
 // treeRun computes the scores of each row and hands them on, by several threads.
@@ -225,18 +245,15 @@ func treeRun(c *graph.Call, f *forest, targets int, how aggregate, each func(row
 	if err := f.fits(in.width, targets); err != nil {
 		return nil, err
 	}
-	var packed *packedForest
-	if c.In[0].DType() == tensor.Float32 && in.width > 0 {
-		packed = f.packed
-	}
+	packed := f.packed != nil && c.In[0].DType() == tensor.Float32 && in.width > 0
 	ballots := make([]ballot, c.Pool.Threads())
 	for i := range ballots {
 		ballots[i] = ballot{how: how, scores: make([]float64, targets), given: make([]bool, targets), at: make([]int32, len(f.roots))}
 	}
 	row := func(i int, b *ballot) error {
-		if packed != nil {
-			if x := c.In[0].F32()[i*in.width:][:in.width]; packed.takes(x) {
-				packed.score(x, b)
+		if packed {
+			if x := c.In[0].F32()[i*in.width:][:in.width]; f.packed.takes(x) {
+				f.scorePacked(x, b)
 				return nil
 			}
 		}
@@ -328,9 +345,9 @@ func inferTreeRegressor(c *graph.Infer) error {
 }
 
 func kernelTreeRegressor(c *graph.Call) (func() error, error) {
-	f, err := graph.Derive(c, treesOf1("target"))
+	t, err := graph.Derive(c, treesOf1("target"))
 	if err != nil {
 		return nil, err
 	}
-	return regress(c, f, c.Node.Attrs.Int("n_targets", 1), attrFloats(c.Node.Attrs, "base_values"))
+	return regress(c, &t.forest, c.Node.Attrs.Int("n_targets", 1), attrFloats(c.Node.Attrs, "base_values"))
 }

@@ -15,9 +15,7 @@ import (
 type packedForest struct {
 	nodes []packedNode
 	roots []int32
-	leaf  []int32 // of a node that is one: its place in votes
-	votes []vote
-	first []int32 // where a leaf's votes begin; one more than there are leaves
+	leaf  []int32 // of a node that is one: its place among the forest's leaves
 }
 
 // packedNode: a row with x[feature] ≤ split goes to next, others to next + 1.
@@ -29,70 +27,59 @@ type packedNode struct {
 
 // packForest returns nil where a forest is not of that kind.
 func packForest(f *forest) *packedForest {
-	if len(f.nodes) > math.MaxInt32/2 || len(f.roots) == 0 {
+	size := len(f.roots) + 2*len(f.nodes) // at most: a root for each tree, and two below each node
+	if size > math.MaxInt32 || len(f.roots) == 0 {
 		return nil
 	}
-	p := &packedForest{first: []int32{0}}
-	for _, votes := range f.leaves {
-		p.votes = append(p.votes, votes...)
-		p.first = append(p.first, int32(len(p.votes)))
-	}
+	p := &packedForest{nodes: make([]packedNode, 0, size), leaf: make([]int32, 0, size), roots: make([]int32, len(f.roots))}
 	seen := make([]bool, len(f.nodes))
-	for _, root := range f.roots {
-		p.roots = append(p.roots, int32(len(p.nodes)))
-		p.nodes, p.leaf = append(p.nodes, packedNode{}), append(p.leaf, 0)
-		if !p.place(f, root, len(p.nodes)-1, seen) {
-			return nil
+	var todo []placing
+	for i, root := range f.roots {
+		at := int32(len(p.nodes))
+		p.roots[i], p.nodes, p.leaf = at, append(p.nodes, packedNode{}), append(p.leaf, 0)
+		for todo = append(todo, placing{root, at}); len(todo) > 0; {
+			n := todo[len(todo)-1]
+			todo = todo[:len(todo)-1]
+			if n.from < 0 {
+				p.nodes[n.to] = packedNode{split: float32(math.Inf(1)), next: n.to}
+				p.leaf[n.to] = ^n.from
+				continue
+			}
+			split, yes, no, ok := asAtMost(&f.nodes[n.from])
+			if !ok || seen[n.from] { // a damaged tree may have a cycle
+				return nil
+			}
+			seen[n.from] = true
+			next := int32(len(p.nodes))
+			p.nodes[n.to] = packedNode{split: split, feature: uint32(f.nodes[n.from].feature), next: next}
+			p.nodes, p.leaf = append(p.nodes, packedNode{}, packedNode{}), append(p.leaf, 0, 0)
+			todo = append(todo, placing{no, next + 1}, placing{yes, next})
 		}
 	}
 	return p
 }
 
 // placing is a node of a forest on its way to a place among the packed ones.
-type placing struct{ from, to int }
-
-// place packs what lies below a root. It refuses nodes that it meets twice: a damaged
-// tree may have a cycle.
-func (p *packedForest) place(f *forest, root, at int, seen []bool) bool {
-	for todo := []placing{{root, at}}; len(todo) > 0; {
-		n := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if n.from < 0 {
-			p.nodes[n.to] = packedNode{split: float32(math.Inf(1)), next: int32(n.to)}
-			p.leaf[n.to] = int32(^n.from)
-			continue
-		}
-		split, below, ok := asAtMost(&f.nodes[n.from])
-		if !ok || seen[n.from] {
-			return false
-		}
-		seen[n.from] = true
-		next := len(p.nodes)
-		p.nodes[n.to] = packedNode{split: split, feature: uint32(f.nodes[n.from].feature), next: int32(next)}
-		p.nodes, p.leaf = append(p.nodes, packedNode{}, packedNode{}), append(p.leaf, 0, 0)
-		todo = append(todo, placing{below[1], next + 1}, placing{below[0], next})
-	}
-	return true
-}
+type placing struct{ from, to int32 }
 
 // asAtMost writes a comparison as x ≤ split, with where it leads if so and if not.
-func asAtMost(n *treeNode) (split float32, below [2]int, ok bool) {
-	split, below = float32(n.split), [2]int{n.yes, n.no}
-	ok = float64(split) == n.split && n.feature <= math.MaxInt32
+func asAtMost(n *treeNode) (split float32, yes, no int32, ok bool) {
+	split, yes, no = float32(n.split), n.yes, n.no
+	ok = float64(split) == n.split
 	switch n.mode {
 	case branchLE:
 	case branchGT:
-		below = [2]int{n.no, n.yes}
+		yes, no = no, yes
 	case branchLT, branchGE: // x < split is x ≤ the number before
 		ok = ok && !math.IsInf(float64(split), -1)
 		split = math.Nextafter32(split, float32(math.Inf(-1)))
 		if n.mode == branchGE {
-			below = [2]int{n.no, n.yes}
+			yes, no = no, yes
 		}
 	default:
 		ok = false
 	}
-	return split, below, ok
+	return split, yes, no, ok
 }
 
 // takes reports whether a row of features can be walked.
@@ -142,10 +129,4 @@ func (p *packedForest) step(row []float32, at int32) int32 {
 		beyond = 1
 	}
 	return n.next + beyond
-}
-
-// given are the votes of a leaf that was walked to.
-func (p *packedForest) given(at int32) []vote {
-	leaf := p.leaf[at]
-	return p.votes[p.first[leaf]:p.first[leaf+1]]
 }

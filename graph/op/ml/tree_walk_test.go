@@ -2,8 +2,11 @@ package ml_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"tandem/graph"
@@ -82,4 +85,93 @@ func TestPackedTrees(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestTreesByAnyName: trees and nodes may have any numbers, in any order. The weights
+// are such that sums are exact.
+func TestTreesByAnyName(t *testing.T) {
+	rng := rand.New(rand.NewPCG(23, 24))
+	for i := range 40 {
+		features, rows := 1+rng.IntN(6), 1+rng.IntN(30)
+		a := randomTrees(rng, 1+rng.IntN(20), features, 2, []string{"BRANCH_LEQ", "BRANCH_GT"})
+		weights := a["target_weights"].([]float32)
+		for j := range weights {
+			weights[j] = float32(rng.IntN(17) - 8)
+		}
+		b := renamed(rng, a)
+		x := tensor.New(tensor.Float32, rows, features)
+		for j := range x.F32() {
+			x.F32()[j] = float32(rng.IntN(11)-5) / 2
+		}
+		regressor := graph.OpID{Domain: "ai.onnx.ml", Name: "TreeEnsembleRegressor"}
+		want, err := optest.Apply(t, regressor, 1, a, x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := optest.Apply(t, regressor, 1, b, x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got[0].F32(), want[0].F32()) {
+			t.Fatalf("case %d: %v, want %v", i, got[0].F32(), want[0].F32())
+		}
+		ids := b["nodes_nodeids"].([]int64)
+		trees := b["nodes_treeids"].([]int64)
+		last := len(ids) - 1
+		same := with(b, "nodes_nodeids", append(ids[:last:last], ids[0]), "nodes_treeids", append(trees[:last:last], trees[0]))
+		if _, err := optest.Apply(t, regressor, 1, same, x); last > 0 && (err == nil || !strings.Contains(err.Error(), "has two nodes")) {
+			t.Fatalf("case %d: two nodes of one name: %v", i, err)
+		}
+	}
+}
+
+// renamed gives trees and nodes other numbers, and puts the lists in another order.
+func renamed(rng *rand.Rand, a graph.Attrs) graph.Attrs {
+	list := func(name string) []int64 { return a[name].([]int64) }
+	type node struct{ tree, id int64 }
+	tree, id, gap := map[int64]int64{}, map[node]int64{}, 1+rng.Int64N(3)
+	for i, t := range list("nodes_treeids") {
+		if _, ok := tree[t]; !ok {
+			tree[t] = rng.Int64() - 1<<62
+		}
+		n := list("nodes_nodeids")[i]
+		if id[node{t, n}] = gap*n - 5; gap == 3 {
+			id[node{t, n}] = rng.Int64() - 1<<62
+		}
+	}
+	out := maps.Clone(a)
+	order, votes := rng.Perm(len(list("nodes_treeids"))), rng.Perm(len(list("target_treeids")))
+	for name, v := range a {
+		by := order
+		if strings.HasPrefix(name, "target_") {
+			by = votes
+		}
+		switch v := v.(type) {
+		case []string:
+			out[name] = permuted(v, by)
+		case []float32:
+			out[name] = permuted(v, by)
+		case []int64:
+			trees := list(strings.SplitAfter(name, "_")[0] + "treeids")
+			v = slices.Clone(v)
+			for i, t := range trees {
+				switch name {
+				case "nodes_treeids", "target_treeids":
+					v[i] = tree[t]
+				case "nodes_nodeids", "nodes_truenodeids", "nodes_falsenodeids", "target_nodeids":
+					v[i] = id[node{t, v[i]}]
+				}
+			}
+			out[name] = permuted(v, by)
+		}
+	}
+	return out
+}
+
+func permuted[T any](v []T, order []int) []T {
+	out := make([]T, len(v))
+	for i, from := range order {
+		out[i] = v[from]
+	}
+	return out
 }

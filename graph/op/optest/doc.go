@@ -1,6 +1,7 @@
-// Package optest runs single operators of the default table, for the tests of graph/op
+// Package optest runs graphs and single operators of the default table, for the tests of graph/op
 // and of the packages beside it.
 //
-//	run.go   Run, Case: nothing is known of the inputs when the graph is compiled
-//	rows.go  Apply, Rows: types and shapes are known; also lists
+//	session.go  Session, Outputs, Try: a graph, compiled and run
+//	run.go      Run, Case: one operator; nothing is known of the inputs when it is compiled
+//	rows.go     Apply, Rows: types and shapes are known; also lists
 package optest

@@ -1,7 +1,6 @@
 package optest
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,8 +12,7 @@ import (
 )
 
 // Apply runs one node of any domain, whose inputs' types and shapes are known when the
-// graph is compiled. Inputs that are nil are absent. It runs three times: what is kept of a
-// frame must give the same.
+// graph is compiled. Inputs that are nil are absent.
 func Apply(t *testing.T, id graph.OpID, outputs int, a graph.Attrs, in ...*tensor.Tensor) ([]*tensor.Tensor, error) {
 	t.Helper()
 	g := &graph.Graph{Opset: graph.Opsets()}
@@ -39,22 +37,7 @@ func Apply(t *testing.T, id graph.OpID, outputs int, a graph.Attrs, in ...*tenso
 	if b.Err() != nil {
 		return nil, b.Err()
 	}
-	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: pool(t, 2)})
-	if err != nil {
-		return nil, err
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	var out []*tensor.Tensor
-	for range 3 {
-		if out, err = s.Run(context.Background(), given, nil); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
+	return Try(t, g, graph.Options{Pool: pool(t, 2)}, given...)
 }
 
 // Text writes values as text: type, shape and elements.

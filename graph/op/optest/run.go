@@ -1,13 +1,11 @@
 package optest
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"tandem/graph"
-	"tandem/graph/op"
 	"tandem/kernel"
 	"tandem/tensor"
 )
@@ -31,38 +29,7 @@ func Run(t testing.TB, name string, version, outputs int, a graph.Attrs, in ...*
 		n.Outputs = append(n.Outputs, &graph.Value{Name: fmt.Sprint("out", i), Def: n})
 	}
 	g.Nodes, g.Outputs = []*graph.Node{n}, n.Outputs
-	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: pool(t, 1)})
-	if err != nil {
-		return nil, err
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	return s.Run(context.Background(), given, nil)
-}
-
-// Session compiles a graph, with the default table and a pool of one thread unless the
-// options have others, for the time of a test.
-func Session(t testing.TB, g *graph.Graph, o graph.Options) *graph.Session {
-	t.Helper()
-	if o.Ops == nil {
-		o.Ops = op.Default()
-	}
-	if o.Pool == nil {
-		o.Pool = pool(t, 1)
-	}
-	prog, err := graph.Compile(g, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Close)
-	return s
+	return Try(t, g, graph.Options{}, given...)
 }
 
 // Ints is a vector of integers.

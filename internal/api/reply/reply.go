@@ -9,9 +9,9 @@ import (
 	"tandem/fault"
 )
 
-// StatusClientClosed is what the access log shows for a caller that went away; nginx
+// statusClientClosed is what the access log shows for a caller that went away; nginx
 // uses the same number.
-const StatusClientClosed = 499
+const statusClientClosed = 499
 
 // retryAfterSeconds is how long a refused client should wait: queues drain in less.
 const retryAfterSeconds = "1"
@@ -40,7 +40,7 @@ func Status(k fault.Kind) int {
 	case fault.Deadline:
 		return http.StatusGatewayTimeout
 	case fault.Canceled:
-		return StatusClientClosed
+		return statusClientClosed
 	case fault.NoSpace:
 		return http.StatusInsufficientStorage
 	case fault.Internal, fault.Corrupt:
