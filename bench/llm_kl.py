@@ -5,10 +5,10 @@
 
 trains a small Llama (width 512) on the characters of DIR's .txt files for a few minutes,
 writes it as OUT/f32.gguf by llama.cpp's converter and quantises it with llama-quantize.
-OUT/llama.json then has tokens that the model has not seen, and what llama.cpp answers
-after each of them, in each format. `LLM_KL=OUT go test ./llm -run TestQuantisedDivergence -v`
-lets Tandem answer too, and prints the divergence of both from their own float32.
-Equal arguments give equal models on one machine. BIN has llama-server and
+OUT/llama.json then has stretches of 200 tokens that the model has not seen, and what
+llama.cpp answers after each of them, in each format.
+`LLM_KL=OUT go test ./llm -run TestQuantisedDivergence -v` lets Tandem answer too, and prints
+the divergence of both from their own float32. Equal arguments give equal models on one machine. BIN has llama-server and
 llama-quantize, SRC is llama.cpp's source.
 """
 
@@ -24,6 +24,7 @@ import transformers
 from llm_llama import CONVERT, post, server, version
 
 WIDTH, LAYERS, LENGTH, BATCH = 512, 3, 64, 8
+STRETCH = 200
 FIRST = 4  # ids before are for special tokens
 FORMATS = ["Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0"]
 
@@ -36,8 +37,8 @@ def read(texts):
     return FIRST + len(letters), ids[:cut], ids[cut:]
 
 
-def train(vocab, ids, steps):
-    torch.manual_seed(1)
+def train(vocab, ids, steps, seed):
+    torch.manual_seed(seed)
     config = transformers.LlamaConfig(
         vocab_size=vocab, hidden_size=WIDTH, intermediate_size=3 * WIDTH, num_hidden_layers=LAYERS, num_attention_heads=8,
         num_key_value_heads=4, max_position_embeddings=256, tie_word_embeddings=False, bos_token_id=1, eos_token_id=2)
@@ -70,13 +71,20 @@ def write(model, vocab, out, source, build):
         subprocess.run([build / "llama-quantize", dense, out / f"{f}.gguf", f, "1"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def ask(build, gguf, tokens, vocab):
+def stretches(ids, count):
+    """Beginnings of texts, spread over all of ids."""
+    step = len(ids) // count
+    return [[1] + ids[i * step:][:STRETCH - 1].tolist() for i in range(count)]
+
+
+def ask(build, gguf, texts, vocab):
     rows = []
     with server(build, gguf, 256) as url:
-        for n in range(1, len(tokens) + 1):
-            answer = post(url + "/completion", dict(prompt=tokens[:n], n_predict=1, temperature=0, n_probs=vocab, cache_prompt=True))
-            top = {t["id"]: t["logprob"] for t in answer["completion_probabilities"][0]["top_logprobs"]}
-            rows.append([top[i] for i in range(vocab)])
+        for tokens in texts:
+            for n in range(1, len(tokens) + 1):
+                answer = post(url + "/completion", dict(prompt=tokens[:n], n_predict=1, temperature=0, n_probs=vocab, cache_prompt=True))
+                top = {t["id"]: t["logprob"] for t in answer["completion_probabilities"][0]["top_logprobs"]}
+                rows.append([round(top[i], 8) for i in range(vocab)])
     return rows
 
 
@@ -86,15 +94,17 @@ def main():
     p.add_argument("--source", type=pathlib.Path, required=True)
     p.add_argument("--texts", type=pathlib.Path, required=True)
     p.add_argument("--steps", type=int, default=400)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--stretches", type=int, default=20, help="of 200 rows")
     p.add_argument("out", type=pathlib.Path)
     args = p.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     vocab, seen, unseen = read(args.texts)
     if not (args.out / f"{FORMATS[-1]}.gguf").exists():
-        write(train(vocab, seen, args.steps), vocab, args.out, args.source, args.build)
-    tokens = [1] + unseen[:199].tolist()
-    formats = {f: ask(args.build, args.out / f"{f}.gguf", tokens, vocab) for f in ["f32"] + FORMATS}
-    record = dict(made_by="llama.cpp " + version(args.build), tokens=tokens, formats=formats)
+        write(train(vocab, seen, args.steps, args.seed), vocab, args.out, args.source, args.build)
+    texts = stretches(unseen, args.stretches)
+    formats = {f: ask(args.build, args.out / f"{f}.gguf", texts, vocab) for f in ["f32"] + FORMATS}
+    record = dict(made_by="llama.cpp " + version(args.build), stretches=texts, formats=formats)
     (args.out / "llama.json").write_text(json.dumps(record) + "\n")
 
 

@@ -8,6 +8,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/kernel"
 	"tandem/nn"
 	"tandem/tensor"
@@ -46,19 +47,7 @@ func TestCTC(t *testing.T) {
 			t.Fatal(err, b.Err())
 		}
 		b.G.Outputs = []*graph.Value{loss, grads[0]}
-		prog, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: pool})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := prog.NewSession()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := s.Run(t.Context(), []*tensor.Tensor{tensor.Of(c.Scores, c.Shape...)}, nil)
-		s.Close()
-		if err != nil {
-			t.Fatalf("%s: %v", c.Name, err)
-		}
+		out := optest.Outputs(t, b.G, graph.Options{Pool: pool}, tensor.Of(c.Scores, c.Shape...))
 		if got := float64(out[0].F32()[0]); math.Abs(got-c.Loss) > 2e-6*math.Max(1, c.Loss) {
 			t.Errorf("%s: loss %v, PyTorch has %v", c.Name, got, c.Loss)
 		}

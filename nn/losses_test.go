@@ -1,13 +1,12 @@
 package nn_test
 
 import (
-	"context"
 	"math"
 	"testing"
 
 	"tandem/graph"
 	"tandem/graph/op"
-	"tandem/kernel"
+	"tandem/graph/op/optest"
 	"tandem/nn"
 	"tandem/tensor"
 )
@@ -61,21 +60,7 @@ func TestLosses(t *testing.T) {
 				t.Fatal(err, b.Err())
 			}
 			b.G.Outputs = []*graph.Value{loss, grads[0]}
-			pool := kernel.NewPool(1, kernel.Detect())
-			defer pool.Close()
-			prog, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: pool})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := prog.NewSession()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			out, err := s.Run(context.Background(), []*tensor.Tensor{output}, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			out := optest.Outputs(t, b.G, graph.Options{}, output)
 			if got := float64(out[0].F32()[0]); math.Abs(got-tc.loss) > 2e-6 {
 				t.Errorf("loss %v, want %v", got, tc.loss)
 			}

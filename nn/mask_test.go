@@ -6,6 +6,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/kernel"
 	"tandem/nn"
 	"tandem/tensor"
@@ -22,27 +23,12 @@ func masked(t *testing.T, fill float32, build func(b *nn.Builder, x, mask *graph
 	if b.Err() != nil {
 		t.Fatal(b.Err())
 	}
-	pool := kernel.NewPool(1, kernel.Detect())
-	defer pool.Close()
-	p, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: pool})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := p.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
 	in := tensor.New(tensor.Float32, 2, 4, 6)
 	kernel.Normal(in.F32(), 3, 1)
 	for i := 6 * 6; i < 8*6; i++ {
 		in.F32()[i] = fill
 	}
-	out := []*tensor.Tensor{nil}
-	if _, err := s.Run(t.Context(), []*tensor.Tensor{in, tensor.Of([]bool{true, true, true, true, true, true, false, false}, 2, 4)}, out); err != nil {
-		t.Fatal(err)
-	}
-	return slices.Clone(out[0].F32())
+	return optest.Outputs(t, b.G, graph.Options{}, in, tensor.Of([]bool{true, true, true, true, true, true, false, false}, 2, 4))[0].F32()
 }
 
 // TestRecurrentMask: steps that a mask leaves out change nothing, in all cells, directions

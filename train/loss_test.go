@@ -9,7 +9,7 @@ import (
 	"tandem/fault"
 	"tandem/graph"
 	"tandem/graph/op"
-	"tandem/kernel"
+	"tandem/graph/op/optest"
 	"tandem/tensor"
 	"tandem/train"
 )
@@ -86,20 +86,5 @@ func lossOf(t *testing.T, of train.LossFunc, scores []float32, classes []int64) 
 	if b.Err() != nil {
 		t.Fatal(b.Err())
 	}
-	pool := kernel.NewPool(1, kernel.Detect())
-	defer pool.Close()
-	prog, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: pool})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out, err := s.Run(t.Context(), []*tensor.Tensor{tensor.Of(scores, len(classes), 3)}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return float64(out[0].F32()[0])
+	return float64(optest.Outputs(t, b.G, graph.Options{}, tensor.Of(scores, len(classes), 3))[0].F32()[0])
 }

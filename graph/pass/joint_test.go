@@ -1,7 +1,6 @@
 package pass_test
 
 import (
-	"context"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/graph/pass"
 	"tandem/kernel"
 	"tandem/tensor"
@@ -53,23 +53,7 @@ func attentionOfParts(t *testing.T, heads, kv int64, attrs graph.Attrs, masked b
 func results(t *testing.T, g *graph.Graph, x *tensor.Tensor, threads int, passes ...graph.Pass) []*tensor.Tensor {
 	p := kernel.NewPool(threads, kernel.Detect())
 	defer p.Close()
-	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p, Passes: passes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out, err := s.Run(context.Background(), []*tensor.Tensor{x}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range out {
-		out[i] = out[i].Clone()
-	}
-	return out
+	return optest.Outputs(t, g, graph.Options{Pool: p, Passes: passes}, x)
 }
 
 // TestJoinAttention: the same bits forward and back, with nothing split or put together.

@@ -1,12 +1,12 @@
 package pass_test
 
 import (
-	"context"
 	"slices"
 	"testing"
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/graph/pass"
 	"tandem/kernel"
 	"tandem/tensor"
@@ -83,20 +83,5 @@ func runGraph(t *testing.T, g *graph.Graph, passes []graph.Pass) []*tensor.Tenso
 // runOn compiles a graph of one input and runs it.
 func runOn(t *testing.T, g *graph.Graph, passes []graph.Pass, x *tensor.Tensor) []*tensor.Tensor {
 	t.Helper()
-	pool := kernel.NewPool(1, kernel.Detect())
-	defer pool.Close()
-	prog, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: pool, Passes: passes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out, err := s.Run(context.Background(), []*tensor.Tensor{x}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return optest.Outputs(t, g, graph.Options{Passes: passes}, x)
 }

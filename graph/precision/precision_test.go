@@ -1,7 +1,6 @@
 package precision_test
 
 import (
-	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -9,6 +8,7 @@ import (
 
 	"tandem/graph"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/graph/pass"
 	"tandem/graph/precision"
 	"tandem/kernel"
@@ -50,20 +50,7 @@ func ints(b *graph.Builder, v ...int64) *graph.Value { return b.Const("ints", te
 
 func run(t *testing.T, g *graph.Graph, p *kernel.Pool, in []*tensor.Tensor, passes ...graph.Pass) []*tensor.Tensor {
 	t.Helper()
-	program, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p, Passes: passes})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := program.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out, err := s.Run(context.Background(), in, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return optest.Outputs(t, g, graph.Options{Pool: p, Passes: passes}, in...)
 }
 
 func ids(r *rand.Rand, batch int) *tensor.Tensor {

@@ -10,6 +10,7 @@ import (
 	"tandem/graph"
 	"tandem/graph/onnx"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/kernel"
 	"tandem/nn"
 	"tandem/tensor"
@@ -228,23 +229,8 @@ func (c operatorCase) compare(t *testing.T, plain, merged *graph.Graph) {
 // outputs are those of g for x.
 func outputs(t *testing.T, g *graph.Graph, x *tensor.Tensor) []float32 {
 	t.Helper()
-	pool := kernel.NewPool(1, kernel.Detect())
-	defer pool.Close()
 	clone, _ := g.Clone()
-	p, err := graph.Compile(clone, graph.Options{Ops: op.Default(), Pool: pool})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := p.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out := []*tensor.Tensor{nil}
-	if _, err := s.Run(t.Context(), []*tensor.Tensor{x}, out); err != nil {
-		t.Fatal(err)
-	}
-	return slices.Clone(out[0].F32())
+	return optest.Outputs(t, clone, graph.Options{}, x)[0].F32()
 }
 
 // TestUnseenRowsStay: rows of an embedding that training never looks up keep their bits,

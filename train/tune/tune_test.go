@@ -1,7 +1,6 @@
 package tune_test
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"tandem/graph"
 	"tandem/graph/onnx"
 	"tandem/graph/op"
+	"tandem/graph/op/optest"
 	"tandem/kernel"
 	"tandem/nn"
 	"tandem/tensor"
@@ -143,23 +143,8 @@ func TestWeights(t *testing.T) {
 // run computes the first output of g.
 func run(t *testing.T, g *graph.Graph) []float32 {
 	t.Helper()
-	pool := kernel.NewPool(1, kernel.Detect())
-	defer pool.Close()
-	p, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: pool})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := p.NewSession()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	out := []*tensor.Tensor{nil}
 	in := []*tensor.Tensor{tensor.Of([]int64{1, 2, 3, 0, 4, 5, 6, 7}, 2, 4), tensor.Of([]int64{1, 1, 1, 0, 1, 1, 1, 1}, 2, 4)}
-	if _, err := s.Run(context.Background(), in[:len(g.Inputs)], out); err != nil {
-		t.Fatal(err)
-	}
-	return slices.Clone(out[0].F32())
+	return optest.Outputs(t, g, graph.Options{}, in[:len(g.Inputs)]...)[0].F32()
 }
 
 // TestMeanIsOverTheMask: steps that the mask leaves out do not count.
