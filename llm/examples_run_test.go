@@ -1,14 +1,13 @@
 package llm_test
 
 import (
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"tandem/model/gguf"
+	"tandem/model/gguf/gguftest"
 )
 
 // TestExamplesRun runs the examples on the model that tells stories, and holds the user's
@@ -28,7 +27,7 @@ func TestExamplesRun(t *testing.T) {
 	}
 	path := stories(t)
 	dir := t.TempDir()
-	teller(t, path, filepath.Join(dir, "model.gguf"))
+	gguftest.WithTemplate(t, path, filepath.Join(dir, "model.gguf"), "{{ bos_token }}{{ messages[-1].content }}")
 	t.Chdir(dir)
 	if said := printed(t, ExampleModel_Generate); len(said) < 100 {
 		t.Errorf("a conversation: %q", said)
@@ -53,34 +52,6 @@ func stories(t *testing.T) string {
 		t.Skip("NOT TESTED WITH A REAL MODEL: ", err)
 	}
 	return path
-}
-
-// teller writes the model again, with a chat template.
-func teller(t *testing.T, from, to string) {
-	t.Helper()
-	f, err := gguf.Open(from)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	meta := f.Metadata.Clone()
-	meta.Set("tokenizer.chat_template", "{{ bos_token }}{{ messages[-1].content }}")
-	out, err := os.Create(to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := gguf.NewWriter(out, meta, f.Tensors)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, x := range f.Tensors {
-		if err := w.WriteTensor(x.Data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(w.Close(), out.Close()); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // printed is what f prints.

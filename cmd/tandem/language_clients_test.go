@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"tandem/model/gguf"
+	"tandem/model/gguf/gguftest"
 )
 
 // storyTeller copies the story model and gives it a chat template, which goes on with
@@ -24,29 +24,11 @@ func storyTeller(t *testing.T, to string) {
 	if dir == "" {
 		dir = filepath.Join("..", "..", "..", "shared", "data")
 	}
-	f, err := gguf.Open(filepath.Join(dir, "stories260k", "stories260K.gguf"))
-	if err != nil {
+	path := filepath.Join(dir, "stories260k", "stories260K.gguf")
+	if _, err := os.Stat(path); err != nil {
 		t.Skip("NOT TESTED WITH A REAL MODEL: ", err)
 	}
-	defer f.Close()
-	meta := f.Metadata.Clone()
-	meta.Set("tokenizer.chat_template", "{{ bos_token }}{{ messages[-1].content }}")
-	out, err := os.Create(to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := gguf.NewWriter(out, meta, f.Tensors)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, x := range f.Tensors {
-		if err := w.WriteTensor(x.Data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(w.Close(), out.Close()); err != nil {
-		t.Fatal(err)
-	}
+	gguftest.WithTemplate(t, path, to, "{{ bos_token }}{{ messages[-1].content }}")
 }
 
 // TestOpenAIClients lets the unmodified clients of OpenAI's protocol talk to a real

@@ -17,7 +17,8 @@ func Inference(p *kernel.Pool) []graph.Pass { return Serving(p, nil) }
 // Serving is Inference with packed weights that may have been kept from an earlier
 // start.
 func Serving(p *kernel.Pool, packing Packing) []graph.Pass {
-	passes := []graph.Pass{LoopInvariants(), Integers(), Tables(p), FuseBFloat16(p, packing), Fold(p), Views(), FuseIntegers(), FewBits(p, packing), FoldPad(), FuseHard(), FoldBatchNorm(), ChannelsLast(p, packing), FuseConvLast(), FuseByteProducts()}
+	passes := []graph.Pass{LoopInvariants(), Integers(), Tables(p), FuseBFloat16(p, packing), Dead()} // so that no weights are folded in vain
+	passes = append(passes, Fold(p), Views(), FuseIntegers(), FewBits(p, packing), FoldPad(), FuseHard(), FoldBatchNorm(), ChannelsLast(p, packing), FuseConvLast(), FuseByteProducts())
 	return append(append(passes, Evaluation()...), Pack(p, packing))
 }
 

@@ -217,16 +217,7 @@ func alone(n *graph.Node, opset map[string]int) (*graph.Graph, []int) {
 // compute runs a node on its constants, in a program of its own.
 func (f *folder) compute(n *graph.Node, opset map[string]int, limitBytes int) ([]*tensor.Tensor, error) {
 	g, at := alone(n, opset)
-	prog, err := graph.Compile(g, graph.Options{Ops: f.ops, Pool: f.pool, MemoryLimitBytes: max(limitBytes, 1)})
-	if err != nil {
-		return nil, err
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	got, err := s.Run(context.Background(), nil, nil)
+	got, err := resultsOf(g, graph.Options{Ops: f.ops, Pool: f.pool, MemoryLimitBytes: max(limitBytes, 1)})
 	if err != nil {
 		return nil, err
 	}
@@ -238,4 +229,18 @@ func (f *folder) compute(n *graph.Node, opset map[string]int, limitBytes int) ([
 		out[at[i]] = x
 	}
 	return out, nil
+}
+
+// resultsOf runs a graph without inputs.
+func resultsOf(g *graph.Graph, opt graph.Options) ([]*tensor.Tensor, error) {
+	prog, err := graph.Compile(g, opt)
+	if err != nil {
+		return nil, err
+	}
+	s, err := prog.NewSession()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	return s.Run(context.Background(), nil, nil)
 }

@@ -1,7 +1,6 @@
 package pass
 
 import (
-	"context"
 	"slices"
 
 	"tandem/graph"
@@ -132,16 +131,7 @@ func (t *tables) compute(x, y *graph.Value) (*tensor.Tensor, error) {
 	g := &graph.Graph{Opset: t.opset}
 	of := map[*graph.Value]*graph.Value{x: {Name: "x", Const: graph.ConstantOf(all), Type: graph.Type{DType: x.Type.DType, Shape: graph.Dims(256)}}}
 	g.Outputs = []*graph.Value{t.copied(g, of, y)}
-	prog, err := graph.Compile(g, graph.Options{Ops: t.b.Ops, Pool: t.pool})
-	if err != nil {
-		return nil, err
-	}
-	s, err := prog.NewSession()
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	out, err := s.Run(context.Background(), nil, nil)
+	out, err := resultsOf(g, graph.Options{Ops: t.b.Ops, Pool: t.pool})
 	if err != nil {
 		return nil, err
 	}

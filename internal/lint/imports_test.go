@@ -91,7 +91,7 @@ func TestStrangers(t *testing.T) {
 					t.Errorf("%s imports its sibling %s", s.path, path)
 				}
 			}
-			if inside(to, "graph/op/optest") && !s.test() {
+			if (inside(to, "graph/op/optest") || inside(to, "model/gguf/gguftest")) && !s.test() {
 				t.Errorf("%s imports %s, which is for tests", s.path, path)
 			}
 			if inside(s.pkg, "train") && inside(to, "internal/serve") || inside(s.pkg, "internal/serve") && (inside(to, "train") || inside(to, "family")) {

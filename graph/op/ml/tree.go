@@ -230,8 +230,10 @@ func (f *forest) score(row []float64, b *ballot) error {
 func (f *forest) scorePacked(row []float32, b *ballot) {
 	b.clear()
 	f.packed.walk(row, b.at)
+	leaf, first, votes := f.packed.leaf, f.first, f.votes
 	for _, at := range b.at {
-		b.count(f.given(f.packed.leaf[at]))
+		at = leaf[at]
+		b.count(votes[first[at]:first[at+1]])
 	}
 	b.close(len(f.roots))
 }

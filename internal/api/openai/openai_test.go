@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -22,7 +21,7 @@ import (
 	"tandem/kernel"
 	"tandem/llm"
 	"tandem/model"
-	"tandem/model/gguf"
+	"tandem/model/gguf/gguftest"
 )
 
 // world is the protocol on a real model that tells stories, behind a bare mux.
@@ -85,30 +84,8 @@ func newWorld(t *testing.T) *world {
 // withTemplate copies a model and gives it a template: it goes on with the last message.
 func withTemplate(t *testing.T, path string) string {
 	t.Helper()
-	f, err := gguf.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	meta := f.Metadata.Clone()
-	meta.Set("tokenizer.chat_template", "{{ bos_token }}{% if messages[0].role == 'king' %}{{ raise_exception('no kings') }}{% endif %}{% if n is defined and n is not integer %}{{ raise_exception('no whole number') }}{% endif %}{{ messages[-1].content }}")
 	to := filepath.Join(t.TempDir(), "stories.gguf")
-	out, err := os.Create(to)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := gguf.NewWriter(out, meta, f.Tensors)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, x := range f.Tensors {
-		if err := w.WriteTensor(x.Data); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(w.Close(), out.Close()); err != nil {
-		t.Fatal(err)
-	}
+	gguftest.WithTemplate(t, path, to, "{{ bos_token }}{% if messages[0].role == 'king' %}{{ raise_exception('no kings') }}{% endif %}{% if n is defined and n is not integer %}{{ raise_exception('no whole number') }}{% endif %}{{ messages[-1].content }}")
 	return to
 }
 
