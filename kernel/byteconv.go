@@ -299,9 +299,10 @@ func PackByteConv(p *Pool, dst, w []byte, oc, ic, kh, kw, groups int) {
 	}
 	last := make([]byte, oc*k)
 	for o := range oc {
-		for ch := range ic {
-			for t := range taps {
-				last[o*k+t/kw*line+t%kw*ic+ch] = w[(o*ic+ch)*taps+t]
+		for t := range taps {
+			to, from := last[o*k+t/kw*line+t%kw*ic:][:ic], w[o*ic*taps+t:]
+			for ch := range to {
+				to[ch] = from[ch*taps]
 			}
 		}
 	}

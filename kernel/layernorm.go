@@ -16,6 +16,9 @@ type LayerNorm struct {
 	Scale, Bias []float32 // len Cols; nil: 1 and 0
 	Rows, Cols  int
 	Epsilon     float32
+	// RMS: X + Skip is divided by the root of its mean square; there is no Bias, and the
+	// mean counts as 0.
+	RMS bool
 	// Mean and Inverse receive a row's mean and 1/√(variance + Epsilon), unless nil.
 	Mean, Inverse []float32
 
@@ -38,8 +41,14 @@ func (v *LayerNorm) Run(p *Pool) {
 	if v.Sum != nil {
 		checkLen(op, "Sum", len(v.Sum), n)
 	}
-	v.scale, v.bias = v.operand("Scale", v.scale, v.Scale, 1), v.operand("Bias", v.bias, v.Bias, 0)
 	v.isa = p.isa
+	if v.RMS {
+		if v.Scale != nil {
+			checkLen(op, "Scale", len(v.Scale), v.Cols)
+		}
+	} else {
+		v.scale, v.bias = v.operand("Scale", v.scale, v.Scale, 1), v.operand("Bias", v.bias, v.Bias, 0)
+	}
 	p.run(v.Rows, ceilDiv(1<<12, v.Cols), v)
 }
 
@@ -71,10 +80,15 @@ func (v *LayerNorm) chunk(lo, hi, _ int) {
 			binary(v.isa, OpAdd, sums, x, v.Skip[at:][:v.Cols], 0)
 			x = sums
 		}
-		mean := sum(v.isa, x) / float32(v.Cols)
-		variance := float64(deviations(v.isa, x, mean)) / float64(v.Cols)
-		inverse := float32(1 / math.Sqrt(variance+float64(v.Epsilon)))
-		standardize(v.isa, y, x, v.scale, v.bias, mean, inverse)
+		var mean, inverse float32
+		if v.RMS {
+			inverse = rmsNorm(v.isa, y, x, v.Scale, v.Epsilon)
+		} else {
+			mean = sum(v.isa, x) / float32(v.Cols)
+			variance := float64(deviations(v.isa, x, mean)) / float64(v.Cols)
+			inverse = float32(1 / math.Sqrt(variance+float64(v.Epsilon)))
+			standardize(v.isa, y, x, v.scale, v.bias, mean, inverse)
+		}
 		if v.Mean != nil {
 			v.Mean[i] = mean
 		}

@@ -24,7 +24,7 @@ func TestLayerNorm(t *testing.T) {
 		if r.IntN(4) > 0 {
 			v.Scale = random(r, cols, r.IntN(16))
 		}
-		if r.IntN(4) > 0 {
+		if v.RMS = r.IntN(2) == 0; !v.RMS && r.IntN(4) > 0 {
 			v.Bias = random(r, cols, r.IntN(16))
 		}
 		want := layerNormOracle(&v)
@@ -46,7 +46,7 @@ func TestLayerNorm(t *testing.T) {
 			one.Mean, one.Inverse = nil, nil
 			one.Run(p)
 			same(t, "a row alone", one.Y, v.Y[(rows-1)*cols:])
-			if m := mean64(v.X[:cols], v.Skip); math.Abs(float64(v.Mean[0])-m) > 1e-4 {
+			if m := mean64(v.X[:cols], v.Skip); v.RMS && v.Mean[0] != 0 || !v.RMS && math.Abs(float64(v.Mean[0])-m) > 1e-4 {
 				t.Fatalf("%v: mean %v, want %v", p.ISA(), v.Mean[0], m)
 			}
 		}
@@ -74,7 +74,9 @@ func layerNormOracle(v *LayerNorm) []float64 {
 			if v.Skip != nil {
 				row[j] += float64(v.Skip[i*v.Cols+j])
 			}
-			mean += row[j] / float64(v.Cols)
+			if !v.RMS {
+				mean += row[j] / float64(v.Cols)
+			}
 		}
 		for _, e := range row {
 			variance += (e - mean) * (e - mean) / float64(v.Cols)

@@ -12,7 +12,7 @@ import (
 func TestTurnsAgainstReference(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, isa := range tiers() {
-		for _, n := range []int{1, 3, 4, 8, 12, 16, 32, 64} {
+		for _, n := range []int{1, 3, 4, 8, 12, 16, 20, 32, 47, 64, 3000} {
 			cos, sin := random(r, n, 1), random(r, n, 2)
 			halves, pairs := random(r, 2*n+5, 3), random(r, 2*n+5, 1)
 			a, b := append([]float32{}, halves...), append([]float32{}, pairs...)
@@ -36,6 +36,38 @@ func TestTurnsAgainstReference(t *testing.T) {
 				if a[i] != halves[i] || b[i] != pairs[i] {
 					t.Fatalf("%v: what is beyond %d pairs has changed", isa, n)
 				}
+			}
+		}
+	}
+}
+
+// TestRotary: heads of rows in either order, part of a head, positions from a table; a
+// row alone has the same bits.
+func TestRotary(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 10))
+	for range 30 {
+		half, heads, rows, batch := 1+r.IntN(40), 1+r.IntN(5), 1+r.IntN(20), 1+r.IntN(3)
+		size := 2*half + r.IntN(3)
+		first := Strides{Batch: heads * rows * size, Head: rows * size, Row: size}
+		last := Strides{Batch: heads * rows * size, Head: size, Row: heads * size}
+		positions := r.Perm(rows * batch)
+		v := Rotary{X: random(r, batch*rows*heads*size, r.IntN(16)), Batch: batch, Rows: rows, Heads: heads, Size: size, XS: first, YS: last,
+			Cos: random(r, batch*rows*half, 0), Sin: random(r, batch*rows*half, 1), Half: half, Interleaved: r.IntN(2) == 0,
+			Position: func(b, row int) int { return positions[b*rows+row] }}
+		for _, p := range testPools(t) {
+			v.Y = guarded(len(v.X))
+			v.Run(p)
+			checkGuard(t, v.Y)
+			for i := range batch * rows * heads {
+				b, row, h := i/(rows*heads), i/heads%rows, i%heads
+				want := append([]float32{}, v.X[first.at(b, h, row):][:size]...)
+				at := positions[b*rows+row] * half
+				turn := turnHalves
+				if v.Interleaved {
+					turn = turnPairs
+				}
+				turn(p.ISA(), want, v.Cos[at:][:half], v.Sin[at:][:half])
+				same(t, "a head", v.Y[last.at(b, h, row):][:size], want)
 			}
 		}
 	}

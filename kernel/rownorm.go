@@ -7,8 +7,9 @@ import (
 )
 
 // rmsNorm computes y = x / √(mean(x²) + epsilon) · w; with no w, without it. y may be x.
-func rmsNorm(isa ISA, y, x, w []float32, epsilon float32) {
-	s := float32(1 / math.Sqrt(float64(sumSquares(isa, x))/float64(len(x))+float64(epsilon)))
+// It returns what x was multiplied with.
+func rmsNorm(isa ISA, y, x, w []float32, epsilon float32) (s float32) {
+	s = float32(1 / math.Sqrt(float64(sumSquares(isa, x))/float64(len(x))+float64(epsilon)))
 	if isa == Generic {
 		for i, v := range x {
 			y[i] = v * s
@@ -16,11 +17,11 @@ func rmsNorm(isa ISA, y, x, w []float32, epsilon float32) {
 				y[i] *= w[i]
 			}
 		}
-		return
+		return s
 	}
 	if w == nil {
 		unary(isa, opScale, y, x, s)
-		return
+		return s
 	}
 	n := len(x) &^ (isa.lanes() - 1)
 	for i := 0; i < n; i += asmElements {
@@ -33,6 +34,7 @@ func rmsNorm(isa ISA, y, x, w []float32, epsilon float32) {
 		mulScaledAsm(isa, &tx[0], &tx[0], &tw[0], isa.lanes(), s)
 		copy(y[n:], tx[:])
 	}
+	return s
 }
 
 // sumSquares adds in the lanes of four vectors, then the rest in order.

@@ -25,7 +25,7 @@ def stronger(net):
         for name, p in net.named_parameters():
             if p.dim() == 2 and "embed" not in name and "wte" not in name and "wpe" not in name:
                 p.mul_(2)
-            if "LayerNorm" in name or "layer_norm" in name or "ln_" in name:
+            if "norm" in name.lower() or "ln_" in name:
                 p.add_(torch.randn_like(p) * 0.1)
     return net.eval()
 
@@ -46,11 +46,11 @@ class Encoder(nn.Module):
         return states, nn.functional.normalize(mean, dim=1)
 
 
-def encoder(make, dynamo, mean=False, tolerance=1e-4, weights="random"):
+def encoder(make, dynamo, mean=False, tolerance=1e-4, weights="random", low=1000, high=20000):
     def maker(path):
         torch.manual_seed(2)
         net = make()
-        ids = torch.randint(1000, 20000, (2, 11))
+        ids = torch.randint(low, high, (2, 11))
         mask = torch.ones_like(ids)
         mask[1, 7:] = 0
         shape = ["batch", "length"]
@@ -58,7 +58,7 @@ def encoder(make, dynamo, mean=False, tolerance=1e-4, weights="random"):
                ["states", "sentence"] if mean else ["states"])
         return about(
             dynamo, weights=weights, tolerance=tolerance, sizes={"length": LENGTHS},
-            inputs={"input_ids": {"dtype": "int64", "shape": shape, "fill": "ids", "low": 1000, "high": 20000},
+            inputs={"input_ids": {"dtype": "int64", "shape": shape, "fill": "ids", "low": low, "high": high},
                     "attention_mask": {"dtype": "int64", "shape": shape, "fill": "mask"}})
     return maker
 
@@ -78,6 +78,13 @@ def bert_sdpa():
 
 def distilbert():
     return stronger(transformers.DistilBertModel(transformers.DistilBertConfig(attn_implementation="eager")))
+
+
+def llama():
+    """Shared keys and values, rotary positions, RMS norms and gates, as most decoders have them."""
+    return stronger(transformers.LlamaModel(transformers.LlamaConfig(
+        vocab_size=2000, hidden_size=512, intermediate_size=1024, num_hidden_layers=6, num_attention_heads=8, num_key_value_heads=2,
+        max_position_embeddings=512, use_cache=False)))
 
 
 class Decoder(nn.Module):
@@ -145,6 +152,8 @@ TABLE = {
     "bert-base-sdpa": encoder(bert_sdpa, True),
     "bert-base-legacy": encoder(bert, False),
     "distilbert-legacy": encoder(distilbert, False),
+    "llama": encoder(llama, True, low=0, high=2000),
+    "llama-legacy": encoder(llama, False, low=0, high=2000),
     "gpt2": gpt2(True),
     "gpt2-legacy": gpt2(False),
 }

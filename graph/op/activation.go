@@ -52,6 +52,13 @@ func inVectors(ops []graph.Op) []graph.Op {
 				}
 				return other(c)
 			}
+		case onnx("Swish"):
+			ops[i].Kernel = func(c *graph.Call) (func() error, error) {
+				if c.In[0].DType() == tensor.Float32 && c.Node.Attrs.Float("alpha", 1) == 1 {
+					return unary(kernel.OpSiLU)(c)
+				}
+				return other(c)
+			}
 		case onnx("HardSwish"):
 			ops[i].Kernel = func(c *graph.Call) (func() error, error) {
 				if c.In[0].DType() == tensor.Float32 {

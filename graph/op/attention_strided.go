@@ -15,7 +15,8 @@ import (
 func stridedAttentionOps() []graph.Op {
 	return []graph.Op{
 		// (q, k, v, mask) -> y = softmax(scale·q·kᵀ + mask)·v, the mask being
-		// broadcast to [batch, heads, rows, keys]. Attributes: scale; zero:
+		// broadcast to [batch, heads, rows, keys]. A head of keys and values
+		// serves as many heads of queries as there are more of these. Attributes: scale; zero:
 		// a row that may look at no key gives 0, not NaN; q, k and v, which say
 		// where heads lie (headsIn); y, which of the four dimensions of the
 		// result is the batch, the head, the row and the element of a head.
@@ -86,8 +87,13 @@ func inferStrided(c *graph.Infer) error {
 		}
 		d[i] = h.sizes(c.In(i).Shape)
 	}
-	if err := sameDims(c, "batch, heads, size or keys", d[0][0], d[1][0], d[0][0], d[2][0], d[0][1], d[1][1], d[0][1], d[2][1], d[0][3], d[1][3], d[1][2], d[2][2]); err != nil {
+	if err := sameDims(c, "batch, heads, size or keys", d[0][0], d[1][0], d[0][0], d[2][0], d[1][1], d[2][1], d[0][3], d[1][3], d[1][2], d[2][2]); err != nil {
 		return err
+	}
+	if m, ok := d[0][1].Value(); ok {
+		if n, ok := d[1][1].Value(); ok && (n == 0 || m%n != 0) {
+			return fmt.Errorf("%d heads of queries cannot share %d heads of keys", m, n)
+		}
 	}
 	if c.Has(3) && len(c.In(3).Shape) > 4 {
 		return fmt.Errorf("the mask has shape %v", c.In(3).Shape)
@@ -134,7 +140,7 @@ func kernelStrided(c *graph.Call) (func() error, error) {
 		}
 	}
 	q, k, v := size[0], size[1], size[2]
-	if q[0] != k[0] || q[0] != v[0] || q[1] != k[1] || q[1] != v[1] || q[3] != k[3] || k[2] != v[2] {
+	if q[0] != k[0] || q[0] != v[0] || k[1] == 0 || q[1]%k[1] != 0 || k[1] != v[1] || q[3] != k[3] || k[2] != v[2] {
 		return nil, fmt.Errorf("shapes %v, %v and %v do not fit", c.In[0].Shape(), c.In[1].Shape(), c.In[2].Shape())
 	}
 	order, err := orderOf(c.Node)
@@ -143,7 +149,7 @@ func kernelStrided(c *graph.Call) (func() error, error) {
 	}
 	y := c.Out[0].Shape()
 	a.YS = kernel.Strides{Batch: y[order[0]+1:].Len(), Head: y[order[1]+1:].Len(), Row: y[order[2]+1:].Len()}
-	a.Batch, a.Heads, a.KVHeads, a.Rows, a.Keys, a.Size, a.ValueSize = q[0], q[1], q[1], q[2], k[2], q[3], v[3]
+	a.Batch, a.Heads, a.KVHeads, a.Rows, a.Keys, a.Size, a.ValueSize = q[0], q[1], k[1], q[2], k[2], q[3], v[3]
 	var mask *walk
 	if c.Has(3) {
 		var err error

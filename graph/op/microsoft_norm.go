@@ -74,8 +74,8 @@ func kernelSkipNorm[T wide](rms bool) graph.Kernel {
 		if rms {
 			n.epsilon = float64(c.Node.Attrs.Float("epsilon", 1e-6))
 		}
-		if !rms && skip == rows*cols && !c.Has(bias) && float32Values(c) {
-			return vectorSkipNorm(c, rows, cols), nil
+		if skip == rows*cols && !c.Has(bias) && float32Values(c) {
+			return vectorSkipNorm(c, kernel.LayerNorm{Rows: rows, Cols: cols, RMS: rms, Epsilon: float32(n.epsilon)}), nil
 		}
 		keep := len(c.Out) > 3 && c.Out[3] != nil
 		var x, skips, y, add, sums []T
@@ -111,8 +111,8 @@ func kernelSkipNorm[T wide](rms bool) graph.Kernel {
 }
 
 // vectorSkipNorm is for a skip of the shape of x, in float32.
-func vectorSkipNorm(c *graph.Call, rows, cols int) func() error {
-	k := &kernel.LayerNorm{Rows: rows, Cols: cols, Epsilon: c.Node.Attrs.Float("epsilon", 1e-12)}
+func vectorSkipNorm(c *graph.Call, n kernel.LayerNorm) func() error {
+	k := &n
 	return func() error {
 		k.X, k.Skip, k.Y, k.Scale, k.Bias = c.F32(0), c.F32(1), c.Out[0].F32(), c.F32(2), c.F32(3)
 		k.Mean, k.Inverse, k.Sum = outputF32(c, 1), outputF32(c, 2), outputF32(c, 3)

@@ -161,8 +161,8 @@ func kernelLayerNorm[T wide](rms bool) graph.Kernel {
 			return rowsFull(c, n, s[:axis].Len(), s[axis:].Len()), nil
 		}
 		rows, cols := s[:axis].Len(), s[axis:].Len()
-		if !rms && n.scaleAt == nil && n.biasAt == nil && float32Values(c) {
-			return vectorNorm(c, rows, cols), nil
+		if n.scaleAt == nil && n.biasAt == nil && float32Values(c) {
+			return vectorNorm(c, rms, rows, cols), nil
 		}
 		var x, y []T
 		body := func(lo, hi, _ int) {
@@ -184,11 +184,15 @@ func kernelLayerNorm[T wide](rms bool) graph.Kernel {
 }
 
 // vectorNorm is for one scale and bias of float32.
-func vectorNorm(c *graph.Call, rows, cols int) func() error {
-	k := &kernel.LayerNorm{Rows: rows, Cols: cols, Epsilon: c.Node.Attrs.Float("epsilon", 1e-5)}
+func vectorNorm(c *graph.Call, rms bool, rows, cols int) func() error {
+	k := &kernel.LayerNorm{Rows: rows, Cols: cols, RMS: rms, Epsilon: c.Node.Attrs.Float("epsilon", 1e-5)}
 	return func() error {
 		k.X, k.Y, k.Scale, k.Bias = c.F32(0), c.Out[0].F32(), c.F32(1), c.F32(2)
-		k.Mean, k.Inverse = outputF32(c, 1), outputF32(c, 2)
+		if rms {
+			k.Inverse = outputF32(c, 1)
+		} else {
+			k.Mean, k.Inverse = outputF32(c, 1), outputF32(c, 2)
+		}
 		k.Run(c.Pool)
 		return nil
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"tandem/graph"
+	"tandem/kernel"
 	"tandem/tensor"
 )
 
@@ -100,6 +101,10 @@ func kernelRotary[T wide](in rotaryInputs) graph.Kernel {
 		if err != nil {
 			return nil, err
 		}
+		if c.In[0].DType() == tensor.Float32 {
+			k := &kernel.Rotary{Batch: batch, Rows: rows, Heads: heads_, Size: head, Half: r.half, Interleaved: r.interleaved}
+			return vectorRotary(c, in, k, find), nil
+		}
 		return func() error {
 			view := func(t *tensor.Tensor) heads[T] {
 				if len(s) == 4 {
@@ -122,6 +127,31 @@ func kernelRotary[T wide](in rotaryInputs) graph.Kernel {
 			}
 			return nil
 		}, nil
+	}
+}
+
+// vectorRotary is for float32.
+func vectorRotary(c *graph.Call, in rotaryInputs, k *kernel.Rotary, find func(b, row int) (int, error)) func() error {
+	k.XS = kernel.Strides{Batch: k.Rows * k.Heads * k.Size, Head: k.Size, Row: k.Heads * k.Size}
+	if c.In[0].Rank() == 4 {
+		k.XS.Head, k.XS.Row = k.Rows*k.Size, k.Size
+	}
+	k.YS = k.XS
+	k.Position = func(b, row int) int {
+		at, _ := find(b, row)
+		return at
+	}
+	return func() error {
+		for b := range k.Batch {
+			for row := range k.Rows {
+				if _, err := find(b, row); err != nil {
+					return err
+				}
+			}
+		}
+		k.X, k.Y, k.Cos, k.Sin = c.F32(0), c.Out[0].F32(), c.F32(in.cos), c.F32(in.sin)
+		k.Run(c.Pool)
+		return nil
 	}
 }
 

@@ -9,8 +9,8 @@ import (
 
 // FuseAttention recognises softmax(scale·q·kᵀ + mask)·v as exporters write it, with
 // the scale on the scores or on either side, and makes it one node. How exporters
-// split and transpose before it becomes strides, a transposition after it an order
-// of dimensions. What it replaces is left to Dead.
+// split, transpose and repeat before it becomes strides, a transposition after it an
+// order of dimensions. What it replaces is left to Dead.
 func FuseAttention() graph.Pass {
 	return graph.Pass{Name: "fuse-attention", Run: func(g *graph.Graph, ops *graph.Table) error {
 		uses := g.Uses()
@@ -61,17 +61,24 @@ func (a *attentionMatch) match(n *graph.Node) bool {
 		return false
 	}
 	a.query, a.key, a.value = product.Inputs[0], product.Inputs[1], n.Inputs[1]
+	var heads [3]graph.Dim
 	for i, o := range []struct {
-		v      **graph.Value
-		roles  order
-		scales bool
-	}{{&a.query, inOrder, true}, {&a.key, order{0, 1, 3, 2}, true}, {&a.value, inOrder, false}} {
+		v **graph.Value
+		operand
+	}{{&a.query, operand{inOrder, true, false}}, {&a.key, operand{order{0, 1, 3, 2}, true, true}}, {&a.value, operand{inOrder, false, true}}} {
 		var ok bool
-		if a.heads[i], ok = a.operand(o.v, o.roles, o.scales); !ok {
+		if a.heads[i], heads[i], ok = a.operand(o.v, o.operand); !ok {
 			return false
 		}
 	}
-	return true
+	return heads[1].Equal(heads[2])
+}
+
+// operand is how queries, keys or values are read.
+type operand struct {
+	roles  order // the dimensions that are batch, head, row and element
+	scales bool  // a factor before counts for the scores
+	shared bool  // a head may serve several of the queries: where it is repeated, it is read once
 }
 
 // guarded is p if v is Where(IsNaN(p), 0, p), by which exporters give rows without
@@ -164,9 +171,8 @@ func (a *attentionMatch) isScores(v *graph.Value) bool {
 }
 
 // operand goes back from *v over nodes that rearrange, and over scales if those
-// count, as far as the heads of rows can be told from there. roles are the
-// dimensions of *v that are batch, head, row and element.
-func (a *attentionMatch) operand(v **graph.Value, roles order, scales bool) (heads []int64, ok bool) {
+// count, as far as the heads of rows can be told from there, and says how many they are.
+func (a *attentionMatch) operand(v **graph.Value, o operand) (heads []int64, count graph.Dim, ok bool) {
 	type link struct {
 		value *graph.Value
 		node  *graph.Node // that computes the value before; nil: it only scales
@@ -176,7 +182,7 @@ func (a *attentionMatch) operand(v **graph.Value, roles order, scales bool) (hea
 	for x, scale := *v, float32(1); x.Def != nil && len(chain) < 16; {
 		n := x.Def
 		if y, s, ok := scaled(n); ok {
-			if !scales {
+			if !o.scales {
 				break
 			}
 			x, scale = y, scale*s
@@ -199,28 +205,31 @@ func (a *attentionMatch) operand(v **graph.Value, roles order, scales bool) (hea
 		if !ok {
 			continue
 		}
-		if heads, ok = headsIn(lies, from.value.Type.Shape, roles); ok {
+		if heads, count, ok = headsIn(lies, from.value.Type.Shape, o); ok {
 			*v = from.value
 			a.scale *= from.scale
-			return heads, true
+			return heads, count, true
 		}
 	}
-	return nil, false
+	return nil, count, false
 }
 
 // headsIn is the attribute of the fused operator for a view of four dimensions, if
 // batch and row are whole dimensions of what is viewed and the rest is in numbers.
-func headsIn(v view, shape graph.Shape, roles order) ([]int64, bool) {
+func headsIn(v view, shape graph.Shape, o operand) (heads []int64, number graph.Dim, ok bool) {
 	if len(v.dims) != 4 {
-		return nil, false
+		return nil, number, false
+	}
+	if o.shared {
+		v = v.once(o.roles[1])
 	}
 	var runs [4]run
-	for i, d := range roles {
-		var ok bool
+	for i, d := range o.roles {
 		if runs[i], ok = v.single(d); !ok {
-			return nil, false
+			return nil, number, false
 		}
 	}
+	number = runs[1].size
 	dimension := func(r run) int64 {
 		for i, d := range shape {
 			if !d.Is(1) && r.size.Equal(d) && r.stride.Equal(shape[i+1:].Len()) {
@@ -236,11 +245,11 @@ func headsIn(v view, shape graph.Shape, roles order) ([]int64, bool) {
 	offset, ok4 := v.offset.Value()
 	switch {
 	case batch < 0 && !runs[0].size.Is(1), row < 0, !ok1, !ok4, !runs[3].stride.Is(1):
-		return nil, false
+		return nil, number, false
 	case head >= 0:
-		return []int64{batch, row, head, 0, 0, int64(offset), int64(size)}, true
+		return []int64{batch, row, head, 0, 0, int64(offset), int64(size)}, number, true
 	}
-	return []int64{batch, row, -1, int64(stride), int64(count), int64(offset), int64(size)}, ok2 && ok3
+	return []int64{batch, row, -1, int64(stride), int64(count), int64(offset), int64(size)}, number, ok2 && ok3
 }
 
 // scaled splits a product or quotient with a constant number.

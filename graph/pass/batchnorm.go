@@ -185,9 +185,12 @@ func foldInto(b *graph.Builder, conv *graph.Node, scale, shift []float32) bool {
 		if err != nil {
 			return false
 		}
-		weights, row := slices.Clone(t.F32()), t.Len()/len(scale)
-		for i := range weights {
-			weights[i] *= scale[i/row]
+		weights, row := make([]float32, t.Len()), t.Len()/len(scale)
+		for i, by := range scale {
+			from, to := t.F32()[i*row:][:row], weights[i*row:][:row]
+			for j, v := range from {
+				to[j] = v * by
+			}
 		}
 		w = b.Const(name+".folded", tensor.Of(weights, t.Shape()...))
 	}

@@ -25,7 +25,7 @@ func Serving(p *kernel.Pool, packing Packing) []graph.Pass {
 // Evaluation are the passes for a program that reads weights which another one
 // goes on changing: none may copy them.
 func Evaluation() []graph.Pass {
-	return []graph.Pass{Views(), FuseGelu(), FuseLayerNorm(), SplitStacks(), FuseAttention(), FuseLinear(), FuseActivation(), Dead()}
+	return []graph.Pass{Views(), FuseGelu(), FuseSwish(), FuseLayerNorm(), FuseRMSNorm(), FuseRotary(), RowsFirst(), SplitStacks(), FuseAttention(), FuseLinear(), FuseActivation(), Dead()}
 }
 
 // Training are the passes for a program that updates its weights.

@@ -123,8 +123,8 @@ func follows(before, n *graph.Node, i int) bool {
 		if n.Op.Name == "FastGelu" || n.Attrs.String("approximate", "none") == "tanh" {
 			attrs["activation"] = "FastGelu"
 		}
-	case graph.OpID{Name: "Relu"}, graph.OpID{Name: "Tanh"}, graph.OpID{Name: "Sigmoid"}:
-		if !plain {
+	case graph.OpID{Name: "Relu"}, graph.OpID{Name: "Tanh"}, graph.OpID{Name: "Sigmoid"}, graph.OpID{Name: "Swish"}:
+		if !plain || n.Attrs.Float("alpha", 1) != 1 {
 			return false
 		}
 		attrs["activation"] = n.Op.Name

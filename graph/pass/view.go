@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"tandem/graph"
+	"tandem/tensor"
 )
 
 // view is how a value's elements lie in the memory of an earlier one, over nodes
@@ -54,6 +55,17 @@ func (v view) through(n *graph.Node, out *graph.Value) (view, bool) {
 		return view{slices.Delete(slices.Clone(v.dims), axis, axis+1), offset}, true
 	case "Split":
 		return v.split(n, out)
+	case "Slice":
+		cut, ok := sliceAt(n)
+		if !ok || len(v.dims[cut.axis]) != 1 {
+			return v, false
+		}
+		r := v.dims[cut.axis][0]
+		dims := slices.Clone(v.dims)
+		dims[cut.axis] = []run{{out.Type.Shape[cut.axis], r.stride}}
+		return view{dims, v.offset.Add(r.stride.Mul(graph.Const(cut.start)))}, true
+	case "Expand":
+		return v.expand(n.Inputs[0].Type.Shape, out.Type.Shape)
 	}
 	return v, false
 }
@@ -80,6 +92,24 @@ func (v view) split(n *graph.Node, out *graph.Value) (view, bool) {
 	v.dims = slices.Clone(v.dims)
 	v.dims[axis] = []run{{out.Type.Shape[axis], r.stride}}
 	return v, true
+}
+
+// expand is the view of shape in after Expand to shape out: what is repeated lies at a
+// distance of 0.
+func (v view) expand(in, out graph.Shape) (view, bool) {
+	more := len(out) - len(in)
+	dims := make([][]run, len(out))
+	for i, d := range out {
+		switch {
+		case i >= more && in[i-more].Equal(d):
+			dims[i] = v.dims[i-more]
+		case i < more || in[i-more].Is(1):
+			dims[i] = []run{{d, graph.Const(0)}}
+		default:
+			return v, false
+		}
+	}
+	return view{dims, v.offset}, true
 }
 
 // index is the number in a constant scalar, not counted from the end.
@@ -141,6 +171,17 @@ func quotient(a, b graph.Dim) (graph.Dim, bool) {
 	return q, q.Mul(b).Equal(a)
 }
 
+// once is the view without the repetitions within a dimension: where each of its elements
+// comes several times, one after another, each comes once.
+func (v view) once(i int) view {
+	list := slices.DeleteFunc(slices.Clone(v.dims[i]), func(r run) bool { return r.size.Is(1) })
+	if n := len(list); n > 0 && list[n-1].stride.Is(0) {
+		v.dims = slices.Clone(v.dims)
+		v.dims[i] = list[:n-1]
+	}
+	return v
+}
+
 // single is a dimension as one run: neighbours that continue each other are joined.
 func (v view) single(i int) (run, bool) {
 	list := slices.DeleteFunc(slices.Clone(v.dims[i]), func(r run) bool { return r.size.Is(1) })
@@ -155,4 +196,51 @@ func (v view) single(i int) (run, bool) {
 		r = run{r.size.Mul(next.size), next.stride}
 	}
 	return r, true
+}
+
+// sliceStart is the dimension that a Slice cuts, and where it begins, if it cuts one by
+// steps of 1 from a number on.
+type sliceStart struct{ axis, start int }
+
+func sliceAt(n *graph.Node) (s sliceStart, ok bool) {
+	if n.Op != (graph.OpID{Name: "Slice"}) || n.Input(1) == nil || n.Input(3) == nil || !n.Inputs[0].Type.Known() {
+		return s, false
+	}
+	starts, axes, steps := numbers(n.Inputs[1]), numbers(n.Inputs[3]), []int{1}
+	if v := n.Input(4); v != nil {
+		steps = numbers(v)
+	}
+	shape := n.Inputs[0].Type.Shape
+	if len(starts) != 1 || len(axes) != 1 || !slices.Equal(steps, []int{1}) {
+		return s, false
+	}
+	s = sliceStart{axes[0], starts[0]}
+	if s.axis < 0 {
+		s.axis += len(shape)
+	}
+	if s.axis < 0 || s.axis >= len(shape) {
+		return s, false
+	}
+	if size, ok := shape[s.axis].Value(); s.start < 0 || ok && s.start > size {
+		if s.start += size; !ok || s.start < 0 || s.start > size {
+			return s, false
+		}
+	}
+	return s, true
+}
+
+// numbers are the elements of a constant of int64; nil if v is none.
+func numbers(v *graph.Value) []int {
+	if v == nil || v.Const == nil || v.Const.DType != tensor.Int64 {
+		return nil
+	}
+	t, err := v.Const.Tensor()
+	if err != nil {
+		return nil
+	}
+	list := make([]int, t.Len())
+	for i, n := range t.I64() {
+		list[i] = int(n)
+	}
+	return list
 }
