@@ -7,6 +7,8 @@ import (
 	"tandem/tensor"
 )
 
+var stridedAttention = graph.OpID{Domain: graph.Private, Name: "Attention"}
+
 // FuseAttention recognises softmax(scale·q·kᵀ + mask)·v as exporters write it, with
 // the scale on the scores or on either side, and makes it one node. How exporters
 // split, transpose and repeat before it becomes strides, a transposition after it an
@@ -294,7 +296,7 @@ func (a *attentionMatch) rewrite(n *graph.Node) {
 			n = next
 		}
 	}
-	n.Op = graph.OpID{Domain: graph.Private, Name: "Attention"}
+	n.Op = stridedAttention
 	n.Inputs = []*graph.Value{a.query, a.key, a.value}
 	if a.mask != nil {
 		n.Inputs = append(n.Inputs, a.mask)
