@@ -69,7 +69,8 @@ func isLinear(n *graph.Node) bool {
 	return isFloat32(x) && isFloat32(w) && len(x.Type.Shape) >= 2 && len(w.Type.Shape) == 2
 }
 
-func isFloat32(v *graph.Value) bool { return v.Type.Known() && v.Type.DType == tensor.Float32 }
+// isFloat32 reports whether v, if it is not left out, is known to be float32.
+func isFloat32(v *graph.Value) bool { return v != nil && v.Type.Known() && v.Type.DType == tensor.Float32 }
 
 // isBias reports whether v is a vector along the last dimension of y.
 func isBias(v, y *graph.Value) bool {
