@@ -70,7 +70,9 @@ func isLinear(n *graph.Node) bool {
 }
 
 // isFloat32 reports whether v, if it is not left out, is known to be float32.
-func isFloat32(v *graph.Value) bool { return v != nil && v.Type.Known() && v.Type.DType == tensor.Float32 }
+func isFloat32(v *graph.Value) bool {
+	return v != nil && v.Type.Known() && v.Type.DType == tensor.Float32
+}
 
 // isBias reports whether v is a vector along the last dimension of y.
 func isBias(v, y *graph.Value) bool {

@@ -1,0 +1,90 @@
+package pass
+
+import (
+	"tandem/graph"
+	"tandem/tensor"
+)
+
+// FuseGroupNorm recognises the normalisation of groups of channels as exporters before
+// opset 21 write it, an instance normalisation of the groups as rows and what each channel
+// is multiplied by and has added, and makes it GroupNormalization. What it replaces is left
+// to Dead.
+func FuseGroupNorm() graph.Pass {
+	return graph.Pass{Name: "fuse-group-norm", Run: func(g *graph.Graph, ops *graph.Table) error {
+		for _, n := range g.Nodes {
+			m := groupMatch{}
+			if !m.match(n) {
+				continue
+			}
+			n.Op, n.Inputs, n.Version = graph.OpID{Name: "GroupNormalization"}, []*graph.Value{m.x, vectorOf(m.scale), vectorOf(m.bias)}, 21
+			n.Attrs = graph.Attrs{"num_groups": int64(m.groups), "epsilon": m.epsilon}
+		}
+		return Dead().Run(g, ops)
+	}}
+}
+
+// groupMatch is what a group normalisation reads.
+type groupMatch struct {
+	x, scale, bias *graph.Value
+	groups         int
+	epsilon        float32
+}
+
+func (m *groupMatch) match(n *graph.Node) bool {
+	return n.Op == graph.OpID{Name: "Add"} && isFloat32(n.Outputs[0]) && eachWay(n.Outputs[0], "Add", func(product, bias *graph.Value) bool {
+		m.bias = bias
+		return eachWay(product, "Mul", func(normal, scale *graph.Value) bool {
+			m.scale = scale
+			return m.normalised(normal) && byChannel(m.scale, m.x) && byChannel(m.bias, m.x)
+		})
+	})
+}
+
+// normalised matches the rows (x - mean)/√(variance + epsilon), in the shape of x.
+func (m *groupMatch) normalised(v *graph.Value) bool {
+	rows := operands(v, "Reshape")
+	if rows == nil {
+		return false
+	}
+	norm := operands(rows[0], "InstanceNormalization")
+	if norm == nil || !isAll(norm[1], 1) || !isAll(norm[2], 0) {
+		return false
+	}
+	in := operands(norm[0], "Reshape")
+	if in == nil || !isFloat32(in[0]) || !sameShape(v, in[0]) || len(in[0].Type.Shape) < 3 || len(norm[0].Type.Shape) != 3 {
+		return false
+	}
+	m.x, m.epsilon = in[0], rows[0].Def.Attrs.Float("epsilon", 1e-5)
+	groups, ok := norm[0].Type.Shape[1].Value()
+	channels, known := m.x.Type.Shape[1].Value()
+	m.groups = groups
+	return ok && known && groups > 0 && channels%groups == 0 && norm[0].Type.Shape[0].Equal(m.x.Type.Shape[0])
+}
+
+// isAll reports whether v is a constant that has this one value.
+func isAll(v *graph.Value, want float32) bool {
+	c := v.Const
+	if c == nil || c.Encoding != graph.Dense || c.DType != tensor.Float32 {
+		return false
+	}
+	t, err := c.Tensor()
+	if err != nil {
+		return false
+	}
+	for _, x := range t.F32() {
+		if x != want {
+			return false
+		}
+	}
+	return true
+}
+
+// byChannel reports whether v is a constant for each channel of x [n,channels,...].
+func byChannel(v, x *graph.Value) bool {
+	c := v.Const
+	if c == nil || c.Encoding != graph.Dense || c.DType != tensor.Float32 {
+		return false
+	}
+	rank, at := len(c.Shape), len(c.Shape)-len(x.Type.Shape)+1
+	return rank <= len(x.Type.Shape) && at >= 0 && x.Type.Shape[1].Is(c.Shape.Len()) && c.Shape[at] == c.Shape.Len()
+}
