@@ -4,13 +4,15 @@ import "math"
 
 // GroupNorm computes Y = (X - mean)/√(variance + Epsilon)·Scale + Bias for each of
 // Groups rows of Parts·Part elements, with the mean and variance of the row. Part p of
-// row g has element (g·Parts + p)/Share mod len(Scale) of Scale and Bias. Y may be X.
+// row g has element (g·Parts + p)/Share mod len(Scale) of Scale and Bias; with Last, each
+// element of a part has its own, and there are Part of them. Y may be X.
 //
 // Rows are cut into pieces of one length, whose sums are added in their order: threads
 // divide pieces, so that one long row keeps all of them busy, and the bits of a row
 // depend on the row only.
 type GroupNorm struct {
 	Groups, Parts, Part, Share int
+	Last                       bool
 	Epsilon                    float32
 	Y, X, Scale, Bias          []float32
 
@@ -42,6 +44,9 @@ func (v *GroupNorm) Run(p *Pool) {
 	checkLen("GroupNorm", "X", len(v.X), v.Groups*row)
 	checkLen("GroupNorm", "Y", len(v.Y), v.Groups*row)
 	checkLen("GroupNorm", "Bias", len(v.Bias), len(v.Scale))
+	if v.Last {
+		checkLen("GroupNorm", "Scale", len(v.Scale), v.Part)
+	}
 	if pieces := ceilDiv(row, normPiece); len(v.mean) != v.Groups || v.pieces != pieces {
 		v.pieces = pieces
 		v.sums = make([]float32, v.Groups*pieces)
@@ -90,14 +95,19 @@ func (v *GroupNorm) chunk(lo, hi, _ int) {
 
 // write computes part i of Y, counted over all rows.
 func (v *GroupNorm) write(i int) {
+	y, x := v.Y[i*v.Part:][:v.Part], v.X[i*v.Part:][:v.Part]
+	mean, inverse := v.mean[i/v.Parts], v.inverse[i/v.Parts]
+	if v.Last {
+		standardize(v.isa, y, x, v.Scale, v.Bias, mean, inverse)
+		return
+	}
 	const piece = 256
 	var scale, bias [piece]float32
 	at := i / v.Share % len(v.Scale)
 	for j := range min(piece, v.Part) {
 		scale[j], bias[j] = v.Scale[at], v.Bias[at]
 	}
-	y, x := v.Y[i*v.Part:][:v.Part], v.X[i*v.Part:][:v.Part]
-	for mean, inverse := v.mean[i/v.Parts], v.inverse[i/v.Parts]; len(y) > 0; {
+	for len(y) > 0 {
 		n := min(piece, len(y))
 		standardize(v.isa, y[:n], x[:n], scale[:n], bias[:n], mean, inverse)
 		y, x = y[n:], x[n:]

@@ -22,6 +22,8 @@ func channelsLastOps() []graph.Op {
 		{ID: private("AveragePoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(true)},
 		// x [n,spatial…,c] -> [n,1…,c]
 		{ID: private("GlobalAveragePoolLast"), Infer: inferMeanLast, Kernel: kernelMeanLast},
+		// (x, scale [c], bias [c]), one group of all channels
+		{ID: private("GroupNormalizationLast"), Infer: inferGroupNormLast, Kernel: kernelGroupNormLast, InPlace: []graph.Alias{{In: 0, Out: 0}}},
 		// moves dimension 1 behind the others, and back
 		{ID: private("ToLast"), Infer: inferToLast, Kernel: kernelToLast},
 		{ID: private("ToFirst"), Infer: inferToFirst, Kernel: kernelToFirst},
@@ -225,6 +227,40 @@ func kernelMeanLast(c *graph.Call) (func() error, error) {
 	k := &kernel.MeanLast{N: s[0], Rows: s[1:last].Len(), C: s[last]}
 	return func() error {
 		k.X, k.Y = c.F32(0), c.Out[0].F32()
+		k.Run(c.Pool)
+		return nil
+	}, nil
+}
+
+func inferGroupNormLast(c *graph.Infer) error {
+	if err := c.Require(3, 3); err != nil {
+		return err
+	}
+	if err := c.Floats(0, 1, 2); err != nil {
+		return err
+	}
+	x, err := imageLast(c)
+	if err != nil {
+		return err
+	}
+	for i := 1; i < 3; i++ {
+		if err := c.Rank(i, 1); err != nil {
+			return err
+		}
+		if err := c.Same(c.In(i).Shape[0], x[1], "elements of scale or bias and channels"); err != nil {
+			return err
+		}
+	}
+	c.Out(0, c.In(0).DType, c.In(0).Shape)
+	return nil
+}
+
+func kernelGroupNormLast(c *graph.Call) (func() error, error) {
+	s := c.In[0].Shape()
+	last := len(s) - 1
+	k := &kernel.GroupNorm{Groups: s[0], Parts: s[1:last].Len(), Part: s[last], Last: true, Epsilon: c.Node.Attrs.Float("epsilon", 1e-5)}
+	return func() error {
+		k.X, k.Scale, k.Bias, k.Y = c.F32(0), c.F32(1), c.F32(2), c.Out[0].F32()
 		k.Run(c.Pool)
 		return nil
 	}, nil

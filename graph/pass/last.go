@@ -180,6 +180,10 @@ func (l *lowering) lower(n *graph.Node) (bool, error) {
 		return true, nil
 	case name == "GlobalAveragePool" || name == "ReduceMean" && overAxes(n, 2, len(x.Type.Shape)):
 		return l.mean(n), nil
+	case name == "GroupNormalization" && l.b.G.OpVersion(n) >= 21 && n.Attrs.Int("num_groups", 0) == 1 && isFloat32(x) && imageLike(x):
+		epsilon := graph.Attrs{"epsilon": n.Attrs.Float("epsilon", 1e-5)}
+		l.set(n.Outputs[0], l.b.Private("GroupNormalizationLast", epsilon, l.lastOf(x), n.Inputs[1], n.Inputs[2]))
+		return true, nil
 	case name == "Concat":
 		return l.concat(n), nil
 	case name == "BatchNormalization":
