@@ -90,10 +90,10 @@ func (f *affineFolder) read(n *graph.Node) (x *graph.Value, scale, shift []float
 	case graph.OpID{Name: "Mul"}, graph.OpID{Name: "Add"}:
 		for i, v := range n.Inputs {
 			conv, axis := f.convOf(v)
-			if conv == nil || len(n.Inputs) != 2 {
+			if conv == nil || conv.Inputs[1].Const == nil || len(n.Inputs) != 2 {
 				continue
 			}
-			list := perChannel(n.Inputs[1-i], len(v.Type.Shape), axis, conv.Inputs[1])
+			list := perChannel(n.Inputs[1-i], len(v.Type.Shape), axis, conv.Inputs[1].Const.Shape[0])
 			switch {
 			case list == nil:
 			case n.Op.Name == "Mul":
@@ -107,13 +107,12 @@ func (f *affineFolder) read(n *graph.Node) (x *graph.Value, scale, shift []float
 }
 
 // perChannel are the numbers that a constant has for the channels of a value, which lie
-// on an axis; nil if it varies along other dimensions. The weight w tells how many.
-func perChannel(v *graph.Value, rank, axis int, w *graph.Value) []float32 {
+// on an axis; nil if it varies along other dimensions.
+func perChannel(v *graph.Value, rank, axis, channels int) []float32 {
 	c := v.Const
-	if c == nil || c.Encoding != graph.Dense || c.DType != tensor.Float32 || len(c.Shape) > rank || w.Const == nil {
+	if c == nil || c.Encoding != graph.Dense || c.DType != tensor.Float32 || len(c.Shape) > rank {
 		return nil
 	}
-	channels := w.Const.Shape[0]
 	for i, d := range c.Shape {
 		if d != 1 && (i+rank-len(c.Shape) != axis || d != channels) {
 			return nil

@@ -11,12 +11,14 @@ import (
 // to Dead.
 func FuseGroupNorm() graph.Pass {
 	return graph.Pass{Name: "fuse-group-norm", Run: func(g *graph.Graph, ops *graph.Table) error {
+		b := graph.Extend(g, ops)
 		for _, n := range g.Nodes {
 			m := groupMatch{}
 			if !m.match(n) {
 				continue
 			}
-			n.Op, n.Inputs, n.Version = graph.OpID{Name: "GroupNormalization"}, []*graph.Value{m.x, vectorOf(m.scale), vectorOf(m.bias)}, 21
+			vector := func(name string, list []float32) *graph.Value { return b.Const(name, tensor.Of(list, len(list))) }
+			n.Op, n.Inputs, n.Version = graph.OpID{Name: "GroupNormalization"}, []*graph.Value{m.x, vector("scale", m.scale), vector("bias", m.bias)}, 21
 			n.Attrs = graph.Attrs{"num_groups": int64(m.groups), "epsilon": m.epsilon}
 		}
 		return Dead().Run(g, ops)
@@ -25,17 +27,21 @@ func FuseGroupNorm() graph.Pass {
 
 // groupMatch is what a group normalisation reads.
 type groupMatch struct {
-	x, scale, bias *graph.Value
-	groups         int
-	epsilon        float32
+	x                *graph.Value
+	scale, bias      []float32 // of each channel
+	groups, channels int
+	epsilon          float32
 }
 
 func (m *groupMatch) match(n *graph.Node) bool {
 	return n.Op == graph.OpID{Name: "Add"} && isFloat32(n.Outputs[0]) && eachWay(n.Outputs[0], "Add", func(product, bias *graph.Value) bool {
-		m.bias = bias
 		return eachWay(product, "Mul", func(normal, scale *graph.Value) bool {
-			m.scale = scale
-			return m.normalised(normal) && byChannel(m.scale, m.x) && byChannel(m.bias, m.x)
+			if !m.normalised(normal) {
+				return false
+			}
+			rank := len(m.x.Type.Shape)
+			m.scale, m.bias = perChannel(scale, rank, 1, m.channels), perChannel(bias, rank, 1, m.channels)
+			return m.scale != nil && m.bias != nil
 		})
 	})
 }
@@ -57,7 +63,7 @@ func (m *groupMatch) normalised(v *graph.Value) bool {
 	m.x, m.epsilon = in[0], rows[0].Def.Attrs.Float("epsilon", 1e-5)
 	groups, ok := norm[0].Type.Shape[1].Value()
 	channels, known := m.x.Type.Shape[1].Value()
-	m.groups = groups
+	m.groups, m.channels = groups, channels
 	return ok && known && groups > 0 && channels%groups == 0 && norm[0].Type.Shape[0].Equal(m.x.Type.Shape[0])
 }
 
@@ -77,14 +83,4 @@ func isAll(v *graph.Value, want float32) bool {
 		}
 	}
 	return true
-}
-
-// byChannel reports whether v is a constant for each channel of x [n,channels,...].
-func byChannel(v, x *graph.Value) bool {
-	c := v.Const
-	if c == nil || c.Encoding != graph.Dense || c.DType != tensor.Float32 {
-		return false
-	}
-	rank, at := len(c.Shape), len(c.Shape)-len(x.Type.Shape)+1
-	return rank <= len(x.Type.Shape) && at >= 0 && x.Type.Shape[1].Is(c.Shape.Len()) && c.Shape[at] == c.Shape.Len()
 }

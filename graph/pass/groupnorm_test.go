@@ -29,8 +29,8 @@ func TestFuseGroupNorm(t *testing.T) {
 	b.Output(b.node("u", "Add", b.node("m3", "Mul", norm("c", x, 2, 1), b.floats("scale3", 4, 9)), b.floats("bias3", 4, 1)))
 	b.Output(b.node("v", "Add", b.node("m4", "Mul", norm("d", x, 2, 3), b.floats("scale4", 4, 1)), b.floats("bias4", 4, 1)))
 	check(t, b.G, pass.FuseGroupNorm(), `
-y = GroupNormalization(x, scale, bias)
-z = GroupNormalization(image, scale2, bias2)
+y = GroupNormalization(x, scale_1, bias_1)
+z = GroupNormalization(image, scale_2, bias_2)
 cr = Reshape(x, groups_2)
 ci = InstanceNormalization(cr, ones_2, zeros_2)
 cs = Shape(x)
