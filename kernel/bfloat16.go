@@ -5,6 +5,7 @@ import (
 	"unsafe"
 
 	"tandem/kernel/ref"
+	"tandem/tensor/block"
 )
 
 // A Gemm of bfloat16 computes act(bfloat16(A)·bfloat16(B) + bias) + Add: operands are
@@ -32,6 +33,10 @@ func bfloat16FormOf(p *Pool) bfloat16Form {
 	}
 	return f
 }
+
+// pairs reports whether Linear multiplies weights of f in words of two, and so rounds rows
+// of X to bfloat16. A processor with AMX has slower dot products than products of floats.
+func (p *workers) pairs(f block.Format) bool { return f == block.BF16 && p.dots && !p.amx }
 
 // words is the number of words of 4 bytes in a row of A of k elements.
 func (f bfloat16Form) words(k int) int {

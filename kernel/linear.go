@@ -33,8 +33,9 @@ const (
 //
 // Weights in blocks of few bits are multiplied with rows quantised to 8 bits, with a
 // scale for 32 columns, or for 256 where the weights' own scales have super-scales for as
-// many (ref.QuantizeSuper). Each element is one chain over the blocks (over the
-// columns, for float weights), so that a row's bits do not depend on M.
+// many (ref.QuantizeSuper); with weights of bfloat16 they are rounded to it where the
+// processor has dot products that are worth it. Each element is one chain over the blocks
+// (over the columns, for float weights), so that a row's bits do not depend on M.
 type Linear struct {
 	M, K    int
 	X       []float32 // [M, K]
@@ -61,12 +62,15 @@ type linearRun struct {
 	rows    int // of X that are multiplied at a time: their records stay in L2
 	tile    int // rows in a call of the kernel
 	floats  bool
+	pairs   bool      // words of rows are needed
 	blocks  [2]bool   // records of which kind are needed
 	records [2][]byte // of rows with a scale for 32 columns, and for 256
 	normed  []float32 // [M, K], if weights are floats and rows are normalised
+	words   []float32 // of two bfloat16: rows that are rounded, wordStride apart
 	workers []byte
 	worker  int // bytes of a worker
-	slabs   int // where the room for slabs begins in them
+	slabs   int // where the room for slabs begins in them,
+	tiles   int // and that for products of pairs
 	phase   linearPhase
 	shares  []linearShare // of each thread, where weights are streamed
 	turn    int           // panels that a thread takes of a share at a time
@@ -83,7 +87,7 @@ type linearShare struct {
 
 // linearPart is what the format of a weight comes to.
 type linearPart struct {
-	float              bool
+	float, pairs       bool
 	wide, size, groups int // of a panel: rows, bytes, groups of columns
 	panels             int
 	slabs              bool // many rows go over slabs of two panels
@@ -107,13 +111,16 @@ const recordsInCache = 512 << 10
 // plan fills in what depends on the dimensions alone.
 func (l *Linear) plan(p *Pool) {
 	l.isa, l.vnni = p.isa, p.vnni
-	l.ldy, l.panels, l.floats, l.blocks = 0, 0, false, [2]bool{}
+	l.ldy, l.panels, l.floats, l.pairs, l.blocks = 0, 0, false, false, [2]bool{}
 	l.parts = l.parts[:0]
 	for _, w := range l.Weights {
-		part := linearPart{float: floatSize(w.Format) > 0, wide: PanelRows(w.Format, p.isa), size: PanelBytes(w.Format, l.K, p.isa)}
-		if part.float {
+		part := linearPart{float: floatSize(w.Format) > 0, pairs: p.pairs(w.Format), wide: PanelRows(w.Format, p.isa), size: PanelBytes(w.Format, l.K, p.isa)}
+		switch {
+		case part.pairs:
+			l.pairs = true
+		case part.float:
 			l.floats = true
-		} else {
+		default:
 			layout, _ := ref.PanelOf(w.Format)
 			if layout.Super() {
 				part.kind = 1
@@ -151,6 +158,9 @@ func (l *Linear) plan(p *Pool) {
 	if l.vnni && l.M > panelHeight {
 		l.slabs, l.worker = l.worker, l.worker+slabRoom(l.rows)
 	}
+	if l.pairs {
+		l.tiles, l.worker = l.worker, l.worker+pairRows*shapeOf(l.isa).cols*4
+	}
 	l.worker = max(l.worker, ceilDiv(l.K, 64)*64*4) + 64
 }
 
@@ -183,7 +193,7 @@ func (l *Linear) ScratchLen(p *Pool) int {
 }
 
 func (l *Linear) scratch(p *Pool) int {
-	return l.recordBytes(0) + l.recordBytes(1) + l.normedBytes() + p.threads*l.worker
+	return l.recordBytes(0) + l.recordBytes(1) + l.normedBytes() + l.wordBytes() + p.threads*l.worker
 }
 
 // Run computes Y. Y must not overlap X; it may be Add.
@@ -198,8 +208,10 @@ func (l *Linear) Run(p *Pool, scratch []byte) {
 		l.records[kind], scratch = scratch[:n], scratch[n:]
 	}
 	n := l.normedBytes()
-	l.normed, l.workers = floatsAt(scratch[:n]), scratch[n:]
-	if l.blocks != [2]bool{} || l.Norm != nil {
+	l.normed, scratch = floatsAt(scratch[:n]), scratch[n:]
+	n = l.wordBytes()
+	l.words, l.workers = floatsAt(scratch[:n]), scratch[n:]
+	if l.blocks != [2]bool{} || l.pairs || l.Norm != nil {
 		l.phase = linearPrepare
 		p.run(l.M, max(1, (1<<13)/max(1, l.K)), l)
 	}
@@ -298,7 +310,7 @@ func (l *Linear) multiplyUnits(lo, hi int, room []byte) {
 	}
 }
 
-// prepare normalises a row and writes its records.
+// prepare normalises a row and writes its records and its words.
 func (l *Linear) prepare(row int, room []byte) {
 	x := l.X[row*l.K:][:l.K]
 	if l.Norm != nil {
@@ -308,6 +320,10 @@ func (l *Linear) prepare(row int, room []byte) {
 		}
 		rmsNorm(l.isa, y, x, l.Norm, l.Epsilon)
 		x = y
+	}
+	if l.pairs {
+		n := l.wordStride()
+		narrowBFloat16(l.isa, l.words[row*n:][:n], x)
 	}
 	for kind, needed := range l.blocks {
 		if needed {
@@ -399,10 +415,16 @@ func (l *Linear) multiply(w, panel, n, lo, hi int, to place, room []byte) {
 	for i := range n {
 		at := to.after(i, hi-lo, part.wide)
 		at.column += (panel + i) * part.wide
-		if part.float {
-			l.multiplyFloats(w, data[i*part.size:][:part.size], panel+i, lo, hi, at)
-		} else {
-			l.multiplyNarrow(w, data[i*part.size:][:part.size], panel+i, lo, hi, at)
+		if i < n-1 {
+			at.next = l.address(w, panel+i+1)
+		}
+		switch weights := data[i*part.size:][:part.size]; {
+		case part.pairs:
+			l.multiplyPairs(w, weights, panel+i, lo, hi, at, floatsAt(room[l.tiles:]))
+		case part.float:
+			l.multiplyFloats(w, weights, panel+i, lo, hi, at)
+		default:
+			l.multiplyNarrow(w, weights, panel+i, lo, hi, at)
 		}
 	}
 }
@@ -474,20 +496,17 @@ func (l *Linear) multiplyNarrow(i int, data []byte, panel, lo, hi int, to place)
 func (l *Linear) finish(w *Weight, tile []float32, wide, row, fromLo, rows, n0 int, to place) {
 	n := min(wide, w.N-n0)
 	for r := range rows {
-		at := (row+r-to.first)*to.stride + to.column
-		y := to.y[at:][:n]
-		for c, v := range tile[r*wide:][:n] {
-			if w.Bias != nil {
-				v += w.Bias[n0+c]
-			}
-			if to.mul != nil {
-				v *= to.mul[(fromLo+r)*wide+c]
-			}
-			if to.add != nil {
-				v += to.add[at+c]
-			}
-			y[c] = v
+		at, v := (row+r-to.first)*to.stride+to.column, tile[r*wide:][:n]
+		if w.Bias != nil {
+			binary(l.isa, OpAdd, v, v, w.Bias[n0:][:n], 0)
 		}
+		if to.mul != nil {
+			binary(l.isa, OpMul, v, v, to.mul[(fromLo+r)*wide:][:n], 0)
+		}
+		if to.add != nil {
+			binary(l.isa, OpAdd, v, v, to.add[at:][:n], 0)
+		}
+		copy(to.y[at:][:n], v)
 	}
 }
 

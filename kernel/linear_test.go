@@ -54,10 +54,10 @@ func TestPanelsHoldTheWeights(t *testing.T) {
 }
 
 // TestLinearAgainstReference compares with products in float64 of the same
-// weights and quantised rows.
+// weights and quantised or rounded rows.
 func TestLinearAgainstReference(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
-	for _, p := range testPools(t) {
+	for _, p := range bfloat16Pools(t) {
 		for _, f := range linearFormats {
 			for _, m := range []int{1, 2, 3, 5, 12, 13, 31} {
 				n, k := 1+r.IntN(70), f.Elements()*(1+r.IntN(3))
@@ -130,6 +130,9 @@ func compareLinear(t *testing.T, r *rand.Rand, p *Pool, w Weight, weights, x []f
 			roundRow(rows[i*k:][:k], f)
 		}
 	}
+	if p.pairs(f) {
+		roundBFloat16(Generic, rows, rows)
+	}
 	for i := range m {
 		for j := range n {
 			want, size := float64(w.Bias[j])+float64(add[i*n+j]), 1.0
@@ -139,7 +142,7 @@ func compareLinear(t *testing.T, r *rand.Rand, p *Pool, w Weight, weights, x []f
 				size += math.Abs(v)
 			}
 			if got := float64(l.Y[i*n+j]); !(math.Abs(got-want) < 2e-6*size) {
-				t.Fatalf("%v %v: %d×%d×%d element %d,%d is %v, want %v", p.ISA(), f, m, n, k, i, j, got, want)
+				t.Fatalf("%v %v: %d×%d×%d element %d,%d is %v, want %v", p.Tier(), f, m, n, k, i, j, got, want)
 			}
 		}
 	}
@@ -153,6 +156,63 @@ func roundRow(x []float32, f block.Format) {
 	for i := range x {
 		rec := records[i/32*ref.RecordBytes:]
 		x[i] = float32(int8(rec[i%32])) * ref.Word(rec, 32)
+	}
+}
+
+// TestLinearOfPairsEqualsReference: every bit is that of ref.DotTile, for odd numbers of
+// columns too. A processor's own dot products are held to it where sums are exact, of whole
+// numbers, since it may add the two of a pair in another order.
+func TestLinearOfPairsEqualsReference(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 11))
+	for _, p := range bfloat16Pools(t) {
+		if !p.pairs(block.BF16) {
+			continue
+		}
+		for round := range rounds(40) {
+			m, n, k := 1+r.IntN(40), 1+r.IntN(90), 1+r.IntN(900)
+			if round == 0 { // several blocks of rows
+				m, n, k = 500, 5, 801
+			}
+			w, weights := testWeight(r, p, block.BF16, n, k)
+			x := random(r, m*k, 3)
+			if p.isa != Generic {
+				for _, x := range [][]float32{x, weights} {
+					for i := range x {
+						x[i] = float32(r.IntN(15) - 7)
+					}
+				}
+				PackRows(p, w.Format, w.Data, bfloat16Bytes(weights), n, k)
+			}
+			l := &Linear{M: m, K: k, X: x, Weights: []Weight{w}, Y: make([]float32, m*n)}
+			if p.isa == Generic && round%2 == 1 {
+				l.Norm, l.Epsilon = random(r, k, 0), 1e-6
+			}
+			l.Run(p, make([]byte, l.ScratchLen(p)))
+			if l.Norm != nil {
+				for i := range m {
+					rmsNorm(Generic, x[i*k:][:k], x[i*k:][:k], l.Norm, l.Epsilon)
+				}
+			}
+			word := func(pair []float32) (w uint32) {
+				for i, v := range pair {
+					w |= math.Float32bits(ref.RoundBFloat16(v)) >> 16 << (16 * i)
+				}
+				return w
+			}
+			s := ref.DotTile{Rows: m, Cols: n, Words: (k + 1) / 2, RS: (k + 1) / 2, KS: 1, BS: n, C: make([]float32, m*n), CS: n}
+			for i := range m {
+				for c := 0; c < k; c += 2 {
+					s.A = append(s.A, word(x[i*k+c:][:min(2, k-c)]))
+				}
+			}
+			for c := 0; c < k; c += 2 {
+				for j := range n {
+					s.B = append(s.B, word(weights[j*k+c:][:min(2, k-c)]))
+				}
+			}
+			s.Run()
+			same(t, fmt.Sprint(p.Tier(), " ", m, n, k), l.Y, s.C)
+		}
 	}
 }
 
@@ -205,11 +265,11 @@ func checkMagnitudes(t *testing.T, records []byte) {
 // threads a row has the same bits, with norm, gate and several weights too.
 func TestLinearRowsDoNotDependOnTheirBatch(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
-	pools := testPools(t)
+	pools := bfloat16Pools(t)
 	for round := range 24 {
 		f, g := linearFormats[round%len(linearFormats)], linearFormats[r.IntN(5)]
 		m, n, k := 2+r.IntN(40), 16*(1+r.IntN(5))+r.IntN(2)*5, 512
-		want := map[ISA][]float32{}
+		want := map[string][]float32{}
 		x, norm, seed := random(r, m*k, 0), random(r, k, 0), r.Uint64()
 		for _, p := range pools {
 			wr := rand.New(rand.NewPCG(seed, 1))
@@ -222,15 +282,15 @@ func TestLinearRowsDoNotDependOnTheirBatch(t *testing.T) {
 			}
 			l := &Linear{M: m, K: k, X: x, Norm: norm, Epsilon: 1e-6, Weights: weights, Gate: gate, Y: make([]float32, m*cols)}
 			l.Run(p, make([]byte, l.ScratchLen(p)))
-			if want[p.ISA()] == nil {
-				want[p.ISA()] = l.Y
+			if want[p.Tier()] == nil {
+				want[p.Tier()] = l.Y
 			}
 			for i := range m {
 				one := *l
 				one.M, one.X, one.Y = 1, x[i*k:][:k], make([]float32, cols)
 				one.Run(p, make([]byte, one.ScratchLen(p)))
-				if !slices.Equal(one.Y, l.Y[i*cols:][:cols]) || !slices.Equal(one.Y, want[p.ISA()][i*cols:][:cols]) {
-					t.Fatalf("%v, %d threads, %v and %v, %d rows: row %d differs alone", p.ISA(), p.Threads(), f, g, m, i)
+				if !slices.Equal(one.Y, l.Y[i*cols:][:cols]) || !slices.Equal(one.Y, want[p.Tier()][i*cols:][:cols]) {
+					t.Fatalf("%v, %d threads, %v and %v, %d rows: row %d differs alone", p.Tier(), p.Threads(), f, g, m, i)
 				}
 			}
 		}
@@ -267,7 +327,7 @@ func BenchmarkLinear(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, threads := range []int{1, 2} {
 		p := NewPool(threads, Detect())
-		for _, f := range []block.Format{block.Q8_0, block.Q4_0, block.Q4_K, block.Q6_K, block.F16} {
+		for _, f := range []block.Format{block.Q8_0, block.Q4_0, block.Q4_K, block.Q6_K, block.F16, block.BF16} {
 			const n, k = 3072, 1024
 			var ws []Weight
 			for range 24 { // beyond any cache

@@ -3,6 +3,7 @@ package kernel
 import (
 	endian "encoding/binary"
 	"fmt"
+	"unsafe"
 
 	"tandem/kernel/ref"
 	"tandem/tensor/block"
@@ -10,7 +11,8 @@ import (
 
 // Weight rows for Linear, packed. In blocks of few bits they lie in panels of 16
 // rows (ref.Panel), the same on every tier; floats lie in panels of the tile
-// kernel's width, [columns][rows].
+// kernel's width, [columns][rows], or, where products of two bfloat16 are added at a time,
+// [columns/2][rows][2].
 
 // CanPack reports whether Linear has a form for weights of this format.
 func CanPack(f block.Format) bool {
@@ -39,6 +41,9 @@ func PanelRows(f block.Format, isa ISA) int {
 
 // PanelBytes is the size of one panel of so many columns.
 func PanelBytes(f block.Format, columns int, isa ISA) int {
+	if f == block.BF16 {
+		columns += columns & 1 // on every tier: for whole pairs
+	}
 	if size := floatSize(f); size > 0 {
 		return columns * shapeOf(isa).cols * size
 	}
@@ -64,9 +69,12 @@ func PackRows(p *Pool, f block.Format, dst, src []byte, rows, columns int) {
 		for i := lo; i < hi; i++ {
 			n := min(high, rows-i*high)
 			from, to := src[i*high*row:][:n*row], dst[i*size:][:size]
-			if floatSize(f) > 0 {
+			switch {
+			case p.pairs(f):
+				packPairs(to, from, n, columns, high, p.isa)
+			case floatSize(f) > 0:
 				packFloats(f, to, from, n, columns, high)
-			} else {
+			default:
 				packPanel(f, to, from, n, columns)
 			}
 		}
@@ -120,6 +128,19 @@ func packFloats(f block.Format, dst, src []byte, rows, columns, high int) {
 	for r := range rows {
 		for c := range columns {
 			copy(dst[(c*high+r)*size:][:size], src[(r*columns+c)*size:])
+		}
+	}
+}
+
+// packPairs places the columns of a row two by two.
+func packPairs(dst, src []byte, rows, columns, high int, isa ISA) {
+	if columns%2 == 0 && uintptr(unsafe.Pointer(&src[0]))%4 == 0 {
+		packTransposed(floatsAt(dst), floatsAt(src), columns/2, columns/2, rows, high, isa)
+		return
+	}
+	for r := range rows {
+		for c := range columns {
+			copy(dst[(c/2*high+r)*4+c%2*2:][:2], src[(r*columns+c)*2:])
 		}
 	}
 }

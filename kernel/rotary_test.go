@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"tandem/tensor"
+	"tandem/tensor/block"
 )
 
 // TestTurnsAgainstReference: rotary positions on every tier, of whole vectors and not.
@@ -122,7 +123,8 @@ func TestDecoderKernelsDoNotAllocate(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for _, p := range testPools(t) {
 		w, _ := testWeight(r, p, linearFormats[0], 64, 64)
-		l := &Linear{M: 20, K: 64, X: random(r, 20*64, 0), Weights: []Weight{w}, Y: make([]float32, 20*64)}
+		half, _ := testWeight(r, p, block.BF16, 64, 64)
+		l := &Linear{M: 20, K: 64, X: random(r, 20*64, 0), Weights: []Weight{w, half}, Y: make([]float32, 20*128)}
 		scratch := make([]byte, l.ScratchLen(p))
 		a := &PagedAttention{Heads: 2, KVHeads: 1, Size: 16, Scale: 1, Window: -1, BlocksPerRow: 1, LDQ: 32, LDK: 16, LDV: 16,
 			Q: random(r, 20*32, 0), K: random(r, 20*16, 0), V: random(r, 20*16, 0), Y: make([]float32, 20*32),

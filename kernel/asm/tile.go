@@ -205,7 +205,7 @@ func (t *tileWriter) narrows() bool { return t.lanes == 16 && !t.half() }
 func (t *tileWriter) bounds() bool  { return t.lanes == 16 && (t.b2 == float32s || t.b2 == dots) }
 
 // fetches reports whether there are variants that fetch lines of B into the L2 cache.
-func (t *tileWriter) fetches() bool { return t.lanes == 16 && t.b2 == float32s }
+func (t *tileWriter) fetches() bool { return t.lanes == 16 && (t.b2 == float32s || t.b2 == dots) }
 
 // variants writes a variant for each number of rows.
 func (t *tileWriter) variants() {
