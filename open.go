@@ -123,7 +123,7 @@ func forgetting(packing pass.Packing, files *onnx.Files) pass.Packing {
 func passes(pool *kernel.Pool, packing pass.Packing, form precision.Form) []graph.Pass {
 	list := pass.Serving(pool, packing)
 	if form != "" {
-		list = append([]graph.Pass{pass.Fold(pool), precision.Pass(form, precision.Options{Pool: pool, Packing: packing})}, list...)
+		list = append([]graph.Pass{pass.Fold(pool), pass.FoldBatchNorm(), precision.Pass(form, precision.Options{Pool: pool, Packing: packing})}, list...)
 	}
 	return list
 }

@@ -283,16 +283,21 @@ func pairBFloat16(isa ISA, words []uint32, lower, upper []float32) {
 // runBFloat16 is a tile on processors without kernels for it.
 func (t *tileRun) runBFloat16(i, j, rows, cols int, relu bool) {
 	a, b, c := t.a[i*t.rs:], t.b[j/t.cols*t.panel:], t.c[i*t.cs+j:]
-	var bias, rowBias []float32
+	var bias, rowBias, from []float32
 	switch t.start {
+	case startFrom:
+		from = t.from[i*t.cs+j:]
+		if t.bias != nil {
+			bias = t.bias[j:]
+		}
 	case startColumnBias:
 		bias = t.bias[j:]
 	case startRowBias:
 		rowBias = t.bias[i:]
 	}
 	if t.storage == asDots {
-		s := ref.DotTile{Rows: rows, Cols: cols, Words: t.k, A: bitsAt(a), RS: t.rs, KS: t.ks, B: bitsAt(b), BS: t.bs,
-			C: c, CS: t.cs, FromC: t.start == startC, ColumnBias: bias, RowBias: rowBias, ReLU: relu}
+		s := ref.DotTile{Rows: rows, Cols: cols, Words: t.k, A: bitsAt(a), RS: t.rs, KS: t.ks, Lines: t.lines, Line: t.line, B: bitsAt(b), BS: t.bs,
+			C: c, CS: t.cs, FromC: t.start == startC, From: from, ColumnBias: bias, RowBias: rowBias, ReLU: relu}
 		s.Run()
 		return
 	}

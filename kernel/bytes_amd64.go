@@ -158,5 +158,7 @@ func narrowBFloat16Asm(y *uint16, x *float32, n int) { narrowBFloat16AVX512(y, x
 
 func pairBFloat16Asm(y *uint32, lower, upper *float32, n int) { pairBFloat16AVX512(y, lower, upper, n) }
 
+func wordsBFloat16Asm(y *uint32, x *float32, n int) { wordsBFloat16AVX512(y, x, n) }
+
 // byteBlockAsm is the kernel of blocks, by AMX.
 func byteBlockAsm(args *blockArgs) { byteBlockAMX((*byte)(unsafe.Pointer(args))) }

@@ -15,6 +15,7 @@ func addMultipleAsm(ISA, *int32, *int32, int, int32)                            
 func widenBytesAsm(ISA, *int16, *byte, int, uint32)                                { panic(noAssembly) }
 func roundBFloat16Asm(ISA, *float32, *float32, int)                                { panic(noAssembly) }
 func narrowBFloat16Asm(*uint16, *float32, int)                                     { panic(noAssembly) }
+func wordsBFloat16Asm(*uint32, *float32, int)                                      { panic(noAssembly) }
 func pairBFloat16Asm(*uint32, *float32, *float32, int)                             { panic(noAssembly) }
 func tileBytesAsm(*tileArgs)                                                       { panic(noAssembly) }
 func byteBlockAsm(*blockArgs)                                                      { panic(noAssembly) }

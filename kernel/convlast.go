@@ -32,6 +32,8 @@ type ConvLast struct {
 	// Winograd is the side of the tiles for which PackWinograd has made Packed; 0:
 	// PackConvLast has.
 	Winograd int
+	// BFloat16 rounds X to bfloat16; PackBFloat16Conv has made Packed.
+	BFloat16 bool
 
 	lastRun
 }
@@ -40,6 +42,7 @@ type ConvLast struct {
 type lastRun struct {
 	window
 	plan    lastPlan
+	words   convWords
 	isa     ISA
 	stop    <-chan struct{}
 	scratch []float32
@@ -60,9 +63,10 @@ const (
 type lastPlan struct {
 	tileShape
 	lines     bool // the window's rows are read from a copy of X with its padding
-	k, taps   int  // length of a sum, and of a block of it
+	k, taps   int  // length of a sum in words, and of a block of it
 	pixels    int  // rows of the product
 	inPlace   bool // X is read where it is
+	joined    bool // pixels follow each other in a block of patches as in X
 	columns   bool // threads divide the output channels
 	stream    bool // panels of weights are fetched ahead: see streamPanels
 	chunk     int  // pixels or panels in a chunk
@@ -93,23 +97,25 @@ func blockOf(k, line int) int {
 }
 
 func (c *ConvLast) makePlan(w *window, p *Pool) lastPlan {
-	pl := lastPlan{tileShape: shapeOf(p.isa), k: w.taps * w.ic, pixels: c.N * w.oh * w.ow}
-	pl.taps = blockOf(pl.k, c.KW*w.ic)
-	pl.lines = w.groups == 1 && w.dilationW == 1 && c.KW > 1 && c.KW*c.C <= lastTaps && pl.k*c.OC <= lastWeights
+	words := c.wordsOf(w, p)
+	pl := lastPlan{tileShape: shapeOf(p.isa), k: w.taps * words.channels, pixels: c.N * w.oh * w.ow}
+	pl.taps = blockOf(pl.k, c.KW*words.channels)
+	pl.lines = w.groups == 1 && w.dilationW == 1 && c.KW > 1 && c.KW*words.channels <= lastTaps && pl.k*c.OC <= lastWeights
 	if pl.lines {
-		pl.perWorker = c.KH * (c.PadLeft + c.W + c.PadRight) * c.C
+		pl.perWorker = c.KH * (c.PadLeft + c.W + c.PadRight) * words.channels
 		rows := c.N * w.oh
 		pl.chunk = max(ceilDiv(rows, p.threads*8), ceilDiv(chunkFlops/4, max(1, 2*pl.k*w.oc*w.ow)))
 		pl.units = ceilDiv(rows, pl.chunk)
 		return pl
 	}
 	pointwise := w.taps == 1 && w.strideH == 1 && w.strideW == 1 && c.PadTop+c.PadLeft+c.PadBottom+c.PadRight == 0
-	pl.inPlace = pointwise && c.C*4%(aliasBytes/2) != 0
+	pl.inPlace = pointwise && !c.BFloat16 && c.C*4%(aliasBytes/2) != 0
+	pl.joined = pointwise && c.BFloat16 && pl.taps == pl.k && pl.k*4%(aliasBytes/2) != 0
 	if !pl.inPlace {
 		pl.perWorker = (lastRows + pl.rows) * (pl.taps + 16)
 	}
 	panels := ceilDiv(w.oc, pl.cols)
-	pl.stream = p.isa == AVX512 && pl.pixels > pl.rows && pl.pixels <= aheadMost
+	pl.stream = p.isa == AVX512 && words.storage == asFloat32 && pl.pixels > pl.rows && pl.pixels <= aheadMost
 	chunks := min(p.threads*8, pl.pixels/lastRows)
 	if p.threads == 1 {
 		chunks = 1
@@ -150,13 +156,16 @@ func (c *ConvLast) packedLen(w *window, isa ISA) int {
 	if c.Winograd != 0 {
 		return WinogradLen(c.OC, c.C, c.Winograd, isa)
 	}
+	if c.BFloat16 {
+		return PackedLen(w.taps*c.words.channels, c.OC, isa)
+	}
 	return ConvLastLen(c.OC, w.ic, c.KH, c.KW, w.groups, isa)
 }
 
 // Run computes Y.
 func (c *ConvLast) Run(p *Pool, scratch []float32) {
 	w := c.planar().window()
-	c.window, c.isa = w, p.isa
+	c.window, c.isa, c.words = w, p.isa, c.wordsOf(&w, p)
 	out := c.N * w.oh * w.ow * c.OC
 	checkLen("ConvLast", "X", len(c.X), c.N*c.H*c.W*c.C)
 	checkLen("ConvLast", "Y", len(c.Y), out)
@@ -222,12 +231,16 @@ func (c *ConvLast) block(g, m0, m1, n0, n1 int, scratch []float32) {
 func (c *ConvLast) product(g, m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 	pl := &c.plan
 	t := tileRun{
-		isa: c.isa, tileShape: pl.tileShape, k: k1 - k0, ks: 1, bs: pl.cols, panel: (k1 - k0) * pl.cols,
+		isa: c.isa, tileShape: pl.tileShape, storage: c.words.storage, k: k1 - k0, ks: 1, bs: pl.cols, panel: (k1 - k0) * pl.cols,
 		cs: c.OC, last: k1 == pl.k, act: c.Act,
 	}
-	if pl.inPlace {
+	switch {
+	case pl.inPlace:
 		t.a, t.rs = c.X[m0*c.C+g*c.ic+k0:], c.C
-	} else {
+	case pl.joined:
+		t.a, t.rs = scratch, pl.k
+		c.write(t.a[:(m1-m0)*pl.k], c.X[m0*c.C:])
+	default:
 		t.a, t.rs = scratch, pl.taps+16
 		c.patches(t.a, t.rs, g, m0, m1, k0, k1)
 	}
@@ -247,9 +260,13 @@ func (c *ConvLast) product(g, m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 // are few; copying patches would take a good part of their time.
 func (c *ConvLast) rows(lo, hi int, scratch []float32) {
 	pl := &c.plan
-	width, line := (c.PadLeft+c.W+c.PadRight)*c.C, c.KW*c.C
+	channels := c.words.channels
+	width, line := (c.PadLeft+c.W+c.PadRight)*channels, c.KW*channels
 	wide := ceilDiv(c.OC, pl.cols) * pl.cols
-	t := tileRun{isa: c.isa, tileShape: pl.tileShape, k: line, ks: 1, line: width, bs: pl.cols, rs: c.strideW * c.C, cs: c.OC, act: c.Act}
+	t := tileRun{
+		isa: c.isa, tileShape: pl.tileShape, storage: c.words.storage, k: line, ks: 1, line: width, bs: pl.cols,
+		rs: c.strideW * channels, cs: c.OC, act: c.Act,
+	}
 	for i := lo; i < hi; i++ {
 		y := i%c.oh*c.strideH - c.PadTop
 		for ky := range c.KH {
@@ -290,16 +307,16 @@ func (c *ConvLast) paddedLine(to []float32, image, y int) {
 		clear(to)
 		return
 	}
-	left, n := c.PadLeft*c.C, c.W*c.C
+	left, n := c.PadLeft*c.words.channels, c.W*c.words.channels
 	clear(to[:left])
-	copy(to[left:], c.X[(image*c.H+y)*n:][:n])
+	c.write(to[left:][:n], c.X[(image*c.H+y)*c.W*c.C:])
 	clear(to[left+n:])
 }
 
 // patches copies taps [k0,k1) of the patches of pixels [m0,m1) of group g to
 // rows of dst with a stride of ds.
 func (c *ConvLast) patches(dst []float32, ds, g, m0, m1, k0, k1 int) {
-	line := c.KW * c.ic // taps of one row of the window
+	line := c.KW * c.words.channels // taps of one row of the window
 	whole := c.dilationW == 1 && c.groups == 1
 	oy, ox := m0/c.ow%c.oh, m0%c.ow
 	image := c.X[m0/(c.oh*c.ow)*c.H*c.W*c.C:]
@@ -315,7 +332,7 @@ func (c *ConvLast) patches(dst []float32, ds, g, m0, m1, k0, k1 int) {
 			case y < 0 || y >= c.H:
 				clear(to)
 			case whole && x0 >= 0 && x0+c.KW <= c.W:
-				copy(to, image[(y*c.W+x0)*c.C+from:])
+				c.write(to, image[(y*c.W+x0)*c.C+from*c.words.elements:])
 			default:
 				c.patchLine(to, image[y*c.W*c.C+g*c.ic:], x0, from)
 			}
@@ -335,12 +352,12 @@ func (c *ConvLast) patches(dst []float32, ds, g, m0, m1, k0, k1 int) {
 // x0 of the image row src.
 func (c *ConvLast) patchLine(to, src []float32, x0, from int) {
 	for len(to) > 0 {
-		kx, ch := from/c.ic, from%c.ic
-		n := min(c.ic-ch, len(to))
+		kx, ch := from/c.words.channels, from%c.words.channels
+		n := min(c.words.channels-ch, len(to))
 		if x := x0 + kx*c.dilationW; x < 0 || x >= c.W {
 			clear(to[:n])
 		} else {
-			copy(to[:n], src[x*c.C+ch:])
+			c.write(to[:n], src[x*c.C+ch*c.words.elements:])
 		}
 		to, from = to[n:], from+n
 	}
@@ -365,11 +382,15 @@ func PackConvLast(dst, w []float32, oc, ic, kh, kw, groups int, isa ISA) {
 	}
 	checkLen("PackConvLast", "dst", len(dst), ConvLastLen(oc, ic, kh, kw, groups, isa))
 	checkLen("PackConvLast", "w", len(w), oc*ic*kh*kw)
-	taps := kh * kw
-	if ic == 1 && oc == groups {
+	if taps := kh * kw; ic == 1 && oc == groups {
 		transpose(dst, w, oc, taps, oc, taps, isa)
 		return
 	}
+	packLastPanels(dst, w, oc, ic, kh, kw, groups, isa)
+}
+
+func packLastPanels(dst, w []float32, oc, ic, kh, kw, groups int, isa ISA) {
+	taps := kh * kw
 	cols, k, width := shapeOf(isa).cols, ic*taps, oc/groups
 	block := blockOf(k, kw*ic)
 	for g := range groups {

@@ -80,6 +80,8 @@ const (
 	// For WinogradSide.
 	winogradChannels = 32
 	winogradRead     = 16
+	// The time of dot products of bfloat16 in that of products of float32: measured.
+	dotsTime, floatsTime = 5, 9
 )
 
 func (c *ConvLast) winogradPlan(w *window, p *Pool) winogradPlan {
@@ -324,14 +326,26 @@ func WinogradSide(h, w, c, oc int) int {
 	if c%winogradLane != 0 || oc%winogradLane != 0 || min(c, oc) < winogradChannels || min(h, w) < 1 {
 		return 0
 	}
-	best, side := 9*(h*w+winogradRead), 0
+	best, side := directCost(h, w), 0
 	for _, s := range []int{2, 4} {
-		tiles := ceilDiv(h, s) * ceilDiv(w, s)
-		if cost := (s + 2) * (s + 2) * (tiles + winogradRead); cost < best {
+		if cost := winogradCost(h, w, s); cost < best {
 			best, side = cost, s
 		}
 	}
 	return side
+}
+
+// WinogradBeatsDots reports whether Winograd's filtering, in float32, takes less time than
+// dot products of bfloat16.
+func WinogradBeatsDots(h, w, c, oc int) bool {
+	side := WinogradSide(h, w, c, oc)
+	return side != 0 && floatsTime*winogradCost(h, w, side) < dotsTime*directCost(h, w)
+}
+
+func directCost(h, w int) int { return 9 * (h*w + winogradRead) }
+
+func winogradCost(h, w, side int) int {
+	return (side + 2) * (side + 2) * (ceilDiv(h, side)*ceilDiv(w, side) + winogradRead)
 }
 
 // WinogradLen is the number of floats that PackWinograd writes for weights [oc, ic, 3, 3]

@@ -23,3 +23,8 @@ func narrowBFloat16AVX512(y *uint16, x *float32, n int)
 //
 //go:noescape
 func pairBFloat16AVX512(y *uint32, lower *float32, upper *float32, n int)
+
+// wordsBFloat16AVX512 rounds as dot products take numbers: see ref.DotBFloat16.
+//
+//go:noescape
+func wordsBFloat16AVX512(y *uint32, x *float32, n int)

@@ -292,3 +292,46 @@ loop:
 	JNZ         loop
 	VZEROUPPER
 	RET
+
+// func wordsBFloat16AVX512(y *uint32, x *float32, n int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·wordsBFloat16AVX512(SB), NOSPLIT, $0-24
+	MOVQ y+0(FP), DI
+	MOVQ x+8(FP), SI
+	MOVQ n+16(FP), CX
+	SUBQ $0x20, CX
+	JL   rest
+
+loop:
+	VMOVUPS (SI), Z0
+	VMOVUPS 64(SI), Z1
+	LONG    $0x4877f262
+	WORD    $0xc072
+	VMOVUPS Z0, (DI)
+	ADDQ    $0x00000080, SI
+	ADDQ    $0x40, DI
+	SUBQ    $0x20, CX
+	JGE     loop
+
+rest:
+	ADDQ      $0x20, CX
+	JZ        end
+	MOVL      $0xffffffff, R15
+	BZHIL     CX, R15, R15
+	SHRQ      $0x01, CX
+	KMOVW     R15, K1
+	MOVL      $0xffffffff, DX
+	BZHIL     CX, DX, DX
+	SHRQ      $0x01, CX
+	KMOVW     DX, K3
+	SHRL      $0x10, R15
+	KMOVW     R15, K2
+	VMOVUPS.Z (SI), K1, Z0
+	VMOVUPS.Z 64(SI), K2, Z1
+	LONG      $0x4877f262
+	WORD      $0xc072
+	VMOVUPS   Z0, K3, (DI)
+
+end:
+	VZEROUPPER
+	RET

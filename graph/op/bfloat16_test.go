@@ -68,6 +68,67 @@ func TestBFloat16LinearEqualsLinear(t *testing.T) {
 	}
 }
 
+// TestBFloat16ConvEqualsConv: joined to convolutions of bfloat16, or computed as the floats
+// that they are, on whole numbers, whose sums are exact in any order.
+func TestBFloat16ConvEqualsConv(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 22))
+	whole := func(shape ...int) *tensor.Tensor {
+		x := tensor.New(tensor.Float32, shape...)
+		for i := range x.F32() {
+			x.F32()[i] = float32(r.IntN(7) - 3)
+		}
+		return x
+	}
+	for _, size := range [][]int{{9}, {9, 10}} {
+		b := graph.NewBuilder("g", op.Default())
+		x := b.Input("x", tensor.Float32, append(graph.Shape{graph.Sym("batch"), graph.Const(12)}, graph.Dims(size...)...)...)
+		cast := func(to tensor.DType, v *graph.Value) *graph.Value {
+			return b.Op("Cast", graph.Attrs{"to": int64(to)}, v)
+		}
+		conv := func(name string, v *graph.Value, out, in, k, stride int) *graph.Value {
+			var pads, strides []int64
+			shape := []int{out, in}
+			for range size {
+				shape, strides, pads = append(shape, k), append(strides, int64(stride)), append(pads, int64(k/2), int64(k/2))
+			}
+			w := tensor.New(tensor.BFloat16, shape...)
+			for i, v := range whole(shape...).F32() {
+				tensor.Data[uint16](w)[i] = tensor.BFloat16Bits(v)
+			}
+			rounded := cast(tensor.Float32, cast(tensor.BFloat16, v))
+			attrs := graph.Attrs{"pads": pads, "strides": strides}
+			return b.Op("Conv", attrs, rounded, cast(tensor.Float32, b.Const(name, w)), b.Const(name+".b", whole(out)))
+		}
+		h := b.Op("Relu", nil, conv("one", x, 40, 12, 3, 1))
+		y := b.Op("Relu", nil, b.Op("Add", nil, conv("two", h, 40, 40, 1, 1), h))
+		b.Output(conv("three", y, 6, 40, 3, 2))
+		if b.Err() != nil {
+			t.Fatal(b.Err())
+		}
+		in := []*tensor.Tensor{whole(append([]int{3, 12}, size...)...)}
+		for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
+			p := kernel.NewPool(2, isa)
+			t.Cleanup(p.Close)
+			joined := pass.Inference(p)
+			parts := slices.DeleteFunc(slices.Clone(joined), func(p graph.Pass) bool { return p.Name == "fuse-bfloat16" })
+			program, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: p, Passes: joined})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, n := range program.Graph().Nodes {
+				names = append(names, n.Op.Name)
+			}
+			if want := []string{"ToLast", "BFloat16ConvLast", "BFloat16ConvLast", "BFloat16ConvLast", "ToFirst"}; !slices.Equal(names, want) {
+				t.Fatalf("%v: the program is %v, want %v", isa, names, want)
+			}
+			if have, want := runWith(t, b.G, p, joined, in), runWith(t, b.G, p, parts, in); !slices.Equal(have, want) {
+				t.Fatalf("%v: joined convolutions have other results", p.Tier())
+			}
+		}
+	}
+}
+
 // TestRoundedProductsEqualProducts: rounding within a product or before it, for stacks of
 // matrices, in each form of transposition, with factors and what is added.
 func TestRoundedProductsEqualProducts(t *testing.T) {

@@ -15,6 +15,9 @@ func channelsLastOps() []graph.Op {
 	return []graph.Op{
 		// (x, weight, bias, summand): weight [oc,c/group,window…], packed or not
 		{ID: private("ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true, InPlace: []graph.Alias{{In: 3, Out: 0}}},
+		// ConvLast of x, each element rounded to the nearest bfloat16, and weights of bfloat16
+		// packed by kernel.PackBFloat16Conv, with products and sums of float32
+		{ID: private("BFloat16ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true, InPlace: []graph.Alias{{In: 3, Out: 0}}},
 		// QLinearConv with weights packed by kernel.PackByteConv, and afterBytes
 		{ID: private("QLinearConvLast"), Infer: inferByteConvLast, Kernel: kernelByteConvLast, Work: workConv(3), Encoded: true, InPlace: []graph.Alias{{In: afterConv.other(), Out: 0}}},
 		{ID: private("Lookup"), Infer: inferLookup, Kernel: kernelLookup, InPlace: []graph.Alias{{In: 0, Out: 0}}},
@@ -115,9 +118,17 @@ func kernelConvLast(c *graph.Call) (func() error, error) {
 		DilationH: d.DilationH, DilationW: d.DilationW, Groups: d.Groups, Act: act.act,
 	}
 	packed, room := false, 0
+	weights := func() []float32 { return c.F32(1) }
 	if w := c.Node.Inputs[1].Const; w != nil {
 		packed = w.Encoding != graph.Dense
 		k.Winograd = map[graph.Encoding]int{graph.PanelWinograd2: 2, graph.PanelWinograd4: 4}[w.Encoding]
+		if k.BFloat16 = w.Encoding == graph.PanelBFloat16; k.BFloat16 {
+			words := asElements[float32](w.Data)
+			weights = func() []float32 { return words }
+		}
+	}
+	if rounds := c.Node.Op.Name == "BFloat16ConvLast"; rounds != k.BFloat16 {
+		return nil, fmt.Errorf("the weight %s is packed for another operator", c.Node.Inputs[1].Name)
 	}
 	if c.Has(3) {
 		k.Add = []float32{} // there will be one, for which scratch is needed
@@ -128,10 +139,10 @@ func kernelConvLast(c *graph.Call) (func() error, error) {
 	c.Reserve(4 * (room + k.ScratchLen(c.Pool)))
 	return func() error {
 		scratch := c.ScratchF32()
-		k.X, k.Packed, k.Bias, k.Add, k.Y = c.F32(0), c.F32(1), c.F32(2), c.F32(3), c.Out[0].F32()
+		k.X, k.Packed, k.Bias, k.Add, k.Y = c.F32(0), weights(), c.F32(2), c.F32(3), c.Out[0].F32()
 		if !packed {
 			k.Packed = scratch[:room]
-			kernel.PackConvLast(k.Packed, c.F32(1), k.OC, k.C/k.Groups, k.KH, k.KW, k.Groups, c.Pool.ISA())
+			kernel.PackConvLast(k.Packed, weights(), k.OC, k.C/k.Groups, k.KH, k.KW, k.Groups, c.Pool.ISA())
 		}
 		k.Run(c.Pool, scratch[room:])
 		return nil

@@ -6,43 +6,86 @@ import (
 	"tandem/tensor"
 )
 
-var bfloat16Linear = graph.OpID{Domain: graph.Private, Name: "BFloat16Linear"}
+var (
+	bfloat16Linear   = graph.OpID{Domain: graph.Private, Name: "BFloat16Linear"}
+	bfloat16ConvLast = graph.OpID{Domain: graph.Private, Name: "BFloat16ConvLast"}
+)
 
-// FuseBFloat16 makes a product of numbers that have been rounded to bfloat16 one of
-// bfloat16: where x has been cast there and back to float32, and the weights are a constant
-// of bfloat16 that is cast to float32. It comes before Fold, which would make these weights
-// ones of float32. What follows (bias, activation, summand) is FuseLinear's to join.
+// FuseBFloat16 makes a product or a convolution of numbers that have been rounded to
+// bfloat16 one of bfloat16: where x has been cast there and back to float32, and the weights
+// are a constant of bfloat16 that is cast to float32. It comes before Fold, which would make
+// these weights ones of float32. What follows (bias, activation, summand) is FuseLinear's and
+// FuseConvLast's to join. The channels of a convolution move to the end and back, which is
+// for ChannelsLast to spare.
 func FuseBFloat16(p *kernel.Pool, packing Packing) graph.Pass {
 	packing = packing.orInMemory()
 	return graph.Pass{Name: "fuse-bfloat16", Run: func(g *graph.Graph, ops *graph.Table) error {
 		packed := map[panelOf]*graph.Value{}
-		for _, n := range g.Nodes {
-			if !isLinear(n) {
+		nodes, b := g.Nodes, graph.Extend(g, ops)
+		g.Nodes = nil
+		for _, n := range nodes {
+			conv := isConv(n)
+			if !conv && !isLinear(n) {
+				g.Nodes = append(g.Nodes, n)
 				continue
 			}
 			x, w := castFrom(castFrom(n.Inputs[0], tensor.BFloat16), tensor.Float32), castFrom(n.Inputs[1], tensor.BFloat16)
-			if x == nil || w == nil || w.Const == nil || w.Const.Encoding != graph.Dense {
+			if x == nil || w == nil || w.Const == nil || w.Const.Encoding != graph.Dense || conv && !roundedConv(n, x, w.Const.Shape) {
+				g.Nodes = append(g.Nodes, n)
 				continue
 			}
 			panel := panelOf{w, n.Attrs.Int("transB", 0) != 0}
 			if packed[panel] == nil {
-				v, err := packBFloat16(p, panel, packing)
+				pack := packBFloat16
+				if conv {
+					pack = packBFloat16Conv
+				}
+				v, err := pack(p, panel, packing)
 				if err != nil {
 					return err
 				}
 				packed[panel] = v
 			}
 			inputs := []*graph.Value{x, packed[panel]}
-			if b := n.Input(2); b != nil {
-				inputs = append(inputs, b)
+			if bias := n.Input(2); bias != nil {
+				inputs = append(inputs, bias)
 			}
-			n.Op, n.Inputs, n.Attrs = bfloat16Linear, inputs, graph.Attrs{}
-			if panel.trans {
-				n.Attrs["transB"] = int64(1)
+			if conv {
+				inputs[0] = b.Private("ToLast", nil, x)
+				y := b.Private(bfloat16ConvLast.Name, n.Attrs, inputs...)
+				n.Op, n.Inputs, n.Attrs = toFirst, []*graph.Value{y}, nil
+			} else {
+				n.Op, n.Inputs, n.Attrs = bfloat16Linear, inputs, graph.Attrs{}
+				if panel.trans {
+					n.Attrs["transB"] = int64(1)
+				}
 			}
+			g.Nodes = append(g.Nodes, n)
 		}
-		return nil
+		return b.Err()
 	}}
+}
+
+// isConv reports whether n is a convolution without an activation.
+func isConv(n *graph.Node) bool { return n.Op == graph.OpID{Name: "Conv"} }
+
+// roundedConv reports whether a convolution of x with weights of that shape has a kernel
+// of bfloat16.
+func roundedConv(n *graph.Node, x *graph.Value, w tensor.Shape) bool {
+	return imageLike(x) && len(w) == len(x.Type.Shape) && RoundsConv(n, w)
+}
+
+// RoundsConv reports whether a convolution with weights of that shape is computed by
+// products of bfloat16: one group of channels in pairs.
+func RoundsConv(n *graph.Node, w tensor.Shape) bool {
+	return kernel.BFloat16Conv(w[1], n.Attrs.Int("group", 1))
+}
+
+// FilteredConv reports whether Winograd's filtering, which is of float32, computes a
+// convolution in less time than products of bfloat16.
+func FilteredConv(n *graph.Node) bool {
+	w, h, width, ok := filterable(n)
+	return ok && kernel.WinogradBeatsDots(h, width, w[1], w[0])
 }
 
 // castFrom is the value of the given type that v is cast from; nil if it is not.
@@ -65,6 +108,22 @@ func packBFloat16(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value,
 	}
 	data, err := packing(panel.key(), kernel.PackedBFloat16Len(k, n, p), func(dst []byte) {
 		kernel.PackBFloat16(p, dst, w.Data, k, n, panel.trans)
+	})
+	if err != nil {
+		return nil, err
+	}
+	c := &graph.Constant{DType: tensor.BFloat16, Shape: w.Shape, Encoding: graph.PanelBFloat16, Data: data}
+	return &graph.Value{Name: panel.w.Name + ".packed", Type: panel.w.Type, Const: c}, nil
+}
+
+func packBFloat16Conv(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
+	w := panel.w.Const
+	oc, ic, kh, kw := w.Shape[0], w.Shape[1], 1, w.Shape[len(w.Shape)-1]
+	if len(w.Shape) == 4 {
+		kh = w.Shape[2]
+	}
+	data, err := packing(panel.key(), kernel.BFloat16ConvLen(p, oc, ic, kh, kw), func(dst []byte) {
+		kernel.PackBFloat16Conv(p, dst, w.Data, oc, ic, kh, kw)
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"tandem/graph"
+	"tandem/graph/op"
 	"tandem/graph/pass"
 	"tandem/kernel"
 	"tandem/tensor"
@@ -61,6 +62,80 @@ sum = tandem.BFloat16Linear(x, v.packed, bias_1, exact)
 weights = tandem.Linear(r, u)
 half = Gemm(r, vf, bias_2)
 -> relu, sum, weights, half
+`)
+}
+
+// TestFuseBFloat16Conv: convolutions of numbers rounded to bfloat16 have their channels last,
+// and between them and what takes images of that kind nothing moves; one of groups or of
+// other numbers stays.
+func TestFuseBFloat16Conv(t *testing.T) {
+	p := kernel.NewPool(1, kernel.Detect())
+	t.Cleanup(p.Close)
+	b := newBuilder(t)
+	x := b.Input("x", tensor.Float32, graph.Sym("n"), graph.Const(4), graph.Const(6), graph.Const(6))
+	cast := func(name string, to tensor.DType, v *graph.Value) *graph.Value {
+		y := b.Op("Cast", graph.Attrs{"to": int64(to)}, v)
+		y.Name = name
+		return y
+	}
+	rounded := func(name string, v *graph.Value) *graph.Value {
+		return cast(name, tensor.Float32, cast(name+"h", tensor.BFloat16, v))
+	}
+	weight := func(name string, shape ...int) *graph.Value {
+		return cast(name+"f", tensor.Float32, b.Const(name, tensor.New(tensor.BFloat16, shape...)))
+	}
+	conv := func(name string, attrs graph.Attrs, in ...*graph.Value) *graph.Value {
+		y := b.Op("Conv", attrs, in...)
+		y.Name = name
+		return y
+	}
+	pads := graph.Attrs{"pads": []int64{1, 1, 1, 1}}
+	r := rounded("r", x)
+	c := b.node("c", "Relu", conv("cc", pads, r, weight("w", 4, 4, 3, 3), b.floats("bias", 4)))
+	d := b.node("d", "Add", conv("dd", nil, rounded("s", c), weight("v", 4, 4, 1, 1)), c)
+	b.Output(b.node("mean", "GlobalAveragePool", d))
+	b.Output(conv("groups", graph.Attrs{"group": int64(2)}, r, weight("u", 4, 2, 1, 1)))
+	b.Output(conv("exact", nil, x, weight("z", 2, 4, 1, 1)))
+	check(t, b.G, pass.FuseBFloat16(p, nil), `
+rh = Cast(x)
+r = Cast(rh)
+wf = Cast(w)
+ToLast = tandem.ToLast(x)
+BFloat16ConvLast = tandem.BFloat16ConvLast(ToLast, w.packed, bias)
+cc = tandem.ToFirst(BFloat16ConvLast)
+c = Relu(cc)
+sh = Cast(c)
+s = Cast(sh)
+vf = Cast(v)
+ToLast_1 = tandem.ToLast(c)
+BFloat16ConvLast_1 = tandem.BFloat16ConvLast(ToLast_1, v.packed)
+dd = tandem.ToFirst(BFloat16ConvLast_1)
+d = Add(dd, c)
+mean = GlobalAveragePool(d)
+uf = Cast(u)
+groups = Conv(r, uf)
+zf = Cast(z)
+exact = Conv(x, zf)
+-> mean, groups, exact
+`)
+	for _, after := range []graph.Pass{pass.Dead(), pass.ChannelsLast(p, nil)} {
+		if err := after.Run(b.G, op.Default()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(t, b.G, pass.FuseConvLast(), `
+rh = Cast(x)
+r = Cast(rh)
+ToLast_2 = tandem.ToLast(x)
+Relu = tandem.BFloat16ConvLast{Relu}(ToLast_2, w.packed, bias)
+Add = tandem.BFloat16ConvLast(Relu, v.packed, -, Relu)
+GlobalAveragePoolLast = tandem.GlobalAveragePoolLast(Add)
+uf = Cast(u)
+groups = Conv(r, uf)
+zf = Cast(z)
+exact = Conv(x, zf)
+mean = tandem.ToFirst(GlobalAveragePoolLast)
+-> mean, groups, exact
 `)
 }
 

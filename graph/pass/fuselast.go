@@ -49,7 +49,7 @@ type convFusion struct {
 // open is the convolution that computes v, if it has no activation yet and only
 // readers nodes read it.
 func (f *convFusion) open(v *graph.Value, readers int) *graph.Node {
-	if v == nil || v.Def == nil || v.Def.Op != (graph.OpID{Domain: graph.Private, Name: "ConvLast"}) || v.Def.Attrs.String("activation", "") != "" ||
+	if v == nil || v.Def == nil || v.Def.Op != (graph.OpID{Domain: graph.Private, Name: "ConvLast"}) && v.Def.Op != bfloat16ConvLast || v.Def.Attrs.String("activation", "") != "" ||
 		len(f.uses[v]) != readers || f.g.Kept(v) {
 		return nil
 	}

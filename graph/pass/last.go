@@ -19,7 +19,8 @@ import (
 func ChannelsLast(p *kernel.Pool, packing Packing) graph.Pass {
 	packing = packing.orInMemory()
 	return graph.Pass{Name: "channels-last", Run: func(g *graph.Graph, ops *graph.Table) error {
-		if g.Opset[""] < 7 || !slices.ContainsFunc(g.Nodes, lowered) {
+		moved := func(n *graph.Node) bool { return lowered(n) || n.Op == toFirst }
+		if g.Opset[""] < 7 || !slices.ContainsFunc(g.Nodes, moved) {
 			return nil
 		}
 		nodes := g.Nodes
@@ -53,6 +54,13 @@ func ChannelsLast(p *kernel.Pool, packing Packing) graph.Pass {
 		return l.b.Err()
 	}}
 }
+
+// toLast and toFirst move the channels behind the pixels and back. FuseBFloat16 has put
+// them around convolutions.
+var (
+	toLast  = graph.OpID{Domain: graph.Private, Name: "ToLast"}
+	toFirst = graph.OpID{Domain: graph.Private, Name: "ToFirst"}
+)
 
 // lowering is the work of one ChannelsLast.
 type lowering struct {
@@ -144,6 +152,14 @@ func (l *lowering) lower(n *graph.Node) (bool, error) {
 			return true, l.byteConv(n)
 		}
 		return true, l.conv(n)
+	}
+	switch n.Op {
+	case toLast:
+		l.alias[n.Outputs[0]] = l.lastOf(n.Inputs[0])
+		return true, nil
+	case toFirst:
+		l.set(n.Outputs[0], n.Inputs[0])
+		return true, nil
 	}
 	if n.Op.Domain == "com.microsoft" && (n.Op.Name == "QLinearAdd" || n.Op.Name == "QLinearMul") {
 		return l.combine(n), nil
@@ -238,17 +254,28 @@ type packedConv struct {
 // winogradSide is the side of the tiles by which a convolution is computed, if it is one
 // on images of known size for which kernel.WinogradSide has tiles; 0 else.
 func winogradSide(n *graph.Node) int {
-	w, y := n.Inputs[1].Const.Shape, n.Outputs[0].Type.Shape
-	notOne := func(v int) bool { return v != 1 }
-	if len(w) != 4 || w[2] != 3 || w[3] != 3 || n.Attrs.Int("group", 1) != 1 || len(y) != 4 ||
-		slices.ContainsFunc(n.Attrs.Ints("strides"), notOne) || slices.ContainsFunc(n.Attrs.Ints("dilations"), notOne) {
-		return 0
-	}
-	size, ok := y[2:].Static()
+	w, height, width, ok := filterable(n)
 	if !ok {
 		return 0
 	}
-	return kernel.WinogradSide(size[0], size[1], w[1], w[0])
+	return kernel.WinogradSide(height, width, w[1], w[0])
+}
+
+// filterable reports whether a convolution has windows that Winograd's filtering computes,
+// and returns its weights' shape and the known size of its images.
+func filterable(n *graph.Node) (w tensor.Shape, height, width int, ok bool) {
+	w = n.Inputs[1].Const.Shape
+	y := n.Outputs[0].Type.Shape
+	notOne := func(v int) bool { return v != 1 }
+	if len(w) != 4 || w[2] != 3 || w[3] != 3 || n.Attrs.Int("group", 1) != 1 || len(y) != 4 ||
+		slices.ContainsFunc(n.Attrs.Ints("strides"), notOne) || slices.ContainsFunc(n.Attrs.Ints("dilations"), notOne) {
+		return nil, 0, 0, false
+	}
+	size, ok := y[2:].Static()
+	if !ok {
+		return nil, 0, 0, false
+	}
+	return w, size[0], size[1], true
 }
 
 func (l *lowering) packConv(key packedConv) (*graph.Value, error) {
@@ -303,7 +330,7 @@ func (l *lowering) transpose(n *graph.Node, x *graph.Value) bool {
 		return false
 	}
 	for _, u := range l.uses[y] {
-		if !lowered(u) && !slices.Contains(binaryNames(), u.Op.Name) && !slices.Contains(unaryNames(), u.Op.Name) {
+		if !lowered(u) && u.Op != toLast && !slices.Contains(binaryNames(), u.Op.Name) && !slices.Contains(unaryNames(), u.Op.Name) {
 			return false
 		}
 	}

@@ -79,6 +79,8 @@ func TestRoundedGraphsRunElsewhere(t *testing.T) {
 	for form, far := range map[precision.Form]float64{precision.Int8: 1e-3, precision.Int8Weights: 0.01, precision.Int4Weights: 0.01, precision.BF16: 1e-3} {
 		add(string(form), "<i8", g, rounded(t, g, p, form, nil), ids(r, 3), far)
 	}
+	g = pictures(t)
+	add("bf16-convolutions", "<f4", g, rounded(t, g, p, precision.BF16, nil), random(r, 1, 4, 32, 20, 20), 1e-3)
 	g = residual(t)
 	in := random(r, 1, 4, 16, 12, 12)
 	ranges, err := precision.Calibrate(context.Background(), g, op.Default(), p, [][]*tensor.Tensor{{in}}, 100)

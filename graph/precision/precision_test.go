@@ -115,6 +115,68 @@ func TestFormsAreNear(t *testing.T) {
 	}
 }
 
+// pictures has the convolutions that differ in bfloat16: one that is filtered, ones that are
+// not, one of groups, and small ones.
+func pictures(t *testing.T) *graph.Graph {
+	t.Helper()
+	r := rand.New(rand.NewPCG(7, 2))
+	b := graph.NewBuilder("g", op.Default())
+	conv := func(name string, x *graph.Value, out, in, size, stride, group int) *graph.Value {
+		pad := int64(size / 2)
+		attrs := graph.Attrs{"pads": []int64{pad, pad, pad, pad}, "strides": []int64{int64(stride), int64(stride)}, "group": int64(group)}
+		return b.Op("Conv", attrs, x, b.Const(name, random(r, 0.08, out, in/group, size, size)), b.Const(name+".b", random(r, 0.3, out)))
+	}
+	x := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Const(32), graph.Const(20), graph.Const(20))
+	h := b.Op("Relu", nil, conv("filtered", x, 32, 32, 3, 1, 1))
+	h = b.Op("Relu", nil, b.Op("Add", nil, conv("point", b.Op("Relu", nil, conv("wide", h, 128, 32, 1, 1, 1)), 32, 128, 1, 1, 1), h))
+	h = b.Op("Relu", nil, conv("strided", h, 96, 32, 3, 2, 1))
+	h = b.Op("Relu", nil, conv("groups", h, 96, 96, 3, 1, 2))
+	h = b.Op("Relu", nil, conv("small", h, 7, 96, 1, 1, 1))
+	b.Output(conv("odd", h, 80, 7, 3, 1, 1))
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	return b.G
+}
+
+// TestConvolutionsOfBFloat16: which convolutions are rounded, and whether with what they
+// read; what comes out is near the floats, with the same bits for an image alone.
+func TestConvolutionsOfBFloat16(t *testing.T) {
+	g := pictures(t)
+	in := random(rand.New(rand.NewPCG(8, 2)), 1, 3, 32, 20, 20)
+	for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
+		p := kernel.NewPool(2, isa)
+		t.Cleanup(p.Close)
+		q := rounded(t, g, p, precision.BF16, nil)
+		have := ""
+		for _, n := range q.Nodes {
+			if n.Op.Name != "Conv" {
+				continue
+			}
+			name := n.Inputs[1].Name
+			for i, what := range []string{"x", "w"} {
+				if from := n.Inputs[i].Def; from != nil && from.Op.Name == "Cast" {
+					have += what
+					name = from.Inputs[0].Name
+				}
+			}
+			have += "(" + name + ") "
+		}
+		if want := "w(filtered.bf16) xw(wide.bf16) xw(point.bf16) xw(strided.bf16) (groups) (small) (odd) "; have != want {
+			t.Fatalf("%v: rounded are %s, want %s", isa, have, want)
+		}
+		want, fast := run(t, g, p, []*tensor.Tensor{in})[0], run(t, q, p, []*tensor.Tensor{in}, pass.Inference(p)...)[0]
+		if d := distance(want, fast); d > 0.008 || d < 1e-4 {
+			t.Errorf("%v: %.4f from the floats", isa, d)
+		}
+		size, out := in.Len()/3, fast.Len()/3
+		alone := run(t, q, p, []*tensor.Tensor{tensor.Of(in.F32()[size:2*size], 1, 32, 20, 20)}, pass.Inference(p)...)[0]
+		if !slices.Equal(alone.F32(), fast.F32()[out:2*out]) {
+			t.Errorf("%v: an image alone has other bits", isa)
+		}
+	}
+}
+
 // TestKeep: layers are named, small ones are none, and those to keep stay.
 func TestKeep(t *testing.T) {
 	g := network(t, 21)

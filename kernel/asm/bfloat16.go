@@ -12,19 +12,26 @@ func writeDotTile(w *writer) {
 	(&tileWriter{writer: w, name: "tileDotAVX512", rows: 12, lanes: 16, unroll: 2, b2: dots}).write()
 }
 
-// dot writes VDPBF16PS acc += x·y, which neither avo nor Go's assembler knows, as bytes:
-// EVEX.512.F3.0F38.W0 52 /r. The prefix holds the upper bits of registers inverted.
-func (w *writer) dot(x, y, acc reg.VecPhysical) {
+// dot writes VDPBF16PS acc += x·y.
+func (w *writer) dot(x, y, acc reg.VecPhysical) { w.ofBFloat16(2, 0x52, x, y, acc) }
+
+// convert writes VCVTNE2PS2BF16: dst is y in its lower half and x in its upper one.
+func (w *writer) convert(x, y, dst reg.VecPhysical) { w.ofBFloat16(3, 0x72, x, y, dst) }
+
+// ofBFloat16 writes an instruction of AVX512_BF16, which neither avo nor Go's assembler
+// knows, as bytes: EVEX.512.prefix.0F38.W0 opcode /r. The prefix, of which F3 is 2 and F2
+// is 3, holds the upper bits of registers inverted.
+func (w *writer) ofBFloat16(prefix, opcode uint32, x, y, dst reg.VecPhysical) {
 	number := func(v reg.VecPhysical) uint32 { return uint32(v.PhysicalIndex()) }
 	inverted := func(v reg.VecPhysical, bit int) uint32 { return ^number(v) >> bit & 1 }
-	const map0F38, prefixF3, vectors512, opcode, registers = 2, 2, 2 << 5, 0x52, 0xc0
+	const map0F38, vectors512, registers = 2, 2 << 5, 0xc0
 	bytes := [6]uint32{
 		0x62,
-		inverted(acc, 3)<<7 | inverted(y, 4)<<6 | inverted(y, 3)<<5 | inverted(acc, 4)<<4 | map0F38,
-		(^number(x)&15)<<3 | 1<<2 | prefixF3,
+		inverted(dst, 3)<<7 | inverted(y, 4)<<6 | inverted(y, 3)<<5 | inverted(dst, 4)<<4 | map0F38,
+		(^number(x)&15)<<3 | 1<<2 | prefix,
 		vectors512 | inverted(x, 4)<<3,
 		opcode,
-		registers | number(acc)&7<<3 | number(y)&7,
+		registers | number(dst)&7<<3 | number(y)&7,
 	}
 	long := operand.U32(bytes[0] | bytes[1]<<8 | bytes[2]<<16 | bytes[3]<<24)
 	word := operand.U16(bytes[4] | bytes[5]<<8)
@@ -74,6 +81,45 @@ func writeBFloat16(w *writer) {
 		v.do(x86.VORPS(v.v(3), v.v(0), v.v(0)))
 		v.do(x86.VMOVUPS(v.v(0), mem(regY, 0)))
 	})
+	writeDotWords(v)
+}
+
+// writeDotWords writes the kernel that makes words for dot products of an even number of
+// elements, 32 at a time and the rest by masks.
+func writeDotWords(v *vectorWriter) {
+	v.function("wordsBFloat16AVX512", "func(y *uint32, x *float32, n int)", "wordsBFloat16AVX512 rounds as dot products take numbers: see ref.DotBFloat16.")
+	v.load("y", regY)
+	v.load("x", regX1)
+	v.load("n", regN)
+	const most = 32
+	v.do(x86.SUBQ(operand.U8(most), regN))
+	v.do(x86.JL(to("rest")))
+	v.label("loop")
+	v.do(x86.VMOVUPS(mem(regX1, 0), v.v(0)))
+	v.do(x86.VMOVUPS(mem(regX1, 64), v.v(1)))
+	v.convert(v.v(1), v.v(0), v.v(0))
+	v.do(x86.VMOVUPS(v.v(0), mem(regY, 0)))
+	v.do(x86.ADDQ(operand.U32(4*most), regX1))
+	v.do(x86.ADDQ(operand.U8(2*most), regY))
+	v.do(x86.SUBQ(operand.U8(most), regN))
+	v.do(x86.JGE(to("loop")))
+	v.label("rest")
+	v.do(x86.ADDQ(operand.U8(most), regN))
+	v.do(x86.JZ(to("end")))
+	for i, bits := range []reg.GPPhysical{regTmp.(reg.GPPhysical), regX2} { // of elements, and of words
+		v.do(x86.MOVL(operand.U32(1<<32-1), bits.As32()))
+		v.do(x86.BZHIL(regN.As32(), bits.As32(), bits.As32()))
+		v.do(x86.SHRQ(operand.U8(1), regN))
+		v.do(x86.KMOVW(bits.As32(), []reg.OpmaskPhysical{reg.K1, reg.K3}[i]))
+	}
+	v.do(x86.SHRL(operand.U8(16), regTmp.As32()))
+	v.do(x86.KMOVW(regTmp.As32(), reg.K2))
+	v.do(x86.VMOVUPS_Z(mem(regX1, 0), reg.K1, v.v(0)))
+	v.do(x86.VMOVUPS_Z(mem(regX1, 64), reg.K2, v.v(1)))
+	v.convert(v.v(1), v.v(0), v.v(0))
+	v.do(x86.VMOVUPS(v.v(0), reg.K3, mem(regY, 0)))
+	v.label("end")
+	v.done()
 }
 
 // bfloat16 rounds vector 0: it adds to the bits half of what goes, less one unless what

@@ -12,6 +12,20 @@ func RoundBFloat16(x float32) float32 {
 	return math.Float32frombits((b + 0x7fff + b>>16&1) &^ 0xffff)
 }
 
+// DotBFloat16 is the bfloat16 that VCVTNE2PS2BF16 makes of x, as a float32: what
+// RoundBFloat16 gives, but zero for numbers below the normal ones, which products take for
+// it anyway, and a NaN keeps what it has of its bits.
+func DotBFloat16(x float32) float32 {
+	b := math.Float32bits(x)
+	switch {
+	case x != x:
+		return math.Float32frombits(b&^0xffff | 1<<22)
+	case b&0x7f800000 == 0:
+		return math.Float32frombits(b & (1 << 31))
+	}
+	return RoundBFloat16(x)
+}
+
 // DotTile is the contract of the kernel of words of two bfloat16: a block of
 //
 //	C[i,j] = act(start + Σ_k A[i,k]·B[k,j])
@@ -24,11 +38,13 @@ type DotTile struct {
 	Rows, Cols, Words int
 	A                 []uint32 // (i,k) at i*RS + k*KS
 	RS, KS            int
-	B                 []uint32 // (k,j) at k*BS + j
+	Lines, Line       int      // a row of A may be several lines of Words, Line apart
+	B                 []uint32 // (k,j) at k*BS + j; those of the next line follow
 	BS                int
 	C                 []float32 // (i,j) at i*CS + j
 	CS                int
 	FromC             bool      // start from C
+	From              []float32 // or from these, laid out like C, plus ColumnBias
 	ColumnBias        []float32 // or from these
 	RowBias           []float32 // or from these, or from zero
 	ReLU              bool
@@ -39,6 +55,13 @@ func (t *DotTile) Run() {
 	for i := range t.Rows {
 		c := t.C[i*t.CS:][:t.Cols]
 		switch {
+		case t.From != nil:
+			copy(c, t.From[i*t.CS:])
+			for j, v := range t.ColumnBias {
+				if j < len(c) {
+					c[j] += v
+				}
+			}
 		case t.ColumnBias != nil:
 			copy(c, t.ColumnBias)
 		case t.RowBias != nil:
@@ -48,8 +71,8 @@ func (t *DotTile) Run() {
 		case !t.FromC:
 			clear(c)
 		}
-		for k := range t.Words {
-			a, b := t.A[i*t.RS+k*t.KS], t.B[k*t.BS:][:t.Cols]
+		for k := range max(t.Lines, 1) * t.Words {
+			a, b := t.A[i*t.RS+k/t.Words*t.Line+k%t.Words*t.KS], t.B[k*t.BS:][:t.Cols]
 			for j := range c {
 				c[j] = multiplyAdd(a&0xffff0000, b[j]&0xffff0000, c[j])
 				c[j] = multiplyAdd(a<<16, b[j]<<16, c[j])
