@@ -23,3 +23,7 @@ func detectBF16() bool { return cpu.X86.HasAVX512BF16 }
 
 // hasAMX: nor the products of tiles, which a process must ask the system for.
 var hasAMX = detectBF16() && cpu.X86.HasAMXTile && cpu.X86.HasAMXBF16 && cpu.X86.HasAMXInt8 && permitAMX()
+
+// hasFourPipes: vectors have four pipes of full width, of which two multiply and two shift
+// and convert meanwhile, as on processors of AMD; on those of Intel two do everything.
+var hasFourPipes = vendor() == 'A'|'u'<<8|'t'<<16|'h'<<24

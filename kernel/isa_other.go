@@ -10,6 +10,8 @@ func detectBF16() bool { return false }
 
 const hasAMX = false
 
+const hasFourPipes = false
+
 // spinPause without a pause instruction: a few loads' worth of time.
 func spinPause() {
 	for i := 0; i < 64; i++ {

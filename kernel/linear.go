@@ -53,9 +53,10 @@ type Linear struct {
 type linearRun struct {
 	isa     ISA
 	vnni    bool
-	ldy     int // columns of Y
-	stride  int // bytes from a row's records to the next row's
-	slab    int // and from those of a slab of columns to the next, if rows go over slabs
+	four    bool // pipes of vectors
+	ldy     int  // columns of Y
+	stride  int  // bytes from a row's records to the next row's
+	slab    int  // and from those of a slab of columns to the next, if rows go over slabs
 	parts   []linearPart
 	panels  int // to go over for a block of rows
 	run     int // panels in a call, at most
@@ -110,7 +111,7 @@ const recordsInCache = 512 << 10
 
 // plan fills in what depends on the dimensions alone.
 func (l *Linear) plan(p *Pool) {
-	l.isa, l.vnni = p.isa, p.vnni
+	l.isa, l.vnni, l.four = p.isa, p.vnni, p.four
 	l.ldy, l.panels, l.floats, l.pairs, l.blocks = 0, 0, false, false, [2]bool{}
 	l.parts = l.parts[:0]
 	for _, w := range l.Weights {

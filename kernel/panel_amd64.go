@@ -30,9 +30,13 @@ func panelAsm(f block.Format, vnni bool, a *panelArgs) {
 	}
 }
 
-// slabAsm multiplies rows with two panels, by VNNI.
-func slabAsm(f block.Format, a *slabArgs) {
+// slabAsm multiplies rows with two panels, by VNNI; four says whether vectors have four pipes.
+func slabAsm(f block.Format, four bool, a *slabArgs) {
 	args := (*byte)(unsafe.Pointer(a))
+	if four && f != block.Q8_0 {
+		slabFour(f, args)
+		return
+	}
 	switch f {
 	case block.Q8_0:
 		slabQ80AVX512(args)
@@ -44,6 +48,20 @@ func slabAsm(f block.Format, a *slabArgs) {
 		slabQ5KAVX512(args)
 	case block.Q6_K:
 		slabQ6KAVX512(args)
+	}
+}
+
+// slabFour is slabAsm where they have, for codes of less than a byte.
+func slabFour(f block.Format, args *byte) {
+	switch f {
+	case block.Q4_0:
+		slabQ40AVX512Four(args)
+	case block.Q4_K:
+		slabQ4KAVX512Four(args)
+	case block.Q5_K:
+		slabQ5KAVX512Four(args)
+	case block.Q6_K:
+		slabQ6KAVX512Four(args)
 	}
 }
 

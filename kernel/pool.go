@@ -75,6 +75,7 @@ type workers struct {
 	vnni    bool // dot products of bytes, on AVX-512 only
 	dots    bool // dot products of bfloat16, on AVX-512 only
 	amx     bool // products of tiles, where there are dot products
+	four    bool // pipes of vectors, two of which multiply
 
 	mu     sync.Mutex // held by the For (or Close) under way
 	closed bool       // guarded by mu
@@ -151,7 +152,7 @@ func NewPool(threads int, isa ISA) *Pool {
 	if isa > Detect() {
 		panic(fmt.Sprintf("kernel: NewPool with %v on a processor that has %v", isa, Detect()))
 	}
-	p := &workers{threads: threads, isa: isa, vnni: isa == AVX512 && detectVNNI(), dots: isa == AVX512 && detectBF16(), amx: isa == AVX512 && hasAMX, done: make(chan struct{}, 1)}
+	p := &workers{threads: threads, isa: isa, vnni: isa == AVX512 && detectVNNI(), dots: isa == AVX512 && detectBF16(), amx: isa == AVX512 && hasAMX, four: hasFourPipes, done: make(chan struct{}, 1)}
 	p.sleepers, p.shares = make([]sleeper, threads-1), make([]share, threads)
 	p.exited.Add(threads - 1)
 	for i := range p.sleepers {

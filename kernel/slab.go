@@ -58,7 +58,7 @@ func (l *Linear) multiplySlabs(w, panel, n, lo, hi int, data []byte, to place, r
 	if to.mul != nil {
 		args.mul, args.mulstep = unsafe.Pointer(&to.mul[0]), uintptr(hi-lo)*ref.PanelRows*4
 	}
-	slabAsm(weight.Format, &args)
+	slabAsm(weight.Format, l.four, &args)
 }
 
 // slabArgs is the one argument of the slab kernels, which multiply rows with one panel of

@@ -14,17 +14,37 @@ func slabQ80AVX512(args *byte)
 //go:noescape
 func slabQ40AVX512(args *byte)
 
+// slabQ40AVX512Four multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
+//
+//go:noescape
+func slabQ40AVX512Four(args *byte)
+
 // slabQ4KAVX512 multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
 //
 //go:noescape
 func slabQ4KAVX512(args *byte)
+
+// slabQ4KAVX512Four multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
+//
+//go:noescape
+func slabQ4KAVX512Four(args *byte)
 
 // slabQ5KAVX512 multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
 //
 //go:noescape
 func slabQ5KAVX512(args *byte)
 
+// slabQ5KAVX512Four multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
+//
+//go:noescape
+func slabQ5KAVX512Four(args *byte)
+
 // slabQ6KAVX512 multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
 //
 //go:noescape
 func slabQ6KAVX512(args *byte)
+
+// slabQ6KAVX512Four multiplies two panels of 16 weight rows, slab by slab; see slabArgs.
+//
+//go:noescape
+func slabQ6KAVX512Four(args *byte)

@@ -41,6 +41,7 @@ var families = []struct {
 	{"slide", writeSlides},
 	{"winograd", writeWinograd},
 	{"pause", writePause},
+	{"vendor", writeVendor},
 }
 
 func main() {

@@ -71,6 +71,7 @@ type panelWriter struct {
 	panelFormat
 	height int
 	held   map[int]reg.VecPhysical // planes, by where they lie, that are in registers; at heldMask their mask
+	index  reg.Register            // what is added to the address of weights, if any
 }
 
 const heldMask = -1
@@ -364,6 +365,15 @@ func (p *panelWriter) quadAVX2(rows, half, q int, w reg.VecPhysical) {
 	}
 }
 
+// weights addresses weights.
+func (p *panelWriter) weights(disp int) operand.Mem {
+	m := mem(pnlW, disp)
+	if p.index != nil {
+		m.Index, m.Scale = p.index, 1
+	}
+	return m
+}
+
 // codes brings the codes of four columns of 16 rows into w.
 func (p *panelWriter) codes(half, q int, w reg.VecPhysical) {
 	if p.wide {
@@ -373,7 +383,7 @@ func (p *panelWriter) codes(half, q int, w reg.VecPhysical) {
 		}
 		return
 	}
-	low := mem(pnlW, q*64)
+	low := p.weights(q * 64)
 	// How far the bits of this half of each byte are moved to the left.
 	shift := p.up() - 4*half
 	p.shifted(low, shift, w)
@@ -425,9 +435,12 @@ func (p *panelWriter) highMask() operand.Op {
 
 // plane adds high bits to w: those of a plane, moved left by shift, under their mask.
 func (p *panelWriter) plane(at, shift int, w reg.VecPhysical) {
-	var from, mask operand.Op = mem(pnlW, at), p.highMask()
+	var from, mask operand.Op = p.weights(at), p.highMask()
 	if r, ok := p.held[at]; ok {
-		from, mask = r, p.held[heldMask]
+		from = r
+	}
+	if r, ok := p.held[heldMask]; ok {
+		mask = r
 	}
 	t := p.reg(pvOther)
 	if shift == 0 {

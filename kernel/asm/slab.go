@@ -56,7 +56,10 @@ func writeSlabs(w *writer) {
 		form := slabFormOf(f)
 		multiply := &panelWriter{vectorWriter: &vectorWriter{writer: w, lanes: 16, suffix: "AVX512"}, panelFormat: panelFormat{head: f.head, wide: true, mins: f.mins, split: f.split}, height: 2 * slabHeight}
 		unpack := &panelWriter{vectorWriter: multiply.vectorWriter, panelFormat: f, height: slabHeight}
-		(&slabWriter{multiply, form, unpack}).write()
+		(&slabWriter{panelWriter: multiply, form: form, panel: unpack}).write()
+		if !form.halves {
+			(&slabWriter{panelWriter: multiply, form: form, panel: unpack, four: true}).write()
+		}
 	}
 }
 
@@ -67,11 +70,21 @@ const slabHeight = 6
 // that has row 6h+i. While products are added the registers of scales are free. Where
 // scales are integers, sums wait in memory until the end of a slab, which is 256 columns,
 // and take the place of dot products then.
+//
+// There are two forms. Where the pipes of products are half of the vector pipes, the other
+// half has room for what saves products (four): codes are unpacked by the first group of
+// rows, between its products, and two integer sums are joined to one vector of words, so
+// that one VPDPWSSD scales both.
 type slabWriter struct {
 	*panelWriter
 	form  slabForm
 	panel *panelWriter // of panels as they lie in memory
+	four  bool
+	first bool // the first group of rows, which unpacks
 }
+
+// joined reports whether sums are scaled by twos.
+func (p *slabWriter) joined() bool { return p.four && p.integer() }
 
 func (p *slabWriter) sum(row int) reg.VecPhysical {
 	if p.integer() {
@@ -85,6 +98,7 @@ func (p *slabWriter) reg(i int) reg.VecPhysical { return p.v(2*p.height + i) }
 var (
 	slabPairSize, slabAheadStep = reg.R14, reg.R10
 	slabTmp, slabCalls          = reg.R15, reg.RDX
+	slabUnpack                  = reg.RBX // where to, for the rows that unpack
 )
 
 // pairSize is the distance from a pair of blocks to the next.
@@ -116,9 +130,17 @@ func (p *slabWriter) scalesAt(half int) int {
 	return half*p.blockSize() + 512
 }
 
+// unpacked is where blocks of bytes are.
+func (p *slabWriter) unpacked() reg.GPPhysical {
+	if p.first {
+		return slabUnpack
+	}
+	return pnlW
+}
+
 // at addresses panel h.
 func (p *slabWriter) at(h, disp int) operand.Mem {
-	m := mem(pnlW, disp)
+	m := mem(p.unpacked(), disp)
 	if h == 1 {
 		m.Index, m.Scale = slabPairSize, 1
 	}
@@ -138,6 +160,9 @@ func (p *slabWriter) tileBytes() int { return p.head + slabPairs*p.pairSize() }
 
 func (p *slabWriter) write() {
 	name := "slab" + p.panel.name[:2] + p.panel.name[3:] + p.suffix
+	if p.four {
+		name += "Four"
+	}
 	p.function(name, "func(args *byte)", name+" multiplies two panels of 16 weight rows, slab by slab; see slabArgs.")
 	p.do(x86.MOVQ(p.param("args"), pnlArgs))
 	p.do(x86.MOVL(mem(pnlArgs, slabMask), slabTmp.As32()))
@@ -158,22 +183,48 @@ func (p *slabWriter) write() {
 		p.expand()
 	}
 	p.rowsBegin()
+	if p.four {
+		p.first = true
+		p.choose()
+		p.first = false
+	}
 	p.label("more")
-	p.do(x86.MOVQ(mem(pnlArgs, slabRowLeft), slabTmp))
-	for _, left := range []int{slabHeight + 1, slabHeight + 2} { // no group of one or two alone
-		p.do(x86.CMPQ(slabTmp, operand.U8(left)))
-		p.do(x86.JE(to(fmt.Sprintf("rows%d", slabFew))))
-	}
-	for rows := slabHeight - 1; rows >= 1; rows-- {
-		p.do(x86.CMPQ(slabTmp, operand.U8(rows)))
-		p.do(x86.JE(to(fmt.Sprintf("rows%d", rows))))
-	}
-	p.do(x86.TESTQ(slabTmp, slabTmp))
-	p.do(x86.JNZ(to(fmt.Sprintf("rows%d", slabHeight))))
+	p.choose()
 	p.nextSlab()
 	for rows := slabHeight; rows >= 1; rows-- {
 		p.variant(rows)
 	}
+	if p.four {
+		p.first = true
+		for rows := slabHeight; rows >= 1; rows-- {
+			p.variant(rows)
+		}
+		p.first = false
+	}
+}
+
+// named is a label of the code for so many rows.
+func (p *slabWriter) named(rows int, what string) string {
+	group := "rows"
+	if p.first {
+		group = "first"
+	}
+	return fmt.Sprintf("%s%d%s", group, rows, what)
+}
+
+// choose jumps to the code for as many rows as are next, if there are any.
+func (p *slabWriter) choose() {
+	p.do(x86.MOVQ(mem(pnlArgs, slabRowLeft), slabTmp))
+	for _, left := range []int{slabHeight + 1, slabHeight + 2} { // no group of one or two alone
+		p.do(x86.CMPQ(slabTmp, operand.U8(left)))
+		p.do(x86.JE(to(p.named(slabFew, ""))))
+	}
+	for rows := slabHeight - 1; rows >= 1; rows-- {
+		p.do(x86.CMPQ(slabTmp, operand.U8(rows)))
+		p.do(x86.JE(to(p.named(rows, ""))))
+	}
+	p.do(x86.TESTQ(slabTmp, slabTmp))
+	p.do(x86.JNZ(to(p.named(slabHeight, ""))))
 }
 
 // rowsBegin sets what a slab's rows begin with. The first groups of them fetch the next slab,
@@ -218,19 +269,27 @@ func (p *slabWriter) arguments(list []argument) {
 }
 
 func (p *slabWriter) variant(rows int) {
-	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
+	l := func(what string) string { return p.named(rows, what) }
 	p.label(l(""))
 	weights := slabTile
 	if p.form.halves {
 		weights = slabW
 	}
+	if p.first {
+		weights = slabW
+		p.arguments([]argument{{slabTile, slabUnpack}})
+	}
 	p.arguments([]argument{{weights, pnlW}, {slabRowA, regA[0]}, {slabRowSums, pnlY}, {slabCount, pnlPairs}})
+	p.constants(rows)
 	if rows > 3 {
 		p.do(x86.LEAQ(operand.Mem{Base: regA[0], Index: pnlAS, Scale: 2}, regA[1]))
 		p.do(x86.ADDQ(pnlAS, regA[1]))
 	}
 	if p.integer() {
-		p.do(x86.ADDQ(operand.U8(p.head), pnlW))
+		p.do(x86.ADDQ(operand.U8(p.head), p.unpacked()))
+		if p.first {
+			p.do(x86.ADDQ(operand.U8(p.head), pnlW))
+		}
 		for h := range 2 {
 			for i := range rows {
 				p.clear(p.all(slabHeight*h + i))
@@ -245,6 +304,9 @@ func (p *slabWriter) variant(rows int) {
 	p.label(l("pair"))
 	p.blocks(rows)
 	p.forward(rows, p.together(rows))
+	if p.first {
+		p.do(x86.ADDQ(operand.U32(p.panel.pairBytes()), pnlW))
+	}
 	p.do(x86.DECQ(pnlPairs))
 	p.do(x86.JNZ(to(l("pair"))))
 	if p.integer() {
@@ -271,7 +333,7 @@ func (p *slabWriter) variant(rows int) {
 
 // sums begin with nothing, or with what the slabs before gave; it goes on at then.
 func (p *slabWriter) sums(rows int, then string) {
-	l := func(what string) string { return fmt.Sprintf("rows%d%s", rows, what) }
+	l := func(what string) string { return p.named(rows, what) }
 	p.do(x86.TESTL(operand.U32(stageFirst), mem(pnlArgs, slabStage)))
 	p.do(x86.JNZ(to(l("first"))))
 	for h := range 2 {
@@ -288,23 +350,9 @@ func (p *slabWriter) sums(rows int, then string) {
 	}
 }
 
-// slabUnit are columns of a pair that have one scale: a block, or the first or the last
-// half of one. bank says which registers their dot products take.
-type slabUnit struct{ half, part, bank int }
-
-// together are the blocks that a turn of the loop multiplies. With tiles it is one where
-// one has chains enough: the code of unpacking and of two groups of rows should fit the
-// processor's cache of decoded instructions, of 8 KB at most.
-func (p *slabWriter) together(rows int) int {
-	if p.integer() && rows > slabFew {
-		return 1
-	}
-	return 2
-}
-
 // forward moves weights and activations on by so many blocks.
 func (p *slabWriter) forward(rows, blocks int) {
-	p.do(x86.ADDQ(operand.U32(blocks*p.blockSize()), pnlW))
+	p.do(x86.ADDQ(operand.U32(blocks*p.blockSize()), p.unpacked()))
 	for i := range (rows + 2) / 3 {
 		p.do(x86.ADDQ(operand.U32(blocks*recBytes), regA[i]))
 	}
@@ -312,42 +360,10 @@ func (p *slabWriter) forward(rows, blocks int) {
 
 // back moves them back.
 func (p *slabWriter) back(rows, blocks int) {
-	p.do(x86.SUBQ(operand.U32(blocks*p.blockSize()), pnlW))
+	p.do(x86.SUBQ(operand.U32(blocks*p.blockSize()), p.unpacked()))
 	for i := range (rows + 2) / 3 {
 		p.do(x86.SUBQ(operand.U32(blocks*recBytes), regA[i]))
 	}
-}
-
-// units are those of a turn, in the order in which they are multiplied, and those together
-// that are multiplied at the same time. With few rows these are two: a product waits five
-// cycles for the one before it in its chain, so two a cycle take more than ten chains.
-func (p *slabWriter) units(rows int) (all [][]slabUnit) {
-	parts := 1
-	if p.split {
-		parts = 2
-	}
-	for i := range p.together(rows) * parts {
-		u := slabUnit{half: i / parts, part: i % parts}
-		if rows <= slabFew && i%2 == 1 {
-			u.bank = 1
-			all[len(all)-1] = append(all[len(all)-1], u)
-			continue
-		}
-		all = append(all, []slabUnit{u})
-	}
-	return all
-}
-
-// slabFew rows leave registers for dot products of two units.
-const slabFew = 4
-
-// unitDot is the dot product of row i of panel h. The second bank are the registers of
-// rows that there are not.
-func (p *slabWriter) unitDot(u slabUnit, h, i int) reg.VecPhysical {
-	if u.bank == 0 {
-		return p.dot(slabHeight*h + i)
-	}
-	return p.v(p.height*h + slabHeight*(i/2) + slabFew + i%2)
 }
 
 // blocks adds the products of a turn. What is fetched meanwhile is spread over it.
@@ -397,6 +413,10 @@ func (p *slabWriter) begin(rows int, u slabUnit) {
 	if p.split {
 		disp = recLow + u.part*(recHigh-recLow)
 	}
+	if p.joined() && u.bank == 0 && p.second(u) {
+		p.join(rows, u, disp)
+		return
+	}
 	for h := range 2 {
 		for i := range rows {
 			if p.mins && !p.panel.moved() {
@@ -410,7 +430,13 @@ func (p *slabWriter) begin(rows int, u slabUnit) {
 
 func (p *slabWriter) quad(rows int, u slabUnit, q int) {
 	for h := range 2 {
-		p.do(x86.VMOVUPS(p.at(h, p.codesAt(u.half)+q*64), p.weight(h)))
+		codes := p.at(h, p.codesAt(u.half)+q*64)
+		if !p.first {
+			p.do(x86.VMOVUPS(codes, p.weight(h)))
+			continue
+		}
+		p.packed(h).codes(u.half, q, p.weight(h))
+		p.do(x86.VMOVUPS(p.weight(h), codes))
 	}
 	for i := range rows {
 		a := p.reg([]int{pvMin, pvTmp}[i%2])
@@ -423,6 +449,12 @@ func (p *slabWriter) quad(rows int, u slabUnit, q int) {
 
 // scaled adds the integer sums, times their scales.
 func (p *slabWriter) scaled(rows int, u slabUnit, h int) {
+	if p.joined() {
+		if p.second(u) {
+			p.scaledTwo(rows, u, h)
+		}
+		return
+	}
 	switch {
 	case p.form.halves:
 		p.do(x86.VCVTPH2PS(p.at(h, p.scalesAt(u.half)), p.reg(pvScale)))
@@ -455,7 +487,7 @@ func (p *slabWriter) scaleAll(rows int) {
 	if p.mins {
 		p.back(rows, 2*slabPairs)
 		p.do(x86.MOVQ(operand.U32(2*slabPairs), pnlPairs))
-		offset := fmt.Sprintf("rows%doffset", rows)
+		offset := p.named(rows, "offset")
 		p.label(offset)
 		for h := range 2 {
 			p.do(x86.VMOVUPS(p.at(h, p.scalesAt(0)+64), p.weight(h)))
@@ -480,7 +512,7 @@ func (p *slabWriter) scaleAll(rows int) {
 
 // finish adds, multiplies and stores as the kernel of one panel does.
 func (p *slabWriter) finish(rows, h int) {
-	l := func(what string) string { return fmt.Sprintf("rows%d%s%d", rows, what, h) }
+	l := func(what string) string { return p.named(rows, fmt.Sprint(what, h)) }
 	mask := []reg.Register{reg.K1, reg.K2}[h]
 	load := func(m operand.Mem) { p.do(x86.VMOVUPS_Z(m, mask, zmm[30])) }
 	given := func(pointer int, otherwise string) {
@@ -522,7 +554,7 @@ func (p *slabWriter) finish(rows, h int) {
 
 // outputs moves what the last slab writes and reads on by so many rows.
 func (p *slabWriter) outputs(rows int) {
-	l := func(what int) string { return fmt.Sprintf("rows%dwithout%d", rows, what) }
+	l := func(what int) string { return p.named(rows, fmt.Sprint("without", what)) }
 	p.do(x86.IMUL3Q(operand.U8(rows), mem(pnlArgs, slabYS), slabTmp))
 	p.do(x86.ADDQ(slabTmp, mem(pnlArgs, slabY)))
 	p.do(x86.CMPQ(mem(pnlArgs, slabAdd), operand.U8(0)))

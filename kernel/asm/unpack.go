@@ -6,12 +6,15 @@ import (
 	"github.com/mmcloughlin/avo/x86"
 )
 
-// expand unpacks a slab of both panels to bytes and scales, as the form has them.
+// expand unpacks a slab of both panels to bytes and scales, as the form has them; only to
+// scales where the first group of rows unpacks codes.
 func (p *slabWriter) expand() {
 	u := p.panel
 	p.arguments([]argument{{slabTile, pnlY}, {slabW, pnlW}})
-	p.do(x86.VMOVUPS(u.constant(u.lowMask()), u.reg(pvMask)))
-	if u.high > 0 {
+	if !p.four {
+		p.do(x86.VMOVUPS(u.constant(u.lowMask()), u.reg(pvMask)))
+	}
+	if u.high > 0 && !p.four {
 		p.do(x86.VMOVUPS(u.highMask(), zmm[30]))
 	}
 	p.do(x86.MOVQ(operand.U32(2), slabCalls))
@@ -40,6 +43,10 @@ func (p *slabWriter) expand() {
 func (p *slabWriter) expandPair() {
 	u := p.panel
 	put := func(at, r int) { p.do(x86.VMOVUPS(u.reg(r), mem(pnlY, at))) }
+	if p.four {
+		p.expandScales()
+		return
+	}
 	for q := range 8 {
 		p.hold(q)
 		for half := range 2 {
@@ -58,6 +65,35 @@ func (p *slabWriter) expandPair() {
 		}
 		if p.mins {
 			put(at+64, pvMin)
+		}
+	}
+}
+
+// expandScales unpacks the scales of a pair of blocks, two to a vector of words where
+// sums are joined.
+func (p *slabWriter) expandScales() {
+	u := p.panel
+	put := func(at, r int) { p.do(x86.VMOVUPS(u.reg(r), mem(pnlY, at))) }
+	parts := 1
+	if p.split {
+		parts = 2
+	}
+	for half := range 2 {
+		for part := range parts {
+			u.loadScale(half, part)
+			if p.mins {
+				put(p.scalesAt(half)+64, pvMin)
+			}
+			scale := slabUnit{half: half, part: part}
+			switch {
+			case !p.joined():
+				put(p.scalesAt(half), pvScale)
+			case p.second(scale):
+				p.do(x86.VPORD(u.dot(0), u.reg(pvScale), u.reg(pvScale)))
+				put(p.scalesAt(half*(parts-1)), pvScale)
+			default:
+				p.do(x86.VPSLLD(operand.U8(16), u.reg(pvScale), u.dot(0)))
+			}
 		}
 	}
 }
