@@ -208,7 +208,7 @@ def measure(case, path, threads, rounds, bin, label, kept):
     ratios = sorted(y / x if less else x / y for x, y in pairs)
     row = {"name": name, "tandem": round(statistics.median(x for x, _ in pairs), 2), "peer": round(statistics.median(y for _, y in pairs), 2),
            "ratio": round(statistics.median(ratios), 3), "ratio_min": round(ratios[0], 3), "ratio_max": round(ratios[-1], 3),
-           "asked": asked[label.split()[1]], "unit": unit, "threads": threads, "rounds": len(pairs)}
+           "asked": asked.get(label.split()[1]), "unit": unit, "threads": threads, "rounds": len(pairs)}
     print(f"  {row['name']}, {threads} threads: {row['tandem']} against {row['peer']} {unit}: "
           f"{row['ratio']} × ({row['ratio_min']} to {row['ratio_max']}, asked {row['asked']}; {len(pairs)} rounds)", flush=True)
     return row
@@ -219,7 +219,7 @@ def main():
     p.add_argument("--rounds", type=int, default=1 if QUICK else 3)
     p.add_argument("--threads", type=int, nargs="+", default=[2] if QUICK else [1, 2])
     p.add_argument("--models", nargs="+", default=["qwen3-0.6b"] if QUICK else ["qwen3-0.6b", "llama3.2-1b"])
-    p.add_argument("--formats", nargs="+", default=["Q8_0", "Q4_K_M"], choices=["Q8_0", "Q4_K_M"])
+    p.add_argument("--formats", nargs="+", default=["Q8_0", "Q4_K_M"], choices=["Q8_0", "Q4_K_M", "BF16"])
     p.add_argument("--only", nargs="+", default=list(CASES), choices=list(CASES))
     p.add_argument("--keep", type=Path, help="a file of rounds, which are not measured again")
     a = p.parse_args()

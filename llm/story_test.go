@@ -7,6 +7,9 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"tandem/kernel"
+	"tandem/model/gguf"
 )
 
 // storiesFile is the model that Andrej Karpathy trained to tell children's stories.
@@ -58,5 +61,41 @@ func TestStory(t *testing.T) {
 	}
 	if !slices.Equal(ids, want.Tokens) || said != want.Text {
 		t.Errorf("the story is\n%v\n%s\nexpected\n%v\n%s", ids, said, want.Tokens, want.Text)
+	}
+}
+
+// TestBFloat16Story: where a processor multiplies bfloat16, rows are rounded to it, which
+// moves answers less than rounding the weights has done.
+func TestBFloat16Story(t *testing.T) {
+	src, err := gguf.Open(storiesFile(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	mix, err := gguf.MixOf("bf16")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "bf16.gguf")
+	if err := gguf.Quantize(context.Background(), src, path, mix, nil); err != nil {
+		t.Fatal(err)
+	}
+	var told struct{ Tokens []int }
+	text, err := os.ReadFile("testdata/stories260k.json")
+	if err == nil {
+		err = json.Unmarshal(text, &told)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := kernel.NewPool(2, kernel.Detect())
+	defer pool.Close()
+	stretches := [][]int{told.Tokens[:200]}
+	full := logprobsOf(t, pool, storiesFile(t), false, stretches)
+	rounded, exact := logprobsOf(t, pool, path, false, stretches), logprobsOf(t, pool, path, true, stretches)
+	activations, weights := mean(divergences(exact, rounded)), mean(divergences(full, exact))
+	t.Logf("%v: by activations %.3g nats, by weights %.3g", pool.Tier(), activations, weights)
+	if !(activations <= weights) || weights == 0 {
+		t.Errorf("rounding activations moves answers by %.3g nats, rounding weights by %.3g", activations, weights)
 	}
 }

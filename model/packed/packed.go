@@ -23,7 +23,7 @@ import (
 // (u32), number of bytes (u64), their CRC-32C (u32), all little-endian, the name, and
 // the bytes from the next cache line on.
 const (
-	magic    = "tndmpk3\n"
+	magic    = "tndmpk2\n"
 	headLen  = len(magic) + sha256.Size
 	entryLen = 4 + 8 + 4
 	align    = 64
