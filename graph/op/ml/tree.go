@@ -1,7 +1,6 @@
 package ml
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -64,7 +63,8 @@ type forest struct {
 	first   []int32           // where a leaf's votes begin; one more than there are leaves
 	roots   []int32
 
-	features, targets int // one more than the greatest that it names
+	features, targets int  // one more than the greatest that it names
+	single            bool // each leaf gives one vote: a leaf's place is that of its vote
 	packed            *packedForest
 }
 
@@ -135,6 +135,10 @@ func (f *forest) finish() error {
 		}
 		f.targets = max(f.targets, t+1)
 	}
+	f.single = true
+	for i, at := range f.first {
+		f.single = f.single && int(at) == i
+	}
 	f.packed = packForest(f)
 	return nil
 }
@@ -174,115 +178,6 @@ func aggregateOf(a graph.Attrs) (aggregate, error) {
 	}
 	return 0, fmt.Errorf("aggregate_function %q is not known", name)
 }
-
-// ballot is what the trees give to a row.
-type ballot struct {
-	how    aggregate
-	scores []float64 // of each target
-	given  []bool    // which targets got anything
-	at     []int32   // for packedForest: the place of a leaf in each tree
-	err    error     // that ended the count
-}
-
-func (b *ballot) clear() {
-	clear(b.scores)
-	clear(b.given)
-}
-
-func (b *ballot) count(votes []vote) {
-	for _, v := range votes {
-		switch s := &b.scores[v.target]; {
-		case b.how == minimum && b.given[v.target]:
-			*s = min(*s, v.weight)
-		case b.how == maximum && b.given[v.target]:
-			*s = max(*s, v.weight)
-		default:
-			*s += v.weight
-		}
-		b.given[v.target] = true
-	}
-}
-
-// close ends the count of so many trees.
-func (b *ballot) close(trees int) {
-	if b.how == average {
-		for i := range b.scores {
-			b.scores[i] /= float64(trees)
-		}
-	}
-}
-
-// score counts what the trees give to a row, in their order.
-func (f *forest) score(row []float64, b *ballot) error {
-	b.clear()
-	for _, root := range f.roots {
-		leaf, err := f.leaf(root, row)
-		if err != nil {
-			return err
-		}
-		b.count(f.given(leaf))
-	}
-	b.close(len(f.roots))
-	return nil
-}
-
-// scorePacked does so for a row that the packed trees take.
-func (f *forest) scorePacked(row []float32, b *ballot) {
-	b.clear()
-	f.packed.walk(row, b.at)
-	leaf, first, votes := f.packed.leaf, f.first, f.votes
-	for _, at := range b.at {
-		at = leaf[at]
-		b.count(votes[first[at]:first[at+1]])
-	}
-	b.close(len(f.roots))
-}
-
-// treeRun computes the scores of each row and hands them on, by several threads.
-func treeRun(c *graph.Call, f *forest, targets int, how aggregate, each func(row int, scores []float64, given []bool)) (func() error, error) {
-	in, err := newFeatures(c, c.In[0])
-	if err != nil {
-		return nil, err
-	}
-	if err := f.fits(in.width, targets); err != nil {
-		return nil, err
-	}
-	packed := f.packed != nil && c.In[0].DType() == tensor.Float32 && in.width > 0
-	ballots := make([]ballot, c.Pool.Threads())
-	for i := range ballots {
-		ballots[i] = ballot{how: how, scores: make([]float64, targets), given: make([]bool, targets), at: make([]int32, len(f.roots))}
-	}
-	row := func(i int, b *ballot) error {
-		if packed {
-			if x := c.In[0].F32()[i*in.width:][:in.width]; f.packed.takes(x) {
-				f.scorePacked(x, b)
-				return nil
-			}
-		}
-		return f.score(in.row(i), b)
-	}
-	rows := func(lo, hi, worker int) {
-		b := &ballots[worker]
-		for i := lo; i < hi && b.err == nil; i++ {
-			if b.err = row(i, b); b.err == nil {
-				each(i, b.scores, b.given)
-			}
-		}
-	}
-	return func() error {
-		in.read()
-		c.Pool.For(in.rows, rowsForTrees/len(f.roots)+1, rows)
-		var err error
-		for i := range ballots {
-			err = cmp.Or(err, ballots[i].err)
-			ballots[i].err = nil
-		}
-		return err
-	}, nil
-}
-
-// rowsForTrees is the number of trees walked that is worth another thread: 10 µs.
-const rowsForTrees = 512
 
 func inferTreeEnsemble(c *graph.Infer) error {
 	if err := c.Require(1, 1); err != nil {

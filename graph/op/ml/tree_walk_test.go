@@ -25,7 +25,7 @@ func randomTrees(rng *rand.Rand, trees, features, targets int, modes []string) g
 			leaf := n > 0 && (rng.IntN(3) == 0 || next > 60) || next == 1 && rng.IntN(8) == 0
 			tree, id, feature = append(tree, int64(t)), append(id, n), append(feature, int64(rng.IntN(features)))
 			missing = append(missing, int64(rng.IntN(2)))
-			split = append(split, float32(rng.IntN(9)-4)/2)
+			split = append(split, signed(rng, float32(rng.IntN(9)-4)/2))
 			if leaf {
 				mode, yes, no = append(mode, "LEAF"), append(yes, 0), append(no, 0)
 				for range rng.IntN(3) {
@@ -45,6 +45,14 @@ func randomTrees(rng *rand.Rand, trees, features, targets int, modes []string) g
 	}
 }
 
+// signed gives zeros either sign.
+func signed(rng *rand.Rand, v float32) float32 {
+	if v == 0 && rng.IntN(2) == 0 {
+		return float32(math.Copysign(0, -1))
+	}
+	return v
+}
+
 // TestPackedTrees: rows of float32 are walked through packed trees, rows of float64
 // node by node, which gives the same bits.
 func TestPackedTrees(t *testing.T) {
@@ -59,12 +67,14 @@ func TestPackedTrees(t *testing.T) {
 		a := randomTrees(rng, trees, features, targets, modes)
 		narrow, wide := tensor.New(tensor.Float32, rows, features), tensor.New(tensor.Float64, rows, features)
 		for j := range narrow.F32() {
-			v := float32(rng.IntN(11)-5) / 2 // often as large as a split
+			v := signed(rng, float32(rng.IntN(11)-5)/2) // often as large as a split
 			switch rng.IntN(40) {
 			case 0:
 				v = float32(math.Inf(rng.IntN(2)*2 - 1))
 			case 1:
 				v = nan32
+			case 2:
+				v = math.Float32frombits(1 + rng.Uint32N(2)<<31) // next to 0
 			}
 			narrow.F32()[j], tensor.Data[float64](wide)[j] = v, float64(v)
 		}
