@@ -176,7 +176,8 @@ func BenchmarkBFloat16Conv(b *testing.B) {
 	for i := range benchLast {
 		for _, batch := range []int{1, 8} {
 			for threads := 1; threads <= 2; threads++ {
-				for _, rounded := range []bool{false, true} {
+				for _, form := range []string{"float32", "rounded", "float32+", "rounded+"} {
+					rounded := form[0] == 'r'
 					c := benchLast[i].Conv
 					if c.N = batch; !BFloat16Conv(c.C, or(c.Groups, 1)) {
 						continue
@@ -189,8 +190,11 @@ func BenchmarkBFloat16Conv(b *testing.B) {
 						X: random(r, c.N*c.C*c.H*c.W, 0), Y: make([]float32, c.N*c.OC*oh*ow), Bias: random(r, c.OC, 0), Act: ActReLU,
 					}
 					l.Packed = make([]float32, ConvLastLen(c.OC, c.C, c.KH, c.KW, 1, p.isa))
+					if form[len(form)-1] == '+' { // the sum goes where the summand is
+						l.Add = l.Y
+					}
 					scratch := make([]float32, l.ScratchLen(p))
-					b.Run(fmt.Sprintf("%s/%d/%d/rounded=%v", benchLast[i].name, batch, threads, rounded), func(b *testing.B) {
+					b.Run(fmt.Sprintf("%s/%d/%d/%s", benchLast[i].name, batch, threads, form), func(b *testing.B) {
 						benchFlops(b, 2*float64(len(l.Y))*float64(l.k()), func() { l.Run(p, scratch) })
 					})
 					p.Close()

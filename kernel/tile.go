@@ -88,6 +88,7 @@ type tileArgs struct {
 	allLines int
 	// What is fetched into the L2 cache: a line for each row of B, farStep bytes apart; or 0.
 	far, farStep uintptr
+	fromAhead    uintptr // from rows of from to those that the strip below starts from
 }
 
 // Values of tileArgs.result.
@@ -197,6 +198,7 @@ func (t *tileRun) tile(args *tileArgs, i, rows, j, n int) {
 		args.bias = unsafe.Pointer(&t.bias[i])
 	case startFrom:
 		args.from = unsafe.Pointer(&t.from[i*t.cs+j])
+		args.fromAhead = uintptr(rows*t.cs) * 4
 	}
 	if t.start == startColumnBias || t.start == startFrom && t.bias != nil {
 		args.bias = unsafe.Pointer(&t.bias[j])

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/mmcloughlin/avo/ir"
 	"github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
 	"github.com/mmcloughlin/avo/x86"
@@ -27,6 +28,7 @@ const (
 	argTiles, argPanel            = 224, 232
 	argColumnsC, argAllLines      = 240, 248
 	argFar, argFarStep            = 256, 264
+	argFromAhead                  = 272
 	resultFloats, resultBytes     = 1, 2
 	resultCombined                = 3
 	startC, startColumn, startRow = 1, 2, 3
@@ -319,6 +321,7 @@ func (t *tileWriter) start(rows int) {
 		t.do(x86.JE(ref(what)))
 	}
 	t.each(rows, func(i, h int) { t.zero(t.acc(i, h)) })
+	t.fetchC(rows)
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("fromC"))
 	t.do(x86.MOVQ(regC, regTmp))
@@ -337,6 +340,7 @@ func (t *tileWriter) start(rows int) {
 	if t.b2 == quads {
 		t.addRowStart(rows)
 	}
+	t.fetchC(rows)
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("fromRow"))
 	t.do(x86.MOVQ(t.arg(argBias), regTmp))
@@ -354,6 +358,7 @@ func (t *tileWriter) start(rows int) {
 		t.loadSums(rows)
 	} else {
 		t.loadRows(rows)
+		t.fetchFrom(rows)
 	}
 	t.do(x86.MOVQ(t.arg(argBias), regTmp))
 	t.do(x86.TESTQ(regTmp, regTmp))
@@ -387,6 +392,39 @@ func (t *tileWriter) loadRows(rows int) {
 	for i := range rows {
 		for h := range t.halves {
 			t.loadHalf(regTmp, h, t.acc(i, h))
+		}
+		if i < rows-1 {
+			t.do(x86.ADDQ(regCS, regTmp))
+		}
+	}
+}
+
+// fetchFrom fetches the rows from which the strip below starts. Those of a summand that comes
+// from memory are a few lines each of many pages, which no processor foresees.
+func (t *tileWriter) fetchFrom(rows int) {
+	if t.waits() {
+		t.do(x86.MOVQ(t.arg(argFrom), regTmp))
+		t.do(x86.ADDQ(t.arg(argFromAhead), regTmp))
+		t.fetchRows(rows, x86.PREFETCHT1)
+	}
+}
+
+// fetchC fetches the rows that are written when the products are done.
+func (t *tileWriter) fetchC(rows int) {
+	if t.waits() {
+		t.do(x86.MOVQ(regC, regTmp))
+		t.fetchRows(rows, x86.PREFETCHT0)
+	}
+}
+
+// waits reports whether the rows of C and of what sums start from are fetched ahead.
+func (t *tileWriter) waits() bool { return t.lanes == 16 && (t.b2 == float32s || t.b2 == dots) }
+
+// fetchRows fetches rows at regTmp that lie like those of C.
+func (t *tileWriter) fetchRows(rows int, fetch func(operand.Op) (*ir.Instruction, error)) {
+	for i := range rows {
+		for h := range t.halves {
+			t.do(fetch(mem(regTmp, 64*h)))
 		}
 		if i < rows-1 {
 			t.do(x86.ADDQ(regCS, regTmp))
