@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"math"
 	"unsafe"
 
@@ -37,6 +38,10 @@ func bfloat16FormOf(p *Pool) bfloat16Form {
 // pairs reports whether Linear multiplies weights of f in words of two, and so rounds rows
 // of X to bfloat16. A processor with AMX has slower dot products than products of floats.
 func (p *workers) pairs(f block.Format) bool { return f == block.BF16 && p.dots && !p.amx }
+
+// KeepsBFloat16 reports whether a product on p may take rows that are rounded already, and
+// round its results: where rows of A lie as bfloat16. Their lengths must be even.
+func KeepsBFloat16(p *Pool) bool { return bfloat16FormOf(p).storage == asDots }
 
 // words is the number of words of 4 bytes in a row of A of k elements.
 func (f bfloat16Form) words(k int) int {
@@ -138,7 +143,13 @@ func (g *Gemm) planBFloat16(p *Pool) {
 		M: g.M, N: g.N, K: g.form.words(g.K), TransA: g.TransA && !p.amx, TransB: g.TransB, LDC: or(g.LDC, g.N),
 		C: g.C, Packed: g.Packed, Bias: g.Bias, BiasAxis: g.BiasAxis, Accumulate: g.Accumulate, Act: g.Act, Add: g.Add,
 	}
-	if g.TransA {
+	m.narrow = g.RoundedC
+	if g.RoundedA || g.RoundedC {
+		g.checkRounded(p)
+	}
+	if g.RoundedA {
+		g.operands[0] = roundedOperand{stride: m.K}
+	} else if g.TransA {
 		g.operands[0] = g.form.operand(g.A, g.K, g.M, g.LDA, false, p.amx) // tiles need rows
 	} else {
 		g.operands[0] = g.form.operand(g.A, g.M, g.K, g.LDA, true, false)
@@ -156,6 +167,18 @@ func (g *Gemm) planBFloat16(p *Pool) {
 	m.LDB = g.operands[1].stride
 	if m.storage == asBFloat16 {
 		m.storage = asFloat32
+	}
+}
+
+// checkRounded panics unless rows of words are what the product takes and gives.
+func (g *Gemm) checkRounded(p *Pool) {
+	switch {
+	case !KeepsBFloat16(p):
+		panic("kernel: Gemm of rounded rows on a processor that multiplies none")
+	case g.TransA || g.RoundedA && (g.K%2 != 0 || or(g.LDA, g.K) != g.K):
+		panic(fmt.Sprintf("kernel: Gemm of rounded rows of %d with a stride of %d, transposed %v", g.K, g.LDA, g.TransA))
+	case g.RoundedC && (g.N%2 != 0 || or(g.LDC, g.N) != g.N || g.K == 0 || g.Add != nil || g.Accumulate):
+		panic(fmt.Sprintf("kernel: Gemm of %d×%d that rounds rows with a stride of %d, or sums of several", g.K, g.N, g.LDC))
 	}
 }
 
@@ -181,6 +204,9 @@ func (g *Gemm) runBFloat16(p *Pool, scratch []float32) {
 		p.run(rows, ceilDiv(1<<14, max(1, row)), g)
 	}
 	g.words.A, g.words.B = g.operands[0].to, g.operands[1].to
+	if g.RoundedA {
+		g.words.A = g.A
+	}
 	g.words.Run(p, scratch)
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 
@@ -33,16 +34,37 @@ func bfloat16Pools(t testing.TB) []*Pool {
 	return pools
 }
 
-// TestDotProductsOfBFloat16 says so where the tests of this file do not reach the kernel
-// of VDPBF16PS.
+// TestDotProductsOfBFloat16: a processor that has VDPBF16PS gives all bits of its reference;
+// elsewhere this says that the tests of this file do not reach its kernel.
 func TestDotProductsOfBFloat16(t *testing.T) {
 	if !detectBF16() {
 		t.Skip("SKIPPED: this processor has no VDPBF16PS; make test-bf16 runs its kernel on an emulated one")
 	}
-	p := NewPool(1, Detect())
+	r := rand.New(rand.NewPCG(16, 8))
+	p, plain := NewPool(1, Detect()), NewPool(1, Generic)
 	t.Cleanup(p.Close)
+	t.Cleanup(plain.Close)
 	if bfloat16FormOf(p).storage != asDots {
 		t.Fatal("the pool does not use dot products")
+	}
+	p.amx, plain.dots = false, true
+	for range rounds(300) {
+		g := roundedCase(r, 1+r.IntN(14), 1+r.IntN(40), 1+r.IntN(90))
+		g.Act, g.Add = Activation(r.IntN(2)), nil
+		if r.IntN(3) == 0 { // products below the normal numbers
+			for i := range g.A {
+				g.A[i] *= float32(math.Exp2(float64(-r.IntN(140))))
+			}
+		}
+		h := *g
+		h.C = slices.Clone(g.C)
+		g.Run(p, dirty(g.ScratchLen(p)))
+		h.Run(plain, dirty(h.ScratchLen(plain)))
+		for i, want := range h.C {
+			if math.Float32bits(g.C[i]) != math.Float32bits(want) {
+				t.Fatalf("%v: element %d is %v, want %v", g, i, g.C[i], want)
+			}
+		}
 	}
 }
 
@@ -179,6 +201,46 @@ func TestBFloat16RowsDoNotDependOnTheirBatch(t *testing.T) {
 	}
 }
 
+// TestBFloat16GemmOfRoundedRows: rounded before, or after, a product has the bits that it has
+// if it rounds A itself, or if its result is rounded.
+func TestBFloat16GemmOfRoundedRows(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 7))
+	pools := slices.DeleteFunc(bfloat16Pools(t), func(p *Pool) bool { return !KeepsBFloat16(p) })
+	for i := range rounds(40) {
+		g := roundedCase(r, r.IntN(60), 2*r.IntN(60), 2+2*r.IntN(60))
+		switch i % 8 {
+		case 0: // more rows than are rounded together, more words than are added together
+			g = roundedCase(r, 2*mBlock-3+r.IntN(9), 2+2*r.IntN(30), 2*kBlock+2*r.IntN(100))
+		case 1: // rows of A are copied, since they lie badly
+			g = roundedCase(r, 1+r.IntN(20), nBlock+2*r.IntN(50), aliasBytes/2)
+		}
+		g.TransA, g.LDA, g.LDC, g.Add, g.Accumulate = false, g.K, g.N, nil, false
+		g.A, g.C = random(r, g.M*g.K, 3), make([]float32, g.M*g.N)
+		narrow := func(x []float32) []float32 {
+			words := dirty(len(x) / 2)
+			narrowBFloat16(Generic, words, x)
+			return words
+		}
+		for _, p := range pools {
+			if g.Packed = nil; r.IntN(2) == 0 && g.N > 0 {
+				packBFloat16For(p, g)
+			}
+			g.Run(p, dirty(g.ScratchLen(p)))
+			want, h := narrow(g.C), *g
+			h.RoundedC, h.C = true, dirty(len(want))
+			if h.RoundedA = r.IntN(2) == 0; h.RoundedA {
+				h.A = narrow(g.A)
+			}
+			h.Run(p, dirty(h.ScratchLen(p)))
+			for i, w := range bitsAt(want) {
+				if got := bitsAt(h.C)[i]; got != w {
+					t.Fatalf("%v: %v, A rounded %v: word %d is %x, want %x", p.Tier(), g, h.RoundedA, i, got, w)
+				}
+			}
+		}
+	}
+}
+
 // TestRunsOfBFloat16DoNotAllocate, after the first.
 func TestRunsOfBFloat16DoNotAllocate(t *testing.T) {
 	for _, p := range bfloat16Pools(t) {
@@ -186,6 +248,14 @@ func TestRunsOfBFloat16DoNotAllocate(t *testing.T) {
 		scratch := dirty(g.ScratchLen(p))
 		if n := testing.AllocsPerRun(20, func() { g.Run(p, scratch) }); n > 0 {
 			t.Errorf("%v: %v allocations", p.Tier(), n)
+		}
+		if !KeepsBFloat16(p) {
+			continue
+		}
+		g = &Gemm{M: 70, N: 80, K: 90, A: make([]float32, 70*45), B: g.B, C: make([]float32, 70*40), BFloat16: true, RoundedA: true, RoundedC: true}
+		scratch = dirty(g.ScratchLen(p))
+		if n := testing.AllocsPerRun(20, func() { g.Run(p, scratch) }); n > 0 {
+			t.Errorf("%v: %v allocations with rounded rows", p.Tier(), n)
 		}
 	}
 }

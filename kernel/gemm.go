@@ -65,6 +65,8 @@ type Gemm struct {
 	Packed         []float32 // B as PackB wrote it; then B, LDB and TransB are not looked at
 	Codes          *Codes    // B in codes of few bits; then B, LDB, TransB and Packed are not looked at
 	BFloat16       bool      // A and B are rounded to bfloat16 first; Packed is what PackBFloat16 wrote
+	RoundedA       bool      // with BFloat16: A is, and
+	RoundedC       bool      // C becomes dense rows of bfloat16, two in a word; see KeepsBFloat16
 	Bias           []float32
 	BiasAxis       BiasAxis
 	Accumulate     bool // C += A·B; then there must be no bias
@@ -80,6 +82,7 @@ type Gemm struct {
 type gemmRun struct {
 	storage       storage // of Packed
 	amx           bool    // see tileRun
+	narrow        bool    // C takes words of two bfloat16
 	lda, ldb, ldc int
 	plan          gemmPlan
 	isa           ISA
@@ -144,6 +147,7 @@ type gemmPlan struct {
 	units     int  // strips of rows or panels of columns
 	grain     int  // units in a chunk
 	aLen      int  // scratch floats for a block of A
+	cLen      int  // and for one of C that is rounded
 	perWorker int  // scratch floats for a worker
 	sharedLen int
 	leftLen   int // scratch floats for a block of A that all workers share
@@ -198,6 +202,10 @@ func (g *Gemm) makePlan(p *Pool) gemmPlan {
 		grain = max(grain, min(ceilDiv(pl.units, p.threads*2), nBlock/pl.cols))
 	}
 	pl.grain = evenGrain(pl.units, grain, p.threads)
+	if g.narrow {
+		pl.cLen = min(g.M, 2*mBlock) * min(g.N, nBlock)
+		pl.perWorker += pl.cLen
+	}
 	return pl
 }
 
@@ -268,7 +276,11 @@ func (g *Gemm) check(p *Pool, scratch int) {
 	}
 	g.lda, g.ldb, g.ldc = or(g.LDA, aCols), or(g.LDB, bCols), or(g.LDC, g.N)
 	checkMatrix("A", g.A, aRows, aCols, g.lda)
-	checkMatrix("C", g.C, g.M, g.N, g.ldc)
+	if g.narrow {
+		checkLen("Gemm", "C", len(g.C), g.M*g.N/2)
+	} else {
+		checkMatrix("C", g.C, g.M, g.N, g.ldc)
+	}
 	if g.Codes != nil {
 		checkLen("Gemm", "Codes", len(g.Codes.Data), g.Codes.Len(g.K, g.N, p.isa))
 	} else if g.Packed != nil {
@@ -432,7 +444,7 @@ func (g *Gemm) blocks(m0, m1, n0, n1 int, scratch []float32) {
 	// Where blocks of A are copied and B is not, fewer copies matter more than the
 	// place of B in the cache.
 	step := nBlock
-	if g.plan.packA && (g.plan.direct || len(g.shared) > 0) {
+	if g.plan.packA && (g.plan.direct || len(g.shared) > 0) && !g.narrow {
 		step = 4 * nBlock
 	}
 	kStep := kBlock
@@ -446,10 +458,17 @@ func (g *Gemm) blocks(m0, m1, n0, n1 int, scratch []float32) {
 	if g.Codes != nil && m1-m0 <= g.plan.rows && !g.plan.packA { // what is made of codes stays in L1
 		step, kStep = g.plan.cols, codeRows
 	}
-	for n := n0; n < n1; n += step {
-		nEnd := min(n+step, n1)
-		for k := 0; k < g.K && !ended(g.stop); k += kStep {
-			g.blockOfB(m0, m1, n, nEnd, k, min(k+kStep, g.K), scratch)
+	rows := m1 - m0
+	if g.narrow { // what is rounded has been in the L2 cache
+		rows = min(rows, 2*mBlock)
+	}
+	for ; m0 < m1; m0 += rows {
+		mEnd := min(m0+rows, m1)
+		for n := n0; n < n1; n += step {
+			nEnd := min(n+step, n1)
+			for k := 0; k < g.K && !ended(g.stop); k += kStep {
+				g.blockOfB(m0, mEnd, n, nEnd, k, min(k+kStep, g.K), scratch)
+			}
 		}
 	}
 }
@@ -494,7 +513,12 @@ func (g *Gemm) blockOfB(m0, m1, n0, n1, k0, k1 int, scratch []float32) {
 			t.a, t.rs, t.ks = scratch, kBlock+16, 1
 			copyRows(t.a, t.rs, g.A[m*g.lda+k0:], g.lda, mEnd-m, k1-k0)
 		}
-		t.c, t.add = g.C[m*g.ldc+n0:], g.addAt(m*g.ldc+n0)
+		if g.narrow {
+			t.cs, t.halfStep = n1-n0, g.N/2
+			t.c, t.halves = scratch[pl.perWorker-pl.cLen+(m-m0)*t.cs:], g.C[m*t.halfStep+n0/2:]
+		} else {
+			t.c, t.add = g.C[m*g.ldc+n0:], g.addAt(m*g.ldc+n0)
+		}
 		if t.start == startRowBias {
 			t.bias = g.Bias[m:]
 		}

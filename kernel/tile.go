@@ -125,9 +125,11 @@ type tileRun struct {
 	last      bool // the activation and what is added after it are due
 	act       Activation
 	add       []float32 // like c, or nil
-	cached    bool      // b lies in the L1 cache: nothing is fetched ahead
-	stream    bool      // b comes from memory: see streamPanels
-	next      int       // then, how far from the last panel lies the first one of the next block
+	halves    []float32 // words of two bfloat16 that c is rounded to in the end, rows halfStep apart; or nil
+	halfStep  int
+	cached    bool // b lies in the L1 cache: nothing is fetched ahead
+	stream    bool // b comes from memory: see streamPanels
+	next      int  // then, how far from the last panel lies the first one of the next block
 }
 
 // run computes the m×n block. The strip of A is the outer loop, so it stays in
@@ -208,9 +210,21 @@ func (t *tileRun) tile(args *tileArgs, i, rows, j, n int) {
 
 // finish completes rows [i,end) of C: they are still in L1.
 func (t *tileRun) finish(i, end, n int) {
-	if !t.last || t.act <= ActReLU && t.add == nil {
+	if !t.last {
 		return
 	}
+	if t.act > ActReLU || t.add != nil {
+		t.activate(i, end, n)
+	}
+	if t.halves != nil {
+		for r := i; r < end; r++ {
+			narrowBFloat16(t.isa, t.halves[r*t.halfStep:][:n/2], t.c[r*t.cs:][:n])
+		}
+	}
+}
+
+// activate applies the activation to rows [i,end) and adds to them.
+func (t *tileRun) activate(i, end, n int) {
 	if t.cs == n && t.add == nil { // the rows follow each other
 		finish(t.isa, t.act, t.c[i*n:end*n], nil)
 		return

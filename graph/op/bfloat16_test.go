@@ -1,6 +1,7 @@
 package op_test
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -64,6 +65,106 @@ func TestBFloat16LinearEqualsLinear(t *testing.T) {
 			if v != have[i] && !(near && strings.Contains(p.Tier(), "BF16")) {
 				t.Fatalf("%v: element %d is %v, want %v", p.Tier(), i, have[i], v)
 			}
+		}
+	}
+}
+
+// TestProductsThatRoundTheirResults have the bits of those that do not.
+func TestProductsThatRoundTheirResults(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 22))
+	p := kernel.NewPool(2, kernel.Detect())
+	t.Cleanup(p.Close)
+	if !kernel.KeepsBFloat16(p) {
+		t.Skip("SKIPPED: this processor multiplies no rounded rows")
+	}
+	b := graph.NewBuilder("g", op.Default())
+	cast := func(to tensor.DType, v *graph.Value) *graph.Value {
+		return b.Op("Cast", graph.Attrs{"to": int64(to)}, v)
+	}
+	y := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Const(3), graph.Const(40))
+	for _, n := range []int{90, 34, 50} {
+		k, _ := y.Type.Shape[len(y.Type.Shape)-1].Value()
+		w := tensor.New(tensor.BFloat16, k, n)
+		for i := range tensor.Data[uint16](w) {
+			tensor.Data[uint16](w)[i] = tensor.BFloat16Bits(r.Float32() - 0.5)
+		}
+		y = b.Op("MatMul", nil, cast(tensor.Float32, cast(tensor.BFloat16, y)), cast(tensor.Float32, b.Const(fmt.Sprint("w", n), w)))
+		if n == 90 {
+			y = b.Op("Gelu", nil, y)
+			y = b.Op("Reshape", nil, y, b.Const("shape", tensor.Of([]int64{-1, int64(n)}, 2)))
+		}
+	}
+	b.Output(y)
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	passes := pass.Inference(p)
+	program, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: p, Passes: passes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rounding := 0
+	for _, n := range program.Graph().Nodes {
+		rounding += n.Attrs.Int("rounded", 0)
+	}
+	if rounding != 2 {
+		t.Fatalf("%d products round their results, want 2", rounding)
+	}
+	parts := slices.DeleteFunc(slices.Clone(passes), func(p graph.Pass) bool { return p.Name == "keep-bfloat16" })
+	in := []*tensor.Tensor{randomFloats(r, 1, 5, 3, 40)}
+	have, want := runWith(t, b.G, p, passes, in), runWith(t, b.G, p, parts, in)
+	if !slices.Equal(have, want) {
+		t.Fatalf("%v, want %v", have, want)
+	}
+}
+
+// TestJoinedProductsOfBFloat16: queries, keys and values of one product have the bits that
+// three give.
+func TestJoinedProductsOfBFloat16(t *testing.T) {
+	r := rand.New(rand.NewPCG(16, 23))
+	const k, width = 37, 32
+	b := graph.NewBuilder("g", op.Default())
+	cast := func(to tensor.DType, v *graph.Value) *graph.Value {
+		return b.Op("Cast", graph.Attrs{"to": int64(to)}, v)
+	}
+	x := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Sym("length"), graph.Const(k))
+	rounded := cast(tensor.Float32, cast(tensor.BFloat16, x))
+	heads := func(name string, perm ...int64) *graph.Value {
+		w := tensor.New(tensor.BFloat16, k, width)
+		for i := range tensor.Data[uint16](w) {
+			tensor.Data[uint16](w)[i] = tensor.BFloat16Bits(r.Float32() - 0.5)
+		}
+		y := b.Op("MatMul", nil, rounded, cast(tensor.Float32, b.Const(name, w)))
+		if name != "k" {
+			y = b.Op("Add", nil, y, b.Const(name+".bias", randomFloats(r, 1, width)))
+		}
+		y = b.Op("Reshape", nil, y, b.Const(name+".shape", tensor.Of([]int64{0, 0, 2, width / 2}, 4)))
+		return b.Op("Transpose", graph.Attrs{"perm": perm}, y)
+	}
+	scores := b.Op("MatMul", nil, heads("q", 0, 2, 1, 3), heads("k", 0, 2, 3, 1))
+	b.Output(b.Op("MatMul", nil, b.Op("Softmax", nil, scores), heads("v", 0, 2, 1, 3)))
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	in := []*tensor.Tensor{randomFloats(r, 1, 3, 9, k)}
+	for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
+		p := kernel.NewPool(2, isa)
+		t.Cleanup(p.Close)
+		joined := pass.Inference(p)
+		parts := slices.DeleteFunc(slices.Clone(joined), func(p graph.Pass) bool { return p.Name == "join-products" })
+		program, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: p, Passes: joined})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, n := range program.Graph().Nodes {
+			names = append(names, n.Op.Name)
+		}
+		if want := []string{"BFloat16Linear", "Attention"}; !slices.Equal(names, want) {
+			t.Fatalf("%v: the program is %v, want %v", isa, names, want)
+		}
+		if have, want := runWith(t, b.G, p, joined, in), runWith(t, b.G, p, parts, in); !slices.Equal(have, want) {
+			t.Fatalf("%v: %v, want %v", p.Tier(), have, want)
 		}
 	}
 }

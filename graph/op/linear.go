@@ -15,26 +15,40 @@ func linearOps() []graph.Op {
 		// attributes activation, transB; of a w in codes: bits, block, zeros (see kernel.Codes)
 		{ID: private("Linear"), Infer: inferLinear, Kernel: kernelLinear, Work: workProduct, Encoded: true, Panels: graph.PanelSecond},
 		// Linear of x, each element rounded to the nearest bfloat16, and a matrix of
-		// bfloat16, with products and sums of float32
-		{ID: private("BFloat16Linear"), Infer: inferBFloat16Linear, Kernel: kernelBFloat16Linear, Work: workProduct, Encoded: true},
+		// bfloat16, with products and sums of float32; attribute rounded: so is each element
+		// of the result. An x of bfloat16 is what that gave
+		{ID: private("BFloat16Linear"), Infer: inferBFloat16Linear, Kernel: kernelBFloat16Linear, Work: workProduct, Encoded: true, Panels: graph.PanelSecond},
 	}
 }
 
-func inferLinear(c *graph.Infer) error { return inferLinearOf(c, tensor.Float32) }
+func inferLinear(c *graph.Infer) error {
+	return inferLinearOf(c, tensor.Float32, tensor.Float32, tensor.Float32)
+}
 
-func inferBFloat16Linear(c *graph.Infer) error { return inferLinearOf(c, tensor.BFloat16) }
+func inferBFloat16Linear(c *graph.Infer) error {
+	x, y := tensor.Float32, tensor.Float32
+	if c.Has(0) && c.In(0).DType == tensor.BFloat16 {
+		x = tensor.BFloat16
+	}
+	if c.Node.Attrs.Int("rounded", 0) != 0 {
+		y = tensor.BFloat16
+	}
+	return inferLinearOf(c, x, tensor.BFloat16, y)
+}
 
 // inferLinearOf: x [..., k], w [k,n] or transposed, bias [n] in any number of
-// dimensions, add as the result.
-func inferLinearOf(c *graph.Infer, weights tensor.DType) error {
+// dimensions, add as the result, which is y.
+func inferLinearOf(c *graph.Infer, xType, wType, yType tensor.DType) error {
 	if err := c.Require(2, 4); err != nil {
 		return err
 	}
-	if err := c.Floats(0, 2, 3); err != nil {
+	if err := c.Floats(2, 3); err != nil {
 		return err
 	}
-	if d := c.In(1).DType; d != weights {
-		return fmt.Errorf("input 1 (%s) is %v, expected %v", c.Node.Inputs[1].Name, d, weights)
+	for i, want := range []tensor.DType{xType, wType} {
+		if d := c.In(i).DType; d != want {
+			return fmt.Errorf("input %d (%s) is %v, expected %v", i, c.Node.Inputs[i].Name, d, want)
+		}
 	}
 	if err := c.Rank(1, 2); err != nil {
 		return err
@@ -58,7 +72,7 @@ func inferLinearOf(c *graph.Infer, weights tensor.DType) error {
 			return err
 		}
 	}
-	c.Out(0, c.In(0).DType, append(append(graph.Shape{}, x[:len(x)-1]...), n))
+	c.Out(0, yType, append(append(graph.Shape{}, x[:len(x)-1]...), n))
 	return nil
 }
 
@@ -99,12 +113,14 @@ func kernelBFloat16Linear(c *graph.Call) (func() error, error) {
 		return nil, fmt.Errorf("the weight %s is not packed", c.Node.Inputs[1].Name)
 	}
 	k := &kernel.Gemm{M: f.m, N: f.n, K: f.k, Act: f.act, BFloat16: true, Packed: asElements[float32](w.Data)}
+	k.RoundedA, k.RoundedC = c.In[0].DType() == tensor.BFloat16, c.Out[0].DType() == tensor.BFloat16
 	if c.Has(2) {
 		k.BiasAxis = kernel.BiasColumn
 	}
 	c.Reserve(4 * k.ScratchLen(c.Pool))
 	return func() error {
-		k.A, k.C, k.Bias, k.Add = c.In[0].F32(), c.Out[0].F32(), c.F32(2), c.F32(3)
+		k.A, k.C = asElements[float32](c.In[0].Bytes()), asElements[float32](c.Out[0].Bytes())
+		k.Bias, k.Add = c.F32(2), c.F32(3)
 		k.Run(c.Pool, c.ScratchF32())
 		return nil
 	}, nil

@@ -1,6 +1,8 @@
 package pass
 
 import (
+	"maps"
+
 	"tandem/graph"
 	"tandem/kernel"
 	"tandem/tensor"
@@ -15,12 +17,12 @@ var (
 // bfloat16 one of bfloat16: where x has been cast there and back to float32, and the weights
 // are a constant of bfloat16 that is cast to float32. It comes before Fold, which would make
 // these weights ones of float32. What follows (bias, activation, summand) is FuseLinear's and
-// FuseConvLast's to join. The channels of a convolution move to the end and back, which is
+// FuseConvLast's to join, and packing the weights of products is Pack's. The channels of a convolution move to the end and back, which is
 // for ChannelsLast to spare.
 func FuseBFloat16(p *kernel.Pool, packing Packing) graph.Pass {
 	packing = packing.orInMemory()
 	return graph.Pass{Name: "fuse-bfloat16", Run: func(g *graph.Graph, ops *graph.Table) error {
-		packed := map[panelOf]*graph.Value{}
+		packed := map[*graph.Value]*graph.Value{}
 		nodes, b := g.Nodes, graph.Extend(g, ops)
 		g.Nodes = nil
 		for _, n := range nodes {
@@ -34,19 +36,17 @@ func FuseBFloat16(p *kernel.Pool, packing Packing) graph.Pass {
 				g.Nodes = append(g.Nodes, n)
 				continue
 			}
-			panel := panelOf{w, n.Attrs.Int("transB", 0) != 0}
-			if packed[panel] == nil {
-				pack := packBFloat16
-				if conv {
-					pack = packBFloat16Conv
+			inputs := []*graph.Value{x, w}
+			if conv {
+				if packed[w] == nil {
+					v, err := packBFloat16Conv(p, panelOf{w, false}, packing)
+					if err != nil {
+						return err
+					}
+					packed[w] = v
 				}
-				v, err := pack(p, panel, packing)
-				if err != nil {
-					return err
-				}
-				packed[panel] = v
+				inputs[1] = packed[w]
 			}
-			inputs := []*graph.Value{x, packed[panel]}
 			if bias := n.Input(2); bias != nil {
 				inputs = append(inputs, bias)
 			}
@@ -55,10 +55,11 @@ func FuseBFloat16(p *kernel.Pool, packing Packing) graph.Pass {
 				y := b.Private(bfloat16ConvLast.Name, n.Attrs, inputs...)
 				n.Op, n.Inputs, n.Attrs = toFirst, []*graph.Value{y}, nil
 			} else {
-				n.Op, n.Inputs, n.Attrs = bfloat16Linear, inputs, graph.Attrs{}
-				if panel.trans {
-					n.Attrs["transB"] = int64(1)
+				attrs := graph.Attrs{}
+				if n.Attrs.Int("transB", 0) != 0 {
+					attrs["transB"] = int64(1)
 				}
+				n.Op, n.Inputs, n.Attrs = bfloat16Linear, inputs, attrs
 			}
 			g.Nodes = append(g.Nodes, n)
 		}
@@ -88,6 +89,57 @@ func FilteredConv(n *graph.Node) bool {
 	return ok && kernel.WinogradBeatsDots(h, width, w[1], w[0])
 }
 
+// KeepBFloat16 lets products round their own results where nothing but products that would
+// round them reads these, as they are or reshaped: half the memory is written and read, and
+// what is rounded is still in the cache. It changes no bits.
+func KeepBFloat16(p *kernel.Pool) graph.Pass {
+	return graph.Pass{Name: "keep-bfloat16", Run: func(g *graph.Graph, _ *graph.Table) error {
+		if !kernel.KeepsBFloat16(p) {
+			return nil
+		}
+		uses := g.Uses()
+		for _, n := range g.Nodes {
+			if n.Op != bfloat16Linear || n.Input(3) != nil {
+				continue
+			}
+			if values := readByBFloat16(g, uses, n.Outputs[0]); values != nil {
+				n.Attrs = maps.Clone(n.Attrs)
+				n.Attrs["rounded"] = int64(1)
+				for _, v := range values {
+					v.Type.DType = tensor.BFloat16
+				}
+			}
+		}
+		return nil
+	}}
+}
+
+// readByBFloat16 is v, of rows of an even length, and what it is reshaped to, if all that
+// reads them are products of bfloat16, as their x; else nil.
+func readByBFloat16(g *graph.Graph, uses map[*graph.Value][]*graph.Node, v *graph.Value) []*graph.Value {
+	if g.Kept(v) || !isFloat32(v) || len(uses[v]) == 0 {
+		return nil
+	}
+	if row, ok := v.Type.Shape[len(v.Type.Shape)-1].Value(); !ok || row == 0 || row%2 != 0 {
+		return nil
+	}
+	values := []*graph.Value{v}
+	for _, n := range uses[v] {
+		switch {
+		case n.Op == bfloat16Linear && n.Inputs[0] == v && n.Input(3) != v:
+		case n.Op == graph.OpID{Name: "Reshape"} && n.Inputs[0] == v:
+			reshaped := readByBFloat16(g, uses, n.Outputs[0])
+			if reshaped == nil {
+				return nil
+			}
+			values = append(values, reshaped...)
+		default:
+			return nil
+		}
+	}
+	return values
+}
+
 // castFrom is the value of the given type that v is cast from; nil if it is not.
 func castFrom(v *graph.Value, d tensor.DType) *graph.Value {
 	if v == nil || v.Def == nil || v.Def.Op != (graph.OpID{Name: "Cast"}) {
@@ -101,19 +153,21 @@ func castFrom(v *graph.Value, d tensor.DType) *graph.Value {
 }
 
 func packBFloat16(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
-	w := panel.w.Const
-	k, n := w.Shape[0], w.Shape[1]
-	if panel.trans {
-		k, n = n, k
+	t, count, k, n, err := matricesOf(panel)
+	if err != nil {
+		return nil, err
 	}
-	data, err := packing(panel.key(), kernel.PackedBFloat16Len(k, n, p), func(dst []byte) {
-		kernel.PackBFloat16(p, dst, w.Data, k, n, panel.trans)
+	w, size := panel.w, kernel.PackedBFloat16Len(k, n, p)
+	data, err := packing(panel.key(), count*size, func(dst []byte) {
+		for i := range count {
+			kernel.PackBFloat16(p, dst[i*size:][:size], t.Bytes()[2*i*k*n:], k, n, panel.trans)
+		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	c := &graph.Constant{DType: tensor.BFloat16, Shape: w.Shape, Encoding: graph.PanelBFloat16, Data: data}
-	return &graph.Value{Name: panel.w.Name + ".packed", Type: panel.w.Type, Const: c}, nil
+	c := &graph.Constant{DType: tensor.BFloat16, Shape: t.Shape(), Encoding: graph.PanelBFloat16, Data: data}
+	return &graph.Value{Name: w.Name + ".packed", Type: w.Type, Const: c}, nil
 }
 
 func packBFloat16Conv(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {

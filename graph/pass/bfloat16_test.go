@@ -14,8 +14,6 @@ import (
 // follows; one whose x is not rounded, or whose weights are not, stays, as does a Gemm with
 // a factor.
 func TestFuseBFloat16(t *testing.T) {
-	p := kernel.NewPool(1, kernel.Detect())
-	t.Cleanup(p.Close)
 	b := newBuilder(t)
 	x := b.Input("x", tensor.Float32, graph.Sym("n"), graph.Const(4))
 	cast := func(name string, to tensor.DType, v *graph.Value) *graph.Value {
@@ -36,15 +34,15 @@ func TestFuseBFloat16(t *testing.T) {
 	b.Output(b.node("sum", "Add", gemm("z", graph.Attrs{"transB": int64(1)}), b.node("exact", "MatMul", x, w)))
 	b.Output(b.node("weights", "MatMul", r, b.floats("u", 4, 6)))
 	b.Output(gemm("half", graph.Attrs{"transB": int64(1), "alpha": float32(0.5)}))
-	check(t, b.G, pass.FuseBFloat16(p, nil), `
+	check(t, b.G, pass.FuseBFloat16(nil, nil), `
 h = Cast(x)
 r = Cast(h)
 wf = Cast(w)
 vf = Cast(v)
-y = tandem.BFloat16Linear(x, w.packed)
+y = tandem.BFloat16Linear(x, w)
 a = Add(bias, y)
 relu = Relu(a)
-z = tandem.BFloat16Linear(x, v.packed, bias_1)
+z = tandem.BFloat16Linear(x, v, bias_1)
 exact = MatMul(x, wf)
 sum = Add(z, exact)
 weights = MatMul(r, u)
@@ -56,9 +54,9 @@ h = Cast(x)
 r = Cast(h)
 wf = Cast(w)
 vf = Cast(v)
-relu = tandem.BFloat16Linear{Relu}(x, w.packed, bias)
+relu = tandem.BFloat16Linear{Relu}(x, w, bias)
 exact = tandem.Linear(x, wf)
-sum = tandem.BFloat16Linear(x, v.packed, bias_1, exact)
+sum = tandem.BFloat16Linear(x, v, bias_1, exact)
 weights = tandem.Linear(r, u)
 half = Gemm(r, vf, bias_2)
 -> relu, sum, weights, half
@@ -157,4 +155,48 @@ z = tandem.BFloat16MatMul(x, v)
 double = MatMul(d, d)
 -> relu, z, double
 `)
+}
+
+// TestKeepBFloat16: a product rounds its result where nothing but products of bfloat16 read
+// that, reshaped or not; a result that is kept, that something else reads, that is added to
+// or whose rows have an odd length stays as it is.
+func TestKeepBFloat16(t *testing.T) {
+	p := kernel.NewPool(1, kernel.Detect())
+	t.Cleanup(p.Close)
+	if !kernel.KeepsBFloat16(p) {
+		t.Skip("SKIPPED: this processor multiplies no rounded rows")
+	}
+	b := newBuilder(t)
+	x := b.Input("x", tensor.Float32, graph.Sym("n"), graph.Const(4))
+	product := func(name string, x *graph.Value, k, n int, rest ...*graph.Value) *graph.Value {
+		in := append([]*graph.Value{x, b.Const(name+".w", tensor.New(tensor.BFloat16, k, n))}, rest...)
+		v := b.Node(graph.OpID{Domain: graph.Private, Name: "BFloat16Linear"}, 1, graph.Attrs{}, in...)[0]
+		v.Name = name
+		return v
+	}
+	up := product("up", x, 4, 6)
+	flat := b.node("flat", "Reshape", up, b.Const("shape", tensor.Of([]int64{-1, 6}, 2)))
+	b.Output(product("down", flat, 6, 4))
+	b.Output(product("down2", up, 6, 4))
+	added := product("added", x, 4, 6, nil, product("summand", x, 4, 6))
+	b.Output(product("last", added, 6, 4))
+	b.Output(product("odd2", product("odd", x, 4, 3), 3, 4))
+	read := product("read", x, 4, 6)
+	b.Output(product("read2", read, 6, 4))
+	b.Output(b.node("relu", "Relu", read))
+	kept := product("kept", x, 4, 6)
+	b.Output(kept)
+	b.Output(product("kept2", kept, 6, 4))
+	if err := pass.KeepBFloat16(p).Run(b.G, b.Ops); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range b.G.Nodes {
+		y, want := n.Outputs[0], tensor.Float32
+		if y.Name == "up" || y.Name == "flat" {
+			want = tensor.BFloat16
+		}
+		if rounded := n.Attrs.Int("rounded", 0) != 0; y.Type.DType != want || rounded != (y.Name == "up") {
+			t.Errorf("%s is %v, rounded %v", y.Name, y.Type.DType, rounded)
+		}
+	}
 }

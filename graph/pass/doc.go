@@ -19,7 +19,7 @@ func Inference(p *kernel.Pool) []graph.Pass { return Serving(p, nil) }
 func Serving(p *kernel.Pool, packing Packing) []graph.Pass {
 	passes := []graph.Pass{LoopInvariants(), Integers(), Tables(p), FuseBFloat16(p, packing), Dead()} // so that no weights are folded in vain
 	passes = append(passes, Fold(p), Views(), FuseIntegers(), FewBits(p, packing), FoldPad(), FuseHard(), FuseGroupNorm(), FoldBatchNorm(), ChannelsLast(p, packing), FuseConvLast(), FuseByteProducts())
-	return append(append(passes, Evaluation()...), JoinProducts(p, packing), Pack(p, packing))
+	return append(append(passes, Evaluation()...), KeepBFloat16(p), JoinProducts(p, packing), Pack(p, packing))
 }
 
 // Evaluation are the passes for a program that reads weights which another one

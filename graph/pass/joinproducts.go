@@ -14,7 +14,7 @@ import (
 func JoinProducts(p *kernel.Pool, packing Packing) graph.Pass {
 	packing = packing.orInMemory()
 	return graph.Pass{Name: "join-products", Run: func(g *graph.Graph, _ *graph.Table) error {
-		j := &productJoiner{g: g, uses: g.Uses(), place: map[*graph.Node]int{}, isa: p.ISA(), packing: packing}
+		j := &productJoiner{g: g, uses: g.Uses(), place: map[*graph.Node]int{}, pool: p, packing: packing}
 		for i, n := range g.Nodes {
 			j.place[n] = i
 		}
@@ -41,7 +41,7 @@ type productJoiner struct {
 	g       *graph.Graph
 	uses    map[*graph.Value][]*graph.Node
 	place   map[*graph.Node]int // in the order of the graph
-	isa     kernel.ISA
+	pool    *kernel.Pool
 	packing Packing
 }
 
@@ -63,7 +63,8 @@ func (o attentionOperand) width() int {
 	return w[1]
 }
 
-// groups are the operands of n that multiply the same rows, in the order of the graph.
+// groups are the operands of n that multiply the same rows by numbers of one type, in the
+// order of the graph.
 func (j *productJoiner) groups(n *graph.Node) [][]attentionOperand {
 	var groups [][]attentionOperand
 	for i, name := range []string{"q", "k", "v"} {
@@ -71,8 +72,10 @@ func (j *productJoiner) groups(n *graph.Node) [][]attentionOperand {
 		if !j.joins(n.Inputs[i], o) {
 			continue
 		}
-		x := o.product.Inputs[0]
-		at := slices.IndexFunc(groups, func(list []attentionOperand) bool { return list[0].product.Inputs[0] == x })
+		at := slices.IndexFunc(groups, func(list []attentionOperand) bool {
+			p := list[0].product
+			return p.Inputs[0] == o.product.Inputs[0] && p.Op == o.product.Op
+		})
 		if at < 0 {
 			at, groups = len(groups), append(groups, nil)
 		}
@@ -89,10 +92,10 @@ func (j *productJoiner) groups(n *graph.Node) [][]attentionOperand {
 // nothing but attention reads, by heads within its rows.
 func (j *productJoiner) joins(v *graph.Value, o attentionOperand) bool {
 	n := o.product
-	if n == nil || n.Op != linear || len(j.uses[v]) != 1 || j.g.Kept(v) || n.Input(3) != nil || n.Attrs.String("activation", "") != "" {
+	if n == nil || n.Op != linear && n.Op != bfloat16Linear || len(j.uses[v]) != 1 || j.g.Kept(v) || n.Input(3) != nil || n.Attrs.String("activation", "") != "" {
 		return false
 	}
-	if w := n.Inputs[1].Const; w == nil || w.Encoding != graph.Dense || w.DType != tensor.Float32 {
+	if w := n.Inputs[1].Const; w == nil || w.Encoding != graph.Dense || w.DType != tensor.Float32 && n.Op == linear {
 		return false
 	}
 	if b := n.Input(2); b != nil && (b.Const == nil || b.Const.Encoding != graph.Dense) {
@@ -103,7 +106,7 @@ func (j *productJoiner) joins(v *graph.Value, o attentionOperand) bool {
 		return false
 	}
 	stride, heads, offset, size := h[3], h[4], h[5], h[6]
-	return size > 0 && heads > 0 && offset+(heads-1)*stride+size <= width && kernel.PackedLen(1, width, j.isa) == width
+	return size > 0 && heads > 0 && offset+(heads-1)*stride+size <= width && kernel.PackedLen(1, width, j.pool.ISA()) == width
 }
 
 // join lets the first product of a list compute them all, and n read its result.
@@ -157,18 +160,26 @@ func (j *productJoiner) matrix(list []attentionOperand) (w *graph.Value, total i
 		}
 		name += panel.key()
 	}
-	data, err := j.packing(name, 4*k*total, func(dst []byte) {
+	c := &graph.Constant{DType: tensor.Float32, Shape: tensor.Shape{k, total}, Encoding: graph.PanelB}
+	size := func(n int) int { return 4 * kernel.PackedLen(k, n, j.pool.ISA()) }
+	if parts[0].t.DType() == tensor.BFloat16 {
+		c.DType, c.Encoding = tensor.BFloat16, graph.PanelBFloat16
+		size = func(n int) int { return kernel.PackedBFloat16Len(k, n, j.pool) }
+	}
+	c.Data, err = j.packing(name, size(total), func(dst []byte) {
 		for _, p := range parts {
-			kernel.PackB(floats(dst[:4*k*p.n]), p.t.F32(), k, p.n, p.t.Dim(1), p.trans, j.isa)
-			dst = dst[4*k*p.n:]
+			to := dst[:size(p.n)]
+			if dst = dst[len(to):]; c.DType == tensor.BFloat16 {
+				kernel.PackBFloat16(j.pool, to, p.t.Bytes(), k, p.n, p.trans)
+			} else {
+				kernel.PackB(floats(to), p.t.F32(), k, p.n, p.t.Dim(1), p.trans, j.pool.ISA())
+			}
 		}
 	})
 	if err != nil {
 		return nil, 0, err
 	}
-	shape := tensor.Shape{k, total}
-	c := &graph.Constant{DType: tensor.Float32, Shape: shape, Encoding: graph.PanelB, Data: data}
-	return &graph.Value{Name: name, Type: graph.Type{DType: tensor.Float32, Shape: graph.Dims(shape...)}, Const: c}, total, nil
+	return &graph.Value{Name: name, Type: graph.Type{DType: c.DType, Shape: graph.Dims(c.Shape...)}, Const: c}, total, nil
 }
 
 // joinedBias is the biases of a list one after another, zeros where there is none; nil where

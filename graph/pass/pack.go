@@ -64,11 +64,13 @@ type panelOf struct {
 	trans bool
 }
 
-// packMatrix packs a matrix of floats or of bytes; others stay as they are.
+// packMatrix packs a matrix of floats, of bfloat16 or of bytes; others stay as they are.
 func packMatrix(p *kernel.Pool, panel panelOf, packing Packing) (*graph.Value, error) {
 	switch panel.w.Const.DType {
 	case tensor.Float32:
 		return packPanels(p, panel, packing)
+	case tensor.BFloat16:
+		return packBFloat16(p, panel, packing)
 	case tensor.Int8, tensor.Uint8:
 		return packBytes(p, panel, packing)
 	}
