@@ -19,6 +19,7 @@ func randomTrees(rng *rand.Rand, trees, features, targets int, modes []string) g
 	var tree, id, feature, yes, no, missing, toTree, toNode, target []int64
 	var mode []string
 	var split, weight []float32
+	single := rng.IntN(3) == 0 // each leaf has one weight
 	for t := range trees {
 		next := int64(1)
 		for n := int64(0); n < next; n++ {
@@ -28,7 +29,11 @@ func randomTrees(rng *rand.Rand, trees, features, targets int, modes []string) g
 			split = append(split, signed(rng, float32(rng.IntN(9)-4)/2))
 			if leaf {
 				mode, yes, no = append(mode, "LEAF"), append(yes, 0), append(no, 0)
-				for range rng.IntN(3) {
+				votes := rng.IntN(3)
+				if single {
+					votes = 1
+				}
+				for range votes {
 					toTree, toNode = append(toTree, int64(t)), append(toNode, n)
 					target, weight = append(target, int64(rng.IntN(targets))), append(weight, rng.Float32()-0.5)
 				}
