@@ -48,6 +48,7 @@ type step struct {
 	node *Node
 	op   *Op
 	run  func() error
+	rows *rowwise // instead of run: node is the first of it
 }
 
 func (s *Session) newFrame(in []*tensor.Tensor) *frame {
@@ -150,18 +151,29 @@ func (f *frame) runSegment(i int) error {
 		end = f.segments[i+1].step
 	}
 	for _, s := range f.steps[f.segments[i].step:end] {
-		if err := f.ctx.Err(); err != nil {
-			return fault.From(err, "graph.run")
-		}
-		if err := f.do(s); err != nil {
-			if f.ctx.Err() != nil {
-				return fault.From(f.ctx.Err(), "graph.run")
-			}
-			return fault.Wrap(err, "graph.run", kindOf(err), "node %v", s.node)
+		if err := f.step(s); err != nil {
+			return err
 		}
 		if s.op.Late && !f.made(s.node) {
 			f.truncate(i + 1)
 		}
+	}
+	return nil
+}
+
+// step runs a step, unless the context has ended.
+func (f *frame) step(s step) error {
+	if err := f.ctx.Err(); err != nil {
+		return fault.From(err, "graph.run")
+	}
+	if s.rows != nil {
+		return s.rows.run(f)
+	}
+	if err := f.do(s); err != nil {
+		if f.ctx.Err() != nil {
+			return fault.From(f.ctx.Err(), "graph.run")
+		}
+		return fault.Wrap(err, "graph.run", kindOf(err), "node %v", s.node)
 	}
 	return nil
 }
@@ -211,6 +223,9 @@ func (f *frame) rest() {
 		for _, v := range s.views {
 			drop(v.is)
 		}
+		for _, r := range s.rows {
+			r.rest()
+		}
 		if f.p.ops[s.node].Late {
 			for _, o := range f.p.g.Nodes[s.node].Outputs {
 				if o != nil {
@@ -226,7 +241,7 @@ func drop(t *tensor.Tensor) { t.Set(t.DType(), t.Shape(), nil) }
 
 func (f *frame) free() {
 	for _, s := range f.segments {
-		s.arena.free()
+		s.leave(memory.free)
 	}
 	f.segments = nil
 }
@@ -234,7 +249,7 @@ func (f *frame) free() {
 // leave is free for a frame whose memory another will want.
 func (f *frame) leave() {
 	for _, s := range f.segments {
-		f.spares.give(s.arena)
+		s.leave(f.spares.give)
 	}
 	f.segments = nil
 }
@@ -270,7 +285,7 @@ func (f *frame) extend() error {
 		return nil
 	}
 	f.next = hi
-	return f.prepare(lo, hi)
+	return f.prepare(lo, hi, true)
 }
 
 // prepareLate adds a step whose kernel allocates its outputs. The kernel is asked
@@ -284,7 +299,7 @@ func (f *frame) prepareLate(at int) {
 			f.tensors[o] = c.Out[j]
 		}
 	}
-	f.steps = append(f.steps, step{n, f.p.ops[at], func() error {
+	f.steps = append(f.steps, step{node: n, op: f.p.ops[at], run: func() error {
 		run, err := f.p.ops[at].Kernel(c)
 		if err == nil {
 			err = run()
@@ -303,8 +318,9 @@ func (f *frame) call(n *Node) *Call {
 	return c
 }
 
-// prepare lays out the memory of the nodes from lo to hi and asks for their kernels.
-func (f *frame) prepare(lo, hi int) error {
+// prepare lays out the memory of the nodes from lo to hi and asks for their kernels. byRow
+// lets some compute a few rows at a time.
+func (f *frame) prepare(lo, hi int, byRow bool) error {
 	l, err := f.p.layOut(lo, hi, f.typeOf)
 	if err != nil {
 		return fault.Wrap(err, "graph.run", fault.Invalid, "")
@@ -314,7 +330,33 @@ func (f *frame) prepare(lo, hi int) error {
 		return err
 	}
 	calls := make([]*Call, hi-lo)
+	var rows []*rowwise
+	if byRow {
+		seg := &f.segments[len(f.segments)-1]
+		seg.rows = f.rowwise(lo, hi, seg.asked)
+		rows = seg.rows
+	}
+	for _, r := range rows {
+		r.hold(l, sizes)
+	}
+	// Before kernels are prepared: those of rare types allocate by shape themselves.
+	if limit, most := f.p.opt.MemoryLimitBytes, slices.Max(append(sizes, 0)); limit > 0 && most > limit {
+		return f.overLimit(most)
+	}
 	for i := range calls {
+		if len(rows) > 0 && lo+i >= rows[0].lo {
+			r := rows[0]
+			if lo+i == r.lo {
+				if err := f.prepareRows(r); err != nil {
+					return err
+				}
+				f.steps = append(f.steps, step{node: f.p.g.Nodes[r.lo], op: f.p.ops[r.lo], rows: r})
+			}
+			if lo+i == r.hi-1 {
+				rows = rows[1:]
+			}
+			continue
+		}
 		n, op := f.p.g.Nodes[lo+i], f.p.ops[lo+i]
 		c := f.call(n)
 		for j, o := range n.Outputs {
@@ -324,7 +366,7 @@ func (f *frame) prepare(lo, hi int) error {
 		}
 		if op.View {
 			if l.stores[l.of[n.Outputs[0]]].place == onHeap {
-				f.steps = append(f.steps, step{n, op, func() error { c.Out[0].Alias(c.In[0]); return nil }})
+				f.steps = append(f.steps, step{node: n, op: op, run: func() error { c.Out[0].Alias(c.In[0]); return nil }})
 			}
 			continue
 		}
@@ -333,7 +375,7 @@ func (f *frame) prepare(lo, hi int) error {
 			return fault.Wrap(err, "graph.run", kindOf(err), "node %v", n)
 		}
 		calls[i] = c
-		f.steps = append(f.steps, step{n, op, run})
+		f.steps = append(f.steps, step{node: n, op: op, run: run})
 	}
 	return f.place(l, calls, lo, sizes)
 }
@@ -354,10 +396,6 @@ func (f *frame) describe(l *layout) ([]int, error) {
 		size, err := sizeOf(t.DType, shape)
 		if err != nil {
 			return nil, fault.Wrap(err, "graph.run", fault.Invalid, "shape of %s", v.Name)
-		}
-		// Before kernels are prepared: those of rare types allocate by shape themselves.
-		if limit := f.p.opt.MemoryLimitBytes; limit > 0 && size > limit {
-			return nil, f.overLimit(size)
 		}
 		x := new(tensor.Tensor)
 		x.Set(t.DType, shape, nil)

@@ -57,6 +57,10 @@ type Op struct {
 	// Panels lists the inputs of a node that the kernel would rather read as PanelB;
 	// passes pack those that are constants. Such a kernel is Encoded.
 	Panels func(*Node) []Panel
+	// Rows, if there is one, gives the inputs of which a row, what has one index of
+	// dimension 0, is read for the same row of the outputs alone; the others are read whole.
+	// A run may then compute some rows after others (see rowwise).
+	Rows func(n *Node, in []tensor.Shape) []int
 	// Random: the result depends on more than the inputs' values; never folded.
 	Random bool
 	// Work is how many arithmetic operations a node takes, a multiplication and an

@@ -16,6 +16,7 @@ type segment struct {
 	bytes      int // of the frame before this segment
 	asked      []question
 	views      []view
+	rows       []*rowwise
 }
 
 // question is a node whose shape rule has looked at elements, and which they were.
@@ -32,6 +33,16 @@ type view struct{ of, is *tensor.Tensor }
 func (s *segment) begin() {
 	for _, v := range s.views {
 		v.is.Alias(v.of)
+	}
+}
+
+// leave gives the memory of the segment to whoever takes it.
+func (s *segment) leave(to func(memory)) {
+	to(s.arena)
+	for _, r := range s.rows {
+		for _, inner := range r.inner.segments {
+			to(inner.arena)
+		}
 	}
 }
 
@@ -92,7 +103,7 @@ func (f *frame) truncate(i int) {
 		}
 	}
 	for _, s := range f.segments[i:] {
-		f.spares.give(s.arena)
+		s.leave(f.spares.give)
 	}
 	f.next, f.bytes, f.outputs = first.node, first.bytes, nil
 	clear(f.steps[first.step:])

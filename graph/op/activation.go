@@ -15,9 +15,9 @@ import (
 func activationOps() []graph.Op {
 	self := []graph.Alias{{In: 0, Out: 0}}
 	ops := []graph.Op{
-		{ID: onnx("Relu"), Since: 1, Infer: inferSigned(numbers), Kernel: kernelRelu, Grad: gradBy("ReluGrad"), InPlace: self},
-		{ID: onnx("Tanh"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpTanh, math.Tanh), Grad: gradBy("TanhGrad"), InPlace: self},
-		{ID: onnx("Sigmoid"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpSigmoid, sigma), Grad: gradBy("SigmoidGrad"), InPlace: self},
+		{ID: onnx("Relu"), Since: 1, Infer: inferSigned(numbers), Kernel: kernelRelu, Grad: gradBy("ReluGrad"), InPlace: self, Rows: byRow(0)},
+		{ID: onnx("Tanh"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpTanh, math.Tanh), Grad: gradBy("TanhGrad"), InPlace: self, Rows: byRow(0)},
+		{ID: onnx("Sigmoid"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpSigmoid, sigma), Grad: gradBy("SigmoidGrad"), InPlace: self, Rows: byRow(0)},
 		{ID: onnx("Exp"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpExp, math.Exp), Grad: gradExp, InPlace: self},
 
 		// (dy, y) -> dx
@@ -25,8 +25,8 @@ func activationOps() []graph.Op {
 		{ID: private("TanhGrad"), Infer: floatLike(0, 2), Kernel: binary(kernel.OpTanhGrad), InPlace: self},
 		{ID: private("SigmoidGrad"), Infer: floatLike(0, 2), Kernel: binary(kernel.OpSigmoidGrad), InPlace: self},
 
-		{ID: onnx("Gelu"), Since: 20, Infer: inferGelu, Kernel: kernelGelu, Grad: gradCurve("GeluGrad"), InPlace: self},
-		{ID: microsoft("Gelu"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpGELUErf, gelu), Grad: gradCurve("GeluGrad"), InPlace: self},
+		{ID: onnx("Gelu"), Since: 20, Infer: inferGelu, Kernel: kernelGelu, Grad: gradCurve("GeluGrad"), InPlace: self, Rows: byRow(0)},
+		{ID: microsoft("Gelu"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpGELUErf, gelu), Grad: gradCurve("GeluGrad"), InPlace: self, Rows: byRow(0)},
 		{ID: private("GeluGrad"), Infer: floatLike(0, 2), Kernel: kernelGeluGrad, InPlace: self},
 		{ID: microsoft("BiasGelu"), Since: 1, Infer: inferBiasGelu(2), Kernel: kernelBiasGelu(gelu), Expand: expandBiasGelu("none")},
 		{ID: microsoft("FastGelu"), Since: 1, Infer: inferBiasGelu(1), Kernel: kernelBiasGelu(tanhGelu), Expand: expandBiasGelu("tanh")},
@@ -39,9 +39,10 @@ func activationOps() []graph.Op {
 	return append(ops, inVectors(curveOps(activationCurves(), onnx))...)
 }
 
-// inVectors gives the curves that have vector kernels these for float32.
+// inVectors gives the curves their rows, and those that have vector kernels these for float32.
 func inVectors(ops []graph.Op) []graph.Op {
 	for i := range ops {
+		ops[i].Rows = byRow(0)
 		other := ops[i].Kernel
 		switch ops[i].ID {
 		case onnx("HardSigmoid"):

@@ -14,10 +14,10 @@ import (
 func elementwiseOps() []graph.Op {
 	both := []graph.Alias{{In: 0, Out: 0}, {In: 1, Out: 0}}
 	ops := []graph.Op{
-		{ID: onnx("Add"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opAdd), Grad: gradAdd, InPlace: both},
-		{ID: onnx("Sub"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opSub), Grad: gradSub, InPlace: both},
-		{ID: onnx("Mul"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opMul), Grad: gradMul, InPlace: both},
-		{ID: onnx("Div"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opDiv), Grad: gradDiv, InPlace: both},
+		{ID: onnx("Add"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opAdd), Grad: gradAdd, InPlace: both, Rows: operandsByRow},
+		{ID: onnx("Sub"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opSub), Grad: gradSub, InPlace: both, Rows: operandsByRow},
+		{ID: onnx("Mul"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opMul), Grad: gradMul, InPlace: both, Rows: operandsByRow},
+		{ID: onnx("Div"), Since: 7, Infer: inferArithmetic, Kernel: calculate(opDiv), Grad: gradDiv, InPlace: both, Rows: operandsByRow},
 		{ID: onnx("Mod"), Since: 10, Infer: inferArithmetic, Kernel: kernelMod, Grad: gradMod, InPlace: both},
 		{ID: onnx("Pow"), Since: 7, Infer: inferPow, Kernel: kernelPow, Grad: gradPow, InPlace: both[:1]},
 		{ID: onnx("PRelu"), Since: 7, Infer: inferPRelu, Kernel: calculate(opPRelu), Grad: gradPRelu, InPlace: both[:1]},

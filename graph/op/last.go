@@ -14,22 +14,22 @@ import (
 func channelsLastOps() []graph.Op {
 	return []graph.Op{
 		// (x, weight, bias, summand): weight [oc,c/group,window…], packed or not
-		{ID: private("ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true, InPlace: []graph.Alias{{In: 3, Out: 0}}},
+		{ID: private("ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true, InPlace: []graph.Alias{{In: 3, Out: 0}}, Rows: byRow(0, 3)},
 		// ConvLast of x, each element rounded to the nearest bfloat16, and weights of bfloat16
 		// packed by kernel.PackBFloat16Conv, with products and sums of float32
-		{ID: private("BFloat16ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true, InPlace: []graph.Alias{{In: 3, Out: 0}}},
+		{ID: private("BFloat16ConvLast"), Infer: inferConvLast, Kernel: kernelConvLast, Work: workConv(1), Encoded: true, InPlace: []graph.Alias{{In: 3, Out: 0}}, Rows: byRow(0, 3)},
 		// QLinearConv with weights packed by kernel.PackByteConv, and afterBytes
-		{ID: private("QLinearConvLast"), Infer: inferByteConvLast, Kernel: kernelByteConvLast, Work: workConv(3), Encoded: true, InPlace: []graph.Alias{{In: afterConv.other(), Out: 0}}},
-		{ID: private("Lookup"), Infer: inferLookup, Kernel: kernelLookup, InPlace: []graph.Alias{{In: 0, Out: 0}}},
-		{ID: private("MaxPoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(false)},
-		{ID: private("AveragePoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(true)},
+		{ID: private("QLinearConvLast"), Infer: inferByteConvLast, Kernel: kernelByteConvLast, Work: workConv(3), Encoded: true, InPlace: []graph.Alias{{In: afterConv.other(), Out: 0}}, Rows: byRow(0, afterConv.other())},
+		{ID: private("Lookup"), Infer: inferLookup, Kernel: kernelLookup, InPlace: []graph.Alias{{In: 0, Out: 0}}, Rows: byRow(0)},
+		{ID: private("MaxPoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(false), Rows: byRow(0)},
+		{ID: private("AveragePoolLast"), Infer: inferPoolLast, Kernel: kernelPoolLast(true), Rows: byRow(0)},
 		// x [n,spatial…,c] -> [n,1…,c]
-		{ID: private("GlobalAveragePoolLast"), Infer: inferMeanLast, Kernel: kernelMeanLast},
+		{ID: private("GlobalAveragePoolLast"), Infer: inferMeanLast, Kernel: kernelMeanLast, Rows: byRow(0)},
 		// (x, scale [c], bias [c]), one group of all channels
-		{ID: private("GroupNormalizationLast"), Infer: inferGroupNormLast, Kernel: kernelGroupNormLast, InPlace: []graph.Alias{{In: 0, Out: 0}}},
+		{ID: private("GroupNormalizationLast"), Infer: inferGroupNormLast, Kernel: kernelGroupNormLast, InPlace: []graph.Alias{{In: 0, Out: 0}}, Rows: byRow(0)},
 		// moves dimension 1 behind the others, and back
-		{ID: private("ToLast"), Infer: inferToLast, Kernel: kernelToLast},
-		{ID: private("ToFirst"), Infer: inferToFirst, Kernel: kernelToFirst},
+		{ID: private("ToLast"), Infer: inferToLast, Kernel: kernelToLast, Rows: byRow(0)},
+		{ID: private("ToFirst"), Infer: inferToFirst, Kernel: kernelToFirst, Rows: byRow(0)},
 	}
 }
 

@@ -13,7 +13,7 @@ func linearOps() []graph.Op {
 	return []graph.Op{
 		// (x, w, bias, add) -> act(x·w + bias) + add, over the last dimension of x;
 		// attributes activation, transB; of a w in codes: bits, block, zeros (see kernel.Codes)
-		{ID: private("Linear"), Infer: inferLinear, Kernel: kernelLinear, Work: workProduct, Encoded: true, Panels: graph.PanelSecond},
+		{ID: private("Linear"), Infer: inferLinear, Kernel: kernelLinear, Work: workProduct, Encoded: true, Panels: graph.PanelSecond, Rows: byRow(0, 3)},
 		// Linear of x, each element rounded to the nearest bfloat16, and a matrix of
 		// bfloat16, with products and sums of float32; attribute rounded: so is each element
 		// of the result. An x of bfloat16 is what that gave

@@ -18,7 +18,7 @@ func foldOps() []graph.Op {
 		{ID: onnx("Min"), Since: 1, Infer: inferFold(numbers), Kernel: kernelFold(opMin), Grad: gradExtreme},
 		{ID: onnx("Sum"), Since: 1, Infer: inferFold(floats), Kernel: kernelFold(opAdd), Grad: gradSum},
 		{ID: onnx("Mean"), Since: 1, Infer: inferFold(floats), Kernel: kernelMean, Grad: gradMean},
-		{ID: onnx("Clip"), Since: 1, Infer: inferClip, Kernel: kernelClip, Grad: gradClip, InPlace: self},
+		{ID: onnx("Clip"), Since: 1, Infer: inferClip, Kernel: kernelClip, Grad: gradClip, InPlace: self, Rows: byRow(0)},
 	}
 }
 

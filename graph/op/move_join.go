@@ -11,7 +11,7 @@ import (
 // joinOps put tensors together along an axis and take them apart.
 func joinOps() []graph.Op {
 	return []graph.Op{
-		{ID: onnx("Concat"), Since: 4, Infer: inferConcat, Kernel: kernelConcat, Grad: gradConcat},
+		{ID: onnx("Concat"), Since: 4, Infer: inferConcat, Kernel: kernelConcat, Grad: gradConcat, Rows: joinedByRow},
 		{ID: onnx("Split"), Since: 2, Infer: inferSplit, Kernel: kernelSplit, Grad: gradSplit},
 		{ID: private("ConcatGrad"), Infer: inferConcatGrad, Kernel: kernelConcatGrad},
 		{ID: private("SplitGrad"), Infer: inferSplitGrad, Kernel: kernelSplitGrad},

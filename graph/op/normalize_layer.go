@@ -15,7 +15,7 @@ func layerNormOps() []graph.Op {
 	rms := floating(kernelLayerNorm[float32](true), kernelLayerNorm[float64](true))
 	full := floating(kernelLayerNorm[float32](false), kernelLayerNorm[float64](false))
 	return []graph.Op{
-		{ID: onnx("LayerNormalization"), Since: 17, Infer: inferLayerNorm(3, 1, 2), Kernel: full, Grad: gradLayerNorm(false)},
+		{ID: onnx("LayerNormalization"), Since: 17, Infer: inferLayerNorm(3, 1, 2), Kernel: full, Grad: gradLayerNorm(false), Rows: layerNormByRow},
 		{ID: onnx("RMSNormalization"), Since: 23, Infer: inferLayerNorm(2), Kernel: rms, Grad: gradLayerNorm(true)},
 		// (dy, x, scale) -> dx, dscale, dbias; attributes axis, epsilon, rms
 		{ID: private("LayerNormGrad"), Infer: inferLayerNormGrad, Kernel: kernelLayerNormGrad},
