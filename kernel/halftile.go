@@ -23,7 +23,15 @@ type halfTile struct {
 	cs         int
 	accumulate bool
 	ahead      uintptr // how far from B lies what is prefetched with it, a line for each row
+	// On AVX-512, of float16: at most wideRows rows of twice as many columns, of which half lie
+	// elsewhere: how far it is to them in B and C, and to what is prefetched with them.
+	wide                 bool
+	otherB, otherC, then uintptr
 }
+
+// wideRows are so few that each has registers for four vectors. One for two vectors would
+// wait for its last sums, and there would be more calls than need be.
+const wideRows = 6
 
 // halfAhead is how far ahead weights are prefetched, in bytes: they are larger than what
 // processors keep.
@@ -39,15 +47,19 @@ func (t *halfTile) run() {
 			t.runGeneric(k, n, bs, goOn)
 			continue
 		}
-		args := tileArgs{
-			a: unsafe.Pointer(&t.a[k]), b: unsafe.Pointer(&t.b[k*bs*size]), c: unsafe.Pointer(&t.c[0]),
-			rs: uintptr(t.as) * 4, ks: 4, bs: uintptr(bs * size), cs: uintptr(t.cs) * 4,
-			k: n, rows: t.rows, mask: 1<<cols - 1, ahead: t.ahead,
-		}
+		var args tileArgs // field by field: a literal is made elsewhere and copied
+		args.a, args.b, args.c = unsafe.Pointer(&t.a[k]), unsafe.Pointer(&t.b[k*bs*size]), unsafe.Pointer(&t.c[0])
+		args.rs, args.ks, args.bs, args.cs = uintptr(t.as)*4, 4, uintptr(bs*size), uintptr(t.cs)*4
+		args.k, args.rows, args.mask, args.ahead = n, t.rows, 1<<cols-1, t.ahead
 		if goOn {
 			args.start = startC
 		}
-		runTile(t.isa, storageOf(t.format), &args)
+		storage := storageOf(t.format)
+		if t.wide {
+			storage = asWideFloat16
+			args.panel, args.columnsC, args.far = t.otherB, t.otherC, t.then
+		}
+		runTile(t.isa, storage, &args)
 	}
 }
 

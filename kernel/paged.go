@@ -190,13 +190,13 @@ func (a *PagedAttention) chunk(lo, hi, worker int) {
 				a.write(s, page, head/a.group, room)
 			}
 		}
-		var then []byte
+		var then pagedBlock
 		if i+1 < hi {
 			next := a.sequenceOf(i+1, s)
 			unit := i + 1 - a.units[next]
 			at := int(a.Past[next]) + unit/splits*a.tokens
 			end := min(at+a.tokens, int(a.Past[next]+a.Lengths[next+1]-a.Lengths[next]))
-			then = a.firstKeys(next, a.seesFrom(at), end, unit%splits*a.heads/a.group)
+			then = pagedBlock{s: next, kv: unit % splits * a.heads / a.group, from: a.seesFrom(at), end: end}
 		}
 		a.tile(s, unit/splits*a.tokens, head, room, then)
 	}
@@ -216,10 +216,22 @@ func (a *PagedAttention) keysOf(s, i, head int) []byte {
 	return a.Keys[(int(a.Blocks[s*a.BlocksPerRow+i])*a.KVHeads+head)*size:][:size]
 }
 
-// firstKeys are those that are read first of a block that begins at from, of positions
-// before end: its last page, to which answers have just written.
-func (a *PagedAttention) firstKeys(s, from, end, head int) []byte {
-	return a.keysOf(s, (min(from+keyBlock, end)-1)/PageTokens, head)
+// pagedBlock are the positions of a block, which begins at from, of those before end.
+type pagedBlock struct{ s, kv, from, end int }
+
+func (b pagedBlock) pages() int { return ceilDiv(min(keyBlock, b.end-b.from), PageTokens) }
+
+// page is what is read of a block as the i-th: the keys of its last page, to which
+// answers have just written, those of the others, and the values. Nil: there is none.
+func (a *PagedAttention) page(b pagedBlock, i int) []byte {
+	pages := b.pages()
+	switch {
+	case i < pages:
+		return a.keysOf(b.s, b.from/PageTokens+(i+pages-1)%pages, b.kv)
+	case i < 2*pages:
+		return a.valuesOf(b.s, b.from/PageTokens+i-pages, b.kv)
+	}
+	return nil
 }
 
 // valuesOf are the values.
@@ -306,11 +318,12 @@ func (a *PagedAttention) head(dst, src, norm []float32, row int) {
 // tile computes some queries of a sequence, from the first on, for some heads that
 // share a key head. Row r of the tile is query r/heads, head r%heads. What the next tile
 // reads first is fetched meanwhile.
-func (a *PagedAttention) tile(s, first, head int, room []float32, then []byte) {
+func (a *PagedAttention) tile(s, first, head int, room []float32, then pagedBlock) {
 	begin := int(a.Lengths[s]) + first
 	tokens := min(a.tokens, int(a.Lengths[s+1])-begin)
 	rows, high := tokens*a.heads, shapeOf(a.isa).rows
-	t := pagedTile{PagedAttention: a, s: s, kv: head / a.group, rows: rows, at: int(a.Past[s]) + first}
+	var t pagedTile // field by field: a literal is made elsewhere and copied, by loads that wait for stores
+	t.PagedAttention, t.s, t.kv, t.rows, t.at = a, s, head/a.group, rows, int(a.Past[s])+first
 	t.q, room = room[:high*a.Size], room[high*a.Size:]
 	t.scores, room = room[:high*keyBlock], room[high*keyBlock:]
 	t.out, room = room[:high*a.width], room[high*a.width:]
@@ -327,9 +340,9 @@ func (a *PagedAttention) tile(s, first, head int, room []float32, then []byte) {
 	for from := a.seesFrom(t.at); from < end; from += keyBlock {
 		next := then
 		if from+keyBlock < end {
-			next = a.firstKeys(s, from+keyBlock, end, t.kv)
+			next = pagedBlock{s, t.kv, from + keyBlock, end}
 		}
-		t.block(from, min(keyBlock, end-from), next)
+		t.block(pagedBlock{s, t.kv, from, end}, next)
 	}
 	for r := range rows {
 		y := a.Y[(begin+r/a.heads)*a.Heads*a.Size+(head+r%a.heads)*a.Size:][:a.Size]
@@ -350,40 +363,56 @@ type pagedTile struct {
 	top, total      []float32 // greatest score; sum of weights
 }
 
-// block adds n keys from a position on. Keys that a row does not see have the
-// weight zero, which adds nothing to it.
+// block adds the keys of a block. Keys that a row does not see have the weight zero, which
+// adds nothing to it.
 //
-// A page is fetched while the one before it is computed with, a line for each step: the
-// pages of keys, then those of values, then what comes next.
-func (t *pagedTile) block(from, n int, next []byte) {
-	cols, first, pages := shapeOf(t.isa).cols, from/PageTokens, ceilDiv(n, PageTokens)
-	values := t.valuesOf(t.s, first, t.kv)
-	for i := range pages {
-		p := (i + pages - 1) % pages // the last page first
-		keys, then := t.keysOf(t.s, first+p, t.kv), values
-		if i+1 < pages {
-			then = t.keysOf(t.s, first+i, t.kv)
+// A page is fetched while the second one before it is computed with, a line for each step.
+func (t *pagedTile) block(b, next pagedBlock) {
+	cols, n, pages := shapeOf(t.isa).cols, min(keyBlock, b.end-b.from), b.pages()
+	wide := t.isa == AVX512 && t.rows <= wideRows
+	read := func(i int) []byte {
+		if i < 2*pages {
+			return t.page(b, i)
+		}
+		return t.page(next, i-2*pages)
+	}
+	var h halfTile
+	h.isa, h.format, h.rows = t.isa, block.F16, t.rows
+	h.k, h.a, h.as, h.bs, h.cs = t.Size, t.q, t.Size, PageTokens, keyBlock
+	for i := 0; i < pages; i++ {
+		page, p := read(i), (i+pages-1)%pages
+		h.ahead = distance(page, read(i+aheadPages))
+		if h.wide = wide && i+1 < pages; h.wide {
+			i++
+			h.otherB, h.then = distance(page, read(i)), distance(page, read(i+aheadPages))
+			h.otherC = uintptr((i+pages-1)%pages-p) * PageTokens * 4
 		}
 		for c := 0; c < PageTokens; c += cols {
-			h := halfTile{isa: t.isa, format: block.F16, rows: t.rows, k: t.Size, a: t.q, as: t.Size, b: keys[2*c:], bs: PageTokens,
-				c: t.scores[p*PageTokens+c:], cs: keyBlock, ahead: distance(keys, then)}
+			h.b, h.c = page[2*c:], t.scores[p*PageTokens+c:]
 			h.run()
 		}
 	}
-	t.weigh(from, n)
+	t.weigh(b.from, n)
+	h.as, h.bs, h.cs, h.accumulate = keyBlock, t.width, t.width, true
+	h.otherB, h.otherC = uintptr(cols)*2, uintptr(cols)*4
 	for p := range pages {
-		then := next
-		if p+1 < pages {
-			then = t.valuesOf(t.s, first+p+1, t.kv)
-		}
+		page, then := read(pages+p), read(pages+p+aheadPages)
+		h.ahead = distance(page, then)
+		h.then = h.ahead + h.otherB
+		h.k, h.a = min(PageTokens, n-p*PageTokens), t.scores[p*PageTokens:]
 		for c := 0; c < t.width; c += cols {
-			h := halfTile{isa: t.isa, format: block.F16, rows: t.rows, k: min(PageTokens, n-p*PageTokens), a: t.scores[p*PageTokens:], as: keyBlock,
-				b: values[2*c:], bs: t.width, c: t.out[c:], cs: t.width, accumulate: true, ahead: distance(values, then)}
+			h.b, h.c = page[2*c:], t.out[c:]
+			if h.wide = wide && c+2*cols <= t.width; h.wide {
+				c += cols
+			}
 			h.run()
 		}
-		values = then
 	}
 }
+
+// aheadPages is by how many pages fetching precedes computing. One, of few rows, is computed
+// with in about the time that a line takes to come.
+const aheadPages = 2
 
 // distance is how far it is from the beginning of a page to that of another, if there is one.
 func distance(from, to []byte) uintptr {

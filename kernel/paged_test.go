@@ -9,6 +9,7 @@ import (
 
 	"tandem/kernel/ref"
 	"tandem/tensor"
+	"tandem/tensor/block"
 )
 
 // pagedCase is a step of several sequences with room for its cache.
@@ -230,13 +231,14 @@ func TestWeighEqualsReference(t *testing.T) {
 }
 
 // BenchmarkPagedAttention writes answers: a row for each of many sequences, or for one
-// with a long past, with a cache for each layer.
+// with a long past, with a cache for each layer; or for one of a single layer, whose cache
+// the processor keeps.
 func BenchmarkPagedAttention(b *testing.B) {
 	r := rand.New(rand.NewPCG(7, 8))
 	for _, c := range []struct {
 		name                               string
 		sequences, past, heads, size, many int // many: layers
-	}{{"qwen3-0.6b/16", 16, 45, 16, 128, 28}, {"llama3.2-1b/16", 16, 45, 32, 64, 16}, {"llama3.2-1b/deep", 1, 2050, 32, 64, 16}} {
+	}{{"qwen3-0.6b/cached", 1, 45, 16, 128, 1}, {"llama3.2-1b/cached", 1, 45, 32, 64, 1}, {"qwen3-0.6b/16", 16, 45, 16, 128, 28}, {"llama3.2-1b/16", 16, 45, 32, 64, 16}, {"llama3.2-1b/deep", 1, 2050, 32, 64, 16}} {
 		for _, threads := range []int{1, 2} {
 			b.Run(fmt.Sprintf("%s/t%d", c.name, threads), func(b *testing.B) {
 				const kv = 8
@@ -258,12 +260,11 @@ func BenchmarkPagedAttention(b *testing.B) {
 					a.Blocks = append(a.Blocks, int64(page))
 				}
 				var keys, values [][]byte
-				for range c.many {
-					keys = append(keys, tensor.AlignedBytes(pages*KeyPageBytes(kv, c.size)))
-					values = append(values, tensor.AlignedBytes(pages*ValuePageBytes(kv, c.size)))
-					for _, x := range [][]byte{keys[len(keys)-1], values[len(values)-1]} {
-						clear(x) // touched
-					}
+				half := pages * KeyPageBytes(kv, c.size) // as many bytes as values have
+				memory := hugeBytes(b, 2*c.many*half)
+				clear(memory) // touched
+				for ; len(memory) > 0; memory = memory[2*half:] {
+					keys, values = append(keys, memory[:half]), append(values, memory[half:2*half])
 				}
 				room := make([]byte, a.ScratchLen(p))
 				for b.Loop() {
@@ -279,6 +280,40 @@ func BenchmarkPagedAttention(b *testing.B) {
 				b.ReportMetric(step*1e3, "ms/step")
 				b.ReportMetric(read/step/1e9, "GB/s")
 			})
+		}
+	}
+}
+
+// TestWideHalfTiles: what a tile of twice as many columns computes has the bits of two tiles.
+func TestWideHalfTiles(t *testing.T) {
+	if !slices.Contains(tiers(), AVX512) {
+		t.Skip("without AVX-512")
+	}
+	r := rand.New(rand.NewPCG(9, 10))
+	const cols, bs, cs = 32, 96, 128
+	for range 200 {
+		rows, k := 1+r.IntN(wideRows), 1+r.IntN(300)
+		numbers := random(r, 2*k*bs, 0)
+		b := make([]byte, 2*len(numbers))
+		narrow(AVX512, halvesAt(b), numbers)
+		c := random(r, wideRows*cs, 0)
+		h := halfTile{isa: AVX512, format: block.F16, rows: rows, k: k, a: random(r, rows*k, 0), as: k, bs: bs, cs: cs, accumulate: r.IntN(2) == 0}
+		// The other columns lie before or after those that the tile is given.
+		firstB, otherB := 2*8*r.IntN(8), k*bs*2+2*8*r.IntN(8)
+		firstC, otherC := 32, 64+r.IntN(32)
+		if r.IntN(2) == 0 {
+			firstB, otherB, firstC, otherC = otherB, firstB, otherC, firstC
+		}
+		want := slices.Clone(c)
+		for _, at := range [][2]int{{firstB, firstC}, {otherB, otherC}} {
+			h.b, h.c = b[at[0]:], want[at[1]:]
+			h.run()
+		}
+		h.b, h.c = b[firstB:], c[firstC:]
+		h.wide, h.otherB, h.otherC = true, uintptr(otherB-firstB), uintptr(otherC-firstC)*4
+		h.run()
+		if !slices.Equal(c, want) {
+			t.Fatalf("%d rows of %d differ", rows, k)
 		}
 	}
 }

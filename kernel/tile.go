@@ -37,8 +37,9 @@ const (
 	asFloat32 storage = iota
 	asFloat16
 	asBFloat16
-	asPairs // words of two whole numbers of 16 bits
-	asDots  // words of two bfloat16, as those of A are then
+	asPairs       // words of two whole numbers of 16 bits
+	asDots        // words of two bfloat16, as those of A are then
+	asWideFloat16 // see halfTile.wide
 )
 
 // tileArgs is the one argument of the assembly tile kernels, which compute

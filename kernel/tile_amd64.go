@@ -13,6 +13,8 @@ func runTile(isa ISA, b storage, t *tileArgs) {
 		switch b {
 		case asFloat16:
 			tileF16AVX512(args)
+		case asWideFloat16:
+			tileF16WideAVX512(args)
 		case asBFloat16:
 			tileBF16AVX512(args)
 		case asDots:

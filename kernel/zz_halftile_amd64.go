@@ -9,6 +9,11 @@ package kernel
 //go:noescape
 func tileF16AVX512(args *byte)
 
+// tileF16WideAVX512 computes a tile of a product; see tileArgs.
+//
+//go:noescape
+func tileF16WideAVX512(args *byte)
+
 // tileF16AVX2 computes a tile of a product; see tileArgs.
 //
 //go:noescape

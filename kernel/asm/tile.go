@@ -47,6 +47,7 @@ type tileWriter struct {
 	halves  int
 	bounded bool
 	far     bool        // a line of B that is needed later is fetched with each row
+	wide    bool        // rows of four vectors, of which two lie elsewhere, in B and C
 	order   operand.Mem // of quads: where words of packed bytes belong
 	// Few rows of whole numbers take several sets of accumulators in turn, which are added
 	// up at the end: each alone would wait for its last sum. turn is the one being used.
@@ -78,6 +79,9 @@ func writeHalfTiles(w *writer) {
 		half storage
 	}{{"F16", float16}, {"BF16", bfloat16}} {
 		(&tileWriter{writer: w, name: "tile" + b.name + "AVX512", rows: 12, lanes: 16, unroll: 2, b2: b.half}).write()
+		if b.half == float16 {
+			(&tileWriter{writer: w, name: "tile" + b.name + "WideAVX512", rows: 6, lanes: 16, unroll: 2, b2: b.half, wide: true}).write()
+		}
 		(&tileWriter{writer: w, name: "tile" + b.name + "AVX2", rows: 6, lanes: 8, unroll: 2, b2: b.half}).write()
 	}
 }
@@ -100,6 +104,7 @@ var (
 	regArgs, regTmp          = reg.RAX, reg.R15
 	regAhead                 = reg.R14 // free in functions of ABI0
 	regA                     = []reg.Register{reg.R8, reg.R9, reg.R10, reg.R11}
+	regOther, regOtherAhead  = reg.R10, reg.R11 // in wide tiles, whose rows do not need them
 )
 
 var (
@@ -119,15 +124,25 @@ func (t *tileWriter) vec(i int) reg.VecPhysical {
 }
 
 func (t *tileWriter) acc(row, half int) reg.VecPhysical {
-	return t.vec(2*(t.turn*t.rowsEach+row) + half)
+	return t.vec(t.vectors()*(t.turn*t.rowsEach+row) + half)
 }
-func (t *tileWriter) b(half int) reg.VecPhysical { return t.vec(2*t.rows + half) }
+func (t *tileWriter) b(half int) reg.VecPhysical { return t.vec(t.vectors()*t.rows + half) }
 
-func (t *tileWriter) spare(i int) reg.VecPhysical { return t.vec(2*t.rows + 2 + i) }
+func (t *tileWriter) spare(i int) reg.VecPhysical { return t.vec(t.vectors()*(t.rows+1) + i) }
+
+// vectors is the number of them that a row has registers for.
+func (t *tileWriter) vectors() int {
+	if t.wide {
+		return 4
+	}
+	return 2
+}
 
 // spares is the number of vectors that take an element of A in turn.
 func (t *tileWriter) spares() int {
 	switch {
+	case t.wide:
+		return 4
 	case t.lanes == 16:
 		return 6
 	case t.b2 == pairs: // the other takes products
@@ -177,7 +192,10 @@ func (t *tileWriter) write() {
 		t.do(x86.CMPQ(t.arg(argFar), operand.U8(0)))
 		t.do(x86.JNE(to("far")))
 	}
-	t.halves = 2
+	t.halves = t.vectors()
+	if t.wide {
+		t.do(x86.MOVQ(t.arg(argFar), regOtherAhead))
+	}
 	t.variants()
 	if t.fetches() {
 		t.label("far")
@@ -233,8 +251,21 @@ func (t *tileWriter) labelName(rows int, what string) string {
 	return fmt.Sprintf("rows%d%s", rows, what)
 }
 
+// place is where a vector lies whose elements have so many bytes.
+func (t *tileWriter) place(from reg.Register, half, size int) operand.Mem {
+	m := mem(from, half%2*t.lanes*size)
+	if half >= 2 {
+		m.Index, m.Scale = regOther, 1
+	}
+	return m
+}
+
 // loadHalf loads half a row of B, bias or C; on AVX-512 only the columns that exist.
 func (t *tileWriter) loadHalf(from reg.Register, half int, dst reg.VecPhysical) {
+	if t.wide {
+		t.do(x86.VMOVUPS(t.place(from, half, 4), dst))
+		return
+	}
 	m := mem(from, half*t.lanes*4)
 	if t.lanes == 16 {
 		t.do(x86.VMOVUPS_Z(m, []reg.Register{reg.K1, reg.K2}[half].(reg.OpmaskPhysical), dst))
@@ -244,6 +275,10 @@ func (t *tileWriter) loadHalf(from reg.Register, half int, dst reg.VecPhysical) 
 }
 
 func (t *tileWriter) storeHalf(src reg.VecPhysical, to reg.Register, half int) {
+	if t.wide {
+		t.do(x86.VMOVUPS(src, t.place(to, half, 4)))
+		return
+	}
 	m := mem(to, half*t.lanes*4)
 	if t.lanes == 16 {
 		t.do(x86.VMOVUPS(src, []reg.Register{reg.K1, reg.K2}[half].(reg.OpmaskPhysical), m))
@@ -268,6 +303,9 @@ func (t *tileWriter) variant(rows int) {
 	t.eachTurn(turns, func() { t.each(rows, func(i, h int) { t.zero(t.acc(i, h)) }) })
 	t.start(rows)
 	t.label(l("loop"))
+	if t.wide {
+		t.do(x86.MOVQ(t.arg(argPanel), regOther))
+	}
 	if t.far {
 		t.do(x86.MOVQ(t.arg(argFar), regTmp))
 	}
@@ -309,73 +347,6 @@ func (t *tileWriter) eachTurn(turns int, f func()) {
 		f()
 	}
 	t.turn = 0
-}
-
-// start sets the accumulators.
-func (t *tileWriter) start(rows int) {
-	l := func(what string) string { return t.labelName(rows, what) }
-	ref := func(what string) operand.LabelRef { return operand.LabelRef(l(what)) }
-	t.do(x86.MOVL(t.arg(argStart), regTmp.As32()))
-	for i, what := range []string{"fromC", "fromColumn", "fromRow", "from"} {
-		t.do(x86.CMPL(regTmp.As32(), operand.U8(i+1)))
-		t.do(x86.JE(ref(what)))
-	}
-	t.each(rows, func(i, h int) { t.zero(t.acc(i, h)) })
-	t.fetchC(rows)
-	t.do(x86.JMP(ref("loop")))
-	t.label(l("fromC"))
-	t.do(x86.MOVQ(regC, regTmp))
-	t.loadRows(rows)
-	t.do(x86.JMP(ref("loop")))
-	t.label(l("fromColumn"))
-	t.do(x86.MOVQ(t.arg(argBias), regTmp))
-	for h := range t.halves {
-		t.loadHalf(regTmp, h, t.acc(0, h))
-	}
-	for i := 1; i < rows; i++ {
-		for h := range t.halves {
-			t.do(x86.VMOVAPS(t.acc(0, h), t.acc(i, h)))
-		}
-	}
-	if t.b2 == quads {
-		t.addRowStart(rows)
-	}
-	t.fetchC(rows)
-	t.do(x86.JMP(ref("loop")))
-	t.label(l("fromRow"))
-	t.do(x86.MOVQ(t.arg(argBias), regTmp))
-	t.each(rows, func(i, h int) {
-		if h == 0 {
-			t.do(x86.VBROADCASTSS(mem(regTmp, 4*i), t.acc(i, 0)))
-		} else {
-			t.do(x86.VMOVAPS(t.acc(i, 0), t.acc(i, 1)))
-		}
-	})
-	t.do(x86.JMP(ref("loop")))
-	t.label(l("from"))
-	t.do(x86.MOVQ(t.arg(argFrom), regTmp))
-	if t.b2 == quads {
-		t.loadSums(rows)
-	} else {
-		t.loadRows(rows)
-		t.fetchFrom(rows)
-	}
-	t.do(x86.MOVQ(t.arg(argBias), regTmp))
-	t.do(x86.TESTQ(regTmp, regTmp))
-	t.do(x86.JZ(ref("loop")))
-	for h := range t.halves {
-		t.loadHalf(regTmp, h, t.b(h))
-	}
-	t.each(rows, func(i, h int) {
-		if t.whole() {
-			t.do(x86.VPADDD(t.b(h), t.acc(i, h), t.acc(i, h)))
-			return
-		}
-		t.do(x86.VADDPS(t.b(h), t.acc(i, h), t.acc(i, h)))
-	})
-	if t.b2 == quads {
-		t.addRowStart(rows)
-	}
 }
 
 // each calls f for the accumulators of a number of rows.
@@ -443,7 +414,7 @@ func (t *tileWriter) zero(v reg.VecPhysical) {
 // loadB loads half a row of B: without a mask, which would take an issue slot from
 // the multiply-adds, unless B may end with the last column.
 func (t *tileWriter) loadB(half, at int) {
-	dst, m := t.b(half), mem(regB, half*t.lanes*2)
+	dst, m := t.b(half), t.place(regB, half, 2)
 	switch t.b2 {
 	case float16:
 		t.do(x86.VCVTPH2PS(m, dst))
@@ -474,6 +445,9 @@ func (t *tileWriter) step(rows, at int) {
 		lines := t.halves
 		if t.half() {
 			lines = 1
+		}
+		if t.wide {
+			t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regOtherAhead, Scale: 1}))
 		}
 		for h := range lines {
 			t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regAhead, Scale: 1, Disp: 64*h + at*t.rowB()}))
@@ -552,6 +526,10 @@ func (t *tileWriter) finish(rows int) {
 		t.do(x86.JE(operand.LabelRef(t.labelName(rows, "combined"))))
 	case pairs:
 	default:
+		if t.wide {
+			t.do(x86.MOVQ(t.arg(argColumnsC), regOther))
+			break
+		}
 		t.relu(rows)
 	}
 	t.store(rows)
