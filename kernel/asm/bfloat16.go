@@ -106,7 +106,7 @@ func writeDotWords(v *vectorWriter) {
 	v.label("rest")
 	v.do(x86.ADDQ(operand.U8(most), regN))
 	v.do(x86.JZ(to("end")))
-	for i, bits := range []reg.GPPhysical{regTmp.(reg.GPPhysical), regX2} { // of elements, and of words
+	for i, bits := range []reg.GPPhysical{regTmp, regX2} { // of elements, and of words
 		v.do(x86.MOVL(operand.U32(1<<32-1), bits.As32()))
 		v.do(x86.BZHIL(regN.As32(), bits.As32(), bits.As32()))
 		v.do(x86.SHRQ(operand.U8(1), regN))
