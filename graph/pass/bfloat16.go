@@ -17,8 +17,8 @@ var (
 // bfloat16 one of bfloat16: where x has been cast there and back to float32, and the weights
 // are a constant of bfloat16 that is cast to float32. It comes before Fold, which would make
 // these weights ones of float32. What follows (bias, activation, summand) is FuseLinear's and
-// FuseConvLast's to join, and packing the weights of products is Pack's. The channels of a convolution move to the end and back, which is
-// for ChannelsLast to spare.
+// FuseConvLast's to join, and packing the weights of products is Pack's. The channels of a
+// convolution move to the end and back, which is for ChannelsLast to spare.
 func FuseBFloat16(p *kernel.Pool, packing Packing) graph.Pass {
 	packing = packing.orInMemory()
 	return graph.Pass{Name: "fuse-bfloat16", Run: func(g *graph.Graph, ops *graph.Table) error {
