@@ -287,7 +287,7 @@ func BenchmarkPagedAttention(b *testing.B) {
 // TestWideHalfTiles: what a tile of twice as many columns computes has the bits of two tiles.
 func TestWideHalfTiles(t *testing.T) {
 	if !slices.Contains(tiers(), AVX512) {
-		t.Skip("without AVX-512")
+		t.Skip("SKIPPED: this processor has no AVX-512")
 	}
 	r := rand.New(rand.NewPCG(9, 10))
 	const cols, bs, cs = 32, 96, 128
