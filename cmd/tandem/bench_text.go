@@ -53,9 +53,11 @@ func (b *textBench) run(ctx context.Context, a *app, path string, threads int, p
 	defer pool.Close()
 	start := time.Now()
 	room := max(b.PP+1, b.Depth+b.TG+2)
+	// A sequence has whole pages: without room for all, some would be computed twice.
+	pages := (room + kernel.PageTokens - 1) / kernel.PageTokens
 	progress, opened := a.opening(path)
 	m, err := llm.Open(path, llm.Options{
-		Pool: pool, Context: room, Limits: llm.Limits{MaxSequences: b.Parallel, CacheTokens: b.Parallel * room},
+		Pool: pool, Context: room, Limits: llm.Limits{MaxSequences: b.Parallel, CacheTokens: b.Parallel * pages * kernel.PageTokens},
 		MemoryLimitBytes: int64(memoryShare * float64(machineMemoryBytes())), PackedDir: packedDir(a.getenv), Progress: progress, Profile: profile,
 	})
 	opened()
@@ -81,6 +83,9 @@ func (b *textBench) run(ctx context.Context, a *app, path string, threads int, p
 			return err
 		}
 		prefill, decode = append(prefill, p), append(decode, d)
+	}
+	if n := m.Stats().PutBack; n > 0 {
+		return fault.New("tandem.bench", fault.Internal, "the cache was too small: %d times an answer had to wait for another to end", n)
 	}
 	r.Prefill, r.Decode, r.PeakBytes = median(prefill), median(decode), peakMemoryBytes()
 	if profile != nil {

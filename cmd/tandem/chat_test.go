@@ -187,7 +187,7 @@ func TestChatAndBench(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 	var r textResult
-	err := json.Unmarshal([]byte(run("", "bench", path, "--pp", "40", "--tg", "400", "--depth", "16", "--parallel", "3", "--threads", "2", "--json")), &r)
+	err := json.Unmarshal([]byte(run("", "bench", path, "--pp", "40", "--tg", "404", "--depth", "16", "--parallel", "3", "--threads", "2", "--json")), &r)
 	if err != nil || !(r.Prefill > 0 && r.Decode > 0 && r.Open > 0) || r.Parallel != 3 || r.MemoryBytes == 0 {
 		t.Errorf("%v %+v", err, r)
 	}

@@ -27,6 +27,7 @@ var zhLanguage = [...]entry{
 	{"PROMPT TOKENS", "提示词元"}, {"ANSWER TOKENS", "回答词元"},
 	{"Reading prompts", "读入提示"},
 	{"Writing answers", "生成回答"},
+	{"the cache was too small: %d times an answer had to wait for another to end", "缓存太小：有 %d 次一个回答不得不等另一个结束"},
 	{"of %d answers of %d tokens one ended before another began", "%d 个回答（每个 %d 个词元）中，有一个在另一个开始之前就已结束"},
 	{"raise --tg", "请增大 --tg"},
 	{"%.1f tokens/s", "%.1f 词元/秒"},
