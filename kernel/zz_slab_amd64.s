@@ -70,6 +70,32 @@ done:
 	RET
 
 rows6:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows6begin:
 	MOVQ    (AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -710,6 +736,29 @@ rows6next:
 	JMP    more
 
 rows5:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows5begin:
 	MOVQ    (AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -1266,6 +1315,26 @@ rows5next:
 	JMP    more
 
 rows4:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows4begin:
 	MOVQ    (AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -1738,6 +1807,23 @@ rows4next:
 	JMP    more
 
 rows3:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows3begin:
 	MOVQ    (AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -2123,6 +2209,20 @@ rows3next:
 	JMP    more
 
 rows2:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows2begin:
 	MOVQ    (AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -2424,6 +2524,17 @@ rows2next:
 	JMP    more
 
 rows1:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows1begin:
 	MOVQ    (AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -2772,6 +2883,32 @@ done:
 	RET
 
 rows6:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows6begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -3406,6 +3543,29 @@ rows6next:
 	JMP    more
 
 rows5:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows5begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -3956,6 +4116,26 @@ rows5next:
 	JMP    more
 
 rows4:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows4begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -4422,6 +4602,23 @@ rows4next:
 	JMP    more
 
 rows3:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows3begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -4801,6 +4998,20 @@ rows3next:
 	JMP    more
 
 rows2:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows2begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -5096,6 +5307,17 @@ rows2next:
 	JMP    more
 
 rows1:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows1begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -5450,6 +5672,32 @@ done:
 	RET
 
 rows6:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows6begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -6084,6 +6332,29 @@ rows6next:
 	JMP    more
 
 rows5:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows5begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -6634,6 +6905,26 @@ rows5next:
 	JMP    more
 
 rows4:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows4begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -7100,6 +7391,23 @@ rows4next:
 	JMP    more
 
 rows3:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows3begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -7479,6 +7787,20 @@ rows3next:
 	JMP    more
 
 rows2:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows2begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -7774,6 +8096,17 @@ rows2next:
 	JMP    more
 
 rows1:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows1begin:
 	MOVQ    16(AX), SI
 	MOVQ    144(AX), R8
 	MOVQ    152(AX), DI
@@ -7985,7 +8318,33 @@ rows1next:
 	JMP    more
 
 first6:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first6begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -8670,7 +9029,30 @@ first6next:
 	JMP    more
 
 first5:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first5begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -9271,7 +9653,27 @@ first5next:
 	JMP    more
 
 first4:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first4begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -9788,7 +10190,24 @@ first4next:
 	JMP    more
 
 first3:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first3begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -10218,7 +10637,21 @@ first3next:
 	JMP    more
 
 first2:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first2begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -10564,7 +10997,18 @@ first2next:
 	JMP    more
 
 first1:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first1begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -10968,6 +11412,32 @@ done:
 	RET
 
 rows6:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows6begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -11445,6 +11915,29 @@ rows6next:
 	JMP    more
 
 rows5:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows5begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -11864,6 +12357,26 @@ rows5next:
 	JMP    more
 
 rows4:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows4begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -12358,6 +12871,23 @@ rows4next:
 	JMP    more
 
 rows3:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows3begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -12761,6 +13291,20 @@ rows3next:
 	JMP    more
 
 rows2:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows2begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -13078,6 +13622,17 @@ rows2next:
 	JMP    more
 
 rows1:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows1begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -13446,6 +14001,32 @@ done:
 	RET
 
 rows6:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows6begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -14123,6 +14704,29 @@ rows6next:
 	JMP    more
 
 rows5:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows5begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -14712,6 +15316,26 @@ rows5next:
 	JMP    more
 
 rows4:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows4begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -15213,6 +15837,23 @@ rows4next:
 	JMP    more
 
 rows3:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows3begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -15621,6 +16262,20 @@ rows3next:
 	JMP    more
 
 rows2:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows2begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -15941,6 +16596,17 @@ rows2next:
 	JMP    more
 
 rows1:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows1begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -16173,7 +16839,33 @@ rows1next:
 	JMP    more
 
 first6:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first6begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -16902,7 +17594,30 @@ first6next:
 	JMP    more
 
 first5:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first5begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -17543,7 +18258,27 @@ first5next:
 	JMP    more
 
 first4:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first4begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -18096,7 +18831,24 @@ first4next:
 	JMP    more
 
 first3:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first3begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -18556,7 +19308,21 @@ first3next:
 	JMP    more
 
 first2:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first2begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -18928,7 +19694,18 @@ first2next:
 	JMP    more
 
 first1:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first1begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -19430,6 +20207,32 @@ done:
 	RET
 
 rows6:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows6begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -19907,6 +20710,29 @@ rows6next:
 	JMP    more
 
 rows5:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows5begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -20326,6 +21152,26 @@ rows5next:
 	JMP    more
 
 rows4:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows4begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -20820,6 +21666,23 @@ rows4next:
 	JMP    more
 
 rows3:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows3begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -21223,6 +22086,20 @@ rows3next:
 	JMP    more
 
 rows2:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows2begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -21540,6 +22417,17 @@ rows2next:
 	JMP    more
 
 rows1:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows1begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -21931,6 +22819,32 @@ done:
 	RET
 
 rows6:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows6begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -22620,6 +23534,29 @@ rows6next:
 	JMP    more
 
 rows5:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows5begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -23219,6 +24156,26 @@ rows5next:
 	JMP    more
 
 rows4:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows4begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -23720,6 +24677,23 @@ rows4next:
 	JMP    more
 
 rows3:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows3begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -24128,6 +25102,20 @@ rows3next:
 	JMP    more
 
 rows2:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows2begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -24448,6 +25436,17 @@ rows2next:
 	JMP    more
 
 rows1:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows1begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -24680,7 +25679,33 @@ rows1next:
 	JMP    more
 
 first6:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first6begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -25486,7 +26511,30 @@ first6next:
 	JMP    more
 
 first5:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first5begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -26202,7 +27250,27 @@ first5next:
 	JMP    more
 
 first4:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first4begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -26820,7 +27888,24 @@ first4next:
 	JMP    more
 
 first3:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first3begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -27345,7 +28430,21 @@ first3next:
 	JMP    more
 
 first2:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first2begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -27782,7 +28881,18 @@ first2next:
 	JMP    more
 
 first1:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first1begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -28309,6 +29419,32 @@ done:
 	RET
 
 rows6:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows6begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -28789,6 +29925,29 @@ rows6next:
 	JMP    more
 
 rows5:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows5begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -29209,6 +30368,26 @@ rows5next:
 	JMP    more
 
 rows4:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows4begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -29720,6 +30899,23 @@ rows4next:
 	JMP    more
 
 rows3:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows3begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -30136,6 +31332,20 @@ rows3next:
 	JMP    more
 
 rows2:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows2begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -30460,6 +31670,17 @@ rows2next:
 	JMP    more
 
 rows1:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows1begin:
 	MOVQ   16(AX), SI
 	MOVQ   144(AX), R8
 	MOVQ   152(AX), DI
@@ -30829,6 +32050,32 @@ done:
 	RET
 
 rows6:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows6begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -31332,6 +32579,29 @@ rows6next:
 	JMP    more
 
 rows5:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows5begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -31771,6 +33041,26 @@ rows5next:
 	JMP    more
 
 rows4:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows4begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -32295,6 +33585,23 @@ rows4next:
 	JMP    more
 
 rows3:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows3begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -32720,6 +34027,20 @@ rows3next:
 	JMP    more
 
 rows2:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows2begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -33049,6 +34370,17 @@ rows2next:
 	JMP    more
 
 rows1:
+	TESTL      $0x00000002, 84(AX)
+	JZ         rows1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         rows1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+rows1begin:
 	MOVQ         16(AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -33282,7 +34614,33 @@ rows1next:
 	JMP    more
 
 first6:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first6begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first6begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first6begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -34139,7 +35497,30 @@ first6next:
 	JMP    more
 
 first5:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first5begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first5begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first5begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -34896,7 +36277,27 @@ first5next:
 	JMP    more
 
 first4:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first4begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first4begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first4begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -35537,7 +36938,24 @@ first4next:
 	JMP    more
 
 first3:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first3begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first3begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first3begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -36079,7 +37497,21 @@ first3next:
 	JMP    more
 
 first2:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first2begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first2begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first2begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI
@@ -36525,7 +37957,18 @@ first2next:
 	JMP    more
 
 first1:
-	MOVQ         16(AX), BX
+	MOVQ       16(AX), BX
+	TESTL      $0x00000002, 84(AX)
+	JZ         first1begin
+	MOVQ       120(AX), R15
+	TESTQ      R15, R15
+	JZ         first1begin
+	MOVQ       96(AX), R8
+	PREFETCHT0 (R15)
+	PREFETCHT0 64(R15)
+	ADDQ       R8, R15
+
+first1begin:
 	MOVQ         (AX), SI
 	MOVQ         144(AX), R8
 	MOVQ         152(AX), DI

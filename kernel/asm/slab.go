@@ -279,6 +279,7 @@ func (p *slabWriter) variant(rows int) {
 		weights = slabW
 		p.arguments([]argument{{slabTile, slabUnpack}})
 	}
+	p.fetchAddends(rows)
 	p.arguments([]argument{{weights, pnlW}, {slabRowA, regA[0]}, {slabRowSums, pnlY}, {slabCount, pnlPairs}})
 	p.constants(rows)
 	if rows > 3 {
@@ -329,6 +330,24 @@ func (p *slabWriter) variant(rows int) {
 	p.outputs(rows)
 	p.label(l("next"))
 	p.next(rows)
+}
+
+// fetchAddends touches what is added to the rows after the last slab: rows of outputs are
+// far from each other, and mostly in another cache than the first.
+func (p *slabWriter) fetchAddends(rows int) {
+	begin := p.named(rows, "begin")
+	p.do(x86.TESTL(operand.U32(stageLast), mem(pnlArgs, slabStage)))
+	p.do(x86.JZ(to(begin)))
+	p.do(x86.MOVQ(mem(pnlArgs, slabAdd), slabTmp))
+	p.do(x86.TESTQ(slabTmp, slabTmp))
+	p.do(x86.JZ(to(begin)))
+	p.do(x86.MOVQ(mem(pnlArgs, slabYS), regA[0]))
+	for range rows {
+		p.do(x86.PREFETCHT0(mem(slabTmp, 0)))
+		p.do(x86.PREFETCHT0(mem(slabTmp, 64)))
+		p.do(x86.ADDQ(regA[0], slabTmp))
+	}
+	p.label(begin)
 }
 
 // sums begin with nothing, or with what the slabs before gave; it goes on at then.
