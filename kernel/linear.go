@@ -143,8 +143,9 @@ func (l *Linear) plan(p *Pool) {
 		l.stride, l.slab = slabRecords, l.M*slabRecords
 	}
 	height := l.tileHeight()
-	l.rows = min(l.M, max(1, recordsInCache/row/height)*height)
-	tiles := ceilDiv(l.rows, height)
+	blocks := max(1, ceilDiv(l.M, max(1, recordsInCache/row/height)*height))
+	tiles := ceilDiv(ceilDiv(l.M, blocks), height) // blocks of rows that are alike
+	l.rows = min(l.M, tiles*height)
 	l.tile = ceilDiv(l.rows, max(1, tiles))
 	l.run = 1
 	if l.parts[0].slabs {
@@ -217,17 +218,13 @@ func (l *Linear) Run(p *Pool, scratch []byte) {
 		p.run(l.M, max(1, (1<<13)/max(1, l.K)), l)
 	}
 	units := ceilDiv(l.M, l.rows) * l.panels
-	if l.M <= streamRows && l.rows == l.M {
+	if l.parts[0].slabs || l.M <= streamRows && l.rows == l.M {
 		l.share(p, units)
 		p.run(p.threads, 1, l)
 		return
 	}
 	l.phase = linearMultiply
-	grain := 1
-	if l.parts[0].slabs {
-		grain = 2
-	}
-	p.run(units, grain, l)
+	p.run(units, 1, l)
 }
 
 // share divides panels among threads.
