@@ -299,6 +299,9 @@ func (p *slabWriter) variant(rows int) {
 	} else {
 		p.sums(rows, "pair")
 	}
+	if p.first {
+		p.fetchScales()
+	}
 	if p.together(rows) == 1 {
 		p.do(x86.ADDQ(pnlPairs, pnlPairs))
 	}
@@ -419,6 +422,18 @@ func (p *slabWriter) fetch(line int) {
 	second.Index, second.Scale = slabAheadStep, 1
 	p.do(x86.PREFETCHT0(mem(pnlAhead, 64*line)))
 	p.do(x86.PREFETCHT0(second))
+}
+
+// fetchScales touches the scales of the next slab, all of which are unpacked before its
+// first products: in their turn the last would come too late.
+func (p *slabWriter) fetchScales() {
+	for i := range slabPairs {
+		first := mem(pnlAhead, slabPairs/p.panel.pairs*p.panel.head+i*p.panel.pairBytes()+p.panel.scales())
+		second := first
+		second.Index, second.Scale = slabAheadStep, 1
+		p.do(x86.PREFETCHT0(first))
+		p.do(x86.PREFETCHT0(second))
+	}
 }
 
 // lines are those of each panel that are fetched with so many blocks.
