@@ -244,16 +244,22 @@ func (l *Linear) share(p *Pool, units int) {
 	}
 }
 
+// turnsLeft is the least number of turns in which the rest of a share is taken: long ones
+// first, since taking one waits for all stores before, and short ones at the end, so that
+// threads end together.
+const turnsLeft = 8
+
 // stream multiplies with the panels of a share, then with what is left of the others.
 func (l *Linear) stream(share int, room []byte) {
 	for i := range l.shares {
-		s := &l.shares[(share+i)%len(l.shares)]
+		s, turn := &l.shares[(share+i)%len(l.shares)], l.turn
 		for !ended(l.stop) {
-			lo := int(s.next.Add(int64(l.turn))) - l.turn
+			lo := int(s.next.Add(int64(turn))) - turn
 			if lo >= s.end {
 				break
 			}
-			l.multiplyUnits(lo, min(lo+l.turn, s.end), room)
+			l.multiplyUnits(lo, min(lo+turn, s.end), room)
+			turn = max(l.turn, (s.end-lo-turn)/turnsLeft/l.turn*l.turn)
 		}
 	}
 }
