@@ -1,0 +1,50 @@
+package main
+
+import (
+	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/x86"
+)
+
+// fetch touches a line of each panel.
+func (p *slabWriter) fetch(line int) {
+	second := mem(pnlAhead, 64*line)
+	second.Index, second.Scale = slabAheadStep, 1
+	p.do(x86.PREFETCHT0(mem(pnlAhead, 64*line)))
+	p.do(x86.PREFETCHT0(second))
+}
+
+// fetchScales touches the scales of the next slab, all of which are unpacked before its
+// first products: in their turn the last would come too late.
+func (p *slabWriter) fetchScales() {
+	for i := range slabPairs {
+		first := mem(pnlAhead, slabPairs/p.panel.pairs*p.panel.head+i*p.panel.pairBytes()+p.panel.scales())
+		second := first
+		second.Index, second.Scale = slabAheadStep, 1
+		p.do(x86.PREFETCHT0(first))
+		p.do(x86.PREFETCHT0(second))
+	}
+}
+
+// lines are those of each panel that are fetched with so many blocks.
+func (p *slabWriter) lines(blocks int) int {
+	turns := aheadCalls * 2 * slabPairs / blocks
+	return (p.slabBytes()/64 + turns - 1) / turns
+}
+
+// fetchAddends touches what is added to the rows after the last slab: rows of outputs are
+// far from each other, and mostly in another cache than the first.
+func (p *slabWriter) fetchAddends(rows int) {
+	begin := p.named(rows, "begin")
+	p.do(x86.TESTL(operand.U32(stageLast), mem(pnlArgs, slabStage)))
+	p.do(x86.JZ(to(begin)))
+	p.do(x86.MOVQ(mem(pnlArgs, slabAdd), slabTmp))
+	p.do(x86.TESTQ(slabTmp, slabTmp))
+	p.do(x86.JZ(to(begin)))
+	p.do(x86.MOVQ(mem(pnlArgs, slabYS), regA[0]))
+	for range rows {
+		p.do(x86.PREFETCHT0(mem(slabTmp, 0)))
+		p.do(x86.PREFETCHT0(mem(slabTmp, 64)))
+		p.do(x86.ADDQ(regA[0], slabTmp))
+	}
+	p.label(begin)
+}
