@@ -25,6 +25,17 @@ func TestByteConvIsExact(t *testing.T) {
 	}
 }
 
+// TestByteConvPairs: shapes whose sums with other bytes are made half a tile at a time, with
+// all numbers of rows, and columns that are no whole tiles.
+func TestByteConvPairs(t *testing.T) {
+	r := rand.New(rand.NewPCG(43, 5))
+	pools := bytePools(t)
+	for range 40 {
+		d := &Conv{N: 1, H: 1, W: 1 + r.IntN(60), C: 60 + r.IntN(75), OC: 30 + r.IntN(140), KH: 1, KW: 1}
+		checkByteConv(t, r, pools, d, randomBytes)
+	}
+}
+
 // TestByteConvSlides: depthwise convolutions, those among them whose sums are as great as
 // may be, whose windows have too many taps to slide, and whose images are cut into chunks.
 func TestByteConvSlides(t *testing.T) {

@@ -459,12 +459,17 @@ func (s *byteStrips) rescaled(args *tileArgs, row, column, rows, n int) {
 	if s.rowStart != nil {
 		args.rowStart = unsafe.Pointer(&s.rowStart[row])
 	}
+	pairs := s.pairs(rows)
 	for j, cols := 0, 0; j < n; j += cols {
 		args.tiles = max(1, min(s.most, (n-j)/vnniColumns))
 		cols = min(args.tiles*vnniColumns, n-j)
 		at := s.column + column + j
 		args.mask, args.lines, args.allLines = uint32(uint64(1)<<min(vnniColumns, n-j)-1), s.lines, s.lines
 		s.startFrom(args, row, j)
+		args.paired = 0
+		if pairs && n-j >= vnniColumns {
+			args.paired = 1
+		}
 		args.b, args.bias, args.scale = unsafe.Pointer(&s.b[j/vnniColumns*s.panel]), unsafe.Pointer(&s.start[column+j]), unsafe.Pointer(&r.ScaleB[at])
 		if r.Bytes != nil {
 			args.c = unsafe.Pointer(&r.Bytes[row*s.cs+at])

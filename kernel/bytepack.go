@@ -11,6 +11,7 @@ type byteForm struct {
 	tileShape
 	size   int  // bytes that an element takes in a word of four bytes
 	blocks bool // AMX adds up the sums of blocks
+	paired bool // tiles of combined bytes are paired where they may be
 }
 
 // vnniColumns is the width of a tile of VNNI.
@@ -19,11 +20,21 @@ const vnniColumns = 32
 func byteFormOf(p *Pool) byteForm {
 	switch {
 	case p.vnni:
-		return byteForm{AVX512, tileShape{12, vnniColumns}, 1, p.amx}
+		return byteForm{AVX512, tileShape{12, vnniColumns}, 1, p.amx, p.four}
 	case p.isa >= AVX2:
-		return byteForm{AVX2, tileShape{6, 16}, 2, false}
+		return byteForm{AVX2, tileShape{6, 16}, 2, false, false}
 	}
-	return byteForm{Generic, tileShape{4, 16}, 2, false}
+	return byteForm{Generic, tileShape{4, 16}, 2, false, false}
+}
+
+// Tiles are paired (tileArgs.paired) from so many rows on, with so many words: with more, what
+// follows the products is too short beside them to pay for reading B twice.
+const pairedRows, leastPairedWords, mostPairedWords = 9, 16, 32
+
+// pairs reports whether tiles of so many rows, whose columns all exist, are paired.
+func (s *byteStrips) pairs(rows int) bool {
+	return s.paired && s.to.Combine != nil && rows >= pairedRows && s.lines <= 1 && s.from == nil && s.rowStart == nil &&
+		leastPairedWords <= s.words && s.words <= mostPairedWords
 }
 
 // words is the number of words of k elements.

@@ -26,7 +26,10 @@ func bytePools(t testing.TB) []*Pool {
 		p.amx = false
 		pools = append(pools, p)
 	}
-	return pools
+	p := NewPool(2, Detect()) // tiles are paired where they are not otherwise
+	t.Cleanup(p.Close)
+	p.four, p.amx = !p.four, false
+	return append(pools, p)
 }
 
 // randomBytes returns n bytes with many at the ends of their range, which saturate

@@ -90,6 +90,11 @@ type tileArgs struct {
 	// What is fetched into the L2 cache: a line for each row of B, farStep bytes apart; or 0.
 	far, farStep uintptr
 	fromAhead    uintptr // from rows of from to those that the strip below starts from
+	// Unless paired is 0, a tile of combined bytes is two halves, one of which becomes bytes
+	// while the products of the other are added up. Within a call: where the half goes that is
+	// still to become bytes, or nil, and what it is combined with.
+	paired           uint32
+	halfC, halfOther unsafe.Pointer
 }
 
 // Values of tileArgs.result.

@@ -28,7 +28,8 @@ const (
 	argTiles, argPanel            = 224, 232
 	argColumnsC, argAllLines      = 240, 248
 	argFar, argFarStep            = 256, 264
-	argFromAhead                  = 272
+	argFromAhead, argPaired       = 272, 280
+	argHalfC, argHalfOther        = 288, 296
 	resultFloats, resultBytes     = 1, 2
 	resultCombined                = 3
 	startC, startColumn, startRow = 1, 2, 3
@@ -52,6 +53,12 @@ type tileWriter struct {
 	// Few rows of whole numbers take several sets of accumulators in turn, which are added
 	// up at the end: each alone would wait for its last sum. turn is the one being used.
 	rowsEach, turn int
+	// Of a paired tile: its half's first row; what writes the next of the besideOf instructions
+	// that are spread between products, if there are any.
+	pairing  bool
+	firstRow int
+	beside   func()
+	besideOf int
 }
 
 // storage says how the right-hand matrix is stored: as float32; in 16 bits, of which
@@ -143,6 +150,8 @@ func (t *tileWriter) spares() int {
 	switch {
 	case t.wide:
 		return 4
+	case t.beside != nil: // they have the others
+		return 1
 	case t.lanes == 16:
 		return 6
 	case t.b2 == pairs: // the other takes products
@@ -176,10 +185,7 @@ func (t *tileWriter) write() {
 	}
 	// Further bases for the rows 3, 6, 9: a strip of fewer rows does not use
 	// them, and they are not dereferenced.
-	for i := 1; i < (t.rows+2)/3; i++ {
-		t.do(x86.LEAQ(operand.Mem{Base: regA[i-1], Index: regRS, Scale: 2}, regA[i]))
-		t.do(x86.ADDQ(regRS, regA[i]))
-	}
+	t.rowBases()
 	if t.narrows() {
 		t.do(x86.TESTL(regTmp.As32(), regTmp.As32()))
 		t.do(x86.JZ(to("narrow")))
@@ -219,6 +225,14 @@ func (t *tileWriter) write() {
 	}
 }
 
+// rowBases sets the bases of the rows from that of the first.
+func (t *tileWriter) rowBases() {
+	for i := 1; i < (t.rows+2)/3; i++ {
+		t.do(x86.LEAQ(operand.Mem{Base: regA[i-1], Index: regRS, Scale: 2}, regA[i]))
+		t.do(x86.ADDQ(regRS, regA[i]))
+	}
+}
+
 // narrows reports whether there are variants for tiles of half the width, bounds
 // whether there are some for a B that may end with the last column.
 func (t *tileWriter) narrows() bool { return t.lanes == 16 && !t.half() }
@@ -236,6 +250,9 @@ func (t *tileWriter) variants() {
 	t.do(x86.RET())
 	for rows := t.rows; rows >= 1; rows-- {
 		t.variant(rows)
+		if t.pairs(rows) {
+			t.paired(rows)
+		}
 	}
 }
 
@@ -247,6 +264,8 @@ func (t *tileWriter) labelName(rows int, what string) string {
 		return fmt.Sprintf("bounded%d%s", rows, what)
 	case t.far:
 		return fmt.Sprintf("far%d%s", rows, what)
+	case t.pairing:
+		return fmt.Sprintf("paired%d%s", rows, what)
 	}
 	return fmt.Sprintf("rows%d%s", rows, what)
 }
@@ -298,6 +317,10 @@ func (t *tileWriter) variant(rows int) {
 	t.rowsEach, t.turn = rows, 0
 	t.label(l(""))
 	if t.b2 == quads {
+		if t.pairs(rows) {
+			t.do(x86.CMPL(t.arg(argPaired), operand.U8(0)))
+			t.do(x86.JNE(operand.LabelRef(fmt.Sprintf("paired%d", rows))))
+		}
 		t.fetchOther(rows)
 	}
 	t.eachTurn(turns, func() { t.each(rows, func(i, h int) { t.zero(t.acc(i, h)) }) })
@@ -449,6 +472,9 @@ func (t *tileWriter) step(rows, at int) {
 		if t.wide {
 			t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regOtherAhead, Scale: 1}))
 		}
+		if t.firstRow > 0 { // the other half has fetched them
+			lines = 0
+		}
 		for h := range lines {
 			t.do(x86.PREFETCHT0(operand.Mem{Base: regB, Index: regAhead, Scale: 1, Disp: 64*h + at*t.rowB()}))
 		}
@@ -458,9 +484,10 @@ func (t *tileWriter) step(rows, at int) {
 		t.do(x86.ADDQ(t.arg(argFarStep), regTmp))
 	}
 	for i := range rows {
-		m := mem(regA[i/3], 4*at)
-		if i%3 > 0 {
-			m.Index, m.Scale = regRS, uint8(i%3)
+		row := t.firstRow + i
+		m := mem(regA[row/3], 4*at)
+		if row%3 > 0 {
+			m.Index, m.Scale = regRS, uint8(row%3)
 		}
 		if t.halves == 1 && t.b2 == float32s { // one multiply-add for each element
 			t.do(x86.VFMADD231PS_BCST(m, t.b(0), t.acc(i, 0)))
@@ -469,7 +496,10 @@ func (t *tileWriter) step(rows, at int) {
 		a := t.spare(i % t.spares())
 		t.do(x86.VBROADCASTSS(m, a))
 		for h := range t.halves {
-			t.multiply(a, h, i)
+			t.multiply(a, h, row)
+		}
+		if t.beside != nil {
+			t.beside()
 		}
 	}
 	if !t.whole() {
