@@ -315,7 +315,7 @@ func (p *workers) next(worker int) int {
 
 // awaitEmpty returns when no worker is inside the closed job.
 func (p *workers) awaitEmpty() {
-	for start := time.Now(); time.Since(start) < spinLimit; spinPause() {
+	for start := time.Now(); !p.patienceEnds(start); spinPause() {
 		if p.gate.Load()&gateInside == 0 {
 			return
 		}
@@ -325,6 +325,14 @@ func (p *workers) awaitEmpty() {
 		return
 	}
 	<-p.done
+}
+
+// patienceEnds reports whether a thread that has been waiting awake since start is to
+// park. One that parks may find itself, when it is woken, on the core of the thread that
+// woke it, and Linux may leave both there for milliseconds while another core is idle.
+func (p *workers) patienceEnds(start time.Time) bool {
+	waited := time.Since(start)
+	return waited > spinLimit && (waited > holdLimit || p.held.Load() == 0)
 }
 
 // serve is the life of worker i+1.
@@ -366,12 +374,9 @@ func (p *workers) enter(n uint64) bool {
 // code that the scheduler can preempt, then parks.
 func (p *workers) awaitJob(s *sleeper, seen uint64) uint64 {
 	for {
-		for start := time.Now(); ; spinPause() {
+		for start := time.Now(); !p.patienceEnds(start); spinPause() {
 			if g := p.gate.Load(); g/gateJob != seen {
 				return g
-			}
-			if waited := time.Since(start); waited > spinLimit && (waited > holdLimit || p.held.Load() == 0) {
-				break
 			}
 		}
 		s.parked.Store(true)

@@ -116,16 +116,20 @@ func (e *engine) cancel(q *sequence) {
 	e.signal()
 }
 
-// work runs steps until the engine is closed.
+// work runs steps until the engine is closed. Between two of them workers stay awake.
 func (e *engine) work() {
 	defer close(e.idle)
+	e.pool.Hold()
+	defer e.pool.Release()
 	for {
 		ctx, step, closed := e.plan()
 		if closed {
 			return
 		}
 		if step == nil {
+			e.pool.Release()
 			<-e.wake
+			e.pool.Hold()
 			continue
 		}
 		logits, err := e.runner.run(ctx, step)
