@@ -2,10 +2,10 @@
 """Language models in Tandem beside llama.cpp: the same files, the same threads, in turns.
 
     llm.py [--rounds 3] [--threads 1 2] [--models qwen3-0.6b llama3.2-1b] [--formats Q8_0 Q4_K_M]
-           [--only prompt decode parallel depth huge memory load http] [--keep rounds.jsonl]
+           [--only prompt decode parallel depth huge-prompt … memory load http] [--keep rounds.jsonl]
 
 Rows: reading a prompt of 512; decoding 128 from an empty cache, and 32 after 2,048 tokens;
-16 sequences decoding at once; decoding when llama.cpp has huge pages too; the most memory
+16 sequences decoding at once; all of these when llama.cpp has huge pages too; the most memory
 that a run has; the time from a second start to the first token; and decoding for one
 client over HTTP beside `tandem bench`. Run by `make bench-llm`, which builds bin/tandem
 first.
@@ -25,6 +25,7 @@ QUICK=1 does one round, of one model, on two threads, in some five minutes. Prin
 people and, as the last line, one JSON object. A ratio of more than 1 is in Tandem's favour.
 """
 import argparse
+import functools
 import json
 import os
 import platform
@@ -93,19 +94,21 @@ def tandem(path, threads, *flags):
     return json.loads(out.splitlines()[-1])
 
 
-def llama_bench(bin, path, threads, *flags, **kw):
-    out = call(bin / "llama-bench", "-m", path, "-t", threads, "-r", 1, "-o", "json", *flags, capture_output=True, **kw).stdout
+def loading(huge):
+    """How llama.cpp loads weights: into memory of malloc that asks for huge pages, or by mapping the file."""
+    return (["--load-mode", "none"], dict(os.environ, GLIBC_TUNABLES="glibc.malloc.hugetlb=1")) if huge else ([], None)
+
+
+def llama_bench(bin, path, threads, *flags, huge=False):
+    load, env = loading(huge)
+    out = call(bin / "llama-bench", "-m", path, "-t", threads, "-r", 1, "-o", "json", *load, *flags, capture_output=True, env=env).stdout
     return json.loads(out)[-1]["avg_ts"]
 
 
-def llama_huge(bin, path, threads):
-    """Decoding with weights in memory of malloc, which asks for huge pages."""
-    return llama_bench(bin, path, threads, "-p", 0, "-n", 128, "--load-mode", "none", env=dict(os.environ, GLIBC_TUNABLES="glibc.malloc.hugetlb=1"))
-
-
-def batched_bench(bin, path, threads, n):
-    out = call(bin / "llama-batched-bench", "-m", path, "-t", threads, "-tb", threads, "-c", n * 160, "-npp", 16, "-ntg", 32, "-npl", n,
-               capture_output=True).stdout
+def batched_bench(bin, path, threads, n, huge=False):
+    load, env = loading(huge)
+    out = call(bin / "llama-batched-bench", "-m", path, "-t", threads, "-tb", threads, "-c", n * 160, "-npp", 16, "-ntg", 32, "-npl", n, *load,
+               capture_output=True, env=env).stdout
     row = [line for line in out.splitlines() if re.match(r"\|\s+\d+\s+\|", line)][-1]
     return float(row.split("|")[8])  # S_TG t/s
 
@@ -155,19 +158,22 @@ def decode(path, threads):
 EVEN = {"Q8_0": 1, "Q4_K_M": 1}
 FULL = ["-p", 512, "-n", 128, "-r", 1]
 # What is measured: a name, the ratio asked for in each format, how each side does it, and the unit.
-CASES = {
+SPEEDS = {
     "prompt": ("prompt of 512", {"Q8_0": 2.9, "Q4_K_M": 2.5},
                lambda p, t: tandem(p, t, "--pp", 512, "--tg", 1)["prefill_tokens_per_s"],
-               lambda b, p, t: llama_bench(b, p, t, "-p", 512, "-n", 0), "tokens/s"),
+               lambda b, p, t, huge=False: llama_bench(b, p, t, "-p", 512, "-n", 0, huge=huge), "tokens/s"),
     "decode": ("decode 128", {"Q8_0": 1.3, "Q4_K_M": 1.2}, decode,
-               lambda b, p, t: llama_bench(b, p, t, "-p", 0, "-n", 128), "tokens/s"),
+               lambda b, p, t, huge=False: llama_bench(b, p, t, "-p", 0, "-n", 128, huge=huge), "tokens/s"),
     "parallel": ("16 sequences decode", {"Q8_0": 4, "Q4_K_M": 4},
                  lambda p, t: tandem(p, t, "--pp", 16, "--tg", 32, "--depth", 16, "--parallel", 16)["decode_tokens_per_s"],
-                 lambda b, p, t: batched_bench(b, p, t, 16), "tokens/s"),
+                 lambda b, p, t, huge=False: batched_bench(b, p, t, 16, huge=huge), "tokens/s"),
     "depth": ("decode 32 at depth 2048", {"Q8_0": 2, "Q4_K_M": 2},
               lambda p, t: tandem(p, t, "--pp", 8, "--tg", 32, "--depth", 2048)["decode_tokens_per_s"],
-              lambda b, p, t: llama_bench(b, p, t, "-p", 0, "-n", 32, "-d", 2048), "tokens/s"),
-    "huge": ("decode 128, llama.cpp with huge pages", EVEN, decode, llama_huge, "tokens/s"),
+              lambda b, p, t, huge=False: llama_bench(b, p, t, "-p", 0, "-n", 32, "-d", 2048, huge=huge), "tokens/s"),
+}
+HUGE = {f"huge-{case}": (f"{name}, llama.cpp with huge pages", EVEN, ours, functools.partial(theirs, huge=True), unit)
+        for case, (name, _, ours, theirs, unit) in SPEEDS.items()}
+CASES = SPEEDS | HUGE | {
     "memory": ("peak memory, 512 and 128", EVEN,
                lambda p, t: observed(TANDEM, "bench", p, "--threads", t, "--rounds", 1, "--pp", 512, "--tg", 128)[1],
                lambda b, p, t: observed(b / "llama-bench", "-m", p, "-t", t, *FULL)[1], "MB"),
@@ -227,6 +233,8 @@ def main():
     for name in a.models:
         for fmt in a.formats:
             path = model(name, fmt, bin)
+            if a.rounds:
+                tandem(path, a.threads[0], "--pp", 1, "--tg", 1)  # a first start packs weights, and writes them while it answers
             for threads in a.threads:
                 for case in a.only:
                     row = measure(case, path, threads, a.rounds, bin, f"{name} {fmt}", kept)

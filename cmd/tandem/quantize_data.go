@@ -39,7 +39,11 @@ func (c *quantizeCmd) data(ctx context.Context, s *precision.Search, before mode
 		if err != nil {
 			return nil, err
 		}
-		for _, rows := range inRows(in, ports) {
+		batches := inRows(in, ports)
+		if len(batches) == 0 {
+			return nil, fault.New("tandem.quantize", fault.Invalid, "the arrays of %s have no rows", path)
+		}
+		for _, rows := range batches {
 			if rows, err = before(ctx, rows); err != nil {
 				return nil, err
 			}

@@ -21,6 +21,7 @@ var zhPrecision = [...]entry{
 	{"Least cosine", "最小余弦"},
 	{"Accuracy", "准确率"},
 	{"%.4f, before %.4f", "%.4f，之前为 %.4f"},
+	{"the arrays of %s have no rows", "%s 的数组没有行"},
 	{"%s has no array %q, as the files before it have", "%s 中没有数组 %q，而之前的文件有"},
 	{"array %q of %s is %v, expected the number of a class for each row", "数组 %q（在 %s 中）是 %v，应为每行一个类别编号"},
 	{"%s, %s and %s are for ONNX files and artifacts", "%s、%s 和 %s 用于 ONNX 文件和模型目录"},
