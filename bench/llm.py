@@ -21,8 +21,8 @@ added to it as it ends: a run that ended goes on where it was, and rows can be m
 one by one (--models, --formats, --threads, --only), of which `--keep FILE --rounds 0`
 then prints all.
 
-QUICK=1 does one round, of one model, on two threads, in some five minutes. Prints rows for
-people and, as the last line, one JSON object. A ratio of more than 1 is in Tandem's favour.
+QUICK=1 does one round, of one model, on two threads. Prints rows for people and, as the
+last line, one JSON object. A ratio of more than 1 is in Tandem's favour.
 """
 import argparse
 import functools
