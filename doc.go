@@ -31,7 +31,7 @@
 //
 //   - What is written to disk stays readable: an artifact, a run directory and a data
 //     directory of any released version open in every later one, or are migrated.
-//   - The network API (/v2 and /api/v1) and the command line change only by addition.
+//   - The network API (/v1, /v2 and /api/v1) and the command line change only by addition.
 //   - The Go API may change in any minor version; the change is named in the release's
 //     notes, with what to write instead. Packages under internal are nobody's to import.
 //   - Bits: the same artifact, input and instruction tier give the same output bits
