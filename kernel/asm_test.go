@@ -63,7 +63,7 @@ func TestArgumentLayouts(t *testing.T) {
 		{"tileArgs.other", unsafe.Offsetof(tile.other), 176}, {"tileArgs.lo", unsafe.Offsetof(tile.lo), 184}, {"tileArgs.factor", unsafe.Offsetof(tile.factor), 192},
 		{"tileArgs.otherBits", unsafe.Offsetof(tile.otherBits), 200}, {"tileArgs.otherZero", unsafe.Offsetof(tile.otherZero), 204}, {"tileArgs.otherStep", unsafe.Offsetof(tile.otherStep), 208}, {"tileArgs.rowStart", unsafe.Offsetof(tile.rowStart), 216},
 		{"tileArgs.tiles", unsafe.Offsetof(tile.tiles), 224}, {"tileArgs.columnsC", unsafe.Offsetof(tile.columnsC), 240}, {"tileArgs.allLines", unsafe.Offsetof(tile.allLines), 248},
-		{"tileArgs.paired", unsafe.Offsetof(tile.paired), 280}, {"tileArgs.halfC", unsafe.Offsetof(tile.halfC), 288}, {"tileArgs.halfOther", unsafe.Offsetof(tile.halfOther), 296},
+		{"tileArgs.paired", unsafe.Offsetof(tile.paired), 280}, {"tileArgs.halfC", unsafe.Offsetof(tile.halfC), 288}, {"tileArgs.halfOther", unsafe.Offsetof(tile.halfOther), 296}, {"tileArgs.skipB", unsafe.Offsetof(tile.skipB), 304},
 		{"packArgs.ds", unsafe.Offsetof(pack.ds), 24}, {"packArgs.pieces", unsafe.Offsetof(pack.pieces), 56},
 		{"panelArgs.groups", unsafe.Offsetof(panel.groups), 40}, {"panelArgs.ahead", unsafe.Offsetof(panel.ahead), 56},
 		{"panelArgs.mask", unsafe.Offsetof(panel.mask), 88}, {"panelArgs.mul", unsafe.Offsetof(panel.mul), 96},

@@ -31,6 +31,7 @@ type byteConvRun struct {
 	byteForm
 	byteSlide
 	byteLines
+	byteTaps
 	vectors ISA
 	k       int // elements of a patch
 	stride  int // bytes of a patch as it is multiplied
@@ -64,6 +65,10 @@ func (c *ByteConv) plan(p *Pool) {
 	c.k, c.reach = c.KH*byteLine(c.KW, c.ic), (c.KH-1)*c.dilationH+1
 	if c.slides = slidesBytes(c.OC, c.ic, c.KH, c.KW, c.groups); c.slides {
 		c.planSlide(p)
+		return
+	}
+	if c.byTaps = c.hasTaps(); c.byTaps {
+		c.planTaps(p)
 		return
 	}
 	if c.byLines = c.hasLines(); c.byLines {
@@ -123,6 +128,10 @@ func (c *ByteConv) tileBytes() int {
 // startBytes is the scratch that all workers share.
 func (c *ByteConv) startBytes() int {
 	n := 4 * c.OC
+	if c.byTaps {
+		starts, padded := c.tapBytes()
+		n = starts + padded
+	}
 	if c.slides {
 		n += 8 * c.together * c.C
 	}
@@ -155,6 +164,10 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 		p.run(c.N*c.chunks, 1, c)
 		return
 	}
+	if c.byTaps {
+		c.runTaps(p, scratch[:n])
+		return
+	}
 	c.start = int32sAt(scratch[:n])
 	size := PackedByteLen(c.k, c.oc, p)
 	for g := range c.groups {
@@ -172,6 +185,10 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 }
 
 func (c *ByteConv) chunk(lo, hi, worker int) {
+	if c.preparing {
+		c.padRows(lo, hi)
+		return
+	}
 	scratch := c.scratch[worker*c.worker:][:c.worker]
 	if c.slides {
 		for u := lo; u < hi; u++ {
@@ -179,9 +196,15 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 		}
 		return
 	}
-	s := byteStrips{byteForm: c.byteForm, vectors: c.vectors, to: &c.Rescale, direct: c.direct, stride: c.stride, words: c.words(c.k), panel: c.panelBytes(c.k), cs: c.OC}
+	s := byteStrips{byteForm: c.byteForm, vectors: c.vectors, to: &c.Rescale, direct: c.direct, stride: c.stride, words: c.words(c.k), panel: c.panelBytes(c.k), step: 1, cs: c.OC}
 	room := int32sAt(scratch[:c.tileBytes()])
 	s.block, s.tile, scratch = room[:c.blockRoom()/4], room[c.blockRoom()/4:], scratch[c.tileBytes():]
+	if c.byTaps {
+		for u := lo; u < hi; u++ {
+			c.tapChunk(&s, u)
+		}
+		return
+	}
 	if c.byLines {
 		for u := lo; u < hi; u++ {
 			c.lineRows(&s, u, scratch)
@@ -280,7 +303,11 @@ func PackedByteConvLen(oc, ic, kh, kw, groups int, p *Pool) int {
 	if slidesBytes(oc, ic, kh, kw, groups) {
 		return 4 * oc * kh * kw
 	}
-	return groups * PackedByteLen(kh*byteLine(kw, ic), oc/groups, p)
+	n := groups * PackedByteLen(kh*byteLine(kw, ic), oc/groups, p)
+	if addsTaps(ic, kh, kw, groups) {
+		n += 4 * oc * kh * kw
+	}
+	return n
 }
 
 // byteLine is the number of elements of a line of a patch.
@@ -309,5 +336,8 @@ func PackByteConv(p *Pool, dst, w []byte, oc, ic, kh, kw, groups int) {
 	size := PackedByteLen(k, width, p)
 	for g := range groups {
 		PackBytes(p, dst[g*size:][:size], last[g*width*k:][:width*k], true, k, width, true)
+	}
+	if addsTaps(ic, kh, kw, groups) {
+		addTaps(int32sAt(dst[size:]), last, oc, ic, taps)
 	}
 }

@@ -36,6 +36,45 @@ func TestByteConvPairs(t *testing.T) {
 	}
 }
 
+// TestByteConvTaps: windows that are read in place, with all that they may lack of their taps,
+// in strips along rows, down columns and through images, and few images with their padding.
+func TestByteConvTaps(t *testing.T) {
+	r := rand.New(rand.NewPCG(43, 6))
+	pools := bytePools(t)
+	axes, padded, none := [3]int{}, 0, 0
+	for range 120 {
+		d := &Conv{
+			N: 1 + r.IntN(13), H: 1 + r.IntN(9), W: 1 + r.IntN(9), C: 4 * (1 + r.IntN(5)), OC: 1 + r.IntN(80), KH: 1 + r.IntN(4), KW: 1 + r.IntN(4),
+			StrideH: 1 + r.IntN(2), StrideW: 1 + r.IntN(2), DilationH: 1 + r.IntN(2), DilationW: 1,
+			PadTop: r.IntN(4), PadLeft: r.IntN(4), PadBottom: r.IntN(4), PadRight: r.IntN(4),
+		}
+		switch r.IntN(4) {
+		case 0:
+			d.N, d.H, d.W = 1+r.IntN(2), 1+r.IntN(30), 1+r.IntN(30)
+		case 1:
+			d.PadTop, d.PadLeft, d.PadBottom, d.PadRight = 1, 1, 1, 1
+		}
+		if d.H+d.PadTop+d.PadBottom <= d.DilationH*(d.KH-1) || d.W+d.PadLeft+d.PadRight < d.KW {
+			continue
+		}
+		c := checkByteConv(t, r, pools, d, randomBytes)
+		for _, a := range c.list {
+			if a.strips > 0 && a.rows > 1 {
+				axes[a.along]++
+			}
+			if a.taps == 0 {
+				none++
+			}
+		}
+		if c.left+c.right > 0 {
+			padded++
+		}
+	}
+	if pools[len(pools)-1].vnni && (slices.Contains(axes[:], 0) || padded == 0 || none == 0) {
+		t.Errorf("areas by their axes %v, without taps %d, padded %d", axes, none, padded)
+	}
+}
+
 // TestByteConvSlides: depthwise convolutions, those among them whose sums are as great as
 // may be, whose windows have too many taps to slide, and whose images are cut into chunks.
 func TestByteConvSlides(t *testing.T) {
@@ -76,7 +115,7 @@ func TestByteConvSlides(t *testing.T) {
 
 // checkByteConv compares a convolution of bytes that the given function makes with its
 // sums by definition, and with what becomes of them.
-func checkByteConv(t *testing.T, r *rand.Rand, pools []*Pool, d *Conv, made func(*rand.Rand, int) []byte) {
+func checkByteConv(t *testing.T, r *rand.Rand, pools []*Pool, d *Conv, made func(*rand.Rand, int) []byte) *ByteConv {
 	t.Helper()
 	s := d.shape()
 	oh, ow := d.OutSize()
@@ -105,18 +144,18 @@ func checkByteConv(t *testing.T, r *rand.Rand, pools []*Pool, d *Conv, made func
 		c.Packed = make([]byte, PackedByteConvLen(d.OC, ic, d.KH, d.KW, s.Groups, p))
 		PackByteConv(p, c.Packed, w, d.OC, ic, d.KH, d.KW, s.Groups)
 		c.Sums = make([]int32, out)
-		c.Run(p, make([]byte, c.ScratchLen(p)))
+		c.Run(p, slices.Repeat([]byte{0xa5}, c.ScratchLen(p)))
 		if !slices.Equal(c.Sums, want) {
 			t.Fatalf("%v %+v signed %v: %v, want %v", p.isa, s, c.SignedX, c.Sums, want)
 		}
 		c.Sums, c.Bytes = nil, make([]byte, out)
-		c.Run(p, make([]byte, c.ScratchLen(p)))
+		c.Run(p, slices.Repeat([]byte{0xa5}, c.ScratchLen(p)))
 		if !slices.Equal(c.Bytes, bytes) {
 			t.Fatalf("%v %+v: bytes %v, want %v", p.isa, s, c.Bytes, bytes)
 		}
-		checkCombine(t, r, &c.Rescale, bytes, func() { c.Run(p, make([]byte, c.ScratchLen(p))) })
+		checkCombine(t, r, &c.Rescale, bytes, func() { c.Run(p, slices.Repeat([]byte{0xa5}, c.ScratchLen(p))) })
 		c.Table = randomBytes(r, 256)
-		c.Run(p, make([]byte, c.ScratchLen(p)))
+		c.Run(p, slices.Repeat([]byte{0xa5}, c.ScratchLen(p)))
 		for i, b := range bytes {
 			if c.Bytes[i] != c.Table[b] {
 				t.Fatalf("%v %+v: element %d is %d, the table has %d for %d", p.isa, s, i, c.Bytes[i], c.Table[b], b)
@@ -124,12 +163,13 @@ func checkByteConv(t *testing.T, r *rand.Rand, pools []*Pool, d *Conv, made func
 		}
 		c.Table = nil
 		c.Bytes, c.Y, c.ScaleA, c.Act = nil, make([]float32, out), []float32{0.5}, ActReLU
-		c.Run(p, make([]byte, c.ScratchLen(p)))
+		c.Run(p, slices.Repeat([]byte{0xa5}, c.ScratchLen(p)))
 		if !slices.Equal(c.Y, floats) {
 			t.Fatalf("%v %+v: floats %v, want %v", p.isa, s, c.Y, floats)
 		}
 		c.Y = nil
 	}
+	return c
 }
 
 // sumsByDefinition are the sums of c with weights w.

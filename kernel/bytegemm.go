@@ -249,7 +249,7 @@ func (g *ByteGemm) chunk(lo, hi, worker int) {
 		return
 	}
 	s := byteStrips{byteForm: g.byteForm, vectors: g.vectors, to: &g.Rescale, direct: g.direct, a: g.A, stride: g.stride, words: g.words(g.K),
-		panel: g.panelBytes(g.K), cs: g.N, start: g.start[:g.N]}
+		panel: g.panelBytes(g.K), step: 1, cs: g.N, start: g.start[:g.N]}
 	switch {
 	case g.ZeroB == nil:
 	case g.direct:
@@ -332,7 +332,9 @@ type byteStrips struct {
 	first         int
 	stride, words int    // of a row; words are those of a line
 	lines, line   int    // of a row, that begin so many bytes apart; 0: one
+	step          int    // from a row of the result to the next of a strip
 	b             []byte // panels from the block's first column on
+	skipB         int    // bytes of a panel between the words of two lines
 	panel         int
 	cs, column    int // columns of the result; that of the first weights, to which scales belong too
 	start         []int32
@@ -363,35 +365,28 @@ func (s *byteStrips) runStrips(args *tileArgs, m0, m1, n0, n1 int) {
 	height := ceilDiv(m1-m0, ceilDiv(m1-m0, s.tileShape.rows))
 	n := n1 - n0
 	for i := m0; i < m1; i += height {
-		rows := min(height, m1-i)
-		if s.direct {
-			s.rescaled(args, i, n0, rows, n)
-		} else {
-			c, cs := s.sums(i, n0, n)
-			for j := 0; j < n; j += s.cols {
-				s.startFrom(args, i, j)
-				s.product(args, s.a[(i-s.first)*s.stride:], s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
-			}
-			s.rescale(c, cs, i, rows, n0, n)
-		}
-		switch {
-		case s.to.Sums != nil:
-		case s.to.Bytes == nil:
-			s.finish(i, rows, n0, n)
-		case s.to.Table != nil:
-			s.lookup(i, rows, n0, n)
-		}
+		s.strip(args, s.a[(i-s.first)*s.stride:], i, min(height, m1-i), n0, n)
 	}
 }
 
-// lookup replaces bytes by what the table has for them.
-func (s *byteStrips) lookup(row, rows, n0, n int) {
-	if n == s.cs { // the rows follow each other
-		n, rows = rows*n, 1
+// strip computes n columns, from n0 on, of rows a of which the first is that of the result.
+func (s *byteStrips) strip(args *tileArgs, a []byte, row, rows, n0, n int) {
+	if s.direct {
+		s.rescaled(args, a, row, n0, rows, n)
+	} else {
+		c, cs := s.sums(row, n0, n)
+		for j := 0; j < n; j += s.cols {
+			s.startFrom(args, row, j)
+			s.product(args, a, s.b[j/s.cols*s.panel:], s.start[n0+j:], c[j:], cs, rows, min(s.cols, n-j))
+		}
+		s.rescale(c, cs, row, rows, n0, n)
 	}
-	for r := range rows {
-		y := s.to.Bytes[(row+r)*s.cs+s.column+n0:][:n]
-		lookup(s.vectors, y, y, s.to.Table)
+	switch {
+	case s.to.Sums != nil:
+	case s.to.Bytes == nil:
+		s.finish(row, rows, n0, n)
+	case s.to.Table != nil:
+		s.lookup(row, rows, n0, n)
 	}
 }
 
@@ -401,17 +396,17 @@ func (s *byteStrips) args() tileArgs {
 	s.most = max(1, byteWords/(max(1, s.words)*max(1, s.lines)))
 	args := tileArgs{
 		rs: uintptr(s.stride), ks: 4, bs: uintptr(4 * s.cols), k: s.words, lineStep: uintptr(s.line - 4*s.words),
-		ahead: uintptr(4*s.cols) * aheadRows, panel: uintptr(s.panel),
+		ahead: uintptr(4*s.cols) * aheadRows, panel: uintptr(s.panel), skipB: uintptr(s.skipB),
 	}
 	switch {
 	case !s.direct:
 	case r.Bytes != nil:
-		args.result, args.cs, args.columnsC = resultBytes, uintptr(s.cs), uintptr(s.cols)
+		args.result, args.cs, args.columnsC = resultBytes, uintptr(s.step*s.cs), uintptr(s.cols)
 		to, signed := r.To, r.ToSigned
 		if r.Combine != nil {
 			args.combine(r)
 			if len(r.Combine.B) > s.cs {
-				args.otherStep = uintptr(s.cs)
+				args.otherStep = args.cs
 			}
 			to, signed = r.Combine.OfY.Zero, r.Combine.OfY.Signed
 		}
@@ -420,7 +415,7 @@ func (s *byteStrips) args() tileArgs {
 		}
 		args.zero = uint32(uint16(to)) * 0x10001
 	default:
-		args.result, args.cs, args.columnsC = resultFloats, uintptr(4*s.cs), uintptr(4*s.cols)
+		args.result, args.cs, args.columnsC = resultFloats, uintptr(4*s.step*s.cs), uintptr(4*s.cols)
 		if len(r.ScaleA) > 1 {
 			args.rowStep = 4
 		}
@@ -450,9 +445,9 @@ func (t *tileArgs) combine(r *Rescale) {
 
 // rescaled computes a strip, from row and column on, and rescales it. It has no divisions,
 // which would take a tenth of the time of a short product.
-func (s *byteStrips) rescaled(args *tileArgs, row, column, rows, n int) {
+func (s *byteStrips) rescaled(args *tileArgs, a []byte, row, column, rows, n int) {
 	r := s.to
-	args.rows, args.a = rows, unsafe.Pointer(&s.a[(row-s.first)*s.stride])
+	args.rows, args.a = rows, unsafe.Pointer(unsafe.SliceData(a))
 	if r.Bytes == nil {
 		args.rowScale = unsafe.Pointer(&r.ScaleA[row*int(args.rowStep)/4])
 	}
@@ -492,10 +487,10 @@ func (s *byteStrips) sums(row, n0, n int) ([]int32, int) {
 	case s.to.Bytes != nil:
 		return s.tile, n
 	case s.to.Sums != nil:
-		return s.to.Sums[at:], s.cs
+		return s.to.Sums[at:], s.step * s.cs
 	default:
 		y := s.to.Y[at:]
-		return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(y))), len(y)), s.cs
+		return unsafe.Slice((*int32)(unsafe.Pointer(unsafe.SliceData(y))), len(y)), s.step * s.cs
 	}
 }
 
@@ -523,7 +518,7 @@ func (s *byteStrips) product(args *tileArgs, a, b []byte, start, c []int32, cs, 
 // rescale turns the sums c of rows from row on into what is wanted, before the activation.
 func (s *byteStrips) rescale(c []int32, cs, row, rows, n0, n int) {
 	for r := range rows {
-		sums, i := c[r*cs:][:n], row+r
+		sums, i := c[r*cs:][:n], row+r*s.step
 		if s.zeros != nil {
 			addMultiple(s.vectors, sums, s.zeros[n0:], s.rowSums[i])
 		}
@@ -565,9 +560,9 @@ func (s *byteStrips) finish(row, rows, n0, n int) {
 	if s.to.Act == ActNone && s.to.Add == nil {
 		return
 	}
-	whole := n == s.cs && s.to.Add == nil // the rows follow each other
+	whole := n == s.cs && s.step == 1 && s.to.Add == nil // the rows follow each other
 	for r := 0; r < rows; r++ {
-		at, size := (row+r)*s.cs+s.column+n0, n
+		at, size := (row+r*s.step)*s.cs+s.column+n0, n
 		if whole {
 			size, r = rows*n, rows
 		}

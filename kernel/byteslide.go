@@ -91,7 +91,7 @@ func (c *ByteConv) slide(chunk int, scratch []float32) {
 
 // rescaleSlide turns the sums of a row that begins at the given pixel into what is wanted.
 func (c *ByteConv) rescaleSlide(sums []int32, pixel int) {
-	to := byteStrips{vectors: c.vectors, to: &c.Rescale, cs: c.C}
+	to := byteStrips{vectors: c.vectors, to: &c.Rescale, step: 1, cs: c.C}
 	for i := 0; i < c.ow; i += c.together {
 		n := min(c.together, c.ow-i)
 		part, at := sums[i*c.C:][:n*c.C], (pixel+i)*c.C

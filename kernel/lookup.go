@@ -33,3 +33,14 @@ func lookup(isa ISA, y, x, table []byte) {
 		y[i] = all[x[i]]
 	}
 }
+
+// lookup replaces bytes by what the table has for them.
+func (s *byteStrips) lookup(row, rows, n0, n int) {
+	if n == s.cs && s.step == 1 { // the rows follow each other
+		n, rows = rows*n, 1
+	}
+	for r := range rows {
+		y := s.to.Bytes[(row+r*s.step)*s.cs+s.column+n0:][:n]
+		lookup(s.vectors, y, y, s.to.Table)
+	}
+}

@@ -95,6 +95,7 @@ type tileArgs struct {
 	// still to become bytes, or nil, and what it is combined with.
 	paired           uint32
 	halfC, halfOther unsafe.Pointer
+	skipB            uintptr // for tileBytesAsm: bytes of B between the words of two lines
 }
 
 // Values of tileArgs.result.

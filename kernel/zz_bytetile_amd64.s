@@ -580,6 +580,7 @@ rows12end:
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
 	ADDQ 112(AX), R11
+	ADDQ 304(AX), SI
 	JMP  rows12loop
 
 rows12finish:
@@ -3337,6 +3338,7 @@ rows11end:
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
 	ADDQ 112(AX), R11
+	ADDQ 304(AX), SI
 	JMP  rows11loop
 
 rows11finish:
@@ -5887,6 +5889,7 @@ rows10end:
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
 	ADDQ 112(AX), R11
+	ADDQ 304(AX), SI
 	JMP  rows10loop
 
 rows10finish:
@@ -8258,6 +8261,7 @@ rows9end:
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
+	ADDQ 304(AX), SI
 	JMP  rows9loop
 
 rows9finish:
@@ -10404,6 +10408,7 @@ rows8end:
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
+	ADDQ 304(AX), SI
 	JMP  rows8loop
 
 rows8finish:
@@ -11204,6 +11209,7 @@ rows7end:
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
+	ADDQ 304(AX), SI
 	JMP  rows7loop
 
 rows7finish:
@@ -11915,6 +11921,7 @@ rows6end:
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
+	ADDQ 304(AX), SI
 	JMP  rows6loop
 
 rows6finish:
@@ -12538,6 +12545,7 @@ rows5end:
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
+	ADDQ 304(AX), SI
 	JMP  rows5loop
 
 rows5finish:
@@ -13075,6 +13083,7 @@ rows4end:
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
+	ADDQ 304(AX), SI
 	JMP  rows4loop
 
 rows4finish:
@@ -13501,6 +13510,7 @@ rows3end:
 	JLE  rows3finish
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
+	ADDQ 304(AX), SI
 	JMP  rows3loop
 
 rows3finish:
@@ -13865,6 +13875,7 @@ rows2end:
 	JLE  rows2finish
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
+	ADDQ 304(AX), SI
 	JMP  rows2loop
 
 rows2finish:
@@ -14151,6 +14162,7 @@ rows1end:
 	JLE  rows1finish
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
+	ADDQ 304(AX), SI
 	JMP  rows1loop
 
 rows1finish:
@@ -14620,6 +14632,7 @@ narrow12end:
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
 	ADDQ 112(AX), R11
+	ADDQ 304(AX), SI
 	JMP  narrow12loop
 
 narrow12finish:
@@ -15348,6 +15361,7 @@ narrow11end:
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
 	ADDQ 112(AX), R11
+	ADDQ 304(AX), SI
 	JMP  narrow11loop
 
 narrow11finish:
@@ -16026,6 +16040,7 @@ narrow10end:
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
 	ADDQ 112(AX), R11
+	ADDQ 304(AX), SI
 	JMP  narrow10loop
 
 narrow10finish:
@@ -16647,6 +16662,7 @@ narrow9end:
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
+	ADDQ 304(AX), SI
 	JMP  narrow9loop
 
 narrow9finish:
@@ -17218,6 +17234,7 @@ narrow8end:
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
+	ADDQ 304(AX), SI
 	JMP  narrow8loop
 
 narrow8finish:
@@ -17735,6 +17752,7 @@ narrow7end:
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
 	ADDQ 112(AX), R10
+	ADDQ 304(AX), SI
 	JMP  narrow7loop
 
 narrow7finish:
@@ -18199,6 +18217,7 @@ narrow6end:
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
+	ADDQ 304(AX), SI
 	JMP  narrow6loop
 
 narrow6finish:
@@ -18609,6 +18628,7 @@ narrow5end:
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
+	ADDQ 304(AX), SI
 	JMP  narrow5loop
 
 narrow5finish:
@@ -18969,6 +18989,7 @@ narrow4end:
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
 	ADDQ 112(AX), R9
+	ADDQ 304(AX), SI
 	JMP  narrow4loop
 
 narrow4finish:
@@ -19259,6 +19280,7 @@ narrow3end:
 	JLE  narrow3finish
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
+	ADDQ 304(AX), SI
 	JMP  narrow3loop
 
 narrow3finish:
@@ -19513,6 +19535,7 @@ narrow2end:
 	JLE  narrow2finish
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
+	ADDQ 304(AX), SI
 	JMP  narrow2loop
 
 narrow2finish:
@@ -19719,6 +19742,7 @@ narrow1end:
 	JLE  narrow1finish
 	MOVQ 64(AX), CX
 	ADDQ 112(AX), R8
+	ADDQ 304(AX), SI
 	JMP  narrow1loop
 
 narrow1finish:

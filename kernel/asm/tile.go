@@ -30,6 +30,7 @@ const (
 	argFar, argFarStep            = 256, 264
 	argFromAhead, argPaired       = 272, 280
 	argHalfC, argHalfOther        = 288, 296
+	argSkipB                      = 304
 	resultFloats, resultBytes     = 1, 2
 	resultCombined                = 3
 	startC, startColumn, startRow = 1, 2, 3
@@ -357,6 +358,9 @@ func (t *tileWriter) variant(rows int) {
 	t.do(x86.MOVQ(t.arg(argK), regK))
 	for i := range (rows + 2) / 3 {
 		t.do(x86.ADDQ(t.arg(argLineStep), regA[i]))
+	}
+	if t.b2 == quads {
+		t.do(x86.ADDQ(t.arg(argSkipB), regB))
 	}
 	t.do(x86.JMP(ref("loop")))
 	t.label(l("finish"))
