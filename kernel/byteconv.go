@@ -226,6 +226,7 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 		for m := i * c.pixels; m < end; m += c.step {
 			s.first = m
 			if c.inPlace {
+				s.fetched = len(c.X) > 2*blockBytes
 				s.a = c.X[m*c.C:]
 			} else {
 				s.a = scratch

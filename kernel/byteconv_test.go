@@ -222,6 +222,27 @@ func TestLookup(t *testing.T) {
 	}
 }
 
+// TestColours: planes become pixels, in vectors, in pieces and beside them.
+func TestColours(t *testing.T) {
+	r := rand.New(rand.NewPCG(43, 7))
+	for _, p := range bytePools(t) {
+		for i := range 30 {
+			v := &Colours{N: 1 + r.IntN(4), Pixels: r.IntN(70)}
+			if i%10 == 0 {
+				v.Pixels += 2 * colourPixels
+			}
+			n := 3 * v.N * v.Pixels
+			v.X, v.Y = randomBytes(r, n), make([]byte, n)
+			v.Run(p)
+			for j, got := range v.Y {
+				if want := v.X[j/(3*max(1, v.Pixels))*3*v.Pixels+j%3*v.Pixels+j/3%v.Pixels]; got != want {
+					t.Fatalf("%v: byte %d of %d images of %d pixels is %d, want %d", p.isa, j, v.N, v.Pixels, got, want)
+				}
+			}
+		}
+	}
+}
+
 // TestCombineAndMaxBytes: the same bytes on every tier.
 func TestCombineAndMaxBytes(t *testing.T) {
 	r := rand.New(rand.NewPCG(43, 2))

@@ -334,6 +334,7 @@ type byteStrips struct {
 	lines, line   int    // of a row, that begin so many bytes apart; 0: one
 	step          int    // from a row of the result to the next of a strip
 	b             []byte // panels from the block's first column on
+	fetched       bool   // rows follow each other, and come from memory
 	skipB         int    // bytes of a panel between the words of two lines
 	panel         int
 	cs, column    int // columns of the result; that of the first weights, to which scales belong too
@@ -453,6 +454,10 @@ func (s *byteStrips) rescaled(args *tileArgs, a []byte, row, column, rows, n int
 	}
 	if s.rowStart != nil {
 		args.rowStart = unsafe.Pointer(&s.rowStart[row])
+	}
+	args.far = 0
+	if s.fetched {
+		args.far = uintptr(args.a) + uintptr(rows*s.stride)
 	}
 	pairs := s.pairs(rows)
 	for j, cols := 0, 0; j < n; j += cols {

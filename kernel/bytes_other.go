@@ -20,6 +20,7 @@ func pairBFloat16Asm(*uint32, *float32, *float32, int)                          
 func tileBytesAsm(*tileArgs)                                                       { panic(noAssembly) }
 func byteBlockAsm(*blockArgs)                                                      { panic(noAssembly) }
 func packWordsAsm(*byte, *byte, *int32, int, int, uint32)                          { panic(noAssembly) }
+func coloursAVX2(*byte, *byte, int, int)                                           { panic(noAssembly) }
 func lookupAsm(ISA, *byte, *byte, *byte, int)                                      { panic(noAssembly) }
 func combineBytesAsm(ISA, *CombineBytes, *byte, *byte, *byte, int)                 { panic(noAssembly) }
 func maxWindowsAsm(ISA, *ref.ByteWindows, *byte, *byte)                            { panic(noAssembly) }

@@ -78,6 +78,35 @@ tile:
 rows12:
 	CMPL       280(AX), $0x00
 	JNE        paired12
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows12other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows12other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows12begin
@@ -2870,6 +2899,33 @@ paired12upperend:
 rows11:
 	CMPL       280(AX), $0x00
 	JNE        paired11
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows11other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows11other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows11begin
@@ -5455,6 +5511,31 @@ paired11upperend:
 rows10:
 	CMPL       280(AX), $0x00
 	JNE        paired10
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows10other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows10other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows10begin
@@ -7864,6 +7945,29 @@ paired10upperend:
 rows9:
 	CMPL       280(AX), $0x00
 	JNE        paired9
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows9other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows9other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows9begin
@@ -10045,6 +10149,27 @@ paired9upperend:
 	JMP           next
 
 rows8:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows8other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows8other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows8begin
@@ -10880,6 +11005,25 @@ rows8pack:
 	JMP           next
 
 rows7:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows7other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows7other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows7begin
@@ -11629,6 +11773,23 @@ rows7pack:
 	JMP           next
 
 rows6:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows6other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows6other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows6begin
@@ -12287,6 +12448,21 @@ rows6pack:
 	JMP           next
 
 rows5:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows5other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows5other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows5begin
@@ -12859,6 +13035,19 @@ rows5pack:
 	JMP           next
 
 rows4:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows4other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows4other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows4begin
@@ -13343,6 +13532,17 @@ rows4pack:
 	JMP           next
 
 rows3:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows3other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows3other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows3begin
@@ -13724,6 +13924,15 @@ rows3pack:
 	JMP           next
 
 rows2:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows2other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows2other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows2begin
@@ -14037,6 +14246,13 @@ rows2pack:
 	JMP           next
 
 rows1:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         rows1other
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+rows1other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         rows1begin
@@ -14297,6 +14513,35 @@ narrow:
 	RET
 
 narrow12:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow12other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow12other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow12begin
@@ -15047,6 +15292,33 @@ narrow12pack:
 	JMP           next
 
 narrow11:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow11other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow11other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow11begin
@@ -15747,6 +16019,31 @@ narrow11pack:
 	JMP           next
 
 narrow10:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow10other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow10other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow10begin
@@ -16393,6 +16690,29 @@ narrow10pack:
 	JMP           next
 
 narrow9:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow9other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow9other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow9begin
@@ -16986,6 +17306,27 @@ narrow9pack:
 	JMP           next
 
 narrow8:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow8other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow8other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow8begin
@@ -17525,6 +17866,25 @@ narrow8pack:
 	JMP           next
 
 narrow7:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow7other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow7other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow7begin
@@ -18014,6 +18374,23 @@ narrow7pack:
 	JMP           next
 
 narrow6:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow6other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow6other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow6begin
@@ -18446,6 +18823,21 @@ narrow6pack:
 	JMP           next
 
 narrow5:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow5other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow5other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow5begin
@@ -18828,6 +19220,19 @@ narrow5pack:
 	JMP           next
 
 narrow4:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow4other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow4other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow4begin
@@ -19156,6 +19561,17 @@ narrow4pack:
 	JMP           next
 
 narrow3:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow3other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow3other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow3begin
@@ -19421,6 +19837,15 @@ narrow3pack:
 	JMP           next
 
 narrow2:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow2other
+	PREFETCHT1 (R15)
+	ADDQ       R12, R15
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow2other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow2begin
@@ -19644,6 +20069,13 @@ narrow2pack:
 	JMP           next
 
 narrow1:
+	MOVQ       256(AX), R15
+	TESTQ      R15, R15
+	JZ         narrow1other
+	PREFETCHT1 (R15)
+	ADDQ       $0x40, 256(AX)
+
+narrow1other:
 	MOVQ       176(AX), R15
 	TESTQ      R15, R15
 	JZ         narrow1begin

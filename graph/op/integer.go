@@ -180,10 +180,11 @@ func (p *byteProduct) some(lo, hi, worker int) {
 	}
 }
 
-// columnScales writes the scales of the columns, times a factor.
-func columnScales(to []float32, scale *tensor.Tensor, factor float32) {
+// columnScales writes the scales of the columns, times a factor, over a divisor.
+func columnScales(to []float32, scale *tensor.Tensor, factor, divisor float32) {
+	from := scale.F32()
 	for j := range to {
-		to[j] = factor * scale.F32()[min(j, scale.Len()-1)]
+		to[j] = factor * from[min(j, len(from)-1)] / divisor
 	}
 }
 
@@ -211,7 +212,7 @@ func kernelIntegerLinear(c *graph.Call) (func() error, error) {
 			return nil
 		}
 		p.ScaleB = p.begin()
-		columnScales(p.ScaleB, c.In[integerScaleB], 1)
+		columnScales(p.ScaleB, c.In[integerScaleB], 1, 1)
 		p.each()
 		return nil
 	}, nil
@@ -273,11 +274,7 @@ func (p *byteProduct) byteSteps(aScale, bScale, yScale, yZero int) func() error 
 			return nil
 		}
 		p.ScaleB, p.To = p.begin(), int32(smallByte(c.In[yZero], 0))
-		a, s := c.In[aScale].F32()[0], c.In[yScale].F32()[0]
-		columnScales(p.ScaleB, c.In[bScale], a)
-		for j := range p.ScaleB {
-			p.ScaleB[j] /= s
-		}
+		columnScales(p.ScaleB, c.In[bScale], c.In[aScale].F32()[0], c.In[yScale].F32()[0])
 		p.each()
 		return nil
 	}

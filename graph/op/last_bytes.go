@@ -162,10 +162,7 @@ func kernelByteConvLast(c *graph.Call) (func() error, error) {
 	return func() error {
 		scratch := c.Scratch()
 		k.ScaleB = asElements[float32](scratch[:columns])[:k.OC]
-		columnScales(k.ScaleB, c.In[4], c.F32(1)[0])
-		for i := range k.ScaleB {
-			k.ScaleB[i] /= c.F32(6)[0]
-		}
+		columnScales(k.ScaleB, c.In[4], c.F32(1)[0], c.F32(6)[0])
 		k.ZeroX, k.To = int32(smallByte(c.In[2], 0)), int32(smallByte(c.In[7], 0))
 		k.X, k.Packed, k.Bytes = x.Bytes(), w.Bytes(), y.Bytes()
 		if c.Has(8) {
@@ -195,19 +192,20 @@ func maxBytesLast(c *graph.Call, k *kernel.PoolLast) (func() error, error) {
 
 // transposeBytes turns rows × cols matrices, by squares whose lines stay in L1.
 func transposeBytes(c *graph.Call, batch, rows, cols int) func() error {
-	square := 64
 	if rows == 3 {
-		square = 1024
+		k := &kernel.Colours{N: batch, Pixels: cols}
+		return func() error {
+			k.X, k.Y = c.In[0].Bytes(), c.Out[0].Bytes()
+			k.Run(c.Pool)
+			return nil
+		}
 	}
+	const square = 64
 	across := (cols + square - 1) / square
 	var x, y []byte
 	turn := func(lo, hi, _ int) {
 		for u := lo; u < hi; u++ {
 			at, c0 := u/across*rows*cols, u%across*square
-			if rows == 3 { // colours
-				interleave(y[at:][:3*cols], x[at:][:3*cols], c0, min(c0+square, cols))
-				continue
-			}
 			for r := 0; r < rows; r += square {
 				for i := r; i < min(r+square, rows); i++ {
 					for j, v := range x[at+i*cols+c0 : at+i*cols+min(c0+square, cols)] {
@@ -221,16 +219,5 @@ func transposeBytes(c *graph.Call, batch, rows, cols int) func() error {
 		x, y = c.In[0].Bytes(), c.Out[0].Bytes()
 		c.Pool.For(batch*across, max(1, (1<<14)/max(1, rows*square)), turn)
 		return nil
-	}
-}
-
-// interleave writes columns [from,until) of three rows of x as columns of y.
-func interleave(y, x []byte, from, until int) {
-	n := len(x) / 3
-	a, b, c, to := x[from:until], x[n+from:n+until], x[2*n+from:2*n+until], y[3*from:3*until]
-	b, c, to = b[:len(a)], c[:len(a)], to[:3*len(a)]
-	for i, v := range a {
-		p := to[3*i : 3*i+3 : 3*i+3]
-		p[0], p[1], p[2] = v, b[i], c[i]
 	}
 }

@@ -39,6 +39,7 @@ var families = []struct {
 	{"dropout", writeDropout},
 	{"maxpool", writeMaxPool},
 	{"slide", writeSlides},
+	{"colours", writeColours},
 	{"winograd", writeWinograd},
 	{"pause", writePause},
 	{"vendor", writeVendor},

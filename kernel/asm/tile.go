@@ -18,7 +18,7 @@ const (
 	argLines, argLineStep         = 104, 112
 	argBounded, argAhead          = 92, 120
 	argResult, argZero            = 128, 132
-	argFlip                       = 136
+	argFlip, argSkipB             = 136, 304
 	argScale, argShift            = 144, 152
 	argRowScale, argRowStep       = 160, 168
 	argOther, argLo, argHi        = 176, 184, 188
@@ -30,7 +30,6 @@ const (
 	argFar, argFarStep            = 256, 264
 	argFromAhead, argPaired       = 272, 280
 	argHalfC, argHalfOther        = 288, 296
-	argSkipB                      = 304
 	resultFloats, resultBytes     = 1, 2
 	resultCombined                = 3
 	startC, startColumn, startRow = 1, 2, 3
@@ -322,6 +321,7 @@ func (t *tileWriter) variant(rows int) {
 			t.do(x86.CMPL(t.arg(argPaired), operand.U8(0)))
 			t.do(x86.JNE(operand.LabelRef(fmt.Sprintf("paired%d", rows))))
 		}
+		t.fetchNext(rows)
 		t.fetchOther(rows)
 	}
 	t.eachTurn(turns, func() { t.each(rows, func(i, h int) { t.zero(t.acc(i, h)) }) })

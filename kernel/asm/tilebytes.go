@@ -68,6 +68,22 @@ func (t *tileWriter) bytes(rows int) {
 	t.pack(rows)
 }
 
+// fetchNext fetches a line of each row of the next strip into the L2 cache.
+func (t *tileWriter) fetchNext(rows int) {
+	skip := t.labelName(rows, "other")
+	t.do(x86.MOVQ(t.arg(argFar), regTmp))
+	t.do(x86.TESTQ(regTmp, regTmp))
+	t.do(x86.JZ(operand.LabelRef(skip)))
+	for i := range rows {
+		t.do(x86.PREFETCHT1(mem(regTmp, 0)))
+		if i < rows-1 {
+			t.do(x86.ADDQ(regRS, regTmp))
+		}
+	}
+	t.do(x86.ADDQ(operand.U8(64), t.arg(argFar)))
+	t.label(skip)
+}
+
 // fetchOther fetches the bytes that combined reads, while the products are added up.
 func (t *tileWriter) fetchOther(rows int) {
 	t.do(x86.MOVQ(t.arg(argOther), regTmp))
