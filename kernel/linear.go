@@ -443,7 +443,7 @@ func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
 	}
 	n0 := panel * part.wide
 	args := panelArgs{
-		w: unsafe.Pointer(&data[0]), ahead: uintptr(unsafe.Pointer(&data[0])) + streamAhead, as: uintptr(l.stride), ys: uintptr(to.stride) * 4, groups: part.groups,
+		w: unsafe.Pointer(&data[0]), ahead: streamAhead, as: uintptr(l.stride), ys: uintptr(to.stride) * 4, groups: part.groups,
 		mask: uint32(1)<<min(part.wide, weight.N-n0-(n-1)*part.wide) - 1, adds: uintptr(to.stride) * 4, ystep: uintptr(to.step) * 4,
 	}
 	for i := lo; i < hi; i += l.tile {
@@ -465,9 +465,8 @@ func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
 	}
 }
 
-// streamAhead is how far ahead weights are prefetched, in bytes; an address and not a
-// pointer, since it may lie beyond the weights' end.
-// A prefetch beyond the end of memory does nothing.
+// streamAhead is how far ahead weights are prefetched, in bytes, which may be beyond their
+// end: a prefetch there does nothing.
 const streamAhead = 6 << 10
 
 // multiplyNarrow is multiply for the kernels that leave the finish to Go.
@@ -560,7 +559,7 @@ type panelArgs struct {
 	ys        uintptr
 	groups    int
 	rows      int
-	ahead     uintptr // what to prefetch, as far as w is read
+	ahead     uintptr // by how far prefetching is ahead of w
 	bias, add unsafe.Pointer
 	adds      uintptr
 	mask      uint32 // columns that exist

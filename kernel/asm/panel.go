@@ -248,6 +248,9 @@ func (p *panelWriter) superScales() {
 		from = pnlAhead
 	}
 	p.loadSuper(from)
+	if !p.narrow() {
+		p.ahead(0)
+	}
 	p.do(x86.ADDQ(operand.U32(p.head), pnlW))
 	if p.narrow() {
 		p.do(x86.ADDQ(operand.U32(p.head), pnlScales))
@@ -298,15 +301,19 @@ func (p *panelWriter) block(rows, half int) {
 	}
 }
 
-// prefetch touches as many lines ahead as the block has.
+// prefetch touches the lines ahead of the block's.
 func (p *panelWriter) prefetch(half int) {
-	lines := (p.pairBytes()*p.pairs + p.head + 64*p.pairs - 1) / 64 / p.pairs
+	lines := p.pairBytes() / 64
 	for i := half * lines / 2; i < (half+1)*lines/2; i++ {
-		p.do(x86.PREFETCHT0(mem(pnlAhead, 64*i)))
+		p.ahead(64 * i)
 	}
-	if half == 1 {
-		p.do(x86.ADDQ(operand.U32(64*lines), pnlAhead))
-	}
+}
+
+// ahead touches a line of what lies ahead.
+func (p *panelWriter) ahead(disp int) {
+	m := mem(pnlW, disp)
+	m.Index, m.Scale = pnlAhead, 1
+	p.do(x86.PREFETCHT0(m))
 }
 
 // begin sets the integer sums: to minus the centre of codes times the sum of the
