@@ -300,7 +300,7 @@ func (p *slabWriter) variant(rows int) {
 		p.sums(rows, "pair")
 	}
 	if p.first {
-		p.fetchScales()
+		p.do(x86.LEAQ(mem(pnlAhead, slabPairs/p.panel.pairs*p.panel.head), slabTmp))
 	}
 	if p.together(rows) == 1 {
 		p.do(x86.ADDQ(pnlPairs, pnlPairs))
@@ -384,6 +384,9 @@ func (p *slabWriter) blocks(rows int) {
 		for q := range quads {
 			for _, u := range units {
 				p.quad(rows, u, u.part*quads+q)
+			}
+			if p.first && turn == quads/2 {
+				p.fetchScales()
 			}
 			for turn++; line*len(all)*quads < turn*lines; line++ {
 				p.fetch(line)

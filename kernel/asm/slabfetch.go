@@ -13,16 +13,16 @@ func (p *slabWriter) fetch(line int) {
 	p.do(x86.PREFETCHT0(second))
 }
 
-// fetchScales touches the scales of the next slab, all of which are unpacked before its
-// first products: in their turn the last would come too late.
+// fetchScales touches the scales of a pair of the next slab, all of which are unpacked before
+// its first products: in their turn the last would come too late. All at once would wait
+// for lines that are on their way.
 func (p *slabWriter) fetchScales() {
-	for i := range slabPairs {
-		first := mem(pnlAhead, slabPairs/p.panel.pairs*p.panel.head+i*p.panel.pairBytes()+p.panel.scales())
-		second := first
-		second.Index, second.Scale = slabAheadStep, 1
-		p.do(x86.PREFETCHT0(first))
-		p.do(x86.PREFETCHT0(second))
-	}
+	first := mem(slabTmp, p.panel.scales())
+	second := first
+	second.Index, second.Scale = slabAheadStep, 1
+	p.do(x86.PREFETCHT0(first))
+	p.do(x86.PREFETCHT0(second))
+	p.do(x86.ADDQ(operand.U32(p.panel.pairBytes()), slabTmp))
 }
 
 // lines are those of each panel that are fetched with so many blocks.
