@@ -90,6 +90,7 @@ type linearShare struct {
 type linearPart struct {
 	float, pairs       bool
 	wide, size, groups int // of a panel: rows, bytes, groups of columns
+	blockPairs         int // pairs of blocks in all groups
 	panels             int
 	slabs              bool // many rows go over slabs of two panels
 	kind               int  // of records: 1 for a scale for 256 columns
@@ -128,6 +129,7 @@ func (l *Linear) plan(p *Pool) {
 			}
 			l.blocks[part.kind] = true
 			part.groups, part.slabs = layout.Groups(l.K), l.vnni && l.M > panelHeight
+			part.blockPairs = part.groups * layout.Pairs
 		}
 		part.panels = ceilDiv(w.N, part.wide)
 		l.parts = append(l.parts, part)
@@ -360,19 +362,25 @@ func (l *Linear) multiplyPanels(lo, hi, panel, n int, room []byte) int {
 		w++
 	}
 	n = min(n, l.parts[w].panels-panel)
+	wide := l.parts[0].wide
+	var to place // field by field: a literal is made elsewhere and copied, by loads that wait for stores
+	to.y, to.stride, to.step, to.add = l.Y, l.ldy, l.parts[w].wide, l.Add
 	if l.Gate == GateNone {
-		l.multiply(w, panel, n, lo, hi, place{y: l.Y, column: column, stride: l.ldy, step: l.parts[w].wide, add: l.Add, next: l.address(w, panel+n)}, room)
+		to.column, to.next = column, l.address(w, panel+n)
+		l.multiply(w, panel, n, lo, hi, &to, room)
 		return n
 	}
-	wide := l.parts[0].wide
 	gate := floatsAt(room)[:n*(hi-lo)*wide]
-	l.multiply(0, panel, n, lo, hi, place{y: gate, column: -panel * wide, stride: wide, step: (hi - lo) * wide, first: lo, next: l.address(1, panel)}, room)
+	var at place
+	at.y, at.column, at.stride, at.step, at.first, at.next = gate, -panel*wide, wide, (hi-lo)*wide, lo, l.address(1, panel)
+	l.multiply(0, panel, n, lo, hi, &at, room)
 	op := OpSiLU
 	if l.Gate == GateGELU {
 		op = OpGELU
 	}
 	activate(l.isa, op, gate)
-	l.multiply(1, panel, n, lo, hi, place{y: l.Y, stride: l.ldy, step: wide, add: l.Add, mul: gate, next: l.address(0, panel+n)}, room)
+	to.mul, to.next = gate, l.address(0, panel+n)
+	l.multiply(1, panel, n, lo, hi, &to, room)
 	return n
 }
 
@@ -392,23 +400,23 @@ type place struct {
 	next                 uintptr   // weights that are multiplied after these
 }
 
-// after is where the products of the panel lie that comes n panels later; its own
-// columns count anew.
-func (t place) after(n, rows, wide int) place {
+// forward moves on to the products of the panel that comes n panels later; its own columns
+// count anew.
+func (t *place) forward(n, rows, wide int) {
 	t.column += n * (t.step - wide)
 	if t.mul != nil {
-		t.mul = t.mul[n*rows*wide:]
+		t.mul = t.mul[min(len(t.mul), n*rows*wide):]
 	}
-	return t
 }
 
-// multiply computes n panels of weight w.
-func (l *Linear) multiply(w, panel, n, lo, hi int, to place, room []byte) {
+// multiply computes n panels of weight w. It moves to forward.
+func (l *Linear) multiply(w, panel, n, lo, hi int, to *place, room []byte) {
 	part := &l.parts[w]
 	data := l.Weights[w].Data[panel*part.size:]
 	if part.slabs {
 		for i := 0; i < n; i += 2 {
-			l.multiplySlabs(w, panel+i, min(n-i, 2), lo, hi, data[i*part.size:], to.after(i, hi-lo, part.wide), room[l.slabs:])
+			l.multiplySlabs(w, panel+i, min(n-i, 2), lo, hi, data[i*part.size:], to, room[l.slabs:])
+			to.forward(2, hi-lo, part.wide)
 		}
 		return
 	}
@@ -417,35 +425,37 @@ func (l *Linear) multiply(w, panel, n, lo, hi int, to place, room []byte) {
 		return
 	}
 	for i := range n {
-		at := to.after(i, hi-lo, part.wide)
+		at := *to
 		at.column += (panel + i) * part.wide
 		if i < n-1 {
 			at.next = l.address(w, panel+i+1)
 		}
 		switch weights := data[i*part.size:][:part.size]; {
 		case part.pairs:
-			l.multiplyPairs(w, weights, panel+i, lo, hi, at, floatsAt(room[l.tiles:]))
+			l.multiplyPairs(w, weights, panel+i, lo, hi, &at, floatsAt(room[l.tiles:]))
 		case part.float:
-			l.multiplyFloats(w, weights, panel+i, lo, hi, at)
+			l.multiplyFloats(w, weights, panel+i, lo, hi, &at)
 		default:
-			l.multiplyNarrow(w, weights, panel+i, lo, hi, at)
+			l.multiplyNarrow(w, weights, panel+i, lo, hi, &at)
 		}
+		to.forward(1, hi-lo, part.wide)
 	}
 }
 
 // multiplyVNNI leaves all to the kernel. A last panel that is not full has a mask.
-func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
+func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to *place) {
 	part, weight := &l.parts[w], &l.Weights[w]
 	if rest := weight.N - panel*part.wide; n > 1 && n*part.wide > rest {
 		l.multiplyVNNI(w, panel, n-1, lo, hi, data, to)
-		l.multiplyVNNI(w, panel+n-1, 1, lo, hi, data[(n-1)*part.size:], to.after(n-1, hi-lo, part.wide))
+		to.forward(n-1, hi-lo, part.wide)
+		l.multiplyVNNI(w, panel+n-1, 1, lo, hi, data[(n-1)*part.size:], to)
 		return
 	}
 	n0 := panel * part.wide
-	args := panelArgs{
-		w: unsafe.Pointer(&data[0]), ahead: streamAhead, as: uintptr(l.stride), ys: uintptr(to.stride) * 4, groups: part.groups,
-		mask: uint32(1)<<min(part.wide, weight.N-n0-(n-1)*part.wide) - 1, adds: uintptr(to.stride) * 4, ystep: uintptr(to.step) * 4,
-	}
+	var args panelArgs // field by field, as in multiplyPanels
+	args.w, args.ahead, args.as, args.groups = unsafe.Pointer(&data[0]), streamAhead, uintptr(l.stride), part.groups
+	args.ys, args.adds, args.ystep = uintptr(to.stride)*4, uintptr(to.stride)*4, uintptr(to.step)*4
+	args.mask = uint32(1)<<min(part.wide, weight.N-n0-(n-1)*part.wide) - 1
 	for i := lo; i < hi; i += l.tile {
 		args.rows, args.panels = min(l.tile, hi-i), n
 		args.a = unsafe.Pointer(&l.records[part.kind][i*l.stride])
@@ -470,7 +480,7 @@ func (l *Linear) multiplyVNNI(w, panel, n, lo, hi int, data []byte, to place) {
 const streamAhead = 6 << 10
 
 // multiplyNarrow is multiply for the kernels that leave the finish to Go.
-func (l *Linear) multiplyNarrow(i int, data []byte, panel, lo, hi int, to place) {
+func (l *Linear) multiplyNarrow(i int, data []byte, panel, lo, hi int, to *place) {
 	w := &l.Weights[i]
 	p, _ := ref.PanelOf(w.Format)
 	var tile [3 * ref.PanelRows]float32
@@ -496,7 +506,7 @@ func (l *Linear) multiplyNarrow(i int, data []byte, panel, lo, hi int, to place)
 
 // finish adds a bias, multiplies with factors and adds addends to a tile of
 // products, and stores it.
-func (l *Linear) finish(w *Weight, tile []float32, wide, row, fromLo, rows, n0 int, to place) {
+func (l *Linear) finish(w *Weight, tile []float32, wide, row, fromLo, rows, n0 int, to *place) {
 	n := min(wide, w.N-n0)
 	for r := range rows {
 		at, v := (row+r-to.first)*to.stride+to.column, tile[r*wide:][:n]
@@ -514,7 +524,7 @@ func (l *Linear) finish(w *Weight, tile []float32, wide, row, fromLo, rows, n0 i
 }
 
 // multiplyFloats is multiply for weights without scales.
-func (l *Linear) multiplyFloats(i int, data []byte, panel, lo, hi int, to place) {
+func (l *Linear) multiplyFloats(i int, data []byte, panel, lo, hi int, to *place) {
 	w := &l.Weights[i]
 	shape := shapeOf(l.isa)
 	x := l.X

@@ -23,7 +23,7 @@ const pairRows = 72
 
 // multiplyPairs is multiply for weights in words of two bfloat16. Where several tiles of
 // rows share what weights come from memory, each fetches its part of those that are next.
-func (l *Linear) multiplyPairs(i int, data []byte, panel, lo, hi int, to place, room []float32) {
+func (l *Linear) multiplyPairs(i int, data []byte, panel, lo, hi int, to *place, room []float32) {
 	w, shape, stride := &l.Weights[i], shapeOf(l.isa), l.wordStride()
 	n0, height := panel*shape.cols, hi-lo
 	n := min(shape.cols, w.N-n0)

@@ -34,21 +34,18 @@ const (
 func slabRoom(rows int) int { return 2*slabTile + rows*slabSumRow + 64 }
 
 // multiplySlabs computes one panel of weight w, or two.
-func (l *Linear) multiplySlabs(w, panel, n, lo, hi int, data []byte, to place, room []byte) {
+func (l *Linear) multiplySlabs(w, panel, n, lo, hi int, data []byte, to *place, room []byte) {
 	part, weight := &l.parts[w], &l.Weights[w]
-	layout, _ := ref.PanelOf(weight.Format)
 	room = room[-uintptr(unsafe.Pointer(unsafe.SliceData(room)))&63:]
 	n0 := panel * part.wide
 	at := (lo-to.first)*to.stride + to.column + n0
-	args := slabArgs{
-		w: unsafe.Pointer(&data[0]), size: uintptr(n-1) * uintptr(part.size), // alone, the second is the first again, and thrown away
-		tile: unsafe.Pointer(&room[0]), sums: unsafe.Pointer(&room[2*slabTile]),
-		a: unsafe.Pointer(&l.records[part.kind][lo*slabRecords]), as: slabRecords, step: uintptr(l.slab),
-		pairs: part.groups * layout.Pairs, rows: hi - lo,
-		ahead: to.next,
-		mask:  uint32(uint64(1)<<min(n*part.wide, weight.N-n0) - 1),
-		y:     unsafe.Pointer(&to.y[at]), ys: uintptr(to.stride) * 4, ystep: uintptr(to.step) * 4,
-	}
+	var args slabArgs                                                             // field by field, as in multiplyPanels
+	args.w, args.size = unsafe.Pointer(&data[0]), uintptr(n-1)*uintptr(part.size) // alone, the second is the first again, and thrown away
+	args.tile, args.sums = unsafe.Pointer(&room[0]), unsafe.Pointer(&room[2*slabTile])
+	args.a, args.as, args.step = unsafe.Pointer(&l.records[part.kind][lo*slabRecords]), slabRecords, uintptr(l.slab)
+	args.pairs, args.rows, args.ahead = part.blockPairs, hi-lo, to.next
+	args.mask = uint32(uint64(1)<<min(n*part.wide, weight.N-n0) - 1)
+	args.y, args.ys, args.ystep = unsafe.Pointer(&to.y[at]), uintptr(to.stride)*4, uintptr(to.step)*4
 	if weight.Bias != nil {
 		args.bias = unsafe.Pointer(&weight.Bias[n0])
 	}
