@@ -72,10 +72,30 @@ done:
 rows6:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -738,10 +758,27 @@ rows6next:
 rows5:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -1317,10 +1354,24 @@ rows5next:
 rows4:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -1809,10 +1860,21 @@ rows4next:
 rows3:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -2211,10 +2273,18 @@ rows3next:
 rows2:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -2526,10 +2596,15 @@ rows2next:
 rows1:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -2885,10 +2960,30 @@ done:
 rows6:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -3545,10 +3640,27 @@ rows6next:
 rows5:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -4118,10 +4230,24 @@ rows5next:
 rows4:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -4604,10 +4730,21 @@ rows4next:
 rows3:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -5000,10 +5137,18 @@ rows3next:
 rows2:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -5309,10 +5454,15 @@ rows2next:
 rows1:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -5674,10 +5824,30 @@ done:
 rows6:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -6334,10 +6504,27 @@ rows6next:
 rows5:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -6907,10 +7094,24 @@ rows5next:
 rows4:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -7393,10 +7594,21 @@ rows4next:
 rows3:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -7789,10 +8001,18 @@ rows3next:
 rows2:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -8098,10 +8318,15 @@ rows2next:
 rows1:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -8321,10 +8546,30 @@ first6:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -9036,10 +9281,27 @@ first5:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -9664,10 +9926,24 @@ first4:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -10205,10 +10481,21 @@ first3:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -10656,10 +10943,18 @@ first2:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -11020,10 +11315,15 @@ first1:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -11438,10 +11738,30 @@ done:
 rows6:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -11941,10 +12261,27 @@ rows6next:
 rows5:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -12383,10 +12720,24 @@ rows5next:
 rows4:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -12897,10 +13248,21 @@ rows4next:
 rows3:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -13317,10 +13679,18 @@ rows3next:
 rows2:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -13648,10 +14018,15 @@ rows2next:
 rows1:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -14027,10 +14402,30 @@ done:
 rows6:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -14730,10 +15125,27 @@ rows6next:
 rows5:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -15342,10 +15754,24 @@ rows5next:
 rows4:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -15863,10 +16289,21 @@ rows4next:
 rows3:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -16288,10 +16725,18 @@ rows3next:
 rows2:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -16622,10 +17067,15 @@ rows2next:
 rows1:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -16866,10 +17316,30 @@ first6:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -17625,10 +18095,27 @@ first5:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -18293,10 +18780,24 @@ first4:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -18870,10 +19371,21 @@ first3:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -19351,10 +19863,18 @@ first2:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -19741,10 +20261,15 @@ first1:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -20257,10 +20782,30 @@ done:
 rows6:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -20760,10 +21305,27 @@ rows6next:
 rows5:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -21202,10 +21764,24 @@ rows5next:
 rows4:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -21716,10 +22292,21 @@ rows4next:
 rows3:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -22136,10 +22723,18 @@ rows3next:
 rows2:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -22467,10 +23062,15 @@ rows2next:
 rows1:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -22869,10 +23469,30 @@ done:
 rows6:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -23584,10 +24204,27 @@ rows6next:
 rows5:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -24206,10 +24843,24 @@ rows5next:
 rows4:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -24727,10 +25378,21 @@ rows4next:
 rows3:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -25152,10 +25814,18 @@ rows3next:
 rows2:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -25486,10 +26156,15 @@ rows2next:
 rows1:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -25730,10 +26405,30 @@ first6:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -26566,10 +27261,27 @@ first5:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -27309,10 +28021,24 @@ first4:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -27951,10 +28677,21 @@ first3:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -28497,10 +29234,18 @@ first2:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -28952,10 +29697,15 @@ first1:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -29493,10 +30243,30 @@ done:
 rows6:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -29999,10 +30769,27 @@ rows6next:
 rows5:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -30442,10 +31229,24 @@ rows5next:
 rows4:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -30973,10 +31774,21 @@ rows4next:
 rows3:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -31406,10 +32218,18 @@ rows3next:
 rows2:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -31744,10 +32564,15 @@ rows2next:
 rows1:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -32124,10 +32949,30 @@ done:
 rows6:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -32653,10 +33498,27 @@ rows6next:
 rows5:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -33115,10 +33977,24 @@ rows5next:
 rows4:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -33659,10 +34535,21 @@ rows4next:
 rows3:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -34101,10 +34988,18 @@ rows3next:
 rows2:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -34444,10 +35339,15 @@ rows2next:
 rows1:
 	TESTL      $0x00000002, 84(AX)
 	JZ         rows1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         rows1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -34689,10 +35589,30 @@ first6:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first6begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first6begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -35576,10 +36496,27 @@ first5:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first5begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first5begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -36360,10 +37297,24 @@ first4:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first4begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first4begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -37025,10 +37976,21 @@ first3:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first3begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first3begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -37588,10 +38550,18 @@ first2:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first2begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first2begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15
@@ -38052,10 +39022,15 @@ first1:
 	MOVQ       16(AX), BX
 	TESTL      $0x00000002, 84(AX)
 	JZ         first1begin
+	MOVQ       96(AX), R8
+	MOVQ       88(AX), R15
+	MOVQ       104(AX), R9
+	PREFETCHT0 (R15)
+	PREFETCHT0 (R15)(R9*1)
+	ADDQ       R8, R15
 	MOVQ       120(AX), R15
 	TESTQ      R15, R15
 	JZ         first1begin
-	MOVQ       96(AX), R8
 	PREFETCHT0 (R15)
 	PREFETCHT0 64(R15)
 	ADDQ       R8, R15

@@ -279,7 +279,7 @@ func (p *slabWriter) variant(rows int) {
 		weights = slabW
 		p.arguments([]argument{{slabTile, slabUnpack}})
 	}
-	p.fetchAddends(rows)
+	p.fetchOutputs(rows)
 	p.arguments([]argument{{weights, pnlW}, {slabRowA, regA[0]}, {slabRowSums, pnlY}, {slabCount, pnlPairs}})
 	p.constants(rows)
 	if rows > 3 {

@@ -31,20 +31,27 @@ func (p *slabWriter) lines(blocks int) int {
 	return (p.slabBytes()/64 + turns - 1) / turns
 }
 
-// fetchAddends touches what is added to the rows after the last slab: rows of outputs are
-// far from each other, and mostly in another cache than the first.
-func (p *slabWriter) fetchAddends(rows int) {
+// fetchOutputs touches, before the last slab, where products of the rows go and what is added
+// to them: rows of outputs are far from each other, and mostly in another cache than the
+// first, or in none.
+func (p *slabWriter) fetchOutputs(rows int) {
 	begin := p.named(rows, "begin")
 	p.do(x86.TESTL(operand.U32(stageLast), mem(pnlArgs, slabStage)))
 	p.do(x86.JZ(to(begin)))
+	p.arguments([]argument{{slabYS, regA[0]}, {slabY, slabTmp}, {slabYStep, regA[1]}})
+	p.fetchRows(rows, operand.Mem{Base: slabTmp, Index: regA[1], Scale: 1})
 	p.do(x86.MOVQ(mem(pnlArgs, slabAdd), slabTmp))
 	p.do(x86.TESTQ(slabTmp, slabTmp))
 	p.do(x86.JZ(to(begin)))
-	p.do(x86.MOVQ(mem(pnlArgs, slabYS), regA[0]))
+	p.fetchRows(rows, mem(slabTmp, 64))
+	p.label(begin)
+}
+
+// fetchRows touches a line of each row at slabTmp, and the second panel's.
+func (p *slabWriter) fetchRows(rows int, second operand.Mem) {
 	for range rows {
 		p.do(x86.PREFETCHT0(mem(slabTmp, 0)))
-		p.do(x86.PREFETCHT0(mem(slabTmp, 64)))
+		p.do(x86.PREFETCHT0(second))
 		p.do(x86.ADDQ(regA[0], slabTmp))
 	}
-	p.label(begin)
 }
