@@ -301,21 +301,6 @@ func (p *panelWriter) block(rows, half int) {
 	}
 }
 
-// prefetch touches the lines ahead of the block's.
-func (p *panelWriter) prefetch(half int) {
-	lines := p.pairBytes() / 64
-	for i := half * lines / 2; i < (half+1)*lines/2; i++ {
-		p.ahead(64 * i)
-	}
-}
-
-// ahead touches a line of what lies ahead.
-func (p *panelWriter) ahead(disp int) {
-	m := mem(pnlW, disp)
-	m.Index, m.Scale = pnlAhead, 1
-	p.do(x86.PREFETCHT0(m))
-}
-
 // begin sets the integer sums: to minus the centre of codes times the sum of the
 // activations, or to zero where they count from zero.
 func (p *panelWriter) begin(rows, half, part int) {

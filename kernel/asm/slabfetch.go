@@ -5,6 +5,21 @@ import (
 	"github.com/mmcloughlin/avo/x86"
 )
 
+// prefetch touches the lines ahead of the block's.
+func (p *panelWriter) prefetch(half int) {
+	lines := p.pairBytes() / 64
+	for i := half * lines / 2; i < (half+1)*lines/2; i++ {
+		p.ahead(64 * i)
+	}
+}
+
+// ahead touches a line of what lies ahead.
+func (p *panelWriter) ahead(disp int) {
+	m := mem(pnlW, disp)
+	m.Index, m.Scale = pnlAhead, 1
+	p.do(x86.PREFETCHT0(m))
+}
+
 // fetch touches a line of each panel.
 func (p *slabWriter) fetch(line int) {
 	second := mem(pnlAhead, 64*line)
