@@ -25,13 +25,19 @@ func TestByteConvIsExact(t *testing.T) {
 	}
 }
 
-// TestByteConvPairs: shapes whose sums with other bytes are made half a tile at a time, with
-// all numbers of rows, and columns that are no whole tiles.
+// TestByteConvPairs: shapes whose sums become bytes half a tile at a time, with all numbers of
+// rows, few words and many, several lines, and columns that are no whole tiles.
 func TestByteConvPairs(t *testing.T) {
 	r := rand.New(rand.NewPCG(43, 5))
 	pools := bytePools(t)
-	for range 40 {
+	for i := range 60 {
 		d := &Conv{N: 1, H: 1, W: 1 + r.IntN(60), C: 60 + r.IntN(75), OC: 30 + r.IntN(140), KH: 1, KW: 1}
+		switch i % 3 {
+		case 1:
+			d.C = 4 * (44 + r.IntN(30))
+		case 2:
+			d.C, d.H, d.W, d.KH, d.KW, d.PadLeft, d.PadBottom = 20+r.IntN(20), 3+r.IntN(3), 3+r.IntN(34), 2+r.IntN(2), 3, 1, 1
+		}
 		checkByteConv(t, r, pools, d, randomBytes)
 	}
 }

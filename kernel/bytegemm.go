@@ -466,9 +466,9 @@ func (s *byteStrips) rescaled(args *tileArgs, a []byte, row, column, rows, n int
 		at := s.column + column + j
 		args.mask, args.lines, args.allLines = uint32(uint64(1)<<min(vnniColumns, n-j)-1), s.lines, s.lines
 		s.startFrom(args, row, j)
-		args.paired = 0
-		if pairs && n-j >= vnniColumns {
-			args.paired = 1
+		args.paired = notPaired
+		if n-j >= vnniColumns {
+			args.paired = pairs
 		}
 		args.b, args.bias, args.scale = unsafe.Pointer(&s.b[j/vnniColumns*s.panel]), unsafe.Pointer(&s.start[column+j]), unsafe.Pointer(&r.ScaleB[at])
 		if r.Bytes != nil {

@@ -27,14 +27,21 @@ func byteFormOf(p *Pool) byteForm {
 	return byteForm{Generic, tileShape{4, 16}, 2, false, false}
 }
 
-// Tiles are paired (tileArgs.paired) from so many rows on, with so many words: with more, what
-// follows the products is too short beside them to pay for reading B twice.
-const pairedRows, leastPairedWords, mostPairedWords = 9, 16, 32
+// Tiles are paired (tileArgs.paired) from so many rows on, with so many words. Of sums alone
+// less is to be done, which pays beside few words only.
+const pairedRows, leastPairedWords, mostBytesWords = 9, 16, 64
 
-// pairs reports whether tiles of so many rows, whose columns all exist, are paired.
-func (s *byteStrips) pairs(rows int) bool {
-	return s.paired && s.to.Combine != nil && rows >= pairedRows && s.lines <= 1 && s.from == nil && s.rowStart == nil &&
-		leastPairedWords <= s.words && s.words <= mostPairedWords
+// pairs says how tiles of so many rows, whose columns all exist, are paired.
+func (s *byteStrips) pairs(rows int) uint32 {
+	switch {
+	case !s.paired || s.to.Bytes == nil || rows < pairedRows || s.lines > 1 || s.words < leastPairedWords || s.from != nil || s.rowStart != nil:
+		return notPaired
+	case s.to.Combine != nil:
+		return pairedSums
+	case s.words <= mostBytesWords:
+		return pairedBytes
+	}
+	return notPaired
 }
 
 // words is the number of words of k elements.

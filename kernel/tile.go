@@ -90,9 +90,9 @@ type tileArgs struct {
 	// What is fetched into the L2 cache: a line for each row of B, farStep bytes apart; or 0.
 	far, farStep uintptr
 	fromAhead    uintptr // from rows of from to those that the strip below starts from
-	// Unless paired is 0, a tile of combined bytes is two halves, one of which becomes bytes
-	// while the products of the other are added up. Within a call: where the half goes that is
-	// still to become bytes, or nil, and what it is combined with.
+	// A paired tile is two halves, one of which becomes bytes while the products of the other
+	// are added up. Within a call: where the half goes that is still to become bytes, or nil,
+	// and what it is combined with.
 	paired           uint32
 	halfC, halfOther unsafe.Pointer
 	skipB            uintptr // for tileBytesAsm: bytes of B between the words of two lines
@@ -104,6 +104,13 @@ const (
 	resultFloats
 	resultBytes
 	resultCombined
+)
+
+// Values of tileArgs.paired.
+const (
+	notPaired = iota
+	pairedBytes
+	pairedSums
 )
 
 // aheadRows is the number of rows of B by which fetching precedes multiplying: what

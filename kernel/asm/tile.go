@@ -55,7 +55,7 @@ type tileWriter struct {
 	rowsEach, turn int
 	// Of a paired tile: its half's first row; what writes the next of the besideOf instructions
 	// that are spread between products, if there are any.
-	pairing  bool
+	pairing  string // its name, or ""
 	firstRow int
 	beside   func()
 	besideOf int
@@ -251,7 +251,8 @@ func (t *tileWriter) variants() {
 	for rows := t.rows; rows >= 1; rows-- {
 		t.variant(rows)
 		if t.pairs(rows) {
-			t.paired(rows)
+			t.paired(rows, pairedBytes)
+			t.paired(rows, pairedSums)
 		}
 	}
 }
@@ -264,8 +265,8 @@ func (t *tileWriter) labelName(rows int, what string) string {
 		return fmt.Sprintf("bounded%d%s", rows, what)
 	case t.far:
 		return fmt.Sprintf("far%d%s", rows, what)
-	case t.pairing:
-		return fmt.Sprintf("paired%d%s", rows, what)
+	case t.pairing != "":
+		return fmt.Sprintf("%s%d%s", t.pairing, rows, what)
 	}
 	return fmt.Sprintf("rows%d%s", rows, what)
 }
@@ -318,8 +319,10 @@ func (t *tileWriter) variant(rows int) {
 	t.label(l(""))
 	if t.b2 == quads {
 		if t.pairs(rows) {
-			t.do(x86.CMPL(t.arg(argPaired), operand.U8(0)))
-			t.do(x86.JNE(operand.LabelRef(fmt.Sprintf("paired%d", rows))))
+			for i, name := range []string{pairedBytes, pairedSums} {
+				t.do(x86.CMPL(t.arg(argPaired), operand.U8(i+1)))
+				t.do(x86.JE(operand.LabelRef(fmt.Sprintf("%s%d", name, rows))))
+			}
 		}
 		t.fetchNext(rows)
 		t.fetchOther(rows)
@@ -428,14 +431,6 @@ func (t *tileWriter) fetchRows(rows int, fetch func(operand.Op) (*ir.Instruction
 			t.do(x86.ADDQ(regCS, regTmp))
 		}
 	}
-}
-
-func (t *tileWriter) zero(v reg.VecPhysical) {
-	if t.lanes == 16 {
-		t.do(x86.VPXORD(v, v, v))
-		return
-	}
-	t.do(x86.VXORPS(v, v, v))
 }
 
 // loadB loads half a row of B: without a mask, which would take an issue slot from

@@ -137,6 +137,18 @@ func (t *tileWriter) pack(rows int) {
 	t.do(x86.VBROADCASTSS(t.arg(argFlip), flip))
 	t.do(x86.VMOVUPS(t.order, order))
 	t.do(x86.KMOVD(t.arg(argMask), reg.K1))
+	if t.halves == 2 {
+		t.do(x86.CMPL(t.arg(argMask), operand.I8(-1)))
+		t.do(x86.JNE(operand.LabelRef(t.labelName(rows, "packPart"))))
+		t.packRows(rows, true)
+		t.label(t.labelName(rows, "packPart"))
+	}
+	t.packRows(rows, false)
+}
+
+// packRows does so with the rows, of which all columns exist if they are whole.
+func (t *tileWriter) packRows(rows int, whole bool) {
+	zero, flip, order := t.spare(1), t.spare(2), t.spare(3)
 	for i := 0; i < rows; i += 2 {
 		pair := min(2, rows-i)
 		a, b := t.acc(i, 0), t.acc(i+pair-1, 0)
@@ -153,7 +165,7 @@ func (t *tileWriter) pack(rows int) {
 		t.do(x86.VPACKSSWB(b, a, a))
 		t.do(x86.VPERMD(a, order, a))
 		t.do(x86.VPXORD(flip, a, a))
-		t.storePair(a, pair)
+		t.storePair(a, pair, whole)
 		if i+pair < rows {
 			t.do(x86.ADDQ(regCS, regC))
 		}
@@ -162,8 +174,17 @@ func (t *tileWriter) pack(rows int) {
 }
 
 // storePair writes one or two packed rows of bytes, the first in the lower part of v, and
-// leaves regC at the last of them.
-func (t *tileWriter) storePair(v reg.VecPhysical, rows int) {
+// leaves regC at the last of them. Parts of vectors are stored beside products on AMD's Zen 5,
+// where whole vectors, with a mask or without, take the time of one.
+func (t *tileWriter) storePair(v reg.VecPhysical, rows int, whole bool) {
+	if whole {
+		t.do(x86.VEXTRACTI64X4(operand.U8(0), v, mem(regC, 0)))
+		if rows == 2 {
+			t.do(x86.ADDQ(regCS, regC))
+			t.do(x86.VEXTRACTI64X4(operand.U8(1), v, mem(regC, 0)))
+		}
+		return
+	}
 	first, second := v.AsY(), t.spare(4).AsY()
 	if t.halves == 1 {
 		first, second = v.AsX(), t.spare(4).AsX()

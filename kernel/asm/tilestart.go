@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 	"github.com/mmcloughlin/avo/x86"
 )
 
@@ -78,4 +79,12 @@ func (t *tileWriter) start(rows int) {
 	if t.b2 == quads {
 		t.addRowStart(rows)
 	}
+}
+
+func (t *tileWriter) zero(v reg.VecPhysical) {
+	if t.lanes == 16 {
+		t.do(x86.VPXORD(v, v, v))
+		return
+	}
+	t.do(x86.VXORPS(v, v, v))
 }
