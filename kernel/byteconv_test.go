@@ -43,11 +43,13 @@ func TestByteConvPairs(t *testing.T) {
 }
 
 // TestByteConvTaps: windows that are read in place, with all that they may lack of their taps,
-// in strips along rows, down columns and through images, and few images with their padding.
+// in strips along rows, down columns and through images, and few images with their padding;
+// what was divided for one shape is not taken for another.
 func TestByteConvTaps(t *testing.T) {
 	r := rand.New(rand.NewPCG(43, 6))
 	pools := bytePools(t)
 	axes, padded, none := [3]int{}, 0, 0
+	var before byteConvRun
 	for range 120 {
 		d := &Conv{
 			N: 1 + r.IntN(13), H: 1 + r.IntN(9), W: 1 + r.IntN(9), C: 4 * (1 + r.IntN(5)), OC: 1 + r.IntN(80), KH: 1 + r.IntN(4), KW: 1 + r.IntN(4),
@@ -74,6 +76,18 @@ func TestByteConvTaps(t *testing.T) {
 		}
 		if c.left+c.right > 0 {
 			padded++
+		}
+		p := pools[len(pools)-1] // the last that weights were packed for
+		sums := func() []int32 {
+			oh, ow := d.OutSize()
+			c.Sums = make([]int32, d.N*oh*ow*d.OC)
+			c.Run(p, make([]byte, c.ScratchLen(p)))
+			return c.Sums
+		}
+		want := sums()
+		c.byteConvRun, before = before, c.byteConvRun
+		if got := sums(); !slices.Equal(got, want) {
+			t.Fatalf("%+v divided anew: %v, want %v", d, got, want)
 		}
 	}
 	if pools[len(pools)-1].vnni && (slices.Contains(axes[:], 0) || padded == 0 || none == 0) {

@@ -52,7 +52,8 @@ func (b *textBench) run(ctx context.Context, a *app, path string, threads int, p
 	pool := kernel.NewPool(threads, kernel.Detect())
 	defer pool.Close()
 	start := time.Now()
-	room := max(b.PP+1, b.Depth+b.TG+2)
+	const warm = 32 // tokens at most of the prompt that warms up, which two follow
+	room := max(b.PP+1, b.Depth+b.TG+2, min(b.PP, warm)+2)
 	// A sequence has whole pages: without room for all, some would be computed twice.
 	pages := (room + kernel.PageTokens - 1) / kernel.PageTokens
 	progress, opened := a.opening(path)
@@ -66,7 +67,7 @@ func (b *textBench) run(ctx context.Context, a *app, path string, threads int, p
 	}
 	defer func() { err = errors.Join(err, a.closing(ctx, m.Close)) }()
 	r := textResult{Model: path, PP: b.PP, TG: b.TG, Depth: b.Depth, Parallel: b.Parallel, Threads: threads, Open: ms(time.Since(start)), MemoryBytes: m.MemoryBytes()}
-	if _, err := b.times(ctx, m, min(b.PP, 32), 2); err != nil { // to warm up
+	if _, err := b.times(ctx, m, min(b.PP, warm), 2); err != nil {
 		return err
 	}
 	if profile != nil {
