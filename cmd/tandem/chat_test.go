@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ergochat/readline"
 
@@ -219,6 +220,30 @@ func TestChatAndBench(t *testing.T) {
 		a := newApp(nil, strings.NewReader("a line that is not answered\n"), &strings.Builder{}, &notes, func(string) string { return "" })
 		if code := execute(tc.ctx, a, tc.args); code != tc.code || !strings.Contains(notes.String(), tc.want) {
 			t.Errorf("%v: %d, %q, expected %d and %q", tc.args, code, notes.String(), tc.code, tc.want)
+		}
+	}
+}
+
+// TestTogether: tokens count from the last answer's first one on, until the first answer's
+// last; answers that do not meet have no speed.
+func TestTogether(t *testing.T) {
+	at := func(seconds ...int) (all []time.Time) {
+		for _, s := range seconds {
+			all = append(all, time.Unix(int64(s), 0))
+		}
+		return all
+	}
+	for _, tc := range []struct {
+		all  [][]time.Time
+		want float64
+		met  bool
+	}{
+		{[][]time.Time{at(1, 2, 3, 4, 5)}, 1, true},
+		{[][]time.Time{at(1, 2, 3, 4, 5), at(2, 4, 6)}, 4.0 / 3, true},
+		{[][]time.Time{at(1, 2), at(2, 3)}, 0, false},
+	} {
+		if got, met := together(tc.all); got != tc.want || met != tc.met {
+			t.Errorf("%v: %v, %v, expected %v, %v", tc.all, got, met, tc.want, tc.met)
 		}
 	}
 }
