@@ -9,8 +9,8 @@ package kernel
 // makes of weights whose zero points are 0. What pads is the zero point. Strides,
 // dilations and Groups of 0 mean 1.
 //
-// It is a product of patches by weights for each group; where every group has one
-// channel, a window that slides. A patch is KH lines of KW·ic bytes, each filled up to
+// It is a product of patches by weights for each group, which are read where X lies if
+// they may be (byteTaps); where every group has one channel, a window that slides. A patch is KH lines of KW·ic bytes, each filled up to
 // whole words with what meets weights of 0.
 type ByteConv struct {
 	N, H, W, C, OC, KH, KW               int
