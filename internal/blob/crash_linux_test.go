@@ -53,7 +53,7 @@ func TestFullDisk(t *testing.T) {
 		if _, _, err := d.Put(ctx, bytes.NewReader(big[:1<<20]), "", 1<<30); err != nil {
 			t.Errorf("Put when there is room again: %v", err)
 		}
-		if err := d.Verify(ctx, small); err != nil {
+		if err := verify(d, small); err != nil {
 			t.Error(err)
 		}
 	})
@@ -91,7 +91,7 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, digest := range all {
-			if err := d.Verify(ctx, digest); err != nil {
+			if err := verify(d, digest); err != nil {
 				t.Error(err)
 			}
 			if err := d.Delete(digest); err != nil {

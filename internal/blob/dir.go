@@ -1,7 +1,6 @@
 package blob
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -113,7 +112,7 @@ func (d *Dir) Open(digest Digest) (*os.File, error) {
 	return f, nil
 }
 
-// Has tells whether the blob is there. It does not read it: see Verify.
+// Has tells whether the blob is there. It does not read it.
 func (d *Dir) Has(digest Digest) (bool, error) {
 	const op = "blob.has"
 	path, err := d.Path(digest)
@@ -128,25 +127,6 @@ func (d *Dir) Has(digest Digest) (bool, error) {
 	default:
 		return false, diskFault(err, op, "looking for %s", digest)
 	}
-}
-
-// Verify reads the blob and compares its digest.
-func (d *Dir) Verify(ctx context.Context, digest Digest) error {
-	const op = "blob.verify"
-	f, err := d.Open(digest)
-	if err != nil {
-		return fault.From(err, op)
-	}
-	defer f.Close()
-	got, _, err := SumReader(source{ctx, f})
-	if err != nil {
-		return fault.From(err, op)
-	}
-	if got != digest {
-		return fault.New(op, fault.Corrupt, "the bytes stored as %s have digest %s", digest, got).
-			Try("check the disk, then upload or restore the file again")
-	}
-	return nil
 }
 
 // Delete removes a blob; one that is not there is no error.

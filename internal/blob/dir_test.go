@@ -42,6 +42,19 @@ func files(t *testing.T, d *Dir) []string {
 	return all
 }
 
+// verify compares the bytes of a blob with its name.
+func verify(d *Dir, digest Digest) error {
+	f, err := d.Open(digest)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if got, _, err := SumReader(f); err != nil || got != digest {
+		return fmt.Errorf("the bytes stored as %s have digest %s, %v", digest, got, err)
+	}
+	return nil
+}
+
 func TestPutThenRead(t *testing.T) {
 	d := openDir(t, filepath.Join(t.TempDir(), "deep", "blobs"))
 	ctx := context.Background()
@@ -64,7 +77,7 @@ func TestPutThenRead(t *testing.T) {
 		if ok, err := d.Has(want); !ok || err != nil {
 			t.Errorf("Has = %v, %v", ok, err)
 		}
-		if err := d.Verify(ctx, want); err != nil {
+		if err := verify(d, want); err != nil {
 			t.Error(err)
 		}
 		path, _ := d.Path(want)
@@ -127,7 +140,7 @@ func TestFailedPutLeavesNothing(t *testing.T) {
 	}
 }
 
-func TestVerifyFindsAChangedByteAndPutHealsIt(t *testing.T) {
+func TestPutHealsAChangedByte(t *testing.T) {
 	d := openDir(t, t.TempDir())
 	ctx := context.Background()
 	content := bytes.Repeat([]byte("weights"), 1000)
@@ -141,18 +154,14 @@ func TestVerifyFindsAChangedByteAndPutHealsIt(t *testing.T) {
 	if err := errors.Join(os.Chmod(path, 0o600), os.WriteFile(path, bad, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	err = d.Verify(ctx, digest)
-	if fault.KindOf(err) != fault.Corrupt || !strings.Contains(err.Error(), string(digest)) || fault.RemedyOf(err) == "" {
-		t.Errorf("Verify = %v; want Corrupt, the digest and a remedy", err)
+	if verify(d, digest) == nil {
+		t.Fatal("the byte is as it was")
 	}
 	if _, _, err := d.Put(ctx, bytes.NewReader(content), digest, 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Verify(ctx, digest); err != nil {
+	if err := verify(d, digest); err != nil {
 		t.Errorf("after Put: %v", err)
-	}
-	if err := d.Verify(ctx, Sum([]byte("other"))); fault.KindOf(err) != fault.NotFound {
-		t.Errorf("Verify of what is not there: %v", err)
 	}
 }
 
@@ -196,7 +205,7 @@ func TestConcurrentPutsOfTheSameBytes(t *testing.T) {
 				content := strings.Repeat(fmt.Sprint((i+j)%4), 50_000)
 				digest, _, err := d.Put(ctx, strings.NewReader(content), "", 1<<20)
 				if err == nil {
-					err = d.Verify(ctx, digest)
+					err = verify(d, digest)
 				}
 				if err != nil {
 					t.Error(err)

@@ -10,13 +10,6 @@ import (
 	"tandem/internal/blob"
 )
 
-// Identity is whose key the client has.
-type Identity struct {
-	Tenant string `json:"tenant"`
-	Key    string `json:"key"`
-	Role   string `json:"role"`
-}
-
 // Key describes a key. The secret is there only when it has just been made.
 type Key struct {
 	ID         string    `json:"id"`
@@ -83,13 +76,6 @@ func modelPath(name string) string { return api + "/models/" + url.PathEscape(na
 
 func versionPath(name string, number int) string {
 	return fmt.Sprintf("%s/versions/%d", modelPath(name), number)
-}
-
-// Whoami asks whose key this is.
-func (c *Client) Whoami(ctx context.Context) (Identity, error) {
-	var id Identity
-	err := c.call(ctx, "client.whoami", "GET", api+"/whoami", nil, &id)
-	return id, err
 }
 
 // Keys lists the tenant's keys.

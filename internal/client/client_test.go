@@ -65,7 +65,7 @@ func TestNoServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Whoami(t.Context()); fault.KindOf(err) != fault.Unavailable || fault.RemedyOf(err) == "" {
+	if _, err := c.Keys(t.Context()); fault.KindOf(err) != fault.Unavailable || fault.RemedyOf(err) == "" {
 		t.Errorf("no server: %v", err)
 	}
 	for _, url := range []string{"", "127.0.0.1:8080", "ftp://x", "http://"} {
@@ -75,7 +75,7 @@ func TestNoServer(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := c.Whoami(ctx); fault.KindOf(err) != fault.Canceled {
+	if _, err := c.Keys(ctx); fault.KindOf(err) != fault.Canceled {
 		t.Errorf("canceled: %v", err)
 	}
 }

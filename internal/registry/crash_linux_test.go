@@ -46,7 +46,7 @@ func TestKill(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, f := range m.Files {
-				if err := b.blobs.Verify(ctx, f.Digest); err != nil {
+				if err := b.verify(f.Digest); err != nil {
 					t.Errorf("%s:%d: %v", v.Model, v.Number, err)
 				}
 			}
@@ -87,7 +87,7 @@ func TestFullDisk(t *testing.T) {
 		if again := b.create(alice, "m", "weights", "more"); again.Number != 2 {
 			t.Errorf("when there is room again: %+v", again)
 		}
-		if err := errors.Join(b.blobs.Verify(ctx, v.Digest), b.blobs.Verify(ctx, blob.Sum([]byte("weights")))); err != nil {
+		if err := errors.Join(b.verify(v.Digest), b.verify(blob.Sum([]byte("weights")))); err != nil {
 			t.Error(err)
 		}
 	})

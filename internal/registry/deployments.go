@@ -191,20 +191,6 @@ func (r *Registry) Deployments(ctx context.Context, t tenant.ID) ([]Deployment, 
 	return all, fault.From(err, "registry.deployments")
 }
 
-// History lists the deployments of a model, the newest first.
-func (r *Registry) History(ctx context.Context, t tenant.ID, name string) ([]Deployment, error) {
-	const op = "registry.history"
-	var all []Deployment
-	err := r.db.Read(ctx, func(tx *sql.Tx) (err error) {
-		if err := modelExists(ctx, tx, op, t, name); err != nil {
-			return err
-		}
-		all, err = list(ctx, tx, scanDeployment, selectDeployments+` AND d.model = ? ORDER BY d.id DESC`, t, name)
-		return err
-	})
-	return all, fault.From(err, op)
-}
-
 // Deployed is the version of a model that serves.
 func (r *Registry) Deployed(ctx context.Context, t tenant.ID, name string) (Version, error) {
 	const op = "registry.deployed"

@@ -16,7 +16,6 @@ import (
 // deployment is a loaded model with its queue.
 type deployment struct {
 	target    Target
-	manifest  *model.Manifest
 	signature model.Signature
 	batch     bool // rows of separate requests may share a step
 	runner    Runner
@@ -149,7 +148,7 @@ func (e *Engine) open(ctx context.Context, a Artifact) (*deployment, error) {
 
 func (e *Engine) newDeployment(a Artifact, runner Runner) *deployment {
 	d := &deployment{
-		target: a.Target, manifest: a.Manifest, signature: runner.Signature(), runner: runner,
+		target: a.Target, signature: runner.Signature(), runner: runner,
 		bytes: runner.MemoryBytes(), observe: e.config.Observe, loaded: time.Now(),
 	}
 	limits := e.config.Limits

@@ -135,7 +135,6 @@ type Answer struct {
 type Description struct {
 	Target
 	Signature *model.Signature // not to be written to
-	Manifest  *model.Manifest  // not to be written to
 	Loaded    time.Time
 }
 
@@ -150,7 +149,7 @@ func (e *Engine) Describe(ctx context.Context, t tenant.ID, name string, version
 }
 
 func (d *deployment) description() Description {
-	return Description{Target: d.target, Signature: &d.signature, Manifest: d.manifest, Loaded: d.loaded}
+	return Description{Target: d.target, Signature: &d.signature, Loaded: d.loaded}
 }
 
 // Infer validates a call, queues it, and returns its answer. If ctx is canceled it

@@ -42,15 +42,6 @@ func (a Action) String() string {
 	return "do that"
 }
 
-// Actions returns every action, for tests.
-func Actions() []Action {
-	all := make([]Action, len(actionNames))
-	for i := range all {
-		all[i] = Action(i)
-	}
-	return all
-}
-
 // Allows tells whether a key of this role may do a. An unknown role or action is refused.
 func (r Role) Allows(a Action) bool {
 	switch r {

@@ -13,14 +13,17 @@ const (
 type Place string
 
 const (
-	InRequest       Place = "the request"
-	InParameters    Place = "parameters"
-	InInput         Place = "an input"
-	InInputParams   Place = "an input's parameters"
-	InOutput        Place = "an output"
-	InOutputParams  Place = "an output's parameters"
-	maxStringBytes        = 1024 // of id, names and parameters that are kept
-	maxRequestItems       = 4096 // inputs, and outputs, of one request
+	InRequest      Place = "the request"
+	InParameters   Place = "parameters"
+	InInput        Place = "an input"
+	InInputParams  Place = "an input's parameters"
+	InOutput       Place = "an output"
+	InOutputParams Place = "an output's parameters"
+)
+
+const (
+	maxStringBytes  = 1024 // of id, names and parameters that are kept
+	maxRequestItems = 4096 // inputs, and outputs, of one request
 )
 
 // Field says what becomes of one field.
@@ -32,9 +35,7 @@ type Field struct {
 	Why    string // of a field that is not honoured
 }
 
-// Fields is the whole table. A field that is not in it is refused by name.
-func Fields() []Field { return fields[:] }
-
+// fields is the whole table. A field that is not in it is refused by name.
 var fields = [...]Field{
 	{InRequest, "id", Honoured, `"7"`, ""},
 	{InRequest, "inputs", Honoured, ``, ""},

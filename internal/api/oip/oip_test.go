@@ -228,7 +228,7 @@ func TestFieldTable(t *testing.T) {
 		return `{` + outputs + `"inputs":[{` + input + sep(at[InInput]) + `}]` + sep(at[InRequest]) + `}`
 	}
 	plain := post(h, build(InRequest, "")).Body.String()
-	for _, f := range Fields() {
+	for _, f := range fields {
 		if f.Sample == "" {
 			continue // every other request has it
 		}
