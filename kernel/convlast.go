@@ -74,9 +74,6 @@ type lastPlan struct {
 	perWorker int  // floats of scratch
 }
 
-// OutSize returns the height and width of Y.
-func (c *ConvLast) OutSize() (oh, ow int) { return c.planar().OutSize() }
-
 // planar has the dimensions as a Conv.
 func (c *ConvLast) planar() *Conv {
 	return &Conv{

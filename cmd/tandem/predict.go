@@ -108,7 +108,7 @@ func (c *predictCmd) answer(ctx context.Context, a *app, t target, inputs [][]by
 	case takesRows(m):
 		err = c.rows(ctx, a, t, m, inputs)
 	case takesText(m):
-		err = c.goOn(ctx, a, t, m, inputs)
+		err = c.goOn(ctx, a, t, inputs)
 	case isJSON(inputs[0]):
 		err = fault.New("tandem.predict", fault.Invalid, "%s is no request: it has no list \"inputs\"", c.Input[0]).Try(listInputs)
 	default:

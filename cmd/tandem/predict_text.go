@@ -20,11 +20,11 @@ func takesText(m *model.Manifest) bool {
 }
 
 // goOn writes on each text by as many bytes as were asked for.
-func (c *predictCmd) goOn(ctx context.Context, a *app, t target, m *model.Manifest, inputs [][]byte) error {
+func (c *predictCmd) goOn(ctx context.Context, a *app, t target, inputs [][]byte) error {
 	for i, data := range inputs {
 		text := string(data)
 		for k := range c.Tokens {
-			next, err := c.nextByte(ctx, t, m, text, uint64(k))
+			next, err := c.nextByte(ctx, t, text, uint64(k))
 			if err != nil {
 				return err
 			}
@@ -52,7 +52,7 @@ func (c *predictCmd) goOn(ctx context.Context, a *app, t target, m *model.Manife
 }
 
 // nextByte draws what follows a text; number is that of the draw.
-func (c *predictCmd) nextByte(ctx context.Context, t target, m *model.Manifest, text string, number uint64) (byte, error) {
+func (c *predictCmd) nextByte(ctx context.Context, t target, text string, number uint64) (byte, error) {
 	out, err := t.client.Infer(ctx, t.ref.name, t.ref.version, []client.Named{{Name: model.TextInput, Tensor: tensor.OfStrings([]string{text}, 1)}})
 	if err != nil {
 		return 0, err

@@ -21,18 +21,18 @@ func activationOps() []graph.Op {
 		{ID: onnx("Exp"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpExp, math.Exp), Grad: gradExp, InPlace: self},
 
 		// (dy, y) -> dx
-		{ID: private("ReluGrad"), Infer: floatLike(0, 2), Kernel: binary(kernel.OpReLUGrad), InPlace: self},
-		{ID: private("TanhGrad"), Infer: floatLike(0, 2), Kernel: binary(kernel.OpTanhGrad), InPlace: self},
-		{ID: private("SigmoidGrad"), Infer: floatLike(0, 2), Kernel: binary(kernel.OpSigmoidGrad), InPlace: self},
+		{ID: private("ReluGrad"), Infer: floatPair, Kernel: binary(kernel.OpReLUGrad), InPlace: self},
+		{ID: private("TanhGrad"), Infer: floatPair, Kernel: binary(kernel.OpTanhGrad), InPlace: self},
+		{ID: private("SigmoidGrad"), Infer: floatPair, Kernel: binary(kernel.OpSigmoidGrad), InPlace: self},
 
 		{ID: onnx("Gelu"), Since: 20, Infer: inferGelu, Kernel: kernelGelu, Grad: gradCurve("GeluGrad"), InPlace: self, Rows: byRow(0)},
 		{ID: microsoft("Gelu"), Since: 1, Infer: inferCurve, Kernel: fast(kernel.OpGELUErf, gelu), Grad: gradCurve("GeluGrad"), InPlace: self, Rows: byRow(0)},
-		{ID: private("GeluGrad"), Infer: floatLike(0, 2), Kernel: kernelGeluGrad, InPlace: self},
+		{ID: private("GeluGrad"), Infer: floatPair, Kernel: kernelGeluGrad, InPlace: self},
 		{ID: microsoft("BiasGelu"), Since: 1, Infer: inferBiasGelu(2), Kernel: kernelBiasGelu(gelu), Expand: expandBiasGelu("none")},
 		{ID: microsoft("FastGelu"), Since: 1, Infer: inferBiasGelu(1), Kernel: kernelBiasGelu(tanhGelu), Expand: expandBiasGelu("tanh")},
 		{ID: onnx("SwiGLU"), Since: 28, Infer: inferSwiGLU, Kernel: kernelSwiGLU, Grad: gradSwiGLU, InPlace: []graph.Alias{{In: 0, Out: 0}, {In: 1, Out: 0}}},
 		{ID: onnx("Shrink"), Since: 9, Infer: inferSigned(numbers), Kernel: kernelShrink, Grad: gradCurve("ShrinkGrad"), InPlace: self},
-		{ID: private("ShrinkGrad"), Infer: floatLike(0, 2), Kernel: kernelSlope(shrinkSlope), InPlace: self},
+		{ID: private("ShrinkGrad"), Infer: floatPair, Kernel: kernelSlope(shrinkSlope), InPlace: self},
 	}
 	quick := curve{"QuickGelu", 1, parameter("alpha", 1.702, swish), parameter("alpha", 1.702, swishSlope)}
 	ops = append(ops, curveOps([]curve{quick}, microsoft)...)

@@ -16,7 +16,7 @@ import (
 // codedMatrix is the right-hand matrix [k, n] of a product with codes.
 type codedMatrix struct {
 	*graph.Expansion
-	k, n                int
+	k                   int
 	scales, zeros, bias int // inputs; -1: there is none
 	// spread gives each element of the matrix, transposed, [n, k], what its block has.
 	spread func(*graph.Value) *graph.Value
@@ -71,7 +71,7 @@ func expandNBits(e *graph.Expansion) ([]*graph.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := codedMatrix{Expansion: e, k: f.k, n: f.n, scales: nbitsScales, zeros: nbitsZeros, bias: nbitsBias}
+	m := codedMatrix{Expansion: e, k: f.k, scales: nbitsScales, zeros: nbitsZeros, bias: nbitsBias}
 	m.spread = func(x *graph.Value) *graph.Value {
 		of := e.In(nbitsGroups)
 		if of == nil {
@@ -100,7 +100,7 @@ func expandBnb4(e *graph.Expansion) ([]*graph.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := codedMatrix{Expansion: e, k: f.k, n: f.n, scales: bnb4Scales, zeros: -1, bias: -1}
+	m := codedMatrix{Expansion: e, k: f.k, scales: bnb4Scales, zeros: -1, bias: -1}
 	m.spread = func(x *graph.Value) *graph.Value {
 		x = e.Op("Reshape", nil, x, e.Ints("column", -1, 1))
 		x = e.Op("Reshape", nil, e.Op("Expand", nil, x, e.Ints("block", 1, int64(f.block))), e.Ints("flat", -1))

@@ -86,7 +86,7 @@ func (w writtenGroup) rotated(q, k *graph.Value) (_, _ *graph.Value, err error) 
 	case positions != nil:
 	case w.before != nil:
 		from := w.Op("Unsqueeze", nil, w.before, w.Ints("axis", 1))
-		positions = w.Op("Add", nil, from, w.Const("row", rowsOf(0, w.rows)))
+		positions = w.Op("Add", nil, from, w.Const("row", rowsOf(w.rows)))
 	default:
 		positions = w.Ints("first", 0)
 	}
@@ -101,11 +101,11 @@ func (w writtenGroup) rotated(q, k *graph.Value) (_, _ *graph.Value, err error) 
 	return of(q), of(k), nil
 }
 
-// rowsOf are n whole numbers from a first one on.
-func rowsOf(first, n int) *tensor.Tensor {
+// rowsOf are the numbers of n rows: 0 to n-1.
+func rowsOf(n int) *tensor.Tensor {
 	t := tensor.New(tensor.Int64, n)
 	for i := range t.I64() {
-		t.I64()[i] = int64(first + i)
+		t.I64()[i] = int64(i)
 	}
 	return t
 }
@@ -117,7 +117,7 @@ func (w writtenGroup) cached(fresh *graph.Value, input int) *graph.Value {
 		return fresh
 	}
 	zero := w.Op("Pad", nil, fresh, w.Ints("pads", 0, 1), nil, w.Ints("axis", 2))
-	at := w.Const("key", rowsOf(0, w.keys)) // [keys], or [batch, keys]: where key j lies in all
+	at := w.Const("key", rowsOf(w.keys)) // [keys], or [batch, keys]: where key j lies in all
 	all, none := zero, int64(w.rows)
 	if w.before == nil {
 		at = w.Op("Min", nil, at, w.Ints("none", none))

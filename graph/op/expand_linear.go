@@ -18,9 +18,9 @@ const maxWrittenTokens = 2048
 // the state is [batch, heads of keys, size, size of values].
 type writtenLinear struct {
 	*graph.Expansion
-	heads, kvHeads, tokens int
-	gated, delta           bool
-	scale                  *graph.Value
+	heads, kvHeads int
+	gated, delta   bool
+	scale          *graph.Value
 }
 
 func expandLinearAttention(e *graph.Expansion) ([]*graph.Value, error) {
@@ -38,7 +38,6 @@ func expandLinearAttention(e *graph.Expansion) ([]*graph.Value, error) {
 	if !ok1 || !ok2 || !ok3 || tokens < 1 || tokens > maxWrittenTokens {
 		return nil, fmt.Errorf("the gradient is for 1 to %d tokens, a number that is known, not %v", maxWrittenTokens, e.In(0).Type.Shape)
 	}
-	w.tokens = tokens
 	scale := e.Node.Attrs.Float("scale", 0)
 	if scale == 0 {
 		scale = float32(1 / math.Sqrt(float64(width/w.heads)))

@@ -68,7 +68,7 @@ func (w writtenPaged) whole(i int, shape ...int64) *graph.Value {
 // are ends at or before it.
 func (w *writtenPaged) place() {
 	lengths := w.whole(paLengths, 1, -1)
-	token := w.Op("Unsqueeze", nil, w.Const("token", rowsOf(0, w.tokens)), w.Ints("axis", 1))
+	token := w.Op("Unsqueeze", nil, w.Const("token", rowsOf(w.tokens)), w.Ints("axis", 1))
 	ends := w.Op("Slice", nil, lengths, w.Ints("from", 1), w.Ints("to", int64(w.sequences+1)), w.Ints("axis", 1))
 	over := w.Op("Cast", graph.Attrs{"to": int64(tensor.Int64)}, w.Op("LessOrEqual", nil, ends, token))
 	w.sequence = w.Op("ReduceSum", nil, over, w.Ints("axis", 1))
@@ -148,7 +148,7 @@ func (w writtenPaged) cache(rows *graph.Value) *graph.Value {
 // lies, and which of them a token sees, [tokens, sequences·perRow·positions].
 func (w writtenPaged) seen() (rows, seen *graph.Value) {
 	capacity := w.perRow * w.positions
-	at := w.Const("at", rowsOf(0, capacity)) // [capacity]
+	at := w.Const("at", rowsOf(capacity)) // [capacity]
 	block := w.Op("Gather", graph.Attrs{"axis": int64(1)}, w.whole(paTable, int64(w.sequences), -1), w.Const("block", blocksOf(capacity, w.positions)))
 	lengths := w.whole(paLengths, -1, 1)
 	part := func(from int) *graph.Value {

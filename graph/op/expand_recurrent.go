@@ -58,12 +58,12 @@ func batchFirst(e *graph.Expansion, name string, kind recurrentKind) []*graph.Va
 // unrolledRecurrent writes a layer step by step.
 type unrolledRecurrent struct {
 	*graph.Expansion
-	kind        recurrentKind
-	dirs        int
-	seq, hidden int
-	clip        *graph.Value // nil: none
-	curves      []func(*graph.Value) *graph.Value
-	one         *graph.Value
+	kind   recurrentKind
+	dirs   int
+	seq    int
+	clip   *graph.Value // nil: none
+	curves []func(*graph.Value) *graph.Value
+	one    *graph.Value
 
 	// of one direction
 	recurrence, peephole []*graph.Value // by gate, [hidden, hidden]ᵀ; i, o, f
@@ -72,14 +72,13 @@ type unrolledRecurrent struct {
 
 func (u *unrolledRecurrent) prepare() error {
 	seq, ok1 := u.In(inX).Type.Shape[0].Value()
-	hidden, ok2 := u.In(inRecurrence).Type.Shape[2].Value()
-	if !ok1 || !ok2 {
+	if _, ok2 := u.In(inRecurrence).Type.Shape[2].Value(); !ok1 || !ok2 {
 		return fmt.Errorf("this form has a gradient only for a known number of steps, not %v", u.In(inX).Type.Shape[0])
 	}
 	if 32*seq*u.dirs > control.MaxUnrolled {
 		return fmt.Errorf("%d steps are more than are unrolled", seq)
 	}
-	u.seq, u.hidden, u.one = seq, hidden, u.Scalar("one", 1)
+	u.seq, u.one = seq, u.Scalar("one", 1)
 	if c := u.Node.Attrs.Float("clip", 0); c > 0 {
 		u.clip = u.Scalar("clip", c)
 	}

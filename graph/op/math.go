@@ -34,7 +34,7 @@ func curveOps(curves []curve, id func(string) graph.OpID) []graph.Op {
 		o := graph.Op{ID: id(k.name), Since: k.since, Infer: inferCurve, Kernel: kernelCurve(k.at), InPlace: self}
 		if k.slope != nil {
 			grad := private(k.name + "Grad")
-			ops = append(ops, graph.Op{ID: grad, Infer: floatLike(0, 2), Kernel: kernelSlope(k.slope), InPlace: self})
+			ops = append(ops, graph.Op{ID: grad, Infer: floatPair, Kernel: kernelSlope(k.slope), InPlace: self})
 			o.Grad = gradCurve(grad.Name)
 		}
 		ops = append(ops, o)

@@ -101,7 +101,7 @@ func blockOf(c *graph.Infer) (int, error) {
 }
 
 // divide divides a dimension without a rest.
-func divide(c *graph.Infer, d graph.Dim, by int, what string) (graph.Dim, error) {
+func divide(d graph.Dim, by int, what string) (graph.Dim, error) {
 	if n, ok := d.Value(); ok && n%by != 0 {
 		return d, fmt.Errorf("%s: %d is no multiple of %d", what, n, by)
 	}
@@ -114,7 +114,7 @@ func inferDepthToSpace(c *graph.Infer) error {
 		return err
 	}
 	in := c.In(0)
-	depth, err := divide(c, in.Shape[1], b*b, "channels")
+	depth, err := divide(in.Shape[1], b*b, "channels")
 	if err != nil {
 		return err
 	}
@@ -143,11 +143,11 @@ func inferSpaceToDepth(c *graph.Infer) error {
 		return err
 	}
 	in := c.In(0)
-	h, err := divide(c, in.Shape[2], b, "height")
+	h, err := divide(in.Shape[2], b, "height")
 	if err != nil {
 		return err
 	}
-	w, err := divide(c, in.Shape[3], b, "width")
+	w, err := divide(in.Shape[3], b, "width")
 	if err != nil {
 		return err
 	}

@@ -155,7 +155,7 @@ func splitSizes(c *graph.Infer, d graph.Dim, parts int) ([]graph.Dim, error) {
 	size := d.CeilDiv(graph.Const(parts))
 	if c.Version < 18 {
 		var err error
-		if size, err = divide(c, d, parts, "the dimension to be split"); err != nil {
+		if size, err = divide(d, parts, "the dimension to be split"); err != nil {
 			return nil, err
 		}
 	}

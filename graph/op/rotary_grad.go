@@ -89,7 +89,7 @@ func (w writtenRotary) rows(table int, heads int64) (*graph.Value, error) {
 				return nil, fmt.Errorf("the number of rows is not known")
 			}
 			first := w.Op("Reshape", nil, positions, w.Ints("first", 1, 1))
-			positions = w.Op("Add", nil, first, w.Const("row", rowsOf(0, rows)))
+			positions = w.Op("Add", nil, first, w.Const("row", rowsOf(rows)))
 		}
 		t = w.Op("Gather", nil, t, positions)
 	}

@@ -78,7 +78,7 @@ func inferCol2Im(c *graph.Infer) error {
 	if err != nil {
 		return err
 	}
-	channels, err := divide(c, in.Shape[1], size, "channels of patches")
+	channels, err := divide(in.Shape[1], size, "channels of patches")
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,8 @@ func softmaxOps() []graph.Op {
 		define("Hardmax", 1, flat.axis, floating(kernelHardmax[float32](flat), kernelHardmax[float64](flat)), nil),
 		define("Hardmax", 13, rows.axis, floating(kernelHardmax[float32](rows), kernelHardmax[float64](rows)), nil),
 		// (dy, y) -> dx; attributes axis, flat
-		{ID: private("SoftmaxGrad"), Infer: floatLike(0, 2), Kernel: kernelSoftmaxGrad, InPlace: self},
-		{ID: private("LogSoftmaxGrad"), Infer: floatLike(0, 2), Kernel: kernelLogSoftmaxGrad, InPlace: self},
+		{ID: private("SoftmaxGrad"), Infer: floatPair, Kernel: kernelSoftmaxGrad, InPlace: self},
+		{ID: private("LogSoftmaxGrad"), Infer: floatPair, Kernel: kernelLogSoftmaxGrad, InPlace: self},
 		// (x, its scale and zero point, the scale and zero point of the result): bytes to
 		// bytes along the last axis
 		{ID: private("SoftmaxBytes"), Infer: inferSoftmaxBytes, Kernel: kernelSoftmaxBytes, InPlace: self},

@@ -70,15 +70,13 @@ func sameAs(input, min, max int) func(*graph.Infer) error {
 	}
 }
 
-// floatLike is sameAs for operators that compute on float32 alone.
-func floatLike(input, inputs int) func(*graph.Infer) error {
-	like := sameAs(input, inputs, inputs)
-	return func(c *graph.Infer) error {
-		if err := like(c); err != nil {
-			return err
-		}
-		return c.Floats(input)
+// floatPair is the rule of operators of two inputs that compute on float32 alone: the
+// output is like input 0.
+func floatPair(c *graph.Infer) error {
+	if err := sameAs(0, 2, 2)(c); err != nil {
+		return err
 	}
+	return c.Floats(0)
 }
 
 // scalarOf is the one element of a constant input, or def where it is absent.

@@ -38,27 +38,13 @@ const aheadCalls = 3
 // slabPairs is the number of pairs of blocks in a slab.
 const slabPairs = 4
 
-// slabForm is what the rows are multiplied with: blocks of codes of a byte, each with its
-// scales and offsets after it, or, as in panels of Q8_0, the scales of a pair after both.
-// Before all blocks of a slab may lie scales of 256 columns.
-type slabForm struct {
-	head        int  // bytes of scales of 256 columns, in f32: those of blocks are integers
-	halves      bool // scales in f16, as panels of Q8_0 have them; else in f32
-	mins, split bool // as in panelFormat
-}
-
-func slabFormOf(f panelFormat) slabForm {
-	return slabForm{head: f.head, halves: f.wide, mins: f.mins, split: f.split}
-}
-
 func writeSlabs(w *writer) {
 	for _, f := range panelFormats {
-		form := slabFormOf(f)
 		multiply := &panelWriter{vectorWriter: &vectorWriter{writer: w, lanes: 16, suffix: "AVX512"}, panelFormat: panelFormat{head: f.head, wide: true, mins: f.mins, split: f.split}, height: 2 * slabHeight}
 		unpack := &panelWriter{vectorWriter: multiply.vectorWriter, panelFormat: f, height: slabHeight}
-		(&slabWriter{panelWriter: multiply, form: form, panel: unpack}).write()
-		if !form.halves {
-			(&slabWriter{panelWriter: multiply, form: form, panel: unpack, four: true}).write()
+		(&slabWriter{panelWriter: multiply, halves: f.wide, panel: unpack}).write()
+		if !f.wide {
+			(&slabWriter{panelWriter: multiply, halves: f.wide, panel: unpack, four: true}).write()
 		}
 	}
 }
@@ -71,16 +57,20 @@ const slabHeight = 6
 // scales are integers, sums wait in memory until the end of a slab, which is 256 columns,
 // and take the place of dot products then.
 //
+// The rows are multiplied with blocks of codes of a byte, each with its scales and offsets
+// after it, or, as in panels of Q8_0, the scales of a pair after both. Before all blocks of
+// a slab may lie scales of 256 columns.
+//
 // There are two forms. Where the pipes of products are half of the vector pipes, the other
 // half has room for what saves products (four): codes are unpacked by the first group of
 // rows, between its products, and two integer sums are joined to one vector of words, so
 // that one VPDPWSSD scales both.
 type slabWriter struct {
 	*panelWriter
-	form  slabForm
-	panel *panelWriter // of panels as they lie in memory
-	four  bool
-	first bool // the first group of rows, which unpacks
+	halves bool         // scales in f16, as panels of Q8_0 have them; else in f32
+	panel  *panelWriter // of panels as they lie in memory
+	four   bool
+	first  bool // the first group of rows, which unpacks
 }
 
 // joined reports whether sums are scaled by twos.
@@ -107,7 +97,7 @@ func (p *slabWriter) pairSize() int { return 2 * p.blockSize() }
 // blockSize is that of a block with its scales.
 func (p *slabWriter) blockSize() int {
 	switch {
-	case p.form.halves:
+	case p.halves:
 		return 512 + 32
 	case p.mins || p.split:
 		return 512 + 128
@@ -117,14 +107,14 @@ func (p *slabWriter) blockSize() int {
 
 // codesAt is where the codes of a block of a pair lie, and scalesAt its scales.
 func (p *slabWriter) codesAt(half int) int {
-	if p.form.halves {
+	if p.halves {
 		return half * 512
 	}
 	return half * p.blockSize()
 }
 
 func (p *slabWriter) scalesAt(half int) int {
-	if p.form.halves {
+	if p.halves {
 		return 1024 + half*32
 	}
 	return half*p.blockSize() + 512
@@ -179,7 +169,7 @@ func (p *slabWriter) write() {
 	p.do(x86.JNZ(to("begin")))
 	p.do(x86.ORL(operand.U32(stageLast), mem(pnlArgs, slabStage)))
 	p.label("begin")
-	if !p.form.halves {
+	if !p.halves {
 		p.expand()
 	}
 	p.rowsBegin()
@@ -235,7 +225,7 @@ func (p *slabWriter) rowsBegin() {
 		p.do(x86.MOVQ(slabTmp, mem(pnlArgs, a.to)))
 	}
 	p.arguments([]argument{{slabAS, pnlAS}, {slabW, pnlAhead}, {slabSize, slabAheadStep}, {slabSize, slabPairSize}})
-	if !p.form.halves {
+	if !p.halves {
 		p.do(x86.MOVQ(operand.U32(p.tileBytes()), slabPairSize))
 	}
 	p.do(x86.ADDQ(operand.U32(p.slabBytes()), pnlAhead))
@@ -272,7 +262,7 @@ func (p *slabWriter) variant(rows int) {
 	l := func(what string) string { return p.named(rows, what) }
 	p.label(l(""))
 	weights := slabTile
-	if p.form.halves {
+	if p.halves {
 		weights = slabW
 	}
 	if p.first {
@@ -449,7 +439,7 @@ func (p *slabWriter) scaled(rows int, u slabUnit, h int) {
 		return
 	}
 	switch {
-	case p.form.halves:
+	case p.halves:
 		p.do(x86.VCVTPH2PS(p.at(h, p.scalesAt(u.half)), p.reg(pvScale)))
 	default:
 		p.do(x86.VMOVUPS(p.at(h, p.scalesAt(u.half)+64*u.part), p.reg(pvScale)))

@@ -53,7 +53,6 @@ type part struct {
 	Cls           []any                 `json:"cls"`
 
 	Prefix  string `json:"prefix"`
-	Suffix  string `json:"suffix"`
 	Cleanup bool   `json:"cleanup"`
 	Start   int    `json:"start"`
 	Stop    int    `json:"stop"`

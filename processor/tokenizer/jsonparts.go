@@ -39,7 +39,7 @@ func (b *builder) preTokenizer() error {
 // follows only cuts.
 func (b *builder) addPreTokenizer(p *part, first bool) error {
 	t := b.t
-	split := func(f find, how behavior, invert bool) { t.splitters = append(t.splitters, splitter{f, how, invert}) }
+	split := func(f find, how behavior) { t.splitters = append(t.splitters, splitter{find: f, behavior: how}) }
 	if b.byteLevel && p.Type != "Digits" && p.Type != "Split" {
 		return unsupported("the pre-tokenizer %.40q follows ByteLevel", p.Type)
 	}
@@ -54,7 +54,7 @@ func (b *builder) addPreTokenizer(p *part, first bool) error {
 		}
 		if is(p.UseRegex, true) {
 			f, err := compile(exactList + `| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`)
-			split(f, isolated, false)
+			split(f, isolated)
 			return err
 		}
 	case "Split":
@@ -65,11 +65,11 @@ func (b *builder) addPreTokenizer(p *part, first bool) error {
 			if p.IndividualDigits {
 				how = isolated
 			}
-			split(findDigitBytes, how, false)
+			split(findDigitBytes, how)
 		} else if p.IndividualDigits {
-			split(findRune(unicode.IsNumber), isolated, false)
+			split(findRune(unicode.IsNumber), isolated)
 		} else {
-			split(findRune(unicode.IsNumber), contiguous, false)
+			split(findRune(unicode.IsNumber), contiguous)
 		}
 	case "Punctuation":
 		how, ok := behaviors()[p.Behavior]
@@ -79,17 +79,17 @@ func (b *builder) addPreTokenizer(p *part, first bool) error {
 		if !ok {
 			return fmt.Errorf("the behaviour %.40q is not known", p.Behavior)
 		}
-		split(findRune(isBertPunct), how, false)
+		split(findRune(isBertPunct), how)
 	case "WhitespaceSplit":
-		split(findRune(unicode.IsSpace), removed, false)
+		split(findRune(unicode.IsSpace), removed)
 	case "Whitespace": // \w+|[^\w\s]+
-		split(findRune(unicode.IsSpace), removed, false)
-		split(findRune(isWord), contiguous, false)
+		split(findRune(unicode.IsSpace), removed)
+		split(findRune(isWord), contiguous)
 	case "BertPreTokenizer":
-		split(findRune(unicode.IsSpace), removed, false)
-		split(findRune(isBertPunct), isolated, false)
+		split(findRune(unicode.IsSpace), removed)
+		split(findRune(isBertPunct), isolated)
 	case "CharDelimiterSplit":
-		split(findText(p.Delimiter), removed, false)
+		split(findText(p.Delimiter), removed)
 	case "Metaspace":
 		return b.addMetaspace(p, first)
 	default:

@@ -121,7 +121,7 @@ func kernelSequenceMap(c *graph.Call) (func() error, error) {
 		return nil, err
 	}
 	return func() error {
-		first, err := items(c, 0)
+		first, err := items(c)
 		if err != nil {
 			return err
 		}

@@ -52,25 +52,21 @@ func writtenOut(o graph.Op, expand func(*graph.Expansion) ([]*graph.Value, error
 	return o
 }
 
-// items are the elements of input i, which must be a sequence.
-func items(c *graph.Call, i int) ([]*tensor.Tensor, error) {
-	if x := c.In[i]; x.DType() != tensor.Sequence {
-		return nil, fmt.Errorf("input %d is %v, expected a sequence", i, x)
+// items are the elements of input 0, which must be a sequence.
+func items(c *graph.Call) ([]*tensor.Tensor, error) {
+	if x := c.In[0]; x.DType() != tensor.Sequence {
+		return nil, fmt.Errorf("input 0 is %v, expected a sequence", x)
 	}
-	return c.In[i].Items(), nil
+	return c.In[0].Items(), nil
 }
 
-// position is the place in a list of n that input i names; negative places count
-// from the end. def stands for an absent input.
-func position(c *graph.Call, i, n, def int) (int, error) {
+// position is the place in a list that input i names; negative places count from the
+// end. def stands for an absent input.
+func position(c *graph.Call, i, def int) (int, error) {
 	if !c.Has(i) {
 		return def, nil
 	}
-	at, err := integerIn(c.In[i], "the position")
-	if err != nil {
-		return 0, err
-	}
-	return at, nil
+	return integerIn(c.In[i], "the position")
 }
 
 // within checks a position against a list of n and resolves a negative one.
@@ -100,14 +96,14 @@ func sequenceConstruct(c *graph.Call) (*tensor.Tensor, error) {
 }
 
 func sequenceInsert(c *graph.Call) (*tensor.Tensor, error) {
-	list, err := items(c, 0)
+	list, err := items(c)
 	if err != nil {
 		return nil, err
 	}
 	if len(list) > 0 && list[0].DType() != c.In[1].DType() {
 		return nil, fmt.Errorf("%v is inserted into a sequence of %v", c.In[1], list[0].DType())
 	}
-	at, err := position(c, 2, len(list), len(list))
+	at, err := position(c, 2, len(list))
 	if err != nil {
 		return nil, err
 	}
@@ -118,11 +114,11 @@ func sequenceInsert(c *graph.Call) (*tensor.Tensor, error) {
 }
 
 func sequenceErase(c *graph.Call) (*tensor.Tensor, error) {
-	list, err := items(c, 0)
+	list, err := items(c)
 	if err != nil {
 		return nil, err
 	}
-	at, err := position(c, 1, len(list), len(list)-1)
+	at, err := position(c, 1, len(list)-1)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +129,7 @@ func sequenceErase(c *graph.Call) (*tensor.Tensor, error) {
 }
 
 func sequenceAt(c *graph.Call) (*tensor.Tensor, error) {
-	list, err := items(c, 0)
+	list, err := items(c)
 	if err != nil {
 		return nil, err
 	}
@@ -148,12 +144,12 @@ func sequenceAt(c *graph.Call) (*tensor.Tensor, error) {
 }
 
 func sequenceLength(c *graph.Call) (*tensor.Tensor, error) {
-	list, err := items(c, 0)
+	list, err := items(c)
 	return tensor.Scalar(int64(len(list))), err
 }
 
 func concatFromSequence(c *graph.Call) (*tensor.Tensor, error) {
-	list, err := items(c, 0)
+	list, err := items(c)
 	if err != nil {
 		return nil, err
 	}

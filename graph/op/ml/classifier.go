@@ -40,7 +40,7 @@ func (k *classifier) two(name string, score float64) [2]float64 {
 }
 
 func inferTreeClassifier(c *graph.Infer) error {
-	rows, _, err := matrixIn(c, 0)
+	rows, err := matrixRows(c)
 	if err != nil {
 		return err
 	}

@@ -90,7 +90,7 @@ func dot64(a, b []float64) float64 {
 }
 
 func inferLinearRegressor(c *graph.Infer) error {
-	rows, _, err := matrixIn(c, 0)
+	rows, err := matrixRows(c)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func linearSums(a graph.Attrs, l labels) int {
 }
 
 func inferLinearClassifier(c *graph.Infer) error {
-	rows, _, err := matrixIn(c, 0)
+	rows, err := matrixRows(c)
 	if err != nil {
 		return err
 	}

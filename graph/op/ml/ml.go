@@ -64,21 +64,21 @@ func inferFloat(c *graph.Infer) error {
 	return wantNumbers(c, 0)
 }
 
-// matrixIn is the shape of input i as rows of features; a vector is one row.
-func matrixIn(c *graph.Infer, i int) (rows, features graph.Dim, err error) {
+// matrixRows is how many rows of features the input has; a vector is one row.
+func matrixRows(c *graph.Infer) (rows graph.Dim, err error) {
 	if err := c.Require(1, 1); err != nil {
-		return rows, features, err
+		return rows, err
 	}
-	if err := wantNumbers(c, i); err != nil {
-		return rows, features, err
+	if err := wantNumbers(c, 0); err != nil {
+		return rows, err
 	}
-	switch s := c.In(i).Shape; len(s) {
+	switch s := c.In(0).Shape; len(s) {
 	case 1:
-		return graph.Const(1), s[0], nil
+		return graph.Const(1), nil
 	case 2:
-		return s[0], s[1], nil
+		return s[0], nil
 	default:
-		return rows, features, fmt.Errorf("input %d (%s) has shape %v, expected rows of features", i, c.Node.Inputs[i].Name, s)
+		return rows, fmt.Errorf("input 0 (%s) has shape %v, expected rows of features", c.Node.Inputs[0].Name, s)
 	}
 }
 

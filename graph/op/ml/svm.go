@@ -118,7 +118,7 @@ func svmOf(c *graph.Call, count int) (*svm, error) {
 }
 
 func inferSVMRegressor(c *graph.Infer) error {
-	rows, _, err := matrixIn(c, 0)
+	rows, err := matrixRows(c)
 	if err != nil {
 		return err
 	}

@@ -19,22 +19,22 @@ type svmClassifier struct {
 	scores, votes, pairs, q []float64
 }
 
-// svmScores is how many scores a row has: for pairs, or for classes; one score of
+// shownScores is how many scores a row has: for pairs, or for classes; one score of
 // two classes is shown as two.
-func svmScores(a graph.Attrs, l labels) (scores, shown int) {
+func shownScores(a graph.Attrs, l labels) int {
 	n := l.len()
-	scores = n
+	scores := n
 	if len(a.Ints("vectors_per_class")) > 0 && len(attrFloats(a, "prob_a")) == 0 {
 		scores = n * (n - 1) / 2
 	}
 	if scores == 1 && n == 2 {
-		return 1, 2
+		return 2
 	}
-	return scores, scores
+	return scores
 }
 
 func inferSVMClassifier(c *graph.Infer) error {
-	rows, _, err := matrixIn(c, 0)
+	rows, err := matrixRows(c)
 	if err != nil {
 		return err
 	}
@@ -42,8 +42,7 @@ func inferSVMClassifier(c *graph.Infer) error {
 	if err != nil {
 		return err
 	}
-	_, shown := svmScores(c.Node.Attrs, l)
-	setClasses(c, rows, l, graph.Const(shown))
+	setClasses(c, rows, l, graph.Const(shownScores(c.Node.Attrs, l)))
 	return nil
 }
 
@@ -85,7 +84,7 @@ func kernelSVMClassifier(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, shown := svmScores(c.Node.Attrs, s.k.labels)
+	shown := shownScores(c.Node.Attrs, s.k.labels)
 	return func() error {
 		for i := range s.in.rows {
 			c.Pool.Look()

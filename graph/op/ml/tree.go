@@ -229,7 +229,7 @@ func regress(c *graph.Call, f *forest, targets int, base []float64) (func() erro
 }
 
 func inferTreeRegressor(c *graph.Infer) error {
-	rows, _, err := matrixIn(c, 0)
+	rows, err := matrixRows(c)
 	if err != nil {
 		return err
 	}

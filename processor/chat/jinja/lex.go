@@ -73,11 +73,9 @@ func lex(source string) []token {
 }
 
 // advance moves on and counts lines.
-func (l *lexer) advance(n int) string {
-	text := l.s[l.at : l.at+n]
-	l.line += strings.Count(text, "\n")
+func (l *lexer) advance(n int) {
+	l.line += strings.Count(l.s[l.at:l.at+n], "\n")
 	l.at += n
-	return text
 }
 
 // text takes text up to the next tag, and the tag.
