@@ -62,7 +62,7 @@ def segment(selector, attributes):
     return s
 
 
-def state_for(function, argument):
+def state_for(function):
     """A processor in 64-bit mode with AVX-512 switched on, about to run a function."""
     s = bochscpu.State()
     bochscpu.cpu.set_long_mode(s)
@@ -83,7 +83,7 @@ def fail(message):
 
 def run(session, memory, function, argument):
     memory.write(STACK + PAGE // 2, struct.pack("<QQ", HALT, argument))
-    session.cpu.state = state_for(function, argument)
+    session.cpu.state = state_for(function)
     count = 0
 
     def before(s, cpu, instruction):

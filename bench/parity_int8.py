@@ -177,7 +177,7 @@ class Tally:
                 count = int((a != b).sum()) if a.shape == b.shape else b.size
                 self.unequal[n.op_type] = self.unequal.get(n.op_type, 0) + count
 
-    def rounded(self, n, got, want, x, scale, zero):
+    def rounded(self, got, want, x, scale, zero):
         """got and want are codes, x the numbers that onnxruntime rounded."""
         self.codes += want.size
         self.at_edges(got, want, x, scale, zero)
@@ -246,19 +246,19 @@ def segments(c, tally, x, values, run, share):
             continue  # it rounds within
         got, want = ([side[y] for y in n.output if y] for side in (made, values))
         if n.op_type == "DynamicQuantizeLinear":
-            rounded_dynamic(tally, n, got, want, values[n.input[0]], share)
+            rounded_dynamic(tally, got, want, values[n.input[0]], share)
         elif n.op_type == "QuantizeLinear":
             scale, zero = (c.number(n, i, values) for i in (1, 2))
-            tally.rounded(n, got[0], want[0], values[n.input[0]], float(scale), float(zero))
+            tally.rounded(got[0], want[0], values[n.input[0]], float(scale), float(zero))
         else:  # its inputs are onnxruntime's, whole numbers that it made
             tally.codes += want[0].size
             tally.node(n, got, want, share, lambda n, i: c.number(n, i, values))
 
 
-def rounded_dynamic(tally, n, got, want, x, share):
+def rounded_dynamic(tally, got, want, x, share):
     """The scale is a float; where the zero point is rounded to the other side, all codes move with it."""
     scale, zero = float(want[1]), float(want[2])
     tally.segment_error = max(tally.segment_error, share([got[1]], [want[1]]))
     least = np.minimum(x.min(), 0).reshape(1)
-    tally.rounded(n, got[2].reshape(1), want[2].reshape(1), -least, scale, 0)
-    tally.rounded(n, got[0].astype(np.int64) - int(got[2]), want[0].astype(np.int64) - int(zero), x, scale, 0)
+    tally.rounded(got[2].reshape(1), want[2].reshape(1), -least, scale, 0)
+    tally.rounded(got[0].astype(np.int64) - int(got[2]), want[0].astype(np.int64) - int(zero), x, scale, 0)

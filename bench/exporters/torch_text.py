@@ -121,7 +121,7 @@ def gpt2(dynamo):
             shapes["past"] = None
         else:
             shapes |= {n: cached for n in names}
-        export_decoder(Decoder(net).eval(), (ids, positions, mask, *keys), path, dynamo, shapes, names, cached)
+        export_decoder(Decoder(net).eval(), (ids, positions, mask, *keys), path, dynamo, shapes, names)
         return about(
             dynamo, weights="random", sizes={"length": [1, 4, 1, 9], "past": [5, 0, 31, 2]}, sums={"total": ["past", "length"]},
             inputs={"input_ids": {"dtype": "int64", "shape": ["batch", "length"], "fill": "ids", "high": config.vocab_size},
@@ -131,7 +131,7 @@ def gpt2(dynamo):
     return maker
 
 
-def export_decoder(net, args, path, dynamo, shapes, names, cached):
+def export_decoder(net, args, path, dynamo, shapes, names):
     present = [n.replace("past_", "present_") for n in names]
     if not dynamo:
         export(net, args, path, False, shapes, ["logits", *present])
