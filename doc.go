@@ -11,7 +11,7 @@
 // What lies beneath is every package outside internal:
 //
 //	tensor     element types, shapes, buffers
-//	kernel     compute on float32 slices, in assembly with a plain-Go reference
+//	kernel     compute on slices of numbers, in assembly with a plain-Go reference
 //	graph      networks as graphs of ONNX operators: gradients, passes, programs;
 //	           graph/precision rounds them to few bits
 //	nn         layers that write graphs

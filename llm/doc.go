@@ -4,6 +4,7 @@
 //
 //	open.go artifact.go        Open: a GGUF file, a Hugging Face folder, an artifact
 //	describe.go                Describe: what the files say of a model
+//	recommended.go             … and of how to sample its answers
 //	arch.go                    the table of architectures
 //	config.go                  Config: what the graph of one model depends on
 //	config_hf.go config_gguf.go … where it is read

@@ -10,6 +10,7 @@
 //	verify.go       files are mapped and compared with their digests
 //	stage.go        Stage, StageKind: what a manifest's stages become
 //	open.go         Open, Model.Run
+//	rewrite.go      Rewrite: the same artifact with another graph
 //	export.go       Export: the graph as one ONNX file
 //	safetensors.go  checkpoints
 //

@@ -1,16 +1,21 @@
 // Package train runs a training job: a function of a problem (graph, data), a
 // spec and a seed, whose result is an artifact.
 //
-//	spec.go        Spec: the YAML that describes a run
+//	spec.go        Spec: the YAML that describes a run; dataspec.go, its section on data
+//	unused.go      … settings that nothing would take are refused
 //	problem.go     Problem: what a family makes of a spec
+//	loss.go        what training makes small
+//	optimizer.go   how weights are updated
+//	schedule.go    learning rates
 //	step.go        the training step as a rewrite of the problem's graph
+//	stepper.go     Stepper: one step at a time
+//	feeder.go      batches, made ready ahead of the steps
 //	trainer.go     the loop: batches, evaluation, checkpoints, progress
 //	evaluate.go    the test set: metrics, what is best, callbacks
-//	schedule.go    learning rates
 //	checkpoint.go  state on disk
 //	memory.go      what a run needs, found before it starts
 //	diverged.go    where a loss that is no number comes from
-//	run.go         the run directory: reading, listing
+//	run.go         the run directory: reading, listing; lock_*.go, one process at a time
 //
 // # Run directory
 //

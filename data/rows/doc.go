@@ -6,7 +6,7 @@
 //	dialect.go  what separator a text has, and whether names head it
 //	encoding.go GB18030 and other texts that aren't UTF-8
 //	json.go     an object a line
-//	parquet.go  Parquet, by parquet-go
+//	parquet.go  Parquet, by parquet-go; parquet_check.go, what it must not be given
 //
 // What the values mean is decided elsewhere: a reader tells of each no more than
 // its file does. Whatever is wrong with a row is said with file, line and column.

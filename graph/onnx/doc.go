@@ -8,7 +8,7 @@
 //	load.go      Load: files and mappings
 //	model.go     Read: ModelProto, opsets, metadata
 //	graph.go     GraphProto: scopes, order of nodes
-//	node.go      NodeProto and AttributeProto
+//	node.go      NodeProto and AttributeProto; list.go, attributes of many elements
 //	function.go  FunctionProto: model-local functions, written out where they are used
 //	tensor.go    TensorProto in all its storage forms; external data
 //	sparse.go    SparseTensorProto: made dense

@@ -1,6 +1,7 @@
 // Package api is every route of the server on one screen: see routes.go. The protocols
 // are in the folders below it, one each: oip for inference by the Open Inference
-// Protocol, admin for Tandem's own API. They do not know each other.
+// Protocol, openai for chat and completions as OpenAI has them, admin for Tandem's own
+// API. They do not know each other; what their errors have in common is reply.
 //
 // A handler gets the principal as an argument and returns its error; the gateway has
 // let the request in by then, and writes the error in the form of the route's

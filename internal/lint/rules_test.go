@@ -55,6 +55,42 @@ func TestPackagesAreDocumented(t *testing.T) {
 	}
 }
 
+// TestListsOfFiles: where a package comment lists files, every one of them is there, and
+// every file of the package is listed.
+func TestListsOfFiles(t *testing.T) {
+	name := regexp.MustCompile(`[a-z0-9_*]+\.go`)
+	files := map[string][]string{}
+	for _, s := range sources(t) {
+		if !s.test() && !strings.HasSuffix(s.path, "doc.go") {
+			files[s.pkg] = append(files[s.pkg], filepath.Base(s.path))
+		}
+	}
+	for _, s := range sources(t) {
+		if !strings.HasSuffix(s.path, "doc.go") || s.file.Doc == nil {
+			continue
+		}
+		var listed []string
+		for line := range strings.Lines(s.file.Doc.Text()) {
+			if strings.HasPrefix(line, "\t") {
+				listed = append(listed, name.FindAllString(line, -1)...)
+			}
+		}
+		fits := func(file string) func(string) bool {
+			return func(pattern string) bool { ok, err := filepath.Match(pattern, file); return ok && err == nil }
+		}
+		for _, pattern := range listed {
+			if !slices.ContainsFunc(files[s.pkg], func(file string) bool { return fits(file)(pattern) }) {
+				t.Errorf("%s lists %s, which is not there", s.path, pattern)
+			}
+		}
+		for _, file := range files[s.pkg] {
+			if len(listed) > 0 && !slices.ContainsFunc(listed, fits(file)) {
+				t.Errorf("%s does not list %s", s.path, file)
+			}
+		}
+	}
+}
+
 // TestNoHiddenState: no init functions, and nothing assigns to a package-level
 // variable.
 func TestNoHiddenState(t *testing.T) {

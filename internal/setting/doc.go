@@ -2,6 +2,7 @@
 // every value comes from.
 //
 //	parse.go     text to a tree of nodes, each with its source
+//	field.go     the settings of a struct
 //	decode.go    a tree into a struct; unknown keys are errors
 //	check.go     limits, from the fields' tags
 //	list.go      every setting of a struct with its value, source and meaning

@@ -6,8 +6,8 @@
 //	scan.go      Scan, of opset 8 and since 9
 //	sequence.go  sequences; items.go, what they are made of and cut into
 //	optional.go  optionals
+//	expand.go    loops of a known number of iterations, unrolled before differentiation
+//	expand_sequence.go  … and what reads a list, written out over its elements
 //
-// None of them has a gradient: loops of a known number of iterations are unrolled before
-// differentiation (expand.go), and what reads a list is written out over its elements
-// (expand_sequence.go).
+// None of them has a gradient but by these expansions.
 package control

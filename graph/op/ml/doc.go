@@ -5,6 +5,8 @@
 //	ml.go              Ops; rows of features, read as float64
 //	tree.go            ensembles of trees
 //	tree_forms.go      their attributes, in the old form and the new
+//	tree_index.go      … where the nodes of the older one are, by name
+//	tree_run.go        rows side by side, and what their leaves add up to
 //	tree_walk.go       the packed form in which rows of float32 are walked
 //	linear.go, svm.go, svm_classifier.go
 //	classifier.go      from the scores of a row to its label

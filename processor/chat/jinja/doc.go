@@ -6,6 +6,7 @@
 //	run.go      statements at work, scopes, the budget
 //	eval.go     expressions at work; operators.go arithmetic and comparisons
 //	value.go    values: what Python's str, repr, bool and == make of them
+//	format.go   text % value
 //	methods.go  methods of strings, dicts and lists
 //	filters.go, tests.go, globals.go
 //	json.go     dicts in the order of their JSON
