@@ -36,8 +36,10 @@ func (t *trainer) diverged(ctx context.Context, epoch int, loss float64) error {
 		where += ": " + err.Error()
 	}
 	return fault.New("train.run", fault.Invalid, "the loss of step %d (epoch %d) is %v; %s", step, epoch+1, loss, where).
-		Try("lower train.optimizer.learning_rate, or add train.schedule.warmup_steps")
+		Try(divergedRemedy)
 }
+
+const divergedRemedy = "lower train.optimizer.learning_rate, or add train.schedule.warmup_steps"
 
 // replay does the steps from the newest checkpoint to last again.
 func (t *trainer) replay(ctx context.Context, last int, nan bool) (bad *firstBad, step int, err error) {

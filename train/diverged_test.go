@@ -46,6 +46,28 @@ func TestDivergedNamesTheNode(t *testing.T) {
 	}
 }
 
+// TestEvaluationThatDiverges: the step before the first evaluation throws the weights so
+// far that the test set has no loss, which no step has seen yet.
+func TestEvaluationThatDiverges(t *testing.T) {
+	p, spec := twoLayers(t, 5), twoLayersSpec(1)
+	inner := p.Loss
+	p.Loss = func(b *graph.Builder, output, target *graph.Value) (loss, correct *graph.Value) {
+		loss, correct = inner(b, output, target)
+		return b.Op("Exp", nil, b.Op("Mul", nil, loss, b.Const("steep", tensor.Scalar(float32(100))))), correct
+	}
+	spec.Train.BatchRows = p.Train.Len()
+	spec.Train.Optimizer = train.OptimizerSpec{Name: "sgd", LearningRate: 1}
+	spec.FillDefaults()
+	dir := filepath.Join(t.TempDir(), "run")
+	_, err := train.Run(t.Context(), p, spec, dir, options(t, 1))
+	if err == nil || !strings.Contains(err.Error(), "the loss of the test set after epoch 1 is ") || fault.RemedyOf(err) == "" {
+		t.Errorf("the error is %v", err)
+	}
+	if r, err := train.ReadRecord(dir); err != nil || r.Status != train.Failed {
+		t.Errorf("the record is %+v, %v", r, err)
+	}
+}
+
 // TestMemoryIsRefused: before anything is trained, with the estimate.
 func TestMemoryIsRefused(t *testing.T) {
 	p, spec, opt := twoLayers(t, 5), twoLayersSpec(1), options(t, 1)

@@ -3,6 +3,7 @@ package train
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -204,7 +205,11 @@ func (t *trainer) evaluate(ctx context.Context, epoch int, score *scorer) (Metri
 		t.show(Progress{Phase: Evaluating, Epoch: epoch + 1, Step: i + 1, Steps: steps, Loss: sum.Loss / float64(sum.Rows)}, &sum)
 	}
 	m := sum.metric("test", epoch+1, t.done, t.p.labels())
+	if math.IsNaN(m.Loss) || math.IsInf(m.Loss, 0) {
+		return Metric{}, fault.New("train.evaluate", fault.Invalid, "the loss of the test set after epoch %d is %v", epoch+1, m.Loss).Try(divergedRemedy)
+	}
 	m.Values = score.result(m.Loss)
+	maps.DeleteFunc(m.Values, func(_ string, v float64) bool { return math.IsInf(v, 0) }) // a perplexity beyond float64
 	if t.p.Metrics == metric.Numbers {
 		m.Accuracy = 0
 	}

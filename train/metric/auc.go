@@ -27,7 +27,7 @@ func (c *Classes) area(k int) (float64, bool) {
 	for i := 0; i < len(all); {
 		var own, other int64
 		score := all[i].score
-		for ; i < len(all) && all[i].score == score; i++ {
+		for ; i < len(all) && cmp.Compare(all[i].score, score) == 0; i++ { // NaN equals NaN here
 			if all[i].is {
 				own++
 			} else {

@@ -114,3 +114,13 @@ func TestTokens(t *testing.T) {
 		t.Errorf("%v", v)
 	}
 }
+
+// TestScoresThatAreNoNumbers: a network that has diverged is measured as well; it ends.
+func TestScoresThatAreNoNumbers(t *testing.T) {
+	nan := float32(math.NaN())
+	c := metric.NewClasses(2, 1)
+	c.Add([]float32{nan, nan, nan, nan, 0.2, 0.8}, []int64{0, 1, 1})
+	if v := c.Values(); !near(v["accuracy"], 2./3) || v["auc"] != 0.75 {
+		t.Errorf("the metrics are %v", v)
+	}
+}
