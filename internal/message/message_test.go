@@ -1,6 +1,7 @@
 package message
 
 import (
+	"context"
 	"errors"
 	"os"
 	"regexp"
@@ -30,6 +31,9 @@ func TestChoose(t *testing.T) {
 		{"", map[string]string{"LANG": "de_DE.UTF-8"}, "en"},
 		{"", map[string]string{"LANG": "zh_CN.UTF-8", "LC_MESSAGES": "en_US.UTF-8"}, "en"},
 		{"", map[string]string{"LC_ALL": "zh_CN", "LC_MESSAGES": "en_US.UTF-8"}, "zh"},
+		{"", map[string]string{"LANG": "zh_CN.utf8"}, "zh"},
+		{"", map[string]string{"LANG": "zh_CN.GB18030"}, "en"},
+		{"", map[string]string{"LANG": "zh_CN.GBK@x"}, "en"},
 		{"zh", map[string]string{"LC_ALL": "en_US.UTF-8"}, "zh"},
 		{"en", map[string]string{"LANG": "zh_CN.UTF-8"}, "en"},
 	} {
@@ -122,6 +126,10 @@ func TestError(t *testing.T) {
 			"模型没有对话模板（使用经过对话训练的模型，或改用续写）", ""},
 		{zh, fault.New("a", fault.Invalid, "%s", "nobody translated this (choose another --out)"), "nobody translated this (choose another --out)", ""},
 		{en, fault.New("a", fault.Canceled, ""), "canceled", ""},
+		// What only the system knows of still has a remedy, and is said once.
+		{en, fault.From(missing, "a"), "open /no/such/file: no such file or directory", "check the path"},
+		{en, errors.Join(fault.Wrap(missing, "a", fault.NotFound, "reading x"), missing), "reading x: open /no/such/file: no such file or directory", "check the path"},
+		{en, errors.Join(context.Canceled, fault.From(context.Canceled, "a")), "interrupted", ""},
 	} {
 		if m, r := tc.p.Error(tc.err); m != tc.message || r != tc.remedy {
 			t.Errorf("%v: %q, %q, want %q, %q", tc.err, m, r, tc.message, tc.remedy)

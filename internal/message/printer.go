@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"slices"
 	"strings"
+	"syscall"
 
 	"golang.org/x/text/language"
 	xmessage "golang.org/x/text/message"
@@ -53,7 +56,11 @@ func Choose(lang string, getenv func(string) string) string {
 			lang = getenv(name)
 		}
 	}
-	name, _, _ := strings.Cut(lang, ".") // zh_CN.UTF-8
+	name, charset, named := strings.Cut(lang, ".") // zh_CN.UTF-8
+	charset, _, _ = strings.Cut(charset, "@")
+	if named && !strings.EqualFold(strings.ReplaceAll(charset, "-", ""), "utf8") {
+		return "en" // what is written is UTF-8, which such a terminal shows as nonsense
+	}
 	tag, err := language.Parse(strings.ReplaceAll(name, "_", "-"))
 	if err != nil { // C, POSIX
 		return "en"
@@ -112,7 +119,29 @@ func (p *Printer) Error(err error) (message, remedy string) {
 			remedy = fault.RemedyOf(e)
 		}
 	}
+	if remedy == "" {
+		remedy = systemRemedy(err)
+	}
 	return p.message(err), p.Text(remedy)
+}
+
+// systemRemedy is for an error of the operating system that nobody knew more about.
+func systemRemedy(err error) string {
+	for _, r := range []struct {
+		err    error
+		remedy string
+	}{
+		{fs.ErrNotExist, "check the path"},
+		{fs.ErrPermission, "choose another path, or change the owner or mode of this one"},
+		{syscall.ENOSPC, "make room on that disk, or choose another"},
+		{syscall.EISDIR, "give the path of a file"},
+		{syscall.ENOTDIR, "check the path: a part of it is no folder"},
+	} {
+		if errors.Is(err, r.err) {
+			return r.remedy
+		}
+	}
+	return ""
 }
 
 // joined are the parts of an error made by errors.Join.
@@ -127,7 +156,10 @@ func (p *Printer) message(err error) string {
 	if parts := joined(err); len(parts) > 0 {
 		var lines []string
 		for _, e := range parts {
-			lines = append(lines, p.message(e))
+			line := p.message(e)
+			if !slices.ContainsFunc(lines, func(before string) bool { return strings.HasSuffix(before, line) }) {
+				lines = append(lines, line) // a file that is written and closed may fail twice alike
+			}
 		}
 		return strings.Join(lines, "\n")
 	}
@@ -163,7 +195,7 @@ func (p *Printer) message(err error) string {
 // plain is the text of a foreign error.
 func plain(err error) string {
 	if errors.Is(err, context.Canceled) {
-		return context.Canceled.Error()
+		return "interrupted"
 	}
 	return err.Error()
 }
