@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -23,12 +24,13 @@ type app struct {
 	msg      *message.Printer
 	json     bool
 	remote   remote
+	lost     *error // the first line that could not be said: nil in a copy for tests
 }
 
 // newApp looks for --json and --lang before the arguments are parsed: what is wrong
 // with them is to be said in the form and language that they ask for.
 func newApp(args []string, in io.Reader, out, err io.Writer, getenv func(string) string) *app {
-	a := &app{in: in, out: out, err: err, getenv: getenv}
+	a := &app{in: in, out: out, err: err, getenv: getenv, lost: new(error)}
 	lang := ""
 	for i, arg := range args {
 		if arg == "--" {
@@ -50,10 +52,14 @@ func newApp(args []string, in io.Reader, out, err io.Writer, getenv func(string)
 	return a
 }
 
-// say prints a line for people. With --json there are none.
+// say prints a line for people. With --json there are none. A line that gets lost makes
+// the verb fail in the end.
 func (a *app) say(format string, args ...any) {
-	if !a.json {
-		fmt.Fprintln(a.out, a.msg.Sprintf(format, args...))
+	if a.json {
+		return
+	}
+	if _, err := fmt.Fprintln(a.out, a.msg.Sprintf(format, args...)); err != nil && a.lost != nil && *a.lost == nil {
+		*a.lost = fault.From(err, "tandem.print")
 	}
 }
 
@@ -122,12 +128,15 @@ func usage(format string, args ...any) *usageError {
 	return &usageError{fault.New("tandem.usage", fault.Invalid, format, args...)}
 }
 
-// usageOf turns an error of the parser into a usage error that says where to look.
+// usageOf turns an error of the parser into a usage error that says where to look. What
+// is not the parser's own, such as help that could not be written, stays what it is.
 func usageOf(err error) error {
 	if e, ok := errors.AsType[*usageError](err); ok {
 		return e
 	}
-	e := usage("%s", strings.ReplaceAll(err.Error(), "\n", " "))
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		return e
+	}
 	verb := "tandem"
 	if p, ok := errors.AsType[*kong.ParseError](err); ok && p.Context != nil && p.Context.Selected() != nil {
 		verb = "tandem " + p.Context.Selected().Path()
@@ -135,8 +144,26 @@ func usageOf(err error) error {
 	if fields := strings.Fields(verb); len(fields) > 1 { // without arguments
 		verb = strings.Join(slices.DeleteFunc(fields, func(s string) bool { return strings.ContainsAny(s, "<[") }), " ")
 	}
-	return e.with(verb + " --help")
+	text := strings.ReplaceAll(err.Error(), "\n", " ")
+	if m := wrongValue.FindStringSubmatch(text); m != nil {
+		flag, kind, value := m[1], m[2], m[3]
+		switch {
+		case value == "EOL":
+			return usage("%s needs a value", flag).with(verb + " --help")
+		case m[4] != "" && strings.HasPrefix(m[4], "short flag"):
+			return usage("%s: %q looks like a flag", flag, value).with(fmt.Sprintf("%s=%s", flag, value))
+		case kind == "int" || kind == "uint" || kind == "float":
+			return usage("%s is %q, which is no number that it can be", flag, value).with(verb + " --help")
+		case kind == "duration":
+			return usage("%s is %q, which is no time such as 2ms, 5s or 1h", flag, value).with(verb + " --help")
+		}
+	}
+	return usage("%s", text).with(verb + " --help")
 }
+
+// wrongValue is what kong says of a flag's value: expected int value but got "-1" (short
+// flag); expected a float but got "abc" (string).
+var wrongValue = regexp.MustCompile(`^(--\S+): expected (?:an? )?(\w+?)(?: value)? but got "([^"]*)"(?: \(([^)]*)\))?`)
 
 // with adds what the user can do.
 func (e *usageError) with(remedy string) *usageError {

@@ -13,6 +13,8 @@ type grammar struct {
 	Lang string   `help:"Language of messages: en, zh, or auto for that of the environment." placeholder:"LANG" enum:"auto,en,zh" default:"auto"`
 	Help helpFlag `short:"h" help:"Show help."`
 
+	ShowVersion versionFlag `name:"version" help:"Show the version."`
+
 	Demo    demoCmd    `cmd:"" group:"start" help:"Train, deploy and call a real model, end to end."`
 	Serve   serveCmd   `cmd:"" group:"start" help:"Serve models over the network."`
 	Version versionCmd `cmd:"" group:"start" help:"Show the version."`
@@ -60,6 +62,17 @@ func (helpFlag) BeforeReset(c *kong.Context, a *app) error {
 	return errHelped
 }
 
+// versionFlag shows the version, as programs do that have no verb for it.
+type versionFlag bool
+
+// BeforeReset is called by kong when the flag is seen.
+func (versionFlag) BeforeReset(a *app) error {
+	if err := (versionCmd{}).Run(a); err != nil {
+		return err
+	}
+	return errHelped
+}
+
 // examples are lines to copy, by verb.
 func examples(verb string) []string {
 	return map[string][]string{
@@ -84,7 +97,7 @@ func examples(verb string) []string {
 		"export":             {"tandem export mnist:1 mnist.onnx", "tandem export runs/first mnist.onnx"},
 		"inspect":            {"tandem inspect model.onnx", "tandem inspect runs/first --json", "tandem inspect model.gguf"},
 		"bench":              {"tandem bench model.onnx --batch 8 --threads 2", "tandem bench model.onnx --shape pixels=1x3x224x224 --seconds 10 --profile", "tandem bench model.onnx --input x.npz --json", "tandem bench model.gguf --pp 512 --tg 128 --threads 2 --json"},
-		"quantize":           {"tandem quantize model-f16.gguf --precision q4_k_m --output model-q4_k_m.gguf", "tandem quantize model-f16.gguf --precision q8_0 --output model-q8_0.gguf --json"},
+		"quantize":           {"tandem quantize model.onnx --precision int8 --data x.npz --output model-int8.onnx", "tandem quantize model-f16.gguf --precision q4_k_m --output model-q4_k_m.gguf", "tandem quantize model-f16.gguf --precision q8_0 --output model-q8_0.gguf --json"},
 		"conformance":        {"tandem conformance onnx onnx/backend/test/data"},
 		"conformance onnx":   {"tandem conformance onnx onnx/backend/test/data", "tandem conformance onnx onnx/backend/test/data --match ^test_conv --json"},
 		"models":             {"tandem models list", "tandem models show mnist"},

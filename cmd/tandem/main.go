@@ -19,6 +19,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -51,19 +52,25 @@ func execute(ctx context.Context, a *app, args []string) int {
 		a.fail(err)
 		return exitFailed
 	}
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		args = []string{"--help"}
+	case args[0] == "help": // as git and go have it
+		args = append(slices.Clone(args[1:]), "--help")
 	}
 	command, err := parser.Parse(args)
 	switch {
+	case err == nil:
+		a.remote = g.remote
+		err = command.Run(a)
 	case errors.Is(err, errHelped):
-		return exitDone
-	case err != nil:
-		a.fail(usageOf(err))
-		return exitUsage
+		err = nil
+	default:
+		err = usageOf(err)
 	}
-	a.remote = g.remote
-	err = command.Run(a)
+	if err == nil {
+		err = *a.lost
+	}
 	switch _, wrong := errors.AsType[*usageError](err); {
 	case wrong:
 		a.fail(err)

@@ -157,6 +157,10 @@ var zhCommand = [...]entry{
 
 // zhParser is what the parser of the command line says, and the operating system.
 var zhParser = [...]entry{
+	{"%s needs a value", "%s 需要一个值"},
+	{"%s: %q looks like a flag", "%s：%q 看起来像一个选项"},
+	{"%s is %q, which is no number that it can be", "%s 为 %q，不是它可取的数"},
+	{"%s is %q, which is no time such as 2ms, 5s or 1h", "%s 为 %q，不是 2ms、5s 或 1h 这样的时间"},
 	{"unknown flag %s, did you mean %q?", "未知选项 %s，是否想输入 %s？"},
 	{"unknown flag %s", "未知选项 %s"},
 	{"unexpected argument %s, did you mean %q?", "多余或未知的参数 %s，是否想输入 %s？"},
