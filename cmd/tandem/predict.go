@@ -158,7 +158,13 @@ func (c *predictCmd) open(ctx context.Context, a *app) (target, func() error, er
 	}
 	return target{
 		client: server, ref: r,
-		manifest: func() (*model.Manifest, error) { return serving(ctx, server, r) },
+		manifest: func() (*model.Manifest, error) {
+			m, err := serving(ctx, server, r)
+			if fault.KindOf(err) == fault.Denied { // a role may run models, and not read how they see rows and pictures
+				err = fault.Wrap(err, "tandem.predict", fault.Denied, "").Try("send a request of the Open Inference Protocol in JSON, or ask an owner for a key with role developer")
+			}
+			return m, err
+		},
 		image:    func(m *model.Manifest) (*processor.Image, error) { return pullImage(ctx, server, m) },
 	}, func() error { return nil }, nil
 }

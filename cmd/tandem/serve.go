@@ -145,6 +145,9 @@ func (a *app) announce(ctx context.Context, s *server) error {
 		a.say("No keys are asked for (--insecure).")
 	}
 	if s.secret == "" {
+		if kept == "" && problem == nil && !s.config.insecure {
+			a.say("The command line of this user has no key for it. While it does not run, this makes one: %s", "tandem keys create --name NAME --role owner --data "+s.config.data)
+		}
 		return nil
 	}
 	a.say("Key of the first owner, shown this once:\n\n    %s\n", s.secret)

@@ -104,9 +104,6 @@ func openServer(ctx context.Context, c serverConfig) (_ *server, err error) {
 func (s *server) open(ctx context.Context, rollout *serve.Rollout, metrics *api.Metrics) error {
 	door := gateway.Config{Authenticate: s.tenants.Authenticate, MaxConcurrentPerKey: s.config.maxConcurrentKeys, Log: s.config.log}
 	if s.config.insecure {
-		if err := s.bootstrap(ctx); err != nil {
-			return err
-		}
 		t, err := s.tenants.Default(ctx)
 		if err != nil {
 			return err

@@ -116,7 +116,16 @@ func readError(r *http.Response, op string) error {
 			return fault.New(op, kindNamed(detailed.Kind, r.StatusCode), "%s", detailed.Message).Try(detailed.Remedy)
 		}
 	}
-	return fault.New(op, kindOf(r.StatusCode), "the server answered %s", r.Status)
+	e := fault.New(op, kindOf(r.StatusCode), "the server answered %s", r.Status)
+	switch r.StatusCode { // of HEAD there is no body
+	case http.StatusUnauthorized:
+		return e.Try("give a key that is live by --key or TANDEM_KEY")
+	case http.StatusForbidden:
+		return e.Try("ask an owner for a key with a role that may")
+	case http.StatusNotFound:
+		return e.Try("check that the URL is that of a Tandem server")
+	}
+	return e
 }
 
 func kindNamed(name string, status int) fault.Kind {

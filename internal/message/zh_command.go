@@ -44,6 +44,7 @@ var zhCommand = [...]entry{
 	{"No keys are asked for (--insecure).", "不要求密钥（--insecure）。"},
 	{"Key of the first owner, shown this once:\n\n    %s\n", "首个所有者的密钥，只显示这一次：\n\n    %s\n"},
 	{"The command line of this user has it in %s", "本用户的命令行已把它保存在 %s"},
+	{"The command line of this user has no key for it. While it does not run, this makes one: %s", "本用户的命令行没有它的密钥。在它停止时可用此命令创建：%s"},
 	{"Next: tandem import RUN --name NAME --deploy", "下一步：tandem import 训练目录 --name 名称 --deploy"},
 
 	{"Key %s (%s, %s), shown this once:\n\n    %s\n", "密钥 %s（%s，%s），只显示这一次：\n\n    %s\n"},
@@ -182,6 +183,8 @@ var zhParser = [...]entry{
 	{"connection refused", "连接被拒绝"},
 	{"connection reset by peer", "连接被对方断开"},
 	{"interrupted", "已中断"},
+	{"give a key that is live by --key or TANDEM_KEY", "用 --key 或 TANDEM_KEY 给出有效的密钥"},
+	{"send a request of the Open Inference Protocol in JSON, or ask an owner for a key with role developer", "发送 JSON 形式的开放推理协议请求，或请所有者给一个 developer 角色的密钥"},
 	{"check the path", "检查路径"},
 	{"choose another path, or change the owner or mode of this one", "另选路径，或更改它的所有者或权限"},
 	{"make room on that disk, or choose another", "在该磁盘上腾出空间，或另选磁盘"},

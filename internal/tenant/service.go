@@ -17,6 +17,9 @@ import (
 // defaultName is the name of the tenant that the first start makes.
 const defaultName = "default"
 
+// firstName is that of a tenant's first key.
+const firstName = "first owner"
+
 // Service authenticates keys, manages them, and keeps the usage ledger. It is safe for
 // concurrent use.
 type Service struct {
@@ -47,24 +50,32 @@ func New(db *store.DB, now func() time.Time) *Service {
 	return &Service{db: db, now: now, live: map[string]*liveKey{}}
 }
 
-// Bootstrap makes the tenant "default" and its first owner key if there is no tenant
-// yet; created is then true, and secret is shown this once. It loads the live keys, so
-// the first request need not.
+// Bootstrap makes the tenant "default" and its first owner key if there is no key yet;
+// created is then true, and secret is shown this once. It loads the live keys, so the
+// first request need not.
 func (s *Service) Bootstrap(ctx context.Context) (secret string, created bool, err error) {
 	const op = "tenant.bootstrap"
 	if err := s.load(ctx); err != nil {
 		return "", false, fault.From(err, op)
 	}
+	t, err := s.Default(ctx)
+	if err != nil {
+		return "", false, err
+	}
 	var n newKey
 	err = s.change(ctx, func(tx *sql.Tx) error {
-		var tenants int
-		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM tenants`).Scan(&tenants); err != nil || tenants > 0 {
+		var keys int
+		if err := tx.QueryRowContext(ctx, `SELECT count(*) FROM keys`).Scan(&keys); err != nil || keys > 0 {
 			return err
 		}
 		created = true
-		n, err = s.insertTenant(ctx, tx, defaultName)
+		n, err = s.insertKey(ctx, tx, t, firstName, RoleOwner)
 		return err
-	}, func() { s.publish(n) })
+	}, func() {
+		if created {
+			s.publish(n)
+		}
+	})
 	if err != nil {
 		return "", false, fault.From(err, op)
 	}
@@ -93,26 +104,34 @@ func (s *Service) CreateTenant(ctx context.Context, name string) (ID, string, er
 	return n.principal.Tenant, n.secret, nil
 }
 
-// Default is the tenant that Bootstrap made.
+// Default is the tenant "default". It is made if it is not there, without a key: a
+// server that asks for none may fail before it could show one.
 func (s *Service) Default(ctx context.Context) (ID, error) {
 	const op = "tenant.default"
 	var id ID
-	err := s.db.Read(ctx, func(tx *sql.Tx) error {
-		return tx.QueryRowContext(ctx, `SELECT id FROM tenants WHERE name = ?`, defaultName).Scan(&id)
-	})
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", fault.New(op, fault.NotFound, "there is no tenant %q", defaultName)
-	}
+	err := s.change(ctx, func(tx *sql.Tx) error {
+		err := tx.QueryRowContext(ctx, `SELECT id FROM tenants WHERE name = ?`, defaultName).Scan(&id)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		id, err = s.insertTenantRow(ctx, tx, defaultName)
+		return err
+	}, func() {})
 	return id, fault.From(err, op)
 }
 
-func (s *Service) insertTenant(ctx context.Context, tx *sql.Tx, name string) (newKey, error) {
+func (s *Service) insertTenantRow(ctx context.Context, tx *sql.Tx, name string) (ID, error) {
 	id := ID(newID())
 	_, err := tx.ExecContext(ctx, `INSERT INTO tenants (id, name, created_at) VALUES (?, ?, ?)`, id, name, store.Micros(s.now()))
+	return id, err
+}
+
+func (s *Service) insertTenant(ctx context.Context, tx *sql.Tx, name string) (newKey, error) {
+	id, err := s.insertTenantRow(ctx, tx, name)
 	if err != nil {
 		return newKey{}, err
 	}
-	return s.insertKey(ctx, tx, id, "first owner", RoleOwner)
+	return s.insertKey(ctx, tx, id, firstName, RoleOwner)
 }
 
 // change runs a write transaction, and then publish, before any other change starts.

@@ -127,6 +127,22 @@ func TestBootstrapOnce(t *testing.T) {
 	}
 }
 
+// TestDefaultHasNoKey: the first key is Bootstrap's, also of a tenant that is there.
+func TestDefaultHasNoKey(t *testing.T) {
+	s := New(openStore(t, t.TempDir()), time.Now)
+	id, err := s.Default(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, created, err := s.Bootstrap(ctx)
+	if err != nil || !created {
+		t.Fatal(created, err)
+	}
+	if p := authenticate(t, s, secret); p.Tenant != id || p.Role != RoleOwner {
+		t.Errorf("principal %+v, tenant %v", p, id)
+	}
+}
+
 func TestAuthenticate(t *testing.T) {
 	s, _, owner, secret := begin(t)
 	key, made, err := s.CreateKey(ctx, owner, "ci", RoleDeveloper)
