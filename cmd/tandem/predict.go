@@ -165,7 +165,7 @@ func (c *predictCmd) open(ctx context.Context, a *app) (target, func() error, er
 			}
 			return m, err
 		},
-		image:    func(m *model.Manifest) (*processor.Image, error) { return pullImage(ctx, server, m) },
+		image: func(m *model.Manifest) (*processor.Image, error) { return pullImage(ctx, server, m) },
 	}, func() error { return nil }, nil
 }
 
