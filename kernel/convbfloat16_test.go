@@ -80,27 +80,16 @@ func TestBFloat16ConvAgainstReference(t *testing.T) {
 				first[tier] = l.Y
 			}
 			same(t, l, l.Y, first[tier])
-			all := *l
-			for i := range all.N {
-				if all.N == 1 {
-					break
-				}
-				l.N, l.X, l.Y = 1, all.X[i*len(all.X)/all.N:], dirty(len(want)/all.N)
-				if all.Add != nil {
-					l.Add = all.Add[i*len(want)/all.N:]
-				}
-				l.Run(p, dirty(l.ScratchLen(p)))
-				same(t, l, l.Y, all.Y[i*len(want)/all.N:][:len(l.Y)])
-			}
-			if convDots(p) || all.Add != nil && c.N == 1 {
+			eachAlone(t, l, p)
+			if convDots(p) || l.Add != nil && c.N == 1 {
 				continue
 			}
-			f := all
-			f.BFloat16, f.X, f.Y = false, roundedOf(all.X), dirty(len(want))
+			f := *l
+			f.BFloat16, f.X, f.Y = false, roundedOf(l.X), dirty(len(want))
 			f.Packed = make([]float32, ConvLastLen(c.OC, c.C, c.KH, c.KW, 1, p.isa))
 			PackConvLast(f.Packed, roundedOf(c.Weight), c.OC, c.C, c.KH, c.KW, 1, p.isa)
 			f.Run(p, dirty(f.ScratchLen(p)))
-			same(t, l, all.Y, f.Y)
+			same(t, l, l.Y, f.Y)
 		}
 	}
 }

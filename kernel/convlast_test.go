@@ -101,19 +101,26 @@ func TestConvLastAgainstReference(t *testing.T) {
 				first[p.isa] = l.Y
 			}
 			same(t, l, l.Y, first[p.isa])
-			all := *l
-			for i := range all.N {
-				if all.N == 1 {
-					break
-				}
-				l.N, l.X, l.Y = 1, all.X[i*len(all.X)/all.N:], dirty(len(want)/all.N)
-				if all.Add != nil {
-					l.Add = all.Add[i*len(want)/all.N:]
-				}
-				l.Run(p, dirty(l.ScratchLen(p)))
-				same(t, l, l.Y, all.Y[i*len(want)/all.N:][:len(l.Y)])
-			}
+			eachAlone(t, l, p)
 		}
+	}
+}
+
+// eachAlone runs the images of a batch, which l has run, one by one: they must have the
+// bits that they have together.
+func eachAlone(t *testing.T, l *ConvLast, p *Pool) {
+	t.Helper()
+	if l.N == 1 {
+		return
+	}
+	for i := range l.N {
+		one, n := *l, len(l.Y)/l.N
+		one.N, one.X, one.Y = 1, l.X[i*len(l.X)/l.N:], dirty(n)
+		if l.Add != nil {
+			one.Add = l.Add[i*n:]
+		}
+		one.Run(p, dirty(one.ScratchLen(p)))
+		same(t, &one, one.Y, l.Y[i*n:][:n])
 	}
 }
 

@@ -63,18 +63,7 @@ func TestWinogradAgainstReference(t *testing.T) {
 				first[p.isa] = l.Y
 			}
 			same(t, l, l.Y, first[p.isa])
-			all := *l
-			for i := range all.N {
-				if all.N == 1 {
-					break
-				}
-				l.N, l.X, l.Y = 1, all.X[i*len(all.X)/all.N:], dirty(len(want)/all.N)
-				if all.Add != nil {
-					l.Add = all.Add[i*len(want)/all.N:]
-				}
-				l.Run(p, dirty(l.ScratchLen(p)))
-				same(t, l, l.Y, all.Y[i*len(want)/all.N:][:len(l.Y)])
-			}
+			eachAlone(t, l, p)
 		}
 	}
 }

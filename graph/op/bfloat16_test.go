@@ -42,23 +42,12 @@ func TestBFloat16LinearEqualsLinear(t *testing.T) {
 		t.Fatal(b.Err())
 	}
 	in := []*tensor.Tensor{randomFloats(r, 1, 5, 3, k)}
-	var names []string
 	for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
 		p := kernel.NewPool(2, isa)
 		t.Cleanup(p.Close)
 		joined := pass.Inference(p)
 		parts := slices.DeleteFunc(slices.Clone(joined), func(p graph.Pass) bool { return p.Name == "fuse-bfloat16" })
-		program, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: p, Passes: joined})
-		if err != nil {
-			t.Fatal(err)
-		}
-		names = nil
-		for _, n := range program.Graph().Nodes {
-			names = append(names, n.Op.Name)
-		}
-		if want := []string{"BFloat16Linear", "Reshape", "BFloat16Linear"}; !slices.Equal(names, want) {
-			t.Fatalf("%v: the program is %v, want %v", isa, names, want)
-		}
+		wantNodes(t, b.G, p, joined, "BFloat16Linear", "Reshape", "BFloat16Linear")
 		have, want := runWith(t, b.G, p, joined, in), runWith(t, b.G, p, parts, in)
 		for i, v := range want {
 			near := math.Abs(float64(v-have[i])) < 1e-2
@@ -152,17 +141,7 @@ func TestJoinedProductsOfBFloat16(t *testing.T) {
 		t.Cleanup(p.Close)
 		joined := pass.Inference(p)
 		parts := slices.DeleteFunc(slices.Clone(joined), func(p graph.Pass) bool { return p.Name == "join-products" })
-		program, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: p, Passes: joined})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var names []string
-		for _, n := range program.Graph().Nodes {
-			names = append(names, n.Op.Name)
-		}
-		if want := []string{"BFloat16Linear", "Attention"}; !slices.Equal(names, want) {
-			t.Fatalf("%v: the program is %v, want %v", isa, names, want)
-		}
+		wantNodes(t, b.G, p, joined, "BFloat16Linear", "Attention")
 		if have, want := runWith(t, b.G, p, joined, in), runWith(t, b.G, p, parts, in); !slices.Equal(have, want) {
 			t.Fatalf("%v: %v, want %v", p.Tier(), have, want)
 		}
@@ -212,17 +191,7 @@ func TestBFloat16ConvEqualsConv(t *testing.T) {
 			t.Cleanup(p.Close)
 			joined := pass.Inference(p)
 			parts := slices.DeleteFunc(slices.Clone(joined), func(p graph.Pass) bool { return p.Name == "fuse-bfloat16" })
-			program, err := graph.Compile(b.G, graph.Options{Ops: op.Default(), Pool: p, Passes: joined})
-			if err != nil {
-				t.Fatal(err)
-			}
-			var names []string
-			for _, n := range program.Graph().Nodes {
-				names = append(names, n.Op.Name)
-			}
-			if want := []string{"ToLast", "BFloat16ConvLast", "BFloat16ConvLast", "BFloat16ConvLast", "ToFirst"}; !slices.Equal(names, want) {
-				t.Fatalf("%v: the program is %v, want %v", isa, names, want)
-			}
+			wantNodes(t, b.G, p, joined, "ToLast", "BFloat16ConvLast", "BFloat16ConvLast", "BFloat16ConvLast", "ToFirst")
 			if have, want := runWith(t, b.G, p, joined, in), runWith(t, b.G, p, parts, in); !slices.Equal(have, want) {
 				t.Fatalf("%v: joined convolutions have other results", p.Tier())
 			}
@@ -273,6 +242,22 @@ func TestRoundedProductsEqualProducts(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// wantNodes compiles a graph and holds the operators of the program against those wanted.
+func wantNodes(t *testing.T, g *graph.Graph, p *kernel.Pool, passes []graph.Pass, want ...string) {
+	t.Helper()
+	program, err := graph.Compile(g, graph.Options{Ops: op.Default(), Pool: p, Passes: passes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, n := range program.Graph().Nodes {
+		names = append(names, n.Op.Name)
+	}
+	if !slices.Equal(names, want) {
+		t.Fatalf("%s: the program is %v, want %v", p.Tier(), names, want)
 	}
 }
 

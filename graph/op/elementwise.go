@@ -361,21 +361,16 @@ func gradPRelu(g *graph.Gradient) error {
 	return nil
 }
 
+// inferPow: the exponent's type is its own.
 func inferPow(c *graph.Infer) error {
-	if err := c.Require(2, 2); err != nil {
-		return err
-	}
-	for i := range 2 { // the exponent's type is its own
-		if err := numbers(c, i); err != nil {
-			return err
+	return inferBroadcast(func(c *graph.Infer, inputs ...int) error {
+		for _, i := range inputs {
+			if err := numbers(c, i); err != nil {
+				return err
+			}
 		}
-	}
-	shape, err := graph.Broadcast(c.In(0).Shape, c.In(1).Shape)
-	if err != nil {
-		return err
-	}
-	c.Out(0, c.In(0).DType, shape)
-	return nil
+		return nil
+	})(c)
 }
 
 // inferPRelu: the slope is broadcast to x, never the other way.

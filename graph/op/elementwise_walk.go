@@ -55,6 +55,27 @@ func (w *walk) offset(row int) int {
 	return off
 }
 
+// step is how far the operand's elements for an output row lie apart.
+func (w *walk) step() int {
+	if len(w.strides) == 0 {
+		return 0
+	}
+	return w.strides[len(w.strides)-1]
+}
+
+// sum makes each element of to, which lies like the operand, the sum of the elements of
+// from, of the output's shape, in their order.
+func (w *walk) sum(to, from []float32) {
+	clear(to)
+	cols, step := w.last(), w.step()
+	for row := range w.rows() {
+		at := w.offset(row)
+		for i, v := range from[row*cols:][:cols] {
+			to[at+i*step] += v
+		}
+	}
+}
+
 // SumTo(x, like) adds x over the dimensions along which like was broadcast. Each
 // sum goes over x in its own order.
 func inferSumTo(c *graph.Infer) error {
@@ -79,19 +100,8 @@ func kernelSumTo(c *graph.Call) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	cols, step := w.last(), 0
-	if len(w.out) > 0 {
-		step = w.strides[len(w.out)-1]
-	}
 	return func() error {
-		from, to := x.F32(), y.F32()
-		clear(to)
-		for row := range w.rows() {
-			off := w.offset(row)
-			for i, v := range from[row*cols:][:cols] {
-				to[off+i*step] += v
-			}
-		}
+		w.sum(y.F32(), x.F32())
 		return nil
 	}, nil
 }

@@ -116,8 +116,8 @@ func spreadOps() []graph.Op {
 	}
 }
 
-// keptShape is x's shape with 1 where it is reduced.
-func keptShape(c *graph.Call, x tensor.Shape) (tensor.Shape, error) {
+// keptWalk goes over x and, beside it, what has x's shape with 1 where it is reduced.
+func keptWalk(c *graph.Call, x tensor.Shape) (*walk, error) {
 	kept, axes := append(tensor.Shape{}, x...), c.Node.Attrs.Ints("axes")
 	for _, a := range axes {
 		axis, err := graph.Axis(a, len(x))
@@ -131,25 +131,17 @@ func keptShape(c *graph.Call, x tensor.Shape) (tensor.Shape, error) {
 			kept[i] = 1
 		}
 	}
-	return kept, nil
+	return newWalk(x, kept)
 }
 
 func kernelSpread(c *graph.Call) (func() error, error) {
-	x := c.In[1].Shape()
-	kept, err := keptShape(c, x)
-	if err != nil {
-		return nil, err
-	}
-	w, err := newWalk(x, kept)
+	w, err := keptWalk(c, c.In[1].Shape())
 	if err != nil {
 		return nil, err
 	}
 	return func() error {
 		from, to := c.F32(0), c.Out[0].F32()
-		cols, step := w.last(), 0
-		if n := len(w.strides); n > 0 {
-			step = w.strides[n-1]
-		}
+		cols, step := w.last(), w.step()
 		c.Pool.For(w.rows(), max(1, (1<<14)/max(1, cols)), func(lo, hi, _ int) {
 			for row := lo; row < hi; row++ {
 				at := w.offset(row)
@@ -164,28 +156,12 @@ func kernelSpread(c *graph.Call) (func() error, error) {
 }
 
 func kernelCollect(c *graph.Call) (func() error, error) {
-	x := c.In[0].Shape()
-	kept, err := keptShape(c, x)
-	if err != nil {
-		return nil, err
-	}
-	w, err := newWalk(x, kept)
+	w, err := keptWalk(c, c.In[0].Shape())
 	if err != nil {
 		return nil, err
 	}
 	return func() error {
-		from, to := c.F32(0), c.Out[0].F32()
-		clear(to)
-		cols, step := w.last(), 0
-		if n := len(w.strides); n > 0 {
-			step = w.strides[n-1]
-		}
-		for row := range w.rows() {
-			at := w.offset(row)
-			for i, v := range from[row*cols:][:cols] {
-				to[at+i*step] += v
-			}
-		}
+		w.sum(c.Out[0].F32(), c.F32(0))
 		return nil
 	}, nil
 }

@@ -64,9 +64,7 @@ func (w *vectorWriter) sumSquares() {
 	w.do(x86.ADDQ(operand.U32(4*w.bytes()), regX1))
 	w.do(x86.SUBQ(operand.U32(4*w.lanes), regN))
 	w.do(x86.JNZ(to("loop")))
-	w.do(x86.VADDPS(w.v(1), w.v(0), w.v(0)))
-	w.do(x86.VADDPS(w.v(3), w.v(2), w.v(2)))
-	w.do(x86.VADDPS(w.v(2), w.v(0), w.v(0)))
+	w.join(0)
 	w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
 	w.done()
 }

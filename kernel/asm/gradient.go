@@ -24,13 +24,6 @@ func (w *vectorWriter) accumulators(n reg.GPPhysical, pointers []reg.GPPhysical,
 	w.loop(n, pointers, 4, func(disp int) { body(disp, disp/w.bytes()) })
 }
 
-// join adds vectors first to first+3 up in first.
-func (w *vectorWriter) join(first int) {
-	w.do(x86.VADDPS(w.v(first+1), w.v(first), w.v(first)))
-	w.do(x86.VADDPS(w.v(first+3), w.v(first+2), w.v(first+2)))
-	w.do(x86.VADDPS(w.v(first+2), w.v(first), w.v(first)))
-}
-
 func (w *vectorWriter) dot() {
 	w.function("dot"+w.suffix, "func(lanes, a, b *float32, n int)", "dot"+w.suffix+" leaves the lanes of Σ a·b.")
 	w.load("lanes", regY)

@@ -328,6 +328,13 @@ func (w *vectorWriter) hardSigmoid() {
 	w.clip(0, 1)
 }
 
+// join adds vectors first to first+3 up in first.
+func (w *vectorWriter) join(first int) {
+	w.do(x86.VADDPS(w.v(first+1), w.v(first), w.v(first)))
+	w.do(x86.VADDPS(w.v(first+3), w.v(first+2), w.v(first+2)))
+	w.do(x86.VADDPS(w.v(first+2), w.v(first), w.v(first)))
+}
+
 // reductions writes sum (four accumulators, n a multiple of 64) and max; both
 // leave the lanes of one vector for the caller to combine.
 func (w *vectorWriter) reductions() {
@@ -345,9 +352,7 @@ func (w *vectorWriter) reductions() {
 	w.do(x86.ADDQ(operand.U32(4*w.bytes()), regX1))
 	w.do(x86.SUBQ(operand.U32(4*w.lanes), regN))
 	w.do(x86.JNZ(to("loop")))
-	w.do(x86.VADDPS(w.v(1), w.v(0), w.v(0)))
-	w.do(x86.VADDPS(w.v(3), w.v(2), w.v(2)))
-	w.do(x86.VADDPS(w.v(2), w.v(0), w.v(0)))
+	w.join(0)
 	w.do(x86.VMOVUPS(w.v(0), mem(regY, 0)))
 	w.done()
 

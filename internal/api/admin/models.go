@@ -8,6 +8,7 @@ import (
 
 	"tandem/fault"
 	"tandem/internal/blob"
+	"tandem/internal/registry"
 	"tandem/internal/tenant"
 )
 
@@ -63,13 +64,18 @@ func (s *Service) Versions(w http.ResponseWriter, r *http.Request, p tenant.Prin
 	return send(w, http.StatusOK, listOf(all))
 }
 
-// Version describes one version.
-func (s *Service) Version(w http.ResponseWriter, r *http.Request, p tenant.Principal) error {
+// version finds the version that the path names.
+func (s *Service) version(r *http.Request, p tenant.Principal) (registry.Version, error) {
 	n, err := number(r)
 	if err != nil {
-		return err
+		return registry.Version{}, err
 	}
-	v, err := s.registry.Version(r.Context(), p.Tenant, r.PathValue("model"), n)
+	return s.registry.Version(r.Context(), p.Tenant, r.PathValue("model"), n)
+}
+
+// Version describes one version.
+func (s *Service) Version(w http.ResponseWriter, r *http.Request, p tenant.Principal) error {
+	v, err := s.version(r, p)
 	if err != nil {
 		return err
 	}
@@ -78,11 +84,7 @@ func (s *Service) Version(w http.ResponseWriter, r *http.Request, p tenant.Princ
 
 // Manifest gives the manifest of a version, byte for byte.
 func (s *Service) Manifest(w http.ResponseWriter, r *http.Request, p tenant.Principal) error {
-	n, err := number(r)
-	if err != nil {
-		return err
-	}
-	v, err := s.registry.Version(r.Context(), p.Tenant, r.PathValue("model"), n)
+	v, err := s.version(r, p)
 	if err != nil {
 		return err
 	}
