@@ -18,7 +18,7 @@ func rooms() []room {
 	engine := []string{"fault", "tensor"}
 	network := append(engine, "kernel", "graph")
 	artifact := append(network, "data", "processor", "internal/blob", "model")
-	metadata := append(artifact, "llm", "internal/store", "internal/tenant", "internal/registry")
+	served := []string{"fault", "tensor", "model", "llm", "internal/blob", "internal/tenant", "internal/registry", "internal/serve"}
 	return []room{
 		{"fault", nil},
 		{"tensor", []string{"fault"}},
@@ -29,18 +29,18 @@ func rooms() []room {
 		{"data", engine},
 		{"processor", append(engine, "data")},
 		{"internal/blob", []string{"fault"}},
-		{"model", append(network, "data", "processor", "internal/blob")},
+		{"model", append(network, "processor", "internal/blob")},
 		{"train", append(artifact, "nn", "internal/setting")},
 		{"family", append(artifact, "nn", "train", "internal/setting")},
-		{"llm", append(artifact, "nn")},
+		{"llm", append(network, "processor", "model")},
 		{"internal/store", []string{"fault"}},
 		{"internal/tenant", []string{"fault", "internal/store"}},
 		{"internal/registry", []string{"fault", "model", "internal/blob", "internal/store", "internal/tenant"}},
-		{"internal/serve", []string{"fault", "tensor", "model", "llm", "internal/blob", "internal/tenant", "internal/registry"}},
-		{"internal/api", append(metadata, "internal/serve")},
-		{"internal/gateway", append(metadata, "internal/serve", "internal/api")},
+		{"internal/serve", []string{"fault", "tensor", "model", "llm", "internal/tenant", "internal/registry"}},
+		{"internal/api", served},
+		{"internal/gateway", []string{"fault", "internal/tenant", "internal/serve", "internal/api"}},
 		{"internal/message", []string{"fault"}},
-		{"internal/client", []string{"fault", "tensor", "model", "internal/blob", "internal/api"}},
+		{"internal/client", []string{"fault", "tensor", "model", "internal/blob"}},
 		{"internal/lint", nil},
 	}
 }
