@@ -19,6 +19,9 @@ type answer struct {
 // next picks the token that follows, and says what can be shown.
 func (a *answer) next(logits []float32, room *samplerRoom) Piece {
 	c := a.sampler.pick(logits, room)
+	if c.broken {
+		return Piece{Finish: finishBroken}
+	}
 	p := Piece{Alternative: c.Alternative, Top: c.top}
 	a.left--
 	if slices.Contains(a.ends, c.ID) {

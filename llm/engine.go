@@ -3,6 +3,7 @@ package llm
 import (
 	"context"
 	"sync"
+	"time"
 
 	"tandem/fault"
 	"tandem/kernel"
@@ -89,7 +90,11 @@ func (e *engine) full() error {
 	return nil
 }
 
-var errClosed = fault.New("llm.generate", fault.Unavailable, "the model is closed")
+var (
+	errClosed = fault.New("llm.generate", fault.Unavailable, "the model is closed")
+	errBroken = fault.New("llm.generate", fault.Corrupt, "the model gives no number for what comes next: its weights are damaged, or too large to compute with").
+			Try("fetch or convert the model again, or use another one")
+)
 
 func (e *engine) signal() {
 	select {
@@ -163,7 +168,7 @@ func (e *engine) plan() (ctx context.Context, step []part, closed bool) {
 func (e *engine) finish(step []part, logits [][]float32, err error) {
 	var over []*sequence
 	pieces := e.pick(step, logits)
-	picked := pieces
+	picked, now := pieces, time.Now()
 	for _, p := range step {
 		if err != nil {
 			p.stream.fail(fault.From(err, "llm.step"))
@@ -176,13 +181,18 @@ func (e *engine) finish(step []part, logits [][]float32, err error) {
 			continue
 		}
 		piece := picked[0]
-		picked = picked[1:]
-		if piece.Finish != FinishNone {
-			over = append(over, p.sequence)
-		} else {
+		piece.At, picked = now, picked[1:]
+		switch piece.Finish {
+		case FinishNone:
 			p.tokens = append(p.tokens, piece.ID)
+			p.stream.put(piece)
+		case finishBroken:
+			p.stream.fail(errBroken)
+			over = append(over, p.sequence)
+		default:
+			p.stream.put(piece)
+			over = append(over, p.sequence)
 		}
-		p.stream.put(piece)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -42,6 +42,12 @@ func letters(t *testing.T) *tokenizer.Tokenizer {
 // small opens a recorded model.
 func small(t *testing.T, name string, o Options) *Model {
 	t.Helper()
+	return smallWith(t, name, o, func(*weights) {})
+}
+
+// smallWith opens a recorded model whose weights are changed before.
+func smallWith(t *testing.T, name string, o Options, change func(*weights)) *Model {
+	t.Helper()
 	r := readRecorded(t, "testdata/transformers/"+name+".json")
 	c, err := parseHF(r.Config, o.Context)
 	if err != nil {
@@ -50,7 +56,9 @@ func small(t *testing.T, name string, o Options) *Model {
 	o.Pool = kernel.NewPool(2, kernel.Detect())
 	t.Cleanup(o.Pool.Close)
 	m := &Model{config: c, tokenizer: letters(t), ends: []int{2}}
-	if err := m.start(r.weights(t, c), o); err != nil {
+	w := r.weights(t, c)
+	change(w)
+	if err := m.start(w, o); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -141,6 +149,45 @@ func TestWhatCannotBeAsked(t *testing.T) {
 	ids, _, finish, err := ask(m, Request{Prompt: make([]int, 20), IgnoreEnd: true})
 	if len(ids) != 12 || finish != FinishLength || err != nil {
 		t.Errorf("an answer without a limit has %d tokens, finish %q, %v", len(ids), finish, err)
+	}
+}
+
+// TestBrokenWeights: a model that gives no numbers ends with an error, however tokens are
+// picked.
+func TestBrokenWeights(t *testing.T) {
+	m := smallWith(t, "llama2", Options{Context: 32}, func(w *weights) {
+		for i := range w.byName["output_norm.weight"].Data {
+			w.byName["output_norm.weight"].Data[i] = 0xff
+		}
+	})
+	for _, s := range []Sampling{
+		{}, {Logprobs: 2}, {Temperature: 1, Logprobs: -1}, {Temperature: 1, TopK: 3}, {Temperature: 1, TopP: 0.5}, {Temperature: 1, MinP: 0.5, Repetition: 1.1},
+	} {
+		ids, _, _, err := ask(m, Request{Prompt: []int{5}, Sampling: s})
+		if len(ids) != 0 || fault.KindOf(err) != fault.Corrupt || fault.RemedyOf(err) == "" {
+			t.Errorf("%+v: %d tokens, %v", s, len(ids), err)
+		}
+	}
+	m.awaitIdle(t)
+}
+
+// TestPiecesTellWhenTheyWerePicked: one by one, before somebody reads them.
+func TestPiecesTellWhenTheyWerePicked(t *testing.T) {
+	m := small(t, "llama2", Options{Context: 32})
+	var before, resumed time.Time
+	n := 0
+	for p, err := range m.Generate(t.Context(), Request{Prompt: []int{5}, MaxTokens: 12, IgnoreEnd: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; n == 1 {
+			m.awaitIdle(t)
+			resumed = time.Now()
+		}
+		if !p.At.After(before) || !p.At.Before(resumed) {
+			t.Errorf("piece %d is of %v, the one before of %v; reading went on at %v", n, p.At, before, resumed)
+		}
+		before = p.At
 	}
 }
 

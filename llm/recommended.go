@@ -59,7 +59,10 @@ func (m *Model) Sampling() Sampling {
 		}
 	}
 	set(&s.Temperature, m.sampling.Temperature)
-	set(&s.TopP, m.sampling.TopP)
+	if p := m.sampling.TopP; p != nil {
+		given := TopP(*p)
+		set(&s.TopP, &given)
+	}
 	set(&s.MinP, m.sampling.MinP)
 	set(&s.Repetition, m.sampling.Repetition)
 	if k := m.sampling.TopK; k != nil && *k >= 0 && *k <= float64(m.config.Vocab) {

@@ -18,12 +18,13 @@ import (
 // share of what TopK leaves, and MinP is one of the best token: neither takes from the
 // other, as in transformers and llama.cpp (which has the temperature last by default).
 type Sampling struct {
-	Temperature float64 // 0: the most probable token, the first of equals
+	Temperature float64 // 0 (or so little that logits overflow): the most probable token, the first of equals
 	TopK        int     // so many of the most probable; 0: all
 	TopP        float64 // the most probable that together have this probability; 0 or 1: all
 	MinP        float64 // those at least this part as probable as the best; 0: all
 	// Repetition divides the logits of tokens that have occurred if they are
-	// positive, and multiplies them if not (Keskar et al., "CTRL", 2019); 0 or 1: none.
+	// positive, and multiplies them if not (Keskar et al., "CTRL", 2019); 0 or 1: none;
+	// else LeastRepetition or more.
 	Repetition float64
 	// Frequency is subtracted for each time that a token has been generated,
 	// Presence once if it has been at all.
@@ -35,8 +36,21 @@ type Sampling struct {
 	Logprobs int
 }
 
-// maxAlternatives bounds Logprobs.
-const maxAlternatives = 20
+const (
+	maxAlternatives  = 20    // bounds Logprobs
+	leastTemperature = 1e-30 // below, quotients of logits overflow; far above it, the next to best has no chance
+	// LeastRepetition is the least penalty: quotients of logits by less mean nothing.
+	LeastRepetition = 0.01
+)
+
+// TopP is Sampling.TopP for a top_p that someone gives: 0 leaves the most probable token
+// alone, as in other programs, and all only where nothing is said.
+func TopP(given float64) float64 {
+	if given == 0 {
+		return math.SmallestNonzeroFloat64
+	}
+	return given
+}
 
 // check refuses what has no meaning.
 func (s *Sampling) check(vocab int) error {
@@ -53,8 +67,8 @@ func (s *Sampling) check(vocab int) error {
 		return bad("top_p is %g, expected 0 to 1", s.TopP)
 	case !within(s.MinP, 0, 1):
 		return bad("min_p is %g, expected 0 to 1", s.MinP)
-	case !within(s.Repetition, 0, 100):
-		return bad("the repetition penalty is %g, expected more than 0, up to 100", s.Repetition)
+	case s.Repetition != 0 && !within(s.Repetition, LeastRepetition, 100):
+		return bad("the repetition penalty is %g, expected %g to 100", s.Repetition, LeastRepetition)
 	case !within(s.Frequency, -2, 2):
 		return bad("the frequency penalty is %g, expected -2 to 2", s.Frequency)
 	case !within(s.Presence, -2, 2):
@@ -79,7 +93,8 @@ type Alternative struct {
 // choice is what a sampler picks.
 type choice struct {
 	Alternative
-	top []Alternative // the most probable first
+	top    []Alternative // the most probable first
+	broken bool          // nothing could be picked: the logits are not numbers
 }
 
 // sampler picks the tokens of one sequence. What it picks depends on the logits, on
@@ -127,10 +142,13 @@ func (z *sampler) pick(logits []float32, room *samplerRoom) choice {
 		c.top = room.best(z.Logprobs)
 	}
 	z.penalise(logits)
-	if z.Temperature == 0 {
+	if z.Temperature < leastTemperature {
 		c.ID = kernel.Largest(room.pool, logits)
+		c.broken = logits[c.ID]-logits[c.ID] != 0 // infinite or not a number
 	} else {
-		c.ID = z.draw(logits, room)
+		var p float32
+		c.ID, p = z.draw(logits, room)
+		c.broken = !(p > 0) // one logit that is not a number leaves no probability that is
 	}
 	if z.Logprobs >= 0 {
 		c.Logprob = room.log[c.ID]
@@ -162,12 +180,14 @@ func (z *sampler) penalise(logits []float32) {
 	}
 }
 
-// draw takes one of the tokens that the limits leave, with its probability.
-func (z *sampler) draw(logits []float32, room *samplerRoom) int {
+// draw takes one of the tokens that the limits leave, with its probability, which it
+// tells.
+func (z *sampler) draw(logits []float32, room *samplerRoom) (id int, p float32) {
 	u, total := z.uniform(), 0.0
 	if z.TopK == 0 && z.MinP == 0 && (z.TopP == 0 || z.TopP == 1) {
 		z.temper(logits, room)
-		return room.at(u)
+		id = room.at(u)
+		return id, room.p[id]
 	}
 	list := z.left(logits, room)
 	for _, c := range list {
@@ -175,10 +195,11 @@ func (z *sampler) draw(logits []float32, room *samplerRoom) int {
 	}
 	for _, c := range list {
 		if u -= float64(c.p) / total; u < 0 {
-			return c.id
+			return c.id, c.p
 		}
 	}
-	return list[len(list)-1].id
+	last := list[len(list)-1]
+	return last.id, last.p
 }
 
 // temper sets room.p to the probabilities at the temperature.
@@ -254,8 +275,11 @@ func (r *samplerRoom) limited(topK int, topP, minP float64) []likely {
 	}
 	total, sum := 1.0, 0.0
 	if topK == 0 {
-		// All tokens under this bound have less than 1-topP together.
+		// All tokens up to this bound have 1-topP together at most.
 		r.keep(r.p, 0, max(least, float32((1-topP)/float64(len(r.p)))))
+		if len(r.likely) == 0 { // all are as probable
+			r.keep(r.p, 1, 0)
+		}
 	} else {
 		r.keep(r.p, topK, 0)
 		total = 0
@@ -276,6 +300,13 @@ func (r *samplerRoom) limited(topK int, topP, minP float64) []likely {
 
 // keep sets r.likely to the n largest of p that are more than least, sorted; n = 0: all.
 func (r *samplerRoom) keep(p []float32, n int, least float32) {
+	const few = 1024 // that are kept in order: of more, sorting all at the end takes less
+	if n > few {
+		if r.keep(p, 0, least); len(r.likely) > n {
+			r.likely = r.likely[:n]
+		}
+		return
+	}
 	r.likely = r.likely[:0]
 	for id, v := range p {
 		c := likely{id, v}

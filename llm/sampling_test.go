@@ -160,6 +160,52 @@ func TestPenalties(t *testing.T) {
 	}
 }
 
+// TestLeastTemperatures: what is too little to divide by takes the most probable token.
+func TestLeastTemperatures(t *testing.T) {
+	room := testRoom(t)
+	for _, temperature := range []float64{1e-29, 1e-31, 1e-37, 1e-40, math.SmallestNonzeroFloat64} {
+		for _, s := range []Sampling{{Temperature: temperature}, {Temperature: temperature, TopK: 3}, {Temperature: temperature, TopP: 0.9, MinP: 0.1}} {
+			if c := newSampler(s, nil).pick([]float32{-40, 1, 3, 2.9999998}, room); c.ID != 2 || c.broken {
+				t.Errorf("%+v picks %+v", s, c)
+			}
+		}
+	}
+}
+
+// TestNoTopP: a top_p of 0 leaves the most probable token, the first of equals.
+func TestNoTopP(t *testing.T) {
+	room := testRoom(t)
+	for _, logits := range [][]float32{{1, 3, 2, 3}, {0, 0, 0}, make([]float32, 512)} {
+		want := kernel.Largest(room.pool, logits)
+		for seed := range uint64(20) {
+			c := newSampler(Sampling{Temperature: 2, TopP: TopP(0), Seed: seed}, nil).pick(slices.Clone(logits), room)
+			if c.ID != want || c.broken {
+				t.Errorf("of %.8v: %+v, expected %d", logits, c, want)
+			}
+		}
+	}
+	if TopP(0.5) != 0.5 || TopP(1) != 1 {
+		t.Error("another top_p is changed")
+	}
+}
+
+// TestKeepMany: keeping tokens in order and sorting all at the end leave the same.
+func TestKeepMany(t *testing.T) {
+	room, r := testRoom(t), rand.New(rand.NewPCG(5, 6))
+	for _, n := range []int{1, 1023, 1024, 1025, 2000, 4000} {
+		p := make([]float32, 3000)
+		for i := range p {
+			p[i] = float32(r.IntN(700)) / 700 // many are equal, some are 0
+		}
+		room.keep(p, 0, 0)
+		want := slices.Clone(room.likely)
+		want = want[:min(n, len(want))]
+		if room.keep(p, n, 0); !slices.Equal(room.likely, want) {
+			t.Errorf("the %d largest are others than the first %d of all", n, n)
+		}
+	}
+}
+
 func TestSeedRepeats(t *testing.T) {
 	room, r := testRoom(t), rand.New(rand.NewPCG(3, 4))
 	logits := randomLogits(r, 1000)
@@ -182,7 +228,7 @@ func TestSamplingIsChecked(t *testing.T) {
 	nan := math.NaN()
 	for _, s := range []Sampling{
 		{Temperature: -1}, {Temperature: nan}, {TopK: -1}, {TopP: 1.1}, {TopP: nan}, {MinP: -0.1}, {Repetition: -2},
-		{Frequency: 2.5}, {Presence: -3}, {Logprobs: 21}, {Bias: map[int]float32{10: 1}}, {Bias: map[int]float32{1: 101}},
+		{Repetition: 1e-40}, {Frequency: 2.5}, {Presence: -3}, {Logprobs: 21}, {Bias: map[int]float32{10: 1}}, {Bias: map[int]float32{1: 101}},
 	} {
 		if err := s.check(10); fault.KindOf(err) != fault.Invalid {
 			t.Errorf("%+v gives %v", s, err)

@@ -3,6 +3,7 @@ package llm
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // Finish is why an answer ended.
@@ -12,6 +13,8 @@ const (
 	FinishNone   Finish = ""       // it goes on
 	FinishStop   Finish = "stop"   // the model ended it, or a stop string did
 	FinishLength Finish = "length" // MaxTokens, or the context is full
+
+	finishBroken Finish = "broken" // nothing could be picked: the engine makes it an error
 )
 
 // Piece is one token of an answer.
@@ -25,6 +28,7 @@ type Piece struct {
 	Finish Finish
 	// End: the token says that the answer is over, and is no part of it.
 	End bool
+	At  time.Time // when it was picked, however late it is read
 }
 
 // stream carries the pieces of one answer from the engine to whoever reads it. The

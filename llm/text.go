@@ -41,6 +41,9 @@ func (m *Model) Chat(messages []Message, arguments map[string]any) ([]int, error
 	if m.template.err != nil {
 		return nil, fault.Wrap(m.template.err, op, fault.Unsupported, "")
 	}
+	if _, twice := arguments["messages"]; twice {
+		return nil, fault.New(op, fault.Invalid, "the template's argument \"messages\" would take the place of the conversation").Try("leave it out")
+	}
 	list, err := json.Marshal(messages)
 	if err != nil {
 		return nil, fault.From(err, op)

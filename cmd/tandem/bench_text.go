@@ -44,9 +44,15 @@ type textResult struct {
 // run measures a model that generates text: the time to read prompts, then that between
 // the tokens of answers, all of them going on at once. Tokens are random.
 func (b *textBench) run(ctx context.Context, a *app, path string, threads int, profile *graph.Profile) (err error) {
-	const maxParallel = 512 // a step gives each answer a token
+	const (
+		maxParallel = 512     // a step gives each answer a token
+		maxTokens   = 1 << 24 // no model has a larger context
+	)
 	if b.PP < 1 || b.TG < 1 || b.Depth < 0 || b.Parallel < 1 || b.Parallel > maxParallel || b.Rounds < 1 {
 		return usage("--pp, --tg, --parallel and --rounds must be at least 1, --parallel at most %d, and --depth not negative", maxParallel)
+	}
+	if max(b.PP, b.TG, b.Depth) > maxTokens {
+		return usage("--pp, --tg and --depth must be at most %d", maxTokens)
 	}
 	leaveProcessorForNetwork(threads)
 	pool := kernel.NewPool(threads, kernel.Detect())
@@ -172,7 +178,7 @@ func later(a, b time.Time) time.Time {
 	return a
 }
 
-// times are when the tokens of each answer came.
+// times are when the tokens of each answer were picked.
 func (b *textBench) times(ctx context.Context, m *llm.Model, prompt, answer int) ([][]time.Time, error) {
 	all, errs := make([][]time.Time, b.Parallel), make([]error, b.Parallel)
 	var running sync.WaitGroup
@@ -183,9 +189,9 @@ func (b *textBench) times(ctx context.Context, m *llm.Model, prompt, answer int)
 			for j := range q.Prompt {
 				q.Prompt[j] = r.IntN(m.Config().Vocab)
 			}
-			for _, err := range m.Generate(ctx, q) {
+			for p, err := range m.Generate(ctx, q) {
 				errs[i] = err
-				all[i] = append(all[i], time.Now())
+				all[i] = append(all[i], p.At)
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"tandem/fault"
 	"tandem/internal/client"
@@ -29,11 +30,12 @@ type chatCmd struct {
 	Threads     int      `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
 }
 
-// said is a part of an answer.
+// saidPiece is a part of an answer.
 type saidPiece struct {
 	text   string
 	tokens int        // of the answer so far
 	finish llm.Finish // of the last one
+	at     time.Time  // when its token was picked, or came over the network
 }
 
 // speaker answers a conversation.
@@ -139,12 +141,8 @@ func (c *chatCmd) remote(server *client.Client, arguments map[string]any) speake
 			q.Messages = append(q.Messages, client.ChatMessage(m))
 		}
 		return func(yield func(saidPiece, error) bool) {
-			n := 0
 			for p, err := range server.Chat(ctx, q) {
-				if n++; p.Tokens > 0 {
-					n = p.Tokens
-				}
-				if !yield(saidPiece{p.Text, n, llm.Finish(p.Finish)}, err) {
+				if !yield(saidPiece{p.Text, p.Tokens, llm.Finish(p.Finish), time.Now()}, err) {
 					return
 				}
 			}
@@ -164,7 +162,7 @@ func (c *chatCmd) here(m *llm.Model, arguments map[string]any) speaker {
 			r := llm.Request{Prompt: prompt, MaxTokens: c.MaxTokens, RandomSeed: c.Seed == nil, Sampling: c.sampling(m)}
 			n := 0
 			for p, err := range m.Generate(ctx, r) {
-				if n++; !yield(saidPiece{p.Text, n, p.Finish}, err) {
+				if n++; !yield(saidPiece{p.Text, n, p.Finish, p.At}, err) {
 					return
 				}
 			}
@@ -179,7 +177,7 @@ func (c *chatCmd) sampling(m *llm.Model) llm.Sampling {
 		s.Temperature = *c.Temperature
 	}
 	if c.TopP != nil {
-		s.TopP = *c.TopP
+		s.TopP = llm.TopP(*c.TopP)
 	}
 	if c.TopK != nil {
 		s.TopK = *c.TopK

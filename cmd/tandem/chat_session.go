@@ -90,21 +90,28 @@ func nextMessage(ctx context.Context, from lineReader, interrupts <-chan os.Sign
 	if err != nil || !quoted {
 		return line, false, err
 	}
+	var whole strings.Builder
 	for {
-		if whole, ended := strings.CutSuffix(strings.TrimRight(text, " \t"), quotes); ended {
-			return strings.Trim(whole, "\n"), true, nil
+		if end, ended := strings.CutSuffix(strings.TrimRight(text, " \t"), quotes); ended {
+			whole.WriteString(end)
+			break
 		}
-		line, err = nextLine(ctx, from, interrupts)
-		switch {
-		case errors.Is(err, readline.ErrInterrupt):
+		whole.WriteString(text + "\n")
+		if whole.Len() > maxMessageBytes {
+			return "", true, messageTooLong()
+		}
+		text, err = nextLine(ctx, from, interrupts)
+		if errors.Is(err, io.EOF) && ctx.Err() == nil {
+			break // the input ends the message too
+		}
+		if errors.Is(err, readline.ErrInterrupt) {
 			return "", true, nil
-		case errors.Is(err, io.EOF) && ctx.Err() == nil: // the input ends the message too
-			return strings.Trim(text, "\n"), true, nil
-		case err != nil:
+		}
+		if err != nil {
 			return "", true, err
 		}
-		text += "\n" + line
 	}
+	return strings.Trim(whole.String(), "\n"), true, nil
 }
 
 // nextLine waits for a line, for the end of ctx or for an interrupt: reading itself may
@@ -297,23 +304,36 @@ type chatAnswer struct {
 	// interrupted.
 	Finish llm.Finish `json:"finish_reason"`
 	First  float64    `json:"first_token_ms"`
-	Rate   float64    `json:"decode_tokens_per_s"`
+	Rate   float64    `json:"decode_tokens_per_s"` // from the first token on
+}
+
+// count notes how fast an answer came, of which the first and the last token are known.
+func (a *chatAnswer) count(start time.Time, first, last saidPiece) {
+	a.Tokens = last.tokens
+	if a.Tokens > 0 {
+		a.First = float64(first.at.Sub(start).Microseconds()) / 1e3
+	}
+	if seconds := last.at.Sub(first.at).Seconds(); seconds > 0 {
+		a.Rate = float64(last.tokens-first.tokens) / seconds
+	}
 }
 
 // answer says what the model answers to the conversation, as it comes.
 func (s *chatSession) answer(ctx context.Context) (err error) {
 	start := time.Now()
-	var first time.Time
+	var first, last saidPiece // of those with tokens
 	a := chatAnswer{Role: "assistant"}
 	for p, pieceErr := range s.speak(ctx, s.all()) {
 		if pieceErr != nil {
 			err = pieceErr
 			break
 		}
-		if first.IsZero() {
-			first = time.Now()
+		if p.tokens > last.tokens {
+			if last = p; first.tokens == 0 {
+				first = p
+			}
 		}
-		a.Content, a.Tokens = a.Content+p.text, p.tokens
+		a.Content += p.text
 		a.Finish = cmp.Or(p.finish, a.Finish)
 		if !s.json {
 			if _, err := io.WriteString(s.out, p.text); err != nil {
@@ -326,12 +346,7 @@ func (s *chatSession) answer(ctx context.Context) (err error) {
 		return err
 	}
 	s.messages = append(s.messages, llm.Message{Role: "assistant", Content: a.Content})
-	if !first.IsZero() {
-		a.First = float64(first.Sub(start).Microseconds()) / 1e3
-	}
-	if seconds := time.Since(first).Seconds(); a.Tokens > 1 && seconds > 0 {
-		a.Rate = float64(a.Tokens-1) / seconds
-	}
+	a.count(start, first, last)
 	if stopped {
 		a.Finish = "interrupted"
 	}

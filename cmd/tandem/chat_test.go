@@ -72,6 +72,61 @@ func TestConversation(t *testing.T) {
 	}
 }
 
+// TestMessagesThatAreTooLong: a line, or many between quotes, are refused by a clear error
+// and at once.
+func TestMessagesThatAreTooLong(t *testing.T) {
+	for name, in := range map[string]io.Reader{
+		"a line":       strings.NewReader(strings.Repeat("a", maxMessageBytes+2)),
+		"many lines":   strings.NewReader(quotes + strings.Repeat("\n", maxMessageBytes+2)),
+		"a line of it": strings.NewReader(quotes + "\n" + strings.Repeat("a", maxMessageBytes+2)),
+	} {
+		s := &chatSession{app: &app{in: in, out: io.Discard, err: io.Discard, msg: message.New("en")}, speak: echo}
+		if err := s.converse(t.Context()); fault.KindOf(err) != fault.TooLarge || !strings.Contains(err.Error(), "a message has more than 16 MiB") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestSpeedOfAnswers: the time to the first token, and the tokens after it in the time that
+// they took. What comes without a token before or after, as a server's role and usage do,
+// changes nothing.
+func TestSpeedOfAnswers(t *testing.T) {
+	var start time.Time
+	at := func(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+	for _, tc := range []struct {
+		name        string
+		pieces      []saidPiece
+		first, rate float64
+	}{
+		{"one by one", []saidPiece{{"a", 1, "", at(500)}, {"b", 2, "", at(600)}, {"c", 3, llm.FinishLength, at(700)}}, 500, 10},
+		{"a role first, usage last", []saidPiece{{"", 0, "", at(1)}, {"a", 1, "", at(500)}, {"bc", 3, "", at(700)}, {"", 3, llm.FinishStop, at(700)}, {"", 3, "", at(5000)}}, 500, 10},
+		{"two tokens at first", []saidPiece{{"ab", 2, "", at(500)}, {"c", 3, "", at(600)}}, 500, 10},
+		{"one token", []saidPiece{{"a", 1, llm.FinishLength, at(500)}}, 500, 0},
+		{"a role alone", []saidPiece{{"", 0, "", at(1)}}, 0, 0},
+		{"nothing", nil, 0, 0},
+	} {
+		var out strings.Builder
+		s := &chatSession{app: &app{json: true, out: &out, err: io.Discard, msg: message.New("en")}}
+		s.speak = func(context.Context, []llm.Message) iter.Seq2[saidPiece, error] {
+			return func(yield func(saidPiece, error) bool) {
+				start = time.Now() // some time after the answer was asked for
+				for _, p := range tc.pieces {
+					if p.at = start.Add(p.at.Sub(time.Time{})); !yield(p, nil) {
+						return
+					}
+				}
+			}
+		}
+		if err := s.once(t.Context(), "hi"); err != nil {
+			t.Fatal(err)
+		}
+		var a chatAnswer
+		if err := json.Unmarshal([]byte(out.String()), &a); err != nil || a.First < tc.first || tc.first == 0 && a.First != 0 || a.Rate != tc.rate {
+			t.Errorf("%s: %v, %+v, expected %v ms and %v/s", tc.name, err, a, tc.first, tc.rate)
+		}
+	}
+}
+
 // TestFailedAnswerChangesNothing: what is asked anew in vain leaves the conversation as it
 // was before.
 func TestFailedAnswerChangesNothing(t *testing.T) {
@@ -205,6 +260,7 @@ func TestChatAndBench(t *testing.T) {
 	}{
 		{t.Context(), []string{"bench", path, "--pp", "0"}, exitUsage, "--pp"},
 		{t.Context(), []string{"bench", path, "--pp", "512"}, exitUsage, "a context of 513 tokens, and the model was made for 512"},
+		{t.Context(), []string{"bench", path, "--pp", "9223372036854775807"}, exitUsage, "at most 16777216"},
 		{t.Context(), []string{"bench", path, "--parallel", "513"}, exitUsage, "--parallel at most 512"},
 		{t.Context(), []string{"bench", path, "--batch", "2"}, exitUsage, "--batch, --shape and --input are for tensors"},
 		{t.Context(), []string{"quantize", folder, "--precision", "q8_0", "--output", "x.gguf"}, exitUsage, "convert_hf_to_gguf"},

@@ -26,6 +26,7 @@ type ChatRequest struct {
 	Stream      bool           `json:"stream"`
 	Options     struct {
 		Usage bool `json:"include_usage"`
+		Each  bool `json:"continuous_usage_stats"`
 	} `json:"stream_options"`
 }
 
@@ -38,7 +39,7 @@ type ChatMessage struct {
 // ChatPiece is a part of an answer.
 type ChatPiece struct {
 	Text   string
-	Tokens int    // of the whole answer, with the last piece
+	Tokens int    // of the answer so far; 0 before the first
 	Finish string // why the answer ends, with the piece that ends it: stop or length
 }
 
@@ -55,7 +56,7 @@ func (c *Client) Language(ctx context.Context, name string) error {
 func (c *Client) Chat(ctx context.Context, q ChatRequest) iter.Seq2[ChatPiece, error] {
 	const op = "client.chat"
 	return func(yield func(ChatPiece, error) bool) {
-		q.Stream, q.Options.Usage = true, true
+		q.Stream, q.Options.Usage, q.Options.Each = true, true, true
 		text, err := json.Marshal(q)
 		if err != nil {
 			yield(ChatPiece{}, fault.From(err, op))

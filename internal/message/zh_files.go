@@ -56,7 +56,7 @@ var zhFiles = [...]entry{
 	{"top_k is %d, expected 0 or more", "top_k 为 %d，应为 0 或更大"},
 	{"top_p is %g, expected 0 to 1", "top_p 为 %g，应为 0 到 1"},
 	{"min_p is %g, expected 0 to 1", "min_p 为 %g，应为 0 到 1"},
-	{"the repetition penalty is %g, expected more than 0, up to 100", "重复惩罚为 %g，应大于 0 且不超过 100"},
+	{"the repetition penalty is %g, expected %g to 100", "重复惩罚为 %g，应为 %g 到 100"},
 	{"the frequency penalty is %g, expected -2 to 2", "频率惩罚为 %g，应为 -2 到 2"},
 	{"the presence penalty is %g, expected -2 to 2", "存在惩罚为 %g，应为 -2 到 2"},
 	{"%d alternatives are asked for, at most %d are given", "要求 %d 个候选词元，最多给出 %d 个"},

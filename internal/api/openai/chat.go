@@ -70,11 +70,11 @@ type chat struct {
 	model    *serve.Lease
 	n        int // answers
 	logprobs bool
-	usage    bool // is asked for in a stream
+	options  streamOptions
 }
 
 func (s *Service) newChat(q *request, lease *serve.Lease) (answering, []llm.Request, error) {
-	c := &chat{model: lease, n: q.n, usage: q.usage, answer: chatAnswer{ID: id("chatcmpl-"), Created: s.now().Unix(), Model: q.model}}
+	c := &chat{model: lease, n: q.n, options: q.options, answer: chatAnswer{ID: id("chatcmpl-"), Created: s.now().Unix(), Model: q.model}}
 	messages, err := q.messages()
 	if err != nil {
 		return nil, nil, err
@@ -149,13 +149,13 @@ func (c *chat) stream(w http.ResponseWriter, r *http.Request, requests []llm.Req
 	c.answer.Object = "chat.completion.chunk"
 	empty := ""
 	for i := range requests {
-		if err := c.chunk(e, chatChoice{Index: i, Delta: &delta{Role: "assistant", Content: &empty}}); err != nil {
+		if err := c.chunk(e, chatChoice{Index: i, Delta: &delta{Role: "assistant", Content: &empty}}, nil); err != nil {
 			return usage{}, err
 		}
 	}
 	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error { return c.put(e, p) })
 	var last any
-	if c.usage {
+	if c.options.Usage {
 		c.answer.Choices = []chatChoice{}
 		last = withUsage{c.answer, &u}
 	}
@@ -164,27 +164,28 @@ func (c *chat) stream(w http.ResponseWriter, r *http.Request, requests []llm.Req
 
 // put sends a token, if there is something to show, and the end.
 func (c *chat) put(e *events, p piece) error {
+	used := c.options.on(p.used)
 	if p.Text != "" || c.logprobs && !p.End {
 		choice := chatChoice{Index: p.answer, Delta: &delta{Content: &p.Text}}
 		if c.logprobs && !p.End {
 			choice.Logprobs = &chatLogprobs{Content: []tokenLogprob{c.spell(p.Piece)}}
 		}
-		if err := c.chunk(e, choice); err != nil {
+		if err := c.chunk(e, choice, used); err != nil {
 			return err
 		}
 	}
 	if p.Finish == llm.FinishNone {
 		return nil
 	}
-	return c.chunk(e, chatChoice{Index: p.answer, Delta: &delta{}, Finish: &p.Finish})
+	return c.chunk(e, chatChoice{Index: p.answer, Delta: &delta{}, Finish: &p.Finish}, used)
 }
 
-// chunk sends a part of the answer; if usage is asked for, each says that it is not
-// known yet.
-func (c *chat) chunk(e *events, choice chatChoice) error {
+// chunk sends a part of the answer; if usage is asked for, each says what it is so far,
+// or that it is not known yet.
+func (c *chat) chunk(e *events, choice chatChoice, used *usage) error {
 	c.answer.Choices = []chatChoice{choice}
-	if c.usage {
-		return e.data(withUsage{c.answer, nil})
+	if c.options.Usage {
+		return e.data(withUsage{c.answer, used})
 	}
 	return e.data(c.answer)
 }

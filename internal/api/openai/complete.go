@@ -3,6 +3,7 @@ package openai
 import (
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"tandem/internal/serve"
 	"tandem/internal/tenant"
@@ -57,7 +58,7 @@ type completion struct {
 	model    *serve.Lease
 	n        int // answers to each prompt
 	logprobs bool
-	usage    bool
+	options  streamOptions
 	written  []int // characters of each answer so far
 }
 
@@ -84,7 +85,7 @@ func (s *Service) newCompletion(q *request, lease *serve.Lease) (answering, []ll
 		}
 	}
 	c := &completion{
-		model: lease, n: q.n, usage: q.usage, logprobs: given, written: make([]int, len(requests)),
+		model: lease, n: q.n, options: q.options, logprobs: given, written: make([]int, len(requests)),
 		answer: textAnswer{ID: id("cmpl-"), Object: "text_completion", Created: s.now().Unix(), Model: q.model},
 	}
 	return c, requests, check(lease, requests, "prompt")
@@ -136,13 +137,13 @@ func (c *completion) stream(w http.ResponseWriter, r *http.Request, requests []l
 			choice.Finish = &p.Finish
 		}
 		c.answer.Choices = []textChoice{choice}
-		if c.usage {
-			return e.data(textWithUsage{c.answer, nil})
+		if c.options.Usage {
+			return e.data(textWithUsage{c.answer, c.options.on(p.used)})
 		}
 		return e.data(c.answer)
 	})
 	var last any
-	if c.usage {
+	if c.options.Usage {
 		c.answer.Choices = []textChoice{}
 		last = textWithUsage{c.answer, &u}
 	}
@@ -162,5 +163,16 @@ func (c *completion) spell(to *textLogprobs, p piece) {
 	}
 	to.Tokens, to.Logprobs = append(to.Tokens, text), append(to.Logprobs, max(p.Logprob, lowestLogprob))
 	to.Top, to.Offsets = append(to.Top, top), append(to.Offsets, c.written[p.answer])
-	c.written[p.answer] += len([]rune(text))
+	c.written[p.answer] += charactersBegun(c.model.TokenBytes(p.ID))
+}
+
+// charactersBegun is how many characters begin in the bytes of a token: one may take
+// several tokens.
+func charactersBegun(token []byte) (n int) {
+	for _, b := range token {
+		if utf8.RuneStart(b) {
+			n++
+		}
+	}
+	return n
 }

@@ -14,6 +14,7 @@ import (
 // piece is a token of one of a request's answers.
 type piece struct {
 	answer int
+	used   usage // by all answers, with this token
 	llm.Piece
 }
 
@@ -67,16 +68,18 @@ func generate(ctx context.Context, m *serve.Lease, requests []llm.Request, perPr
 		all sync.WaitGroup
 		mu  sync.Mutex
 	)
+	for i := 0; i < len(requests); i += perPrompt {
+		u.Prompt += len(requests[i].Prompt)
+	}
+	u.Total = u.Prompt
 	for i, r := range requests {
-		if i%perPrompt == 0 {
-			u.Prompt += len(r.Prompt)
-		}
 		all.Go(func() {
 			for p, err := range m.Generate(ctx, r) {
 				mu.Lock()
 				if err == nil {
 					u.Answer++
-					err = put(piece{i, p})
+					u.Total++
+					err = put(piece{i, u, p})
 				}
 				mu.Unlock()
 				if err != nil {
@@ -87,7 +90,6 @@ func generate(ctx context.Context, m *serve.Lease, requests []llm.Request, perPr
 		})
 	}
 	all.Wait()
-	u.Total = u.Prompt + u.Answer
 	return u, fault.From(context.Cause(ctx), "openai.generate")
 }
 

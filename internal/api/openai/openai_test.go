@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -238,7 +239,14 @@ func TestBadRequests(t *testing.T) {
 		{"bias beyond", "completions", with("completions", "logit_bias", `{"512":1}`), "tokens are 0 to 511"},
 		{"an empty stop", "completions", with("completions", "stop", `""`), `"param":"stop"`},
 		{"many stops", "completions", with("completions", "stop", `["a","b","c","d","e","f","g","h","i","j","k","l","m","n","o","p","q"]`), `"param":"stop"`},
-		{"other stream options", "completions", with("completions", "stream_options", `{"continuous_usage_stats":true},"stream":true`), "continuous_usage_stats"},
+		{"other stream options", "completions", with("completions", "stream_options", `{"colour":true},"stream":true`), "colour"},
+		{"no penalty at all", "completions", with("completions", "repetition_penalty", "0"), `"param":"repetition_penalty"`},
+		{"hardly a penalty", "completions", with("completions", "repetition_penalty", "1e-40"), `"param":"repetition_penalty"`},
+		{"a token with two biases", "completions", with("completions", "logit_bias", `{"5":1,"05":2}`), `"param":"logit_bias"`},
+		{"null among prompts", "completions", `{"model":"stories","prompt":["\\\"a",null]}`, `"param":"prompt"`},
+		{"null among tokens", "completions", `{"model":"stories","prompt":[1,null]}`, `"param":"prompt"`},
+		{"null among lists", "completions", `{"model":"stories","prompt":[[1],[1,null]]}`, `"param":"prompt"`},
+		{"messages twice", "chat/completions", with("chat/completions", "chat_template_kwargs", `{"messages":[]}`), "take the place of the conversation"},
 		{"no boolean in stream options", "completions", with("completions", "stream_options", `{"include_usage":1},"stream":true`), `"param":"stream_options"`},
 		{"two lengths", "chat/completions", with("chat/completions", "max_completion_tokens", "7"), `"param":"max_completion_tokens"`},
 		{"stream options alone", "completions", with("completions", "stream_options", `{"include_usage":true}`), `"param":"stream_options"`},
@@ -278,9 +286,32 @@ func TestStreamForm(t *testing.T) {
 			t.Errorf("%q", e)
 		}
 	}
+	for route, prompt := range map[string]string{"completions": `"prompt":"One day"`, "chat/completions": `"messages":[{"role":"user","content":"One day"}]`} {
+		_, answer = w.post(t, route, `{"model":"stories",`+prompt+`,"max_tokens":3,"temperature":0,"ignore_eos":true,"stream":true,"stream_options":{"include_usage":true,"continuous_usage_stats":true}}`)
+		for n := 1; n <= 3; n++ {
+			if !strings.Contains(answer, fmt.Sprintf(`"completion_tokens":%d,"total_tokens":%d`, n, n+3)) {
+				t.Errorf("%s: no chunk has the usage of %d tokens: %s", route, n, answer)
+			}
+		}
+	}
 	_, answer = w.post(t, "completions", `{"model":"stories","prompt":"One day","max_tokens":4,"stream":true}`)
 	if strings.Contains(answer, "usage") {
 		t.Errorf("usage was not asked for: %s", answer)
+	}
+}
+
+// TestOffsetsOfSplitCharacters: tokens that are parts of a character are one together.
+func TestOffsetsOfSplitCharacters(t *testing.T) {
+	for text, want := range map[string]int{"a 海在": 4, "": 0} {
+		for size := 1; size < 4; size++ {
+			n := 0
+			for token := range slices.Chunk([]byte(text), size) {
+				n += charactersBegun(token)
+			}
+			if n != want {
+				t.Errorf("%q in tokens of %d bytes has %d characters", text, size, n)
+			}
+		}
 	}
 }
 
@@ -414,6 +445,7 @@ func TestRecommendedSampling(t *testing.T) {
 	for fields, want := range map[string]llm.Sampling{
 		``:                                  {Temperature: 0.6, TopP: 0.9, TopK: 20, Repetition: 1.1, Logprobs: -1},
 		`,"temperature":0,"top_k":-1`:       {TopP: 0.9, Repetition: 1.1, Logprobs: -1},
+		`,"top_p":0`:                        {Temperature: 0.6, TopP: math.SmallestNonzeroFloat64, TopK: 20, Repetition: 1.1, Logprobs: -1},
 		`,"top_p":1,"repetition_penalty":1`: {Temperature: 0.6, TopP: 1, TopK: 20, Repetition: 1, Logprobs: -1},
 	} {
 		q, err := readRequest(httptest.NewRequest("POST", "/", strings.NewReader(`{"model":"m","prompt":"p"`+fields+`}`)), Completions)

@@ -16,7 +16,9 @@ func (q *request) requestOf(recommended llm.Sampling, prompt []int, logprobs, i 
 	s := recommended
 	s.Bias, s.Logprobs = q.bias, logprobs
 	set(&s.Temperature, q.sampling.temperature)
-	set(&s.TopP, q.sampling.topP)
+	if p := q.sampling.topP; p != nil {
+		s.TopP = llm.TopP(*p)
+	}
 	set(&s.MinP, q.sampling.minP)
 	set(&s.Presence, q.sampling.presence)
 	set(&s.Frequency, q.sampling.frequency)
@@ -134,6 +136,8 @@ func (q *request) prompts(m *serve.Lease) ([][]int, error) {
 		texts = []string{text}
 	case string(compact(value)) == "[]":
 		return nil, invalid(name, "there are no prompts")
+	case hasNull(value):
+		return nil, wrongType(name, "a string, strings, tokens, or lists of tokens", value)
 	case json.Unmarshal(value, &texts) == nil:
 	case json.Unmarshal(value, &tokens) == nil:
 		lists = [][]int{tokens}

@@ -17,7 +17,7 @@ type request struct {
 
 	model    string
 	stream   bool
-	usage    bool // stream_options.include_usage
+	options  streamOptions
 	n        int
 	maxOut   int // 0: not given
 	sampling numbers
@@ -25,6 +25,21 @@ type request struct {
 	bias     map[int]float32
 	seed     *int64
 	ignore   bool // ignore_eos
+}
+
+// streamOptions say which chunks of a stream have usage.
+type streamOptions struct {
+	Usage     bool  `json:"include_usage"`          // the last; the others say null
+	Each      bool  `json:"continuous_usage_stats"` // with Usage: what has been used so far, as vLLM does
+	Obfuscate *bool `json:"include_obfuscation"`
+}
+
+// on is what the chunk of a token says of usage.
+func (o streamOptions) on(u usage) *usage {
+	if !o.Each {
+		return nil
+	}
+	return &u
 }
 
 // numbers are the parameters that are numbers; nil: not given.
@@ -84,6 +99,22 @@ func checkNesting(text []byte) error {
 	return nil
 }
 
+// hasNull finds null in lists of strings or numbers: to encoding/json it is "" or 0.
+func hasNull(list []byte) bool {
+	quoted := false
+	for i := 0; i < len(list); i++ {
+		switch c := list[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && c == 'n':
+			return true
+		}
+	}
+	return false
+}
+
 func compact(value []byte) string {
 	var b bytes.Buffer
 	if err := json.Compact(&b, value); err != nil {
@@ -118,10 +149,6 @@ func (q *request) readCounts() error {
 	if _, err := q.read("stream", "a boolean", &q.stream); err != nil {
 		return err
 	}
-	var options struct {
-		Usage     bool  `json:"include_usage"`
-		Obfuscate *bool `json:"include_obfuscation"`
-	}
 	var members map[string]json.RawMessage
 	given, err := q.read("stream_options", "an object", &members)
 	if err != nil {
@@ -131,14 +158,13 @@ func (q *request) readCounts() error {
 		return invalid("stream_options", "stream_options is given and stream is not true")
 	}
 	for name := range members {
-		if name != "include_usage" && name != "include_obfuscation" {
+		if name != "include_usage" && name != "continuous_usage_stats" && name != "include_obfuscation" {
 			return invalid("stream_options", "unknown member %.100q of stream_options", name)
 		}
 	}
-	if _, err := q.read("stream_options", "an object of booleans", &options); err != nil {
+	if _, err := q.read("stream_options", "an object of booleans", &q.options); err != nil {
 		return err
 	}
-	q.usage = options.Usage
 	if _, err := q.read("n", "an integer", &q.n); err != nil {
 		return err
 	}
@@ -171,7 +197,7 @@ func (q *request) readNumbers() error {
 	}{
 		{"temperature", &q.sampling.temperature, 0, 2}, {"top_p", &q.sampling.topP, 0, 1}, {"min_p", &q.sampling.minP, 0, 1},
 		{"presence_penalty", &q.sampling.presence, -2, 2}, {"frequency_penalty", &q.sampling.frequency, -2, 2},
-		{"repetition_penalty", &q.sampling.repetition, 0, 2},
+		{"repetition_penalty", &q.sampling.repetition, llm.LeastRepetition, 2},
 	} {
 		if given, err := q.read(f.name, "a number", f.to); err != nil {
 			return err
@@ -216,7 +242,7 @@ func (q *request) readBias() error {
 	}
 	for text, v := range byText {
 		id, err := strconv.Atoi(text)
-		if err != nil {
+		if err != nil || strconv.Itoa(id) != text { // 5 and 05 would be one token with two biases
 			return invalid("logit_bias", "%.40q in logit_bias is not a token", text)
 		}
 		if q.bias == nil {
