@@ -98,6 +98,11 @@ func TestEndless(t *testing.T) {
 		"power":    `{{ 10 ** 400 }}`,
 		"captures": `{% set n = namespace(s="x" * 1000000) %}{% for i in range(1000000) %}{% set n.s %}{{ n.s }}y{% endset %}{% endfor %}`,
 		"output":   `{% set s = "x" * 1000000 %}{% for i in range(100000) %}{{ s }}{% endfor %}`,
+		"map":      `{{ ["a"] | map(filter="upper") | map(filter="center") | join }}{{ "x" * 100000000 }}`,
+		"fill":     `{{ "x".ljust(10000000, "y" * 10000000) }}`,
+		"equal":    `{% set a = "x" * 10000000 %}{% set b = a + "y" %}{% set c = a + "y" %}{% for i in range(1000000) %}{% if b == c %}{% endif %}{% endfor %}`,
+		"methods":  `{% set a = "x" * 10000000 %}{% set b = a + "y" %}{% for i in range(1000000) %}{% if b.startswith(a) %}{% endif %}{% endfor %}`,
+		"strip":    `{% set a = "x" * 1000000 %}{% set b = "y" * 1000000 + "x" %}{{ a.strip(b) }}{{ a * 10000000 }}`,
 		"calls":    `{% macro f(n) %}{% if n > 0 %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}`,
 	} {
 		tpl, err := Parse(source)

@@ -74,6 +74,7 @@ func (s *state) attribute(v any, name string) any {
 		}
 	case string:
 		if m := textMethod(v, name); m != nil {
+			s.spend(len(v) / 64) // no method takes less
 			return m
 		}
 	case *List:

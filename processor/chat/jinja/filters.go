@@ -303,7 +303,7 @@ func mapFilter(s *state, v any, a arg) any {
 		s.fail("the filter %.60s is not known", name)
 	}
 	for i, x := range items {
-		items[i] = do(s, x, arg{a.plain[1:], a.named})
+		items[i] = do(s, x, arg{a.plain[min(1, len(a.plain)):], a.named})
 	}
 	return s.generator(items)
 }

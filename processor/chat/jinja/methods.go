@@ -118,6 +118,7 @@ func pythonSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0
 func stripText(v, name string, a arg) string {
 	cut := pythonSpace
 	if chars, ok := a.get(0, "chars", nil).(string); ok {
+		s.spend(len(v) / 64 * len(chars))
 		cut = func(r rune) bool { return strings.ContainsRune(chars, r) }
 	}
 	if name != "rstrip" {
@@ -294,6 +295,9 @@ func pad(s *state, v, name string, a arg) any {
 	width, fill := a.int(s, 0, "width", 0), " "
 	if name != "zfill" {
 		fill = a.text(s, 1, "fillchar", " ")
+	}
+	if utf8.RuneCountInString(fill) != 1 {
+		s.fail("a text is filled with one character, not with %.40q", fill)
 	}
 	n := max(0, width-utf8.RuneCountInString(v))
 	s.bound(n)

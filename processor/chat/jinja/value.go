@@ -111,6 +111,7 @@ func (s *state) equal(a, b any, depth int) bool {
 		return ok
 	case string:
 		t, ok := b.(string)
+		s.spend(len(a) / 64)
 		return ok && a == t
 	case *List:
 		t, ok := b.(*List)
