@@ -85,7 +85,7 @@ func (g *ggufConfig) float(name string, def float64) float64 {
 
 // at is layer i's element of a list, or the number that all layers have.
 func (g *ggufConfig) at(name string, i, def int) int {
-	if !g.file.Metadata.Has(g.key(name)) {
+	if g.err != nil || !g.file.Metadata.Has(g.key(name)) {
 		return def
 	}
 	list, err := g.file.Metadata.Ints(g.key(name))
@@ -93,10 +93,10 @@ func (g *ggufConfig) at(name string, i, def int) int {
 	switch {
 	case len(list) == 1:
 		return list[0]
-	case i < len(list):
+	case i < len(list) && len(list) <= maxLayers: // it is read for each layer
 		return list[i]
 	}
-	g.fail(fmt.Errorf("%s has %d elements, layer %d has none", g.key(name), len(list), i))
+	g.fail(fmt.Errorf("%s has %d elements for layer %d, expected one for each of %d layers at most", g.key(name), len(list), i, maxLayers))
 	return def
 }
 

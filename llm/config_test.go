@@ -3,6 +3,7 @@ package llm
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -108,6 +109,22 @@ func FuzzConfigJSON(f *testing.F) {
 			t.Error("a config that is not valid is let in")
 		}
 	})
+}
+
+// TestListsOfLayers: one that is too short or far too long is refused, in a moment.
+func TestListsOfLayers(t *testing.T) {
+	for _, n := range []int{2, maxLayers + 1} {
+		m := &gguf.Metadata{}
+		for key, v := range map[string]any{
+			"general.architecture": "llama", "llama.block_count": uint32(3), "llama.embedding_length": uint32(8), "llama.context_length": uint32(8),
+			"llama.feed_forward_length": uint32(8), "llama.attention.head_count": slices.Repeat([]uint32{1}, n),
+		} {
+			m.Set(key, v)
+		}
+		if _, err := parseGGUF(&gguf.File{Metadata: m}, 16); fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "elements for layer") {
+			t.Errorf("%d: %v", n, err)
+		}
+	}
 }
 
 // FuzzConfigGGUF: no metadata breaks the reader.

@@ -34,7 +34,7 @@ var zhFiles = [...]entry{
 	{"config.json has %d layers, expected 1 to %d", "config.json 中有 %d 层，应为 1 到 %d 层"},
 	{"this model of %s has experts, which are not supported", "该 %s 模型含有专家（MoE），目前不支持"},
 	{"this model of %s has experts or sees what follows: neither is supported", "该 %s 模型含有专家（MoE）或双向注意力，目前均不支持"},
-	{"%s has %d elements, layer %d has none", "%s 有 %d 个元素，第 %d 层没有对应的值"},
+	{"%s has %d elements for layer %d, expected one for each of %d layers at most", "%s 有 %d 个元素（第 %d 层），应为每层一个，最多 %d 层"},
 	{"rotary positions of base %g turn %d elements", "旋转位置编码的基数为 %g，旋转 %d 个元素"},
 	{"rotary positions of the type %.60q are not supported", "不支持 %.60q 类型的旋转位置编码"},
 	{"the activation %.60q is not the one of %s, which is %s", "激活函数 %.60q 与 %s 的不符，应为 %s"},

@@ -75,6 +75,9 @@ func (g *metadata) build() (*Tokenizer, error) {
 	if len(tokens) == 0 || len(tokens) > maxTokens {
 		return nil, fmt.Errorf("a vocabulary of %d tokens, expected 1 to %d", len(tokens), maxTokens)
 	}
+	if err := checkTexts(tokens); err != nil {
+		return nil, err
+	}
 	g.t = &Tokenizer{tokens: tokens, numbers: make(map[string]int, len(tokens)), special: make([]bool, len(tokens)), normalize: chain(nil)}
 	g.scores, _ = g.get(keyPrefix + "scores").([]float32)
 	g.kinds, _ = g.get(keyPrefix + "token_type").([]int32)

@@ -13,8 +13,10 @@ import (
 const (
 	maxJSONBytes = 256 << 20
 	maxTokens    = 1 << 22
-	maxDepth     = 8  // of sequences within sequences
-	maxParts     = 64 // of a sequence
+	maxToken     = 1 << 12 // bytes
+	maxTexts     = 1 << 26 // bytes of all tokens: tables of them take several times as much
+	maxDepth     = 8       // of sequences within sequences
+	maxParts     = 64      // of a sequence
 )
 
 // part is a normaliser, pre-tokenizer, post-processor or decoder as tokenizer.json
@@ -168,6 +170,17 @@ func flatten(p *part, children func(*part) []part, depth int) ([]part, error) {
 	return all, nil
 }
 
+// checkTexts refuses tokens of which no tables can be made in time and memory.
+func checkTexts(tokens []string) error {
+	total := 0
+	for id, text := range tokens {
+		if total += len(text); len(text) > maxToken || total > maxTexts {
+			return fmt.Errorf("token %d has %d bytes, and those up to it %d: at most %d and %d are allowed", id, len(text), total, maxToken, maxTexts)
+		}
+	}
+	return nil
+}
+
 // maxNumber is the highest number that one of n tokens may have: numbers may have gaps,
 // but not more of them than there are tokens, and some.
 func maxNumber(n int) int { return 2*n + 1<<16 }
@@ -213,7 +226,7 @@ func (b *builder) vocabulary() error {
 			return err
 		}
 	}
-	return nil
+	return checkTexts(b.t.tokens)
 }
 
 func (b *builder) model() error {
@@ -430,6 +443,9 @@ func (b *builder) unigram(m *modelPart) error {
 		if err := b.t.set(text, id); err != nil {
 			return err
 		}
+	}
+	if err := checkTexts(b.t.tokens); err != nil {
+		return err
 	}
 	u := newUnigram(b.t.tokens, scores, func(int) bool { return true })
 	if m.UnkID != nil {

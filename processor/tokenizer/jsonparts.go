@@ -385,8 +385,8 @@ func decodeStep(p *part) (func(token string, first bool) string, error) {
 			return nil, unsupported("a decoder that strips the end of a text")
 		}
 		return func(token string, first bool) string {
-			for n := 0; first && n < start; n++ {
-				token = strings.TrimPrefix(token, char)
+			for n := 0; first && n < start && strings.HasPrefix(token, char); n++ {
+				token = token[len(char):]
 			}
 			return token
 		}, nil

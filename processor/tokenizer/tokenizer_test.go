@@ -185,10 +185,37 @@ func TestJSONRefused(t *testing.T) {
 		"added gap":     {`{"model":{"type":"BPE","vocab":{"a":0}},"added_tokens":[{"id":65000,"content":"x"},{"id":130000,"content":"y"}]}`, fault.Invalid},
 		"no unknown":    {`{"model":{"type":"WordPiece","vocab":{"a":0}}}`, fault.Invalid},
 		"unigram":       {`{"model":{"type":"Unigram","vocab":[["a"]]}}`, fault.Invalid},
+		"a long token":  {`{"model":{"type":"BPE","vocab":{"` + strings.Repeat("a", maxToken+1) + `":0}}}`, fault.Invalid},
+		"a long piece":  {`{"model":{"type":"Unigram","vocab":[["` + strings.Repeat("a", maxToken+1) + `",0]]}}`, fault.Invalid},
 	} {
 		if _, err := FromJSON([]byte(c.json)); err == nil || fault.KindOf(err) != c.kind {
 			t.Errorf("%s: %v, expected kind %v", name, err, c.kind)
 		}
+	}
+}
+
+// TestTokensTooLong: tables of a foreign file's tokens take bounded time and memory.
+func TestTokensTooLong(t *testing.T) {
+	long := make([]string, maxTexts/maxToken+1)
+	for i := range long {
+		long[i] = strings.Repeat("a", maxToken)
+	}
+	for name, tokens := range map[string][]string{"one": {"a", long[0] + "a"}, "all together": long} {
+		values := map[string]any{"model": "llama", "tokens": tokens, "scores": make([]float32, len(tokens))}
+		if _, err := FromGGUF(func(key string) any { return values[strings.TrimPrefix(key, keyPrefix)] }); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestStripOfManySpaces: a decoder that may strip for ever ends with the token.
+func TestStripOfManySpaces(t *testing.T) {
+	tok, err := FromJSON([]byte(`{"model":{"vocab":{"  a a":0}},"decoder":{"type":"Strip","content":" ","start":9000000000000000000}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tok.Decode([]int{0}, false); got != "a a" {
+		t.Errorf("%q", got)
 	}
 }
 
