@@ -61,7 +61,7 @@ func textMethod(v, name string) any {
 	}
 	switch name {
 	case "strip", "lstrip", "rstrip":
-		return method(func(s *state, a arg) any { return s.text(stripText(v, name, a)) })
+		return method(func(s *state, a arg) any { return s.text(stripText(s, v, name, a)) })
 	case "upper":
 		return texts(strings.ToUpper)
 	case "lower":
@@ -115,7 +115,7 @@ func textMethod(v, name string) any {
 // pythonSpace is what Python's strip and split take for white space.
 func pythonSpace(r rune) bool { return unicode.IsSpace(r) || r >= 0x1c && r <= 0x1f }
 
-func stripText(v, name string, a arg) string {
+func stripText(s *state, v, name string, a arg) string {
 	cut := pythonSpace
 	if chars, ok := a.get(0, "chars", nil).(string); ok {
 		s.spend(len(v) / 64 * len(chars))
