@@ -35,6 +35,7 @@ var kindNames = [...]string{
 	"exhausted", "unavailable", "deadline", "canceled", "no space", "corrupt", "unsupported",
 }
 
+// String is such as "not found".
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
@@ -120,6 +121,7 @@ func causeText(err error) string {
 	return text
 }
 
+// Error is the operation, Message and the remedy.
 func (e *Error) Error() string {
 	s := e.Message()
 	if e.Op != "" {
@@ -131,6 +133,7 @@ func (e *Error) Error() string {
 	return s
 }
 
+// Unwrap is the cause, or nil.
 func (e *Error) Unwrap() error { return e.Err }
 
 // KindOf is the kind of err: that of the outermost Error in its chain, else one

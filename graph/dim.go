@@ -97,6 +97,7 @@ func numbers(d, e Dim) (m, n int, ok bool) {
 	return m, n, ok1 && ok2
 }
 
+// Add is d + e.
 func (d Dim) Add(e Dim) Dim {
 	if m, n, ok := numbers(d, e); ok {
 		return Const(m + n)
@@ -109,8 +110,10 @@ func (d Dim) Add(e Dim) Dim {
 	return normal(sum)
 }
 
+// Sub is d - e.
 func (d Dim) Sub(e Dim) Dim { return d.Add(e.Mul(Const(-1))) }
 
+// Mul is d·e.
 func (d Dim) Mul(e Dim) Dim {
 	if m, n, ok := numbers(d, e); ok {
 		return Const(m * n)
@@ -188,6 +191,7 @@ func (d Dim) CeilDiv(e Dim) Dim {
 	return d.Mul(minus).Div(e).Mul(minus)
 }
 
+// Max is the greater of d and e, written out where it depends on symbols which that is.
 func (d Dim) Max(e Dim) Dim {
 	switch {
 	case d.atLeast(e):
@@ -198,6 +202,7 @@ func (d Dim) Max(e Dim) Dim {
 	return extreme('M', d, e, func(m, n int) int { return max(m, n) })
 }
 
+// Min is the lesser of d and e, as Max is the greater.
 func (d Dim) Min(e Dim) Dim {
 	switch {
 	case d.atLeast(e):

@@ -69,6 +69,7 @@ type Type struct {
 // Known reports whether anything is known.
 func (t Type) Known() bool { return t.DType != tensor.Undefined }
 
+// String is such as "float32[batch, 3]".
 func (t Type) String() string { return t.DType.String() + t.Shape.String() }
 
 // String is such as "sequence(map(int64, float32))".
@@ -123,6 +124,7 @@ type OpID struct {
 // optimizer steps, packed forms.
 const Private = "tandem"
 
+// String is such as "Conv" or "com.microsoft.Gelu".
 func (id OpID) String() string {
 	if id.Domain == "" {
 		return id.Name
@@ -154,6 +156,7 @@ func (g *Graph) OpVersion(n *Node) int {
 // first four. An importer may keep other values that no kernel reads.
 type Attrs map[string]any
 
+// Int is the attribute of that name; def if there is none, or it is of another type.
 func (a Attrs) Int(name string, def int) int {
 	if v, ok := a[name].(int64); ok {
 		return int(v)
@@ -161,6 +164,7 @@ func (a Attrs) Int(name string, def int) int {
 	return def
 }
 
+// Float is the attribute of that name, or def as for Int.
 func (a Attrs) Float(name string, def float32) float32 {
 	if v, ok := a[name].(float32); ok {
 		return v
@@ -168,6 +172,7 @@ func (a Attrs) Float(name string, def float32) float32 {
 	return def
 }
 
+// String is the attribute of that name, or def as for Int.
 func (a Attrs) String(name, def string) string {
 	if v, ok := a[name].(string); ok {
 		return v
@@ -204,6 +209,7 @@ func (n *Node) Output(i int) *Value {
 	return nil
 }
 
+// String names the node for errors: by its own name, or else by that of its first output.
 func (n *Node) String() string {
 	if n.Name != "" {
 		return fmt.Sprintf("%v (%s)", n.Op, n.Name)

@@ -16,6 +16,7 @@ func Detect() ISA { return detected }
 
 var detected = detect()
 
+// String is such as "avx2".
 func (i ISA) String() string {
 	switch i {
 	case Generic:

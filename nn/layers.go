@@ -8,7 +8,8 @@ import (
 	"tandem/tensor"
 )
 
-// Layer writes nodes that compute its result from x.
+// Layer writes nodes that compute its result from x. What is wrong is kept in b: see
+// graph.Builder.Err.
 type Layer interface {
 	Build(b *Builder, x *graph.Value) *graph.Value
 }

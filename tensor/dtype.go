@@ -56,6 +56,7 @@ var dtypes = [...]struct {
 	Float4E2M1: {"float4e2m1", 4}, Float8E8M0: {"float8e8m0", 8}, Uint2: {"uint2", 2}, Int2: {"int2", 2},
 }
 
+// String is such as "float32".
 func (d DType) String() string {
 	switch d {
 	case Sequence:

@@ -37,6 +37,7 @@ func (s Shape) CheckedLen(limit int) (int, error) {
 	return n, nil
 }
 
+// Equal reports whether the dimensions are the same.
 func (s Shape) Equal(t Shape) bool { return slices.Equal(s, t) }
 
 // String is "2x3", or "scalar".
@@ -142,14 +143,20 @@ func FromBytes(d DType, data []byte, shape ...int) (*Tensor, error) {
 	return &Tensor{dtype: d, shape: s, data: data}, nil
 }
 
+// DType is the type of the elements.
 func (t *Tensor) DType() DType { return t.dtype }
 
 // Shape is the tensor's own slice: not to be written to.
 func (t *Tensor) Shape() Shape { return t.shape }
 
+// Dim is dimension i, from 0 to Rank-1.
 func (t *Tensor) Dim(i int) int { return t.shape[i] }
-func (t *Tensor) Rank() int     { return len(t.shape) }
-func (t *Tensor) Len() int      { return t.shape.Len() }
+
+// Rank is the number of dimensions.
+func (t *Tensor) Rank() int { return len(t.shape) }
+
+// Len is the number of elements.
+func (t *Tensor) Len() int { return t.shape.Len() }
 
 // Bytes are the raw little-endian elements, shared; nil for strings.
 func (t *Tensor) Bytes() []byte { return t.data }

@@ -55,6 +55,7 @@ func Parse(name string) (Format, error) {
 	return 0, fmt.Errorf("no format of weights is called %.40q", name)
 }
 
+// String is the name that llama.cpp gives the format, such as "Q4_K".
 func (f Format) String() string {
 	if l, ok := layouts[f]; ok {
 		return l.name
