@@ -32,6 +32,33 @@ func attrs(kv ...any) graph.Attrs {
 	return a
 }
 
+// given is a build function of an operator on the inputs and further constants.
+func given(name string, a graph.Attrs, more ...*tensor.Tensor) func(b *graph.Builder, in []*graph.Value) *graph.Value {
+	return func(b *graph.Builder, in []*graph.Value) *graph.Value {
+		all := append([]*graph.Value{}, in...)
+		for _, t := range more {
+			if t == nil {
+				all = append(all, nil)
+				continue
+			}
+			all = append(all, b.Const("given", t))
+		}
+		return b.Op(name, a, all...)
+	}
+}
+
+func int64s(v ...int64) *tensor.Tensor { return tensor.Of(v, len(v)) }
+
+// olderOpset builds in another version of ai.onnx.
+func olderOpset(version int, c gradCase) gradCase {
+	build := c.build
+	c.build = func(b *graph.Builder, in []*graph.Value) *graph.Value {
+		b.G.Opset[""] = version
+		return build(b, in)
+	}
+	return c
+}
+
 func binaryCase(name string, a, b []int) gradCase {
 	return gradCase{
 		name: fmt.Sprintf("%s %v %v", name, a, b), inputs: [][]int{a, b}, away: 0.5,
