@@ -136,14 +136,14 @@ func (opt Options) check() error {
 	if opt.Split.Test > 0 && opt.TestPath != "" {
 		return fault.New(openOp, fault.Invalid, "both a test set and a part of the data to test with").Try("give data.test_path or data.split, not both")
 	}
-	if opt.MemoryBytes < minMemoryBytes {
-		return fault.New(openOp, fault.Invalid, "%d MiB of memory for examples", opt.MemoryBytes>>20).Try(fmt.Sprintf("allow at least %d MiB", minMemoryBytes>>20))
+	if opt.MemoryBytes < MinMemoryBytes {
+		return fault.New(openOp, fault.Invalid, "%d MiB of memory for examples", opt.MemoryBytes>>20).Try(fmt.Sprintf("allow at least %d MiB", MinMemoryBytes>>20))
 	}
 	return nil
 }
 
-// minMemoryBytes is room for two windows of a table, and what they're read with.
-const minMemoryBytes = 64 << 20
+// MinMemoryBytes is room for two windows of a table, and what they're read with.
+const MinMemoryBytes = 64 << 20
 
 // lookAt refuses what is neither a file nor a folder that has something in it. What is
 // read once only, such as a pipe, will not do: most readers pass over the data twice.

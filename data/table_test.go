@@ -382,7 +382,7 @@ func TestSpilled(t *testing.T) {
 		fmt.Fprintf(&b, "%d,%g,%s\n", i, float64(i)/8, strings.Repeat("ab", i%40)+fmt.Sprint(i))
 	}
 	path := write(t, "x.csv", b.String())
-	small, _ := open(t, path, Options{MemoryBytes: minMemoryBytes})
+	small, _ := open(t, path, Options{MemoryBytes: MinMemoryBytes})
 	large, _ := open(t, path, Options{})
 	if f := small.source.(*table).store.file; f == nil || large.source.(*table).store.file != nil {
 		t.Fatal("the wrong one lies in a file")
@@ -421,7 +421,7 @@ func TestTooLongForMemory(t *testing.T) {
 	for i := range 30 {
 		fmt.Fprintf(&b, "{\"a\":\"%s%d\"}\n", long, i)
 	}
-	_, _, err := Open(t.Context(), write(t, "x.jsonl", b.String()), Options{MemoryBytes: minMemoryBytes})
+	_, _, err := Open(t.Context(), write(t, "x.jsonl", b.String()), Options{MemoryBytes: MinMemoryBytes})
 	if fault.KindOf(err) != fault.TooLarge || !strings.Contains(err.Error(), "64 MiB are allowed") {
 		t.Errorf("%v", err)
 	}

@@ -46,6 +46,9 @@ func Rewrite(ctx context.Context, m *Manifest, src Source, dir string, rewrite f
 		case s.Kind == KindRows && a.Graph == nil:
 			a.Rows = new(processor.Rows)
 			err = json.Unmarshal(data, a.Rows)
+		case s.Kind == KindText && a.Graph == nil:
+			a.Text = new(processor.Bytes)
+			err = json.Unmarshal(data, a.Text)
 		default:
 			return "", fault.New(op, fault.Unsupported, "a stage of kind %q cannot stand where this artifact has it", s.Kind)
 		}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"tandem/fault"
 	"tandem/graph"
@@ -194,8 +195,8 @@ func publish(tmp, dir string) error {
 		return fault.From(err, op)
 	}
 	err := os.Rename(tmp, dir)
-	if errors.Is(err, fs.ErrExist) {
-		return fault.Wrap(err, op, fault.Conflict, "%s is there already", dir).Try("choose another directory, or remove that one")
+	if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) { // ENOTDIR: a file
+		return fault.New(op, fault.Conflict, "%s is there already", dir).Try("choose another directory, or remove that one")
 	}
 	if err != nil {
 		return fault.Wrap(err, op, fault.KindOf(err), "writing %s", dir)

@@ -222,12 +222,15 @@ func (c *RowColumn) encode(out []float32, width int, ids []int64, stride int, va
 		return c.encodeText(ids, stride, values)
 	}
 	last := c.Features() - 1
+	beyond := 0. // the last value that no float32 holds once it is scaled
 	put := func(row int, v float64, code int) {
 		switch at := row * width; {
 		case c.Vocabulary() > 0:
 			ids[row*stride] = int64(max(code+firstCode, 0))
 		case c.number() && !math.IsNaN(v):
-			out[at] = float32((v - c.Mean) / c.Std)
+			if out[at] = float32((v - c.Mean) / c.Std); math.IsInf(float64(out[at]), 0) {
+				beyond = v
+			}
 		case !c.number() && code >= 0:
 			out[at+code] = 1
 		case c.Missing && (c.number() || code == data.MissingCode):
@@ -261,6 +264,10 @@ func (c *RowColumn) encode(out []float32, width int, ids []int64, stride int, va
 	default:
 		return fault.New(rowsOp, fault.Invalid, "column %q is %v, it is of the kind %s", c.Name, values, string(c.Kind)).
 			Try("send numbers as FP64, and categories and texts as BYTES")
+	}
+	if beyond != 0 {
+		return fault.New(rowsOp, fault.Invalid, "column %q has the value %g, and training has seen %.3g on average", c.Name, beyond, c.Mean).
+			Try("correct the value, or leave it out if it is missing")
 	}
 	return nil
 }

@@ -42,15 +42,17 @@ func ReadRows(r *rows.Reader, inputs []RowInput, limit int) ([]*tensor.Tensor, e
 			}
 			x, ok := data.NumberOf(v)
 			if !ok {
-				return nil, fault.New(rowsOp, fault.Invalid, "line %d, column %q: %.80q is not a number", row.Line, input.Name, data.TextOf(v)).
+				err := fault.New(rowsOp, fault.Invalid, "line %d, column %q: %.80q is not a number", row.Line, input.Name, data.TextOf(v)).
 					Try("correct the row; leave the value out if it is missing")
+				return nil, r.Locate(err)
 			}
 			numbers[i] = append(numbers[i], x)
 		}
 	}
 	for i, input := range inputs {
 		if n > 0 && place[i] < 0 {
-			return nil, fault.New(rowsOp, fault.Invalid, "the rows have no column %q", input.Name).Try("give every column that the model takes, by name")
+			err := fault.New(rowsOp, fault.Invalid, "the rows have no column %q", input.Name).Try("give every column that the model takes, by name")
+			return nil, r.Locate(err)
 		}
 	}
 	return tensorsOf(inputs, numbers, texts, n), nil

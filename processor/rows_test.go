@@ -48,6 +48,10 @@ func TestRowsEncode(t *testing.T) {
 	if r.Encode(features, nil, columns) == nil {
 		t.Error("a missing destination is taken")
 	}
+	columns[0] = tensor.Of([]float64{14, -1e300, 10}, 3)
+	if err := r.Encode(features, codes, columns); err == nil || !strings.Contains(err.Error(), "-1e+300") {
+		t.Errorf("of a number that no float32 holds: %v", err)
+	}
 }
 
 // TestBadRows: parameters that no training writes.

@@ -243,7 +243,7 @@ func TestRunRefuses(t *testing.T) {
 	if _, err := train.Run(t.Context(), twoLayers(t, 5), twoLayersSpec(1), dir, opt); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("training over a run: %v", err)
 	}
-	if _, err := train.Run(t.Context(), twoLayers(t, 5), twoLayersSpec(2), dir, resume); fault.KindOf(err) != fault.Conflict {
+	if _, err := train.Run(t.Context(), twoLayers(t, 5), twoLayersSpec(2), dir, resume); fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), `train.epochs is "1" there, and "2" here`) {
 		t.Errorf("resuming with another spec: %v", err)
 	}
 	other := twoLayers(t, 5)

@@ -15,6 +15,7 @@ import (
 	"tandem/graph"
 	"tandem/graph/pass"
 	"tandem/internal/blob"
+	"tandem/internal/setting"
 	"tandem/kernel"
 	"tandem/model"
 	"tandem/tensor"
@@ -189,7 +190,7 @@ func (t *trainer) openDir() (unlock func(), err error) {
 	case err != nil && fault.KindOf(err) != fault.NotFound:
 		return nil, err
 	case err == nil && old.Spec != blob.Sum(text):
-		return nil, fault.New(op, fault.Conflict, "the run in %s has another spec", t.dir).Try("resume with the spec.yaml in that directory")
+		return nil, t.otherSpec(text)
 	case err == nil && old.Data != digest:
 		return nil, fault.New(op, fault.Conflict, "the run in %s was trained on other data", t.dir).Try("resume with the same data")
 	case err == nil:
@@ -211,6 +212,23 @@ func (t *trainer) openDir() (unlock func(), err error) {
 		t.record.Threads, t.record.ISA = t.opt.Pool.Threads(), t.opt.Pool.ISA().String()
 	}
 	return release, fault.From(t.record.write(t.dir), op)
+}
+
+// otherSpec says where the spec, which is text, differs from that of the run to resume.
+func (t *trainer) otherSpec(text []byte) error {
+	const op, remedy = "train.run", "resume with the spec.yaml in that directory, or start a new run from its model by --from"
+	path := filepath.Join(t.dir, specFile)
+	old, err := os.ReadFile(path)
+	if err != nil {
+		return fault.Wrap(err, op, fault.Conflict, "the run in %s has another spec", t.dir).Try(remedy)
+	}
+	there, errThere := setting.Parse(path, old)
+	here, errHere := setting.Parse("", text)
+	key, inThere, inHere := setting.Difference(there, here)
+	if errThere != nil || errHere != nil || inThere == inHere {
+		return fault.New(op, fault.Conflict, "the run in %s has another spec", t.dir).Try(remedy)
+	}
+	return fault.New(op, fault.Conflict, "the run in %s has another spec: %s is %.200q there, and %.200q here", t.dir, key, inThere, inHere).Try(remedy)
 }
 
 // dataDigest identifies all examples.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"slices"
@@ -90,15 +91,7 @@ func writeArrays(path string, arrays []npz.Array) (err error) {
 			return err
 		}
 	}
-	f, err := os.Create(path)
-	if err != nil {
-		return fault.From(err, "tandem.predict")
-	}
-	err = errors.Join(npz.Write(f, flat), f.Close())
-	if err != nil {
-		err = errors.Join(err, os.Remove(path))
-	}
-	return err
+	return writeFile(path, func(f io.Writer) error { return npz.Write(f, flat) })
 }
 
 func flatten(list []npz.Array, x npz.Array) ([]npz.Array, error) {

@@ -172,6 +172,10 @@ type exportCmd struct {
 func (c *exportCmd) Run(ctx context.Context, a *app) (err error) {
 	var m *model.Manifest
 	var src model.Source
+	if isONNX(c.Model) || languageAt(c.Model) {
+		return fault.New("tandem.export", fault.Invalid, "%s is a file to export to, or of another form: there is nothing to export", c.Model).
+			Try("give a model on the server, or the directory of a run or of a model")
+	}
 	if isPath(c.Model) {
 		m, src, err = localArtifact(c.Model)
 	} else {

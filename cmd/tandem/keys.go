@@ -122,6 +122,14 @@ type usageCmd struct {
 
 // Run shows what was used.
 func (c *usageCmd) Run(ctx context.Context, a *app) error {
+	for _, day := range []struct{ flag, value string }{{"--from", c.From}, {"--to", c.To}} {
+		if _, err := time.Parse(time.DateOnly, day.value); err != nil && day.value != "" {
+			return usage("%s is %q, which is no day", day.flag, day.value).with("write it as 2026-01-31")
+		}
+	}
+	if c.From > c.To && c.To != "" {
+		return usage("%s is after %s", "--from", "--to")
+	}
 	server, err := a.client()
 	if err != nil {
 		return err

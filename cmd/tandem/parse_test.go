@@ -27,7 +27,7 @@ func TestParseRef(t *testing.T) {
 			t.Errorf("%q: %v, %v", text, got, err)
 		}
 	}
-	for _, text := range []string{"m:", "m:0", "m:-1", "m:x", "m:1:2"} {
+	for _, text := range []string{"", ":1", "m:", "m:0", "m:-1", "m:x", "m:1:2"} {
 		if got, err := parseRef(text); err == nil {
 			t.Errorf("%q: %v", text, got)
 		}

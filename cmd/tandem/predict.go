@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,18 +82,47 @@ func (c *predictCmd) Run(ctx context.Context, a *app) (err error) {
 }
 
 // to calls print with the output that was asked for.
-func (c *predictCmd) to(a *app, print func(*app) error) (err error) {
+func (c *predictCmd) to(a *app, print func(*app) error) error {
 	if c.Output == "" {
 		return print(a)
 	}
-	f, err := os.Create(c.Output)
-	if err != nil {
-		return fault.From(err, "tandem.predict")
+	return writeFile(c.Output, func(f io.Writer) error {
+		to := *a
+		to.out = f
+		return print(&to)
+	})
+}
+
+// writeFile writes the file at path whole or not at all: an answer of before stays where
+// there is none now. What is there and no file, such as a pipe or a link, is written to.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	const op = "tandem.write"
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+		if err != nil {
+			return fault.From(err, op)
+		}
+		return errors.Join(write(f), fault.From(f.Close(), op))
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	to := *a
-	to.out = f
-	return print(&to)
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-")
+	if e, ok := errors.AsType[*fs.PathError](err); ok { // nobody has given the name that it has
+		return fault.Wrap(e.Err, op, fault.KindOf(err), "writing %s", path)
+	}
+	if err != nil {
+		return fault.From(err, op)
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // the error that matters is the first
+	}
+	return err
 }
 
 // answer runs the model on a request or on pictures.

@@ -27,7 +27,7 @@ func isRequest(input []byte) bool {
 		return false
 	}
 	if err := json.NewDecoder(bytes.NewReader(input)).Decode(&request); err != nil {
-		return true // the server says what is wrong with it
+		return bytes.Contains(input, []byte(`"inputs"`)) // the server says what is wrong with it
 	}
 	return request.Inputs != nil
 }
@@ -65,7 +65,7 @@ func (c *predictCmd) rows(ctx context.Context, a *app, t target, m *model.Manife
 		for row := 1; ; {
 			columns, err := processor.ReadRows(r, want, predictRows)
 			if err != nil {
-				return fault.Wrap(err, "tandem.predict", fault.KindOf(err), "%s", c.Input[i]).Try(fault.RemedyOf(err))
+				return err
 			}
 			n := columns[0].Len()
 			if n == 0 {

@@ -119,7 +119,7 @@ func (p *progress) text(now train.Progress) string {
 	if now.Phase == train.Evaluating {
 		head = m.Sprintf("epoch %d of %d, evaluation", now.Epoch, now.Epochs)
 	}
-	parts := []string{head, m.Sprintf("loss %.4f", now.Loss)}
+	parts := []string{head, m.Sprintf("loss %s", lossText(now.Loss))}
 	if now.Labelled {
 		parts = append(parts, m.Sprintf("accuracy %.4f", now.Accuracy))
 	}
@@ -147,6 +147,14 @@ func (p *progress) draw(now train.Progress) {
 	}
 }
 
+// lossText keeps a loss short, also of a run that goes astray.
+func lossText(loss float64) string {
+	if math.Abs(loss) < 1e5 {
+		return fmt.Sprintf("%.4f", loss)
+	}
+	return fmt.Sprintf("%.4g", loss)
+}
+
 func (p *progress) name(s train.Progress) string {
 	m := p.a.msg
 	text := m.Sprintf("epoch %d/%d", s.Epoch, s.Epochs)
@@ -158,7 +166,7 @@ func (p *progress) name(s train.Progress) string {
 
 func (p *progress) numbers(s train.Progress) string {
 	m := p.a.msg
-	text := fmt.Sprintf(" %d/%d  ", s.Step, s.Steps) + m.Sprintf("loss %.4f", s.Loss)
+	text := fmt.Sprintf(" %d/%d  ", s.Step, s.Steps) + m.Sprintf("loss %s", lossText(s.Loss))
 	if s.Labelled {
 		text += "  " + m.Sprintf("accuracy %.4f", s.Accuracy)
 	}

@@ -241,7 +241,7 @@ func (q *quantized) measure(ctx context.Context, s *precision.Search, r *precisi
 }
 
 func (q *quantized) show(a *app) error {
-	a.say("Wrote %s: %d layers in %s, %.1f MB instead of %.1f MB.", q.Path, q.Layers, q.Precision, float64(q.Bytes)/1e6, float64(q.SourceBytes)/1e6)
+	a.say("Wrote %s: %d layers in %s, %s instead of %s.", q.Path, q.Layers, q.Precision, size(q.Bytes), size(q.SourceBytes))
 	if len(q.Kept) > 0 {
 		a.say("In floats, as they cost most: %s", strings.Join(q.Kept, ", "))
 	}

@@ -45,6 +45,6 @@ func (c *quantizeCmd) text(ctx context.Context, a *app) (err error) {
 	if a.json {
 		return a.emit(q)
 	}
-	a.say("Wrote %s: %d tensors in %s, %.1f MB instead of %.1f MB.", q.Path, q.Tensors, q.Precision, float64(q.Bytes)/1e6, float64(q.SourceBytes)/1e6)
+	a.say("Wrote %s: %d tensors in %s, %s instead of %s.", q.Path, q.Tensors, q.Precision, size(q.Bytes), size(q.SourceBytes))
 	return nil
 }

@@ -49,11 +49,11 @@ type modelRef struct {
 
 func parseRef(text string) (modelRef, error) {
 	name, number, found := strings.Cut(text, ":")
-	if !found {
+	if !found && name != "" {
 		return modelRef{name: name}, nil
 	}
 	n, err := strconv.Atoi(number)
-	if err != nil || n < 1 {
+	if name == "" || err != nil || n < 1 {
 		return modelRef{}, usage("%q is not the name of a model with a version", text).with("write NAME or NAME:VERSION, such as mnist:2")
 	}
 	return modelRef{name, n}, nil

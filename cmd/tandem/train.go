@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"tandem/data"
 	"tandem/family"
 	"tandem/fault"
 	"tandem/graph/op"
@@ -71,10 +72,11 @@ func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
 	if err != nil {
 		return err
 	}
-	if !c.Resume { // before minutes are spent on reading data
-		if _, err := train.ReadRecord(out); err == nil {
-			return fault.New("tandem.train", fault.Conflict, "%s holds a run already", out).Try("add --resume to go on with it, or choose another --out")
-		}
+	if err := c.checkOut(out); err != nil {
+		return err
+	}
+	if c.Memory != nil && *c.Memory < 2*data.MinMemoryBytes {
+		return usage("%s is %s, it must be at least %s", "--memory", size(int64(*c.Memory)), size(2*data.MinMemoryBytes))
 	}
 	if err := a.fetchStart(ctx, &spec, out); err != nil {
 		return err
@@ -93,6 +95,36 @@ func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
 	return a.trained(record, out)
 }
 
+// checkOut refuses a directory that the run cannot have, before minutes are spent on
+// reading data.
+func (c *trainCmd) checkOut(out string) error {
+	const op = "tandem.train"
+	if _, err := train.ReadRecord(out); err == nil && !c.Resume {
+		return fault.New(op, fault.Conflict, "%s holds a run already", out).Try("add --resume to go on with it, or choose another --out")
+	}
+	remove := removeNew(out)
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return fault.Wrap(err, op, fault.KindOf(err), "the run directory cannot be made").Try("choose another --out")
+	}
+	remove()
+	return nil
+}
+
+// removeNew is what removes, of the folders on the way to path, those that are not there
+// yet: nothing of a run that is refused stays. One that has become another's, and is no
+// longer empty, stays.
+func removeNew(path string) (remove func()) {
+	var missing []string
+	for p := filepath.Clean(path); !exists(p); p = filepath.Dir(p) {
+		missing = append(missing, p)
+	}
+	return func() {
+		for _, p := range missing {
+			_ = os.Remove(p)
+		}
+	}
+}
+
 // fetchStart brings the model to start from into the run's directory, where it stays, if
 // spec names one on the server.
 func (a *app) fetchStart(ctx context.Context, spec *train.Spec, out string) error {
@@ -101,11 +133,13 @@ func (a *app) fetchStart(ctx context.Context, spec *train.Spec, out string) erro
 		return nil
 	}
 	dir := filepath.Join(out, "from")
+	remove := removeNew(dir)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fault.From(err, "tandem.train")
 	}
 	m, _, err := a.fetch(ctx, name, dir)
 	if err != nil {
+		remove()
 		return err
 	}
 	spec.From.Model = dir
@@ -191,7 +225,11 @@ func (c *trainCmd) spec(a *app) (train.Spec, error) {
 	case c.Spec == "-":
 		return named(train.LoadSpec("-", a.in, over...))
 	case c.Spec != "":
-		return named(train.ReadSpec(c.Spec, over...))
+		s, err := named(train.ReadSpec(c.Spec, over...))
+		if err != nil && fault.RemedyOf(err) == "" {
+			err = fault.Wrap(err, "tandem.train", fault.KindOf(err), "").Try("SPEC.yaml is a file that describes the run; examples are named by --data")
+		}
+		return s, err
 	case c.Resume:
 		s, err := train.ReadSpec(filepath.Join(c.Out, specFile), over...)
 		if fault.KindOf(err) == fault.NotFound {

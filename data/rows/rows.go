@@ -212,6 +212,9 @@ func (r *Reader) Next(row *Row) error {
 	return locate(r.path, err)
 }
 
+// Locate says of an error about a row which file it is in.
+func (r *Reader) Locate(err error) error { return locate(r.path, err) }
+
 // Close closes the file.
 func (r *Reader) Close() error {
 	if c, ok := r.format.(io.Closer); ok {

@@ -3,8 +3,8 @@ package onnx
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -52,11 +52,11 @@ func Save(path string, g *graph.Graph, opt SaveOptions) error {
 	}
 	if len(w.outside) > 0 {
 		if err := writeFile(filepath.Join(filepath.Dir(path), opt.ExternalData), w.writeOutside); err != nil {
-			return fault.Wrap(err, op, fault.KindOf(err), "writing %s", opt.ExternalData)
+			return fault.Wrap(err, op, fault.KindOf(err), "writing %s", opt.ExternalData).Try(fault.RemedyOf(err))
 		}
 	}
 	if err := writeFile(path, msg.writeTo); err != nil {
-		return fault.Wrap(err, op, fault.KindOf(err), "writing %s", path)
+		return fault.Wrap(err, op, fault.KindOf(err), "writing %s", path).Try(fault.RemedyOf(err))
 	}
 	return nil
 }
@@ -175,21 +175,32 @@ func (w *writer) writeOutside(out io.Writer) error {
 	return nil
 }
 
-// writeFile makes a file whole: under another name first, durable, then renamed.
+// writeFile makes a file whole: under another name first, durable, then renamed. What is
+// there and no file, such as a device, would be gone: it is refused.
 func writeFile(path string, write func(io.Writer) error) (err error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return fault.New("onnx.save", fault.Invalid, "it is there, and is no file").Try("give the path of a file")
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real // the link stays
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-")
 	if err != nil {
-		return err
+		return cause(err)
 	}
 	defer func() {
 		if err != nil {
 			_ = f.Close()           // closed twice when renaming has failed
 			_ = os.Remove(f.Name()) // the error that matters is the first
+			err = cause(err)
 		}
 	}()
 	out := bufio.NewWriterSize(f, writeBufferSize)
-	if err := errors.Join(write(out), out.Flush()); err != nil {
-		return fmt.Errorf("%s: %w", f.Name(), err)
+	if err := write(out); err != nil {
+		return err
+	}
+	if err := out.Flush(); err != nil {
+		return err
 	}
 	if err := f.Chmod(0o644); err != nil {
 		return err
@@ -201,4 +212,12 @@ func writeFile(path string, write func(io.Writer) error) (err error) {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// cause leaves out the name of a temporary file, which nobody has given.
+func cause(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
 }

@@ -372,3 +372,22 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestSaveKeepsWhatIsNoFile: a folder is refused, and a link goes on pointing to what it
+// points to. (A device that is replaced is gone.)
+func TestSaveKeepsWhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := Save(dir, sumOf(constant32("w", 2)), SaveOptions{}); fault.KindOf(err) != fault.Invalid || fault.RemedyOf(err) == "" {
+		t.Errorf("over a folder: %v", err)
+	}
+	file, link := filepath.Join(dir, "m.onnx"), filepath.Join(dir, "link")
+	must(t, os.WriteFile(file, nil, 0o644))
+	must(t, os.Symlink(file, link))
+	must(t, Save(link, sumOf(constant32("w", 2)), SaveOptions{}))
+	if to, err := os.Readlink(link); err != nil || to != file {
+		t.Errorf("the link points to %q, %v", to, err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Size() == 0 {
+		t.Errorf("the file is %v, %v", info, err)
+	}
+}

@@ -72,7 +72,7 @@ var zhCommand = [...]entry{
 	{"epoch %d/%d", "轮次 %d/%d"},
 	{"evaluation", "评估"},
 	{"calling", "调用"},
-	{"loss %.4f", "损失 %.4f"},
+	{"loss %s", "损失 %s"},
 	{"accuracy %.4f", "准确率 %.4f"},
 	{"%s images/s", "%s 张/秒"},
 	{"%s rows/s", "%s 行/秒"},
@@ -158,6 +158,13 @@ var zhCommand = [...]entry{
 
 // zhParser is what the parser of the command line says, and the operating system.
 var zhParser = [...]entry{
+	{"%s is %s, it must be at least %s", "%s 为 %s，至少应为 %s"},
+	{"%s is %q, which is no day", "%s 为 %q，不是日期"},
+	{"write it as 2026-01-31", "写成 2026-01-31 的形式"},
+	{"%s is after %s", "%s 晚于 %s"},
+	{"SPEC.yaml is a file that describes the run; examples are named by --data", "SPEC.yaml 是描述训练的文件；样本用 --data 指定"},
+	{"%s is a file to export to, or of another form: there is nothing to export", "%s 已是导出的文件，或是其他形式：没有可导出的内容"},
+	{"give a model on the server, or the directory of a run or of a model", "给出服务器上的模型，或训练或模型的目录"},
 	{"%s needs a value", "%s 需要一个值"},
 	{"%s: %q looks like a flag", "%s：%q 看起来像一个选项"},
 	{"%s is %q, which is no number that it can be", "%s 为 %q，不是它可取的数"},

@@ -203,6 +203,8 @@ var zhData = [...]entry{
 	{"list it under model.ignore, or make it a category under data.columns", "列入 model.ignore，或在 data.columns 中把它设为 category"},
 	{"column %q has no values", "列 %q 没有值"},
 	{"list it under model.ignore", "列入 model.ignore"},
+	{"column %q has the value %g, and training has seen %.3g on average", "列 %q 的值为 %g，而训练中所见的平均值为 %.3g"},
+	{"correct the value, or leave it out if it is missing", "更正该值；若缺失则留空"},
 	{"line %d, column %q: %.80q is not a number", "第 %d 行，列 %q：%.80q 不是数字"},
 	{"correct the row; leave the value out if it is missing", "改正该行；缺失的值请留空"},
 	{"the rows have no column %q", "数据行没有列 %q"},

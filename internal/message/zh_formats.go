@@ -6,7 +6,7 @@ var zhFormats = [...]entry{
 	{"Write a model with weights of fewer bits.", "用更少的位数写出模型的权重。"},
 	{"%s would replace its own source", "%s 会覆盖它自己的来源"},
 	{"give another --output", "换一个 --output"},
-	{"Wrote %s: %d tensors in %s, %.1f MB instead of %.1f MB.", "已写出 %s：%d 个张量，%s，%.1f MB，原为 %.1f MB。"},
+	{"Wrote %s: %d tensors in %s, %s instead of %s.", "已写出 %s：%d 个张量，%s，%s，原为 %s。"},
 	{"no precision is called %.40q", "没有名为 %.40q 的精度"},
 	{"tensor %.200q is in %v already", "张量 %.200q 已经是 %v"},
 	{"quantise the model's f32, f16 or bf16 file", "请量化该模型的 f32、f16 或 bf16 文件"},

@@ -14,7 +14,7 @@ var zhPrecision = [...]entry{
 	{"the model has no layer %.200q with weights to round", "模型中没有名为 %.200q、带可舍入权重的层"},
 	{"the model is in version %d of ONNX; quantised forms need version %d", "模型为 ONNX 版本 %d；量化形式需要版本 %d"},
 	{"convert it, by onnx.version_converter", "请用 onnx.version_converter 转换"},
-	{"Wrote %s: %d layers in %s, %.1f MB instead of %.1f MB.", "已写出 %s：%d 层，%s，%.1f MB，原为 %.1f MB。"},
+	{"Wrote %s: %d layers in %s, %s instead of %s.", "已写出 %s：%d 层，%s，%s，原为 %s。"},
 	{"In floats, as they cost most: %s", "代价最大、保持浮点的层：%s"},
 	{"The error was not measured: give --data.", "未测量误差：请给出 --data。"},
 	{"Relative error", "相对误差"},

@@ -219,3 +219,33 @@ func (s Setting) lines(line, indent string) (string, []string) {
 
 // EncodeSetting makes a node that nobody has decoded write itself.
 func (n Node) EncodeSetting() *Node { return &n }
+
+// Difference is the first setting, in the order of a, that differs between two specs,
+// and what each of them says of it: "" for nothing.
+func Difference(a, b *Node) (path, inA, inB string) {
+	if a == nil || b == nil || a.shape != mapping || b.shape != mapping {
+		x, y := a.line(), b.line()
+		return "", x, y
+	}
+	keys := slices.Clone(a.keys)
+	for _, k := range b.keys {
+		if !slices.Contains(keys, k) {
+			keys = append(keys, k)
+		}
+	}
+	for _, k := range keys {
+		if path, x, y := Difference(a.own(k), b.own(k)); x != y {
+			return strings.TrimSuffix(k+"."+path, "."), x, y
+		}
+	}
+	return "", "", ""
+}
+
+// line is a node on one line; "" for none.
+func (n *Node) line() string {
+	var b strings.Builder
+	if n != nil {
+		n.flow(&b)
+	}
+	return b.String()
+}

@@ -24,7 +24,7 @@ type Source struct {
 }
 
 func (s Source) String() string {
-	if s.Line > 0 {
+	if s.Line > 0 && !strings.HasPrefix(s.Name, "-") { // a flag has one line
 		return fmt.Sprintf("%s:%d", s.Name, s.Line)
 	}
 	return s.Name

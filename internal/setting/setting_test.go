@@ -211,3 +211,25 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+func TestDifference(t *testing.T) {
+	parse := func(text string) *setting.Node {
+		n, err := setting.Parse("s.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	a := parse("name: x\ntrain: {epochs: 3, loss: {name: mse}}\nlayers: [dense: 4]\n")
+	for _, c := range [][4]string{
+		{"layers: [dense: 4]\ntrain: {loss: {name: mse}, epochs: 3}\nname: x", "", "", ""},
+		{"name: x\ntrain: {epochs: 3, loss: {name: mae}}\nlayers: [dense: 4]", "train.loss.name", "mse", "mae"},
+		{"name: x\ntrain: {epochs: 3, loss: {name: mse}, seed: 1}\nlayers: [dense: 4]", "train.seed", "", "1"},
+		{"name: x\ntrain: {epochs: 3}\nlayers: [dense: 4]", "train.loss", "{name: mse}", ""},
+		{"name: x\ntrain: {epochs: 3, loss: {name: mse}}\nlayers: [dense: 5]", "layers", "[{dense: 4}]", "[{dense: 5}]"},
+	} {
+		if path, x, y := setting.Difference(a, parse(c[0])); path != c[1] || x != c[2] || y != c[3] {
+			t.Errorf("%q: %q, %q, %q", c[0], path, x, y)
+		}
+	}
+}
