@@ -140,29 +140,39 @@ func (g *columnGuess) kind() (Kind, error) {
 		return Integer, nil
 	case numbers == n:
 		return Float, nil
+	case numbers > 0 && numbers+g.counts[looksInfinite] == n: // however many
+		return "", g.mistake(notFinite, looksInfinite)
 	case g.counts[looksBoolean] == n:
 		return Boolean, nil
 	case dates == n:
 		return Date, nil
 	case n >= mostlyRows && g.counts[looksCode] == 0 && float64(numbers) >= mostly*float64(n):
-		return "", g.mistake("number", looksText, looksBoolean, looksDate)
+		return "", g.mistake(notNumber, looksText, looksBoolean, looksDate, looksInfinite)
 	case n >= mostlyRows && float64(dates) >= mostly*float64(n):
-		return "", g.mistake("date", looksText, looksBoolean, looksInteger, looksFloat, looksCode)
+		return "", g.mistake(notDate, looksText, looksBoolean, looksInteger, looksFloat, looksCode, looksInfinite)
 	case g.values != nil && 2*len(g.values) <= n:
 		return Category, nil
 	}
 	return Text, nil
 }
 
+// What is said of a value, by file, line, column and text: whole sentences, which can be
+// translated.
+const (
+	notNumber = "%s, line %d, column %q: %q is not a number, and nearly all others are"
+	notFinite = "%s, line %d, column %q: %q is not a finite number, and all others are"
+	notDate   = "%s, line %d, column %q: %q is not a date, and nearly all others are"
+)
+
 // mistake names the first value that is not what nearly all are.
-func (g *columnGuess) mistake(what string, others ...class) error {
+func (g *columnGuess) mistake(says string, others ...class) error {
 	var first *sample
 	for _, c := range others {
 		if s := &g.first[c]; s.line > 0 && (first == nil || s.path == first.path && s.line < first.line) {
 			first = s
 		}
 	}
-	return fault.New(openOp, fault.Invalid, "%s, line %d, column %q: %q is not a %s, and nearly all others are", first.path, first.line, g.name, first.text, what).
+	return fault.New(openOp, fault.Invalid, says, first.path, first.line, g.name, first.text).
 		Try("correct it, list it under data.missing, or say the column's kind under data.columns")
 }
 

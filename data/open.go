@@ -195,6 +195,9 @@ func recogniseFile(path string) (string, error) {
 		return FormatImages, nil
 	case ".bin", ".tokens", ".u16", ".u32", ".txt":
 		return FormatTokens, nil
+	case ".png", ".jpg", ".jpeg", ".gif", ".webp", ".bmp":
+		return "", fault.New(openOp, fault.Invalid, "%s is a picture in no folder of a class", filepath.Base(path)).
+			Try("give a folder or zip with a folder of pictures for each class")
 	}
 	f, err := rows.Recognise(path)
 	return string(f), err

@@ -132,7 +132,7 @@ func (p *pictures) find() error {
 			return nil
 		}
 		if !strings.Contains(name, "/") {
-			return p.bad(name, "it lies in no folder of a class").Try("put every picture into a folder named for its class")
+			return p.bad(name, "it lies in no folder of a class").Try("put every picture into a folder named for its class, and take out what is none")
 		}
 		if len(p.list) == maxPictures {
 			return fault.New(openOp, fault.TooLarge, "%s has more than %d pictures", p.where, maxPictures).Try("part it")

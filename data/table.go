@@ -170,9 +170,13 @@ func (o *opening) find() error {
 }
 
 func (o *opening) noColumn(name string) error {
-	names := make([]string, len(o.guesses))
-	for i, g := range o.guesses {
-		names[i] = g.name
+	const most = 20
+	names := make([]string, min(len(o.guesses), most))
+	for i := range names {
+		names[i] = o.guesses[i].name
+	}
+	if more := len(o.guesses) - most; more > 0 {
+		return fault.New(openOp, fault.NotFound, "the data has no column %q, it has %q and %d more", name, names, more).Try("use one of these, or check data.separator and data.header")
 	}
 	return fault.New(openOp, fault.NotFound, "the data has no column %q, it has %q", name, names).Try("use one of these, or check data.separator and data.header")
 }

@@ -206,7 +206,10 @@ func TestEncodings(t *testing.T) {
 
 // TestBrokenRows: every kind of mistake is named with file, line, column and remedy.
 func TestBrokenRows(t *testing.T) {
-	many := "a,b\n" + strings.Repeat("1,2\n", 50)
+	many, wide := "a,b\n"+strings.Repeat("1,2\n", 50), ""
+	for i := range 29 {
+		wide += fmt.Sprintf("x%d,", i)
+	}
 	yes := true
 	for _, tc := range []struct {
 		name, file, text string
@@ -259,7 +262,11 @@ func TestBrokenRows(t *testing.T) {
 		{"an infinite number", "x.csv", "a\n1\ninf\n", Options{Columns: map[string]Kind{"a": Float}}, `line 3, column "a": "inf" is not of the kind float`},
 		{"a number beyond floats", "x.csv", "a\n1\n1e999\n", Options{Columns: map[string]Kind{"a": Float}}, `line 3, column "a": "1e999" is not of the kind float`},
 		{"a number beyond integers", "x.csv", "a\n1\n99999999999999999999\n", Options{Columns: map[string]Kind{"a": Integer}}, `line 3, column "a": "99999999999999999999" is not of the kind integer`},
-		{"an infinity among numbers", "x.csv", many + "1,-inf\n", Options{}, `line 52, column "b": "-inf" is not a number`},
+		{"an infinity among numbers", "x.csv", many + "1,-inf\n", Options{}, `line 52, column "b": "-inf" is not a finite number`},
+		{"many infinities", "x.csv", "a,b\n" + strings.Repeat("1,2\n1,Infinity\n1,1e999\n", 20), Options{}, `line 3, column "b": "Infinity" is not a finite number`},
+		{"line ends of old", "x.csv", "a,b\r1,2\r3,4\r", Options{}, "x.csv: its lines end in a carriage return alone"},
+		{"a column of many that is not there", "x.csv", wide + "y\n" + strings.Repeat("1,", 29) + "1\n", Options{Columns: map[string]Kind{"c": Date}}, "and 10 more"},
+		{"a picture", "x.png", "\x89PNG\r\n", Options{}, "x.png is a picture in no folder of a class"},
 		{"half a truth", "x.csv", "a\nyes\nmaybe\n", Options{Columns: map[string]Kind{"a": Boolean}}, `line 3, column "a": "maybe" is not of the kind boolean`},
 		{"nothing in JSONL", "x.jsonl", "", Options{}, "x.jsonl has no rows"},
 		{"a list of objects", "x.json", "[{\"a\":1},\n{\"a\":2}]\n", Options{}, "x.json: line 1: the line is not a JSON object"},

@@ -18,6 +18,7 @@ const (
 	looksFloat
 	looksBoolean
 	looksDate
+	looksInfinite // inf, or more than float64 holds
 	classes
 )
 
@@ -45,7 +46,26 @@ func classify(text []byte) class {
 			return looksBoolean
 		}
 	}
+	if isInfinite(text) {
+		return looksInfinite
+	}
 	return looksText
+}
+
+// isInfinite tells a number that is none to learn from: inf as other programs write it,
+// or digits that stand for more than float64 holds.
+func isInfinite(text []byte) bool {
+	if text[0] == '-' || text[0] == '+' {
+		text = text[1:]
+	}
+	switch {
+	case len(text) == 0:
+		return false
+	case text[0] >= '0' && text[0] <= '9':
+		v, ok := parseFloat(text)
+		return !ok && math.IsInf(v, 0)
+	}
+	return len(text) <= len("infinity") && (strings.EqualFold(string(text), "inf") || strings.EqualFold(string(text), "infinity"))
 }
 
 // parseInteger reads decimal digits with or without a sign.
@@ -74,8 +94,9 @@ func parseInteger(text []byte) (int64, bool) {
 	return int64(n), true
 }
 
-// parseFloat reads a finite decimal number, with or without an exponent.
-func parseFloat(text []byte) (float64, bool) {
+// parseFloat reads a finite decimal number, with or without an exponent. Of one that is
+// too large v is infinite.
+func parseFloat(text []byte) (v float64, ok bool) {
 	for _, c := range text {
 		if (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
 			return 0, false

@@ -40,6 +40,9 @@ func newCSV(in io.Reader, opt Options) (*csvScanner, error) {
 			return nil, err
 		}
 	}
+	if head := c.buf[:c.end]; bytes.Count(head, []byte{'\r'}) > 1 && !bytes.Contains(head, []byte{'\n'}) {
+		return nil, fault.New("rows.open", fault.Invalid, "its lines end in a carriage return alone").Try("save it with line ends of Unix or Windows")
+	}
 	switch {
 	case len(opt.Separator) == 1 && opt.Separator[0] < utf8.RuneSelf && opt.Separator != "\"" && opt.Separator != "\n" && opt.Separator != "\r":
 		c.sep = opt.Separator[0]

@@ -35,6 +35,9 @@ func TestBrokenTargets(t *testing.T) {
 		{"one class", "a,y\n" + strings.Repeat("1,no\n", 60), "", Classify, nil, fault.Invalid, []string{`the target "y" has one value, "no"`}},
 		{"a target of another kind", rows, "", Classify, func(_ *Model, s *train.Spec) { s.Data.Columns = map[string]data.Kind{"y": data.Text} }, fault.Invalid, []string{`the target "y"`}},
 		{"a test set without the target", rows, "a,b\n1,x\n", Classify, nil, fault.Invalid, []string{"1 rows have no value of the target \"y\""}},
+		{"no table", rows, "", Classify, func(_ *Model, s *train.Spec) {
+			s.Data.Format, s.Data.Window = data.FormatTokens, 4
+		}, fault.Invalid, []string{"train.csv is no table"}},
 		{"a test set that is not there", rows, "-", Classify, nil, fault.NotFound, []string{"test.csv"}},
 	} {
 		dir := t.TempDir()

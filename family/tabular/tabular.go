@@ -3,6 +3,7 @@ package tabular
 import (
 	"context"
 	"maps"
+	"path/filepath"
 	"slices"
 
 	"tandem/data"
@@ -132,7 +133,13 @@ func open(ctx context.Context, spec train.Spec, m Model, start *tune.Network) (t
 			d.Columns[c.Name] = c.Kind
 		}
 	}
-	return d.Open(ctx, spec.Train.Seed)
+	trainSet, testSet, err = d.Open(ctx, spec.Train.Seed)
+	if err == nil && trainSet.Fields()[0].Kind == data.Tensor {
+		_ = trainSet.Close() // nothing was written to it
+		return nil, nil, fault.New("tabular.open", fault.Invalid, "%s is no table", filepath.Base(d.Path)).
+			Try("give CSV, JSON lines or Parquet, with data.format if its name says something else; pictures are for family vision, texts for language")
+	}
+	return trainSet, testSet, err
 }
 
 func prepare(spec train.Spec, m Model, start *tune.Network, trainSet, testSet *data.Dataset, ops *graph.Table) (*train.Problem, error) {

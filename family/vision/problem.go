@@ -46,6 +46,10 @@ func build(m Model, image *processor.Image, classes int, seed uint64, ops *graph
 	b := nn.NewBuilder("vision", ops, seed)
 	x := b.Input(data.ImageColumn, tensor.Float32, graph.Sym("batch"), graph.Const(image.Channels), graph.Const(image.Height), graph.Const(image.Width))
 	scores := m.network(classes).Build(b, x)
+	if b.Err() == nil && len(scores.Type.Shape) != 2 {
+		return nil, fault.New("vision.build", fault.Invalid, "the layers give scores of shape %v, a picture has one list of them", scores.Type.Shape).
+			Try("put flatten or global_average_pool before the last dense layer, or at the end of model.layers")
+	}
 	probabilities := b.Op("Softmax", nil, scores)
 	probabilities.Name = "probabilities"
 	b.Output(probabilities)

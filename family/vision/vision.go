@@ -129,7 +129,8 @@ func describe(ctx context.Context, m Model, start *tune.Network, trainSet, testS
 		image, err = describePixels(m, given, trainSet, testSet)
 	}
 	if err == nil && len(labels) < 2 {
-		err = fault.New(op, fault.Invalid, "the set has %d class, at least 2 are needed", len(labels))
+		err = fault.New(op, fault.Invalid, "the set has %d class, at least 2 are needed", len(labels)).
+			Try("give a folder of pictures for each of two classes or more")
 	}
 	return image, labels, err
 }

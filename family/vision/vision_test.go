@@ -66,6 +66,9 @@ func TestPrepareRefuses(t *testing.T) {
 		{"a window larger than the image", func(s *train.Spec) {
 			s.Model.Value = Model{Layers: layers.List{nn.Conv2D{Filters: 2, Kernel: 40}}}
 		}, "cannot be built for images of 28x28"},
+		{"no list of scores", func(s *train.Spec) {
+			s.Model.Value = Model{Layers: layers.List{nn.Conv2D{Filters: 2, Kernel: 3}}}
+		}, "the layers give scores of shape [batch, 2, 26, 10], a picture has one list of them"},
 	} {
 		s := spec()
 		tc.change(&s)
