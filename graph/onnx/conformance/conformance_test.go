@@ -48,7 +48,7 @@ func runSuite(t *testing.T, dir, file string) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	known, err := conformance.ReadKnown(f)
+	known, err := readKnown(f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func runSuite(t *testing.T, dir, file string) {
 				t.Fatal(err)
 			}
 			t.Log(total)
-			for _, d := range conformance.Differences(known, run) {
+			for _, d := range differences(known, run) {
 				t.Error(d)
 			}
 			for set, n := range sets {
@@ -163,12 +163,12 @@ func TestRun(t *testing.T) {
 	if _, err := report.WriteTo(&text); err != nil {
 		t.Fatal(err)
 	}
-	known, err := conformance.ReadKnown(strings.NewReader(text.String()))
-	if err != nil || len(known) != 4 || len(conformance.Differences(known, run)) != 0 {
+	known, err := readKnown(strings.NewReader(text.String()))
+	if err != nil || len(known) != 4 || len(differences(known, run)) != 0 {
 		t.Errorf("the report is read as %v (%v)", known, err)
 	}
 	run[0].Status, run[3].Status = conformance.Passed, conformance.Failed
-	if d := conformance.Differences(known, run); len(d) != 2 || !strings.Contains(d[0], "passes now") || !strings.Contains(d[1], "test_neg failed") {
+	if d := differences(known, run); len(d) != 2 || !strings.Contains(d[0], "passes now") || !strings.Contains(d[1], "test_neg failed") {
 		t.Errorf("%q", d)
 	}
 	opt.Match = regexp.MustCompile("nothing")

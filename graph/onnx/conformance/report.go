@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"maps"
@@ -98,44 +97,4 @@ func (r *Report) WriteTo(out io.Writer) (int64, error) {
 	}
 	n, err := io.WriteString(out, b.String())
 	return int64(n), err
-}
-
-// knownCase is a line of the report's list.
-var knownCase = regexp.MustCompile(`^\| ([^ ]+)/([^ ]+) \| (failed|skipped) \| (.*) \|$`)
-
-// ReadKnown reads the cases that a report lists.
-func ReadKnown(in io.Reader) ([]Result, error) {
-	var list []Result
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		if m := knownCase.FindStringSubmatch(lines.Text()); m != nil {
-			list = append(list, Result{Set: m[1], Name: m[2], Status: Status(m[3]), Reason: m[4]})
-		}
-	}
-	return list, lines.Err()
-}
-
-// Differences tells what changed against the known cases: a case that did not pass
-// and is not among them, and one among them that passed. Known cases of names that
-// were not run are left alone.
-func Differences(known, run []Result) []string {
-	was := map[string]Result{}
-	for _, k := range known {
-		was[k.Set+"/"+k.Name] = k
-	}
-	var list []string
-	for _, r := range run {
-		id := r.Set + "/" + r.Name
-		k, ok := was[id]
-		switch {
-		case r.Status == Passed && ok:
-			list = append(list, fmt.Sprintf("%s passes now: take it off the list (was %s: %s)", id, k.Status, k.Reason))
-		case r.Status != Passed && !ok:
-			list = append(list, fmt.Sprintf("%s %s: %s", id, r.Status, r.Reason))
-		case r.Status != Passed && r.Status != k.Status:
-			list = append(list, fmt.Sprintf("%s is %s, was %s: %s", id, r.Status, k.Status, r.Reason))
-		}
-	}
-	return list
 }
