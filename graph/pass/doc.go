@@ -2,8 +2,8 @@
 // changing what it computes. Each is a pure function of the graph, in a file of
 // its own, with a test that shows a graph before and after.
 //
-// Inference, Serving, Evaluation and Training list the passes for each use, in the order in which
-// they run.
+// Inference, Serving, Evaluation and Training list the passes for each use, in the order
+// in which they run. Decoder makes the paged form of language models (decoder.go).
 package pass
 
 import (
