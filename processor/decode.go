@@ -79,6 +79,9 @@ func begin(encoded []byte, limits Limits) (codec, image.Config, error) {
 		return codec{}, image.Config{}, fault.New(imageOp, fault.TooLarge, "the picture is larger than %d bytes", limits.Bytes).
 			Try("send a smaller one, or raise the limit")
 	}
+	if len(encoded) == 0 {
+		return codec{}, image.Config{}, invalid("the picture is empty").Try("give a PNG, JPEG or GIF file")
+	}
 	c, ok := codecOf(encoded)
 	if !ok {
 		return codec{}, image.Config{}, invalid("the picture begins with % x, which is neither PNG nor JPEG nor GIF", encoded[:min(len(encoded), 8)]).

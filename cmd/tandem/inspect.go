@@ -16,6 +16,7 @@ import (
 	"tandem/graph/pass"
 	"tandem/kernel"
 	"tandem/model"
+	"tandem/processor"
 	"tandem/tensor"
 	"tandem/train/tune"
 )
@@ -45,6 +46,10 @@ type inspection struct {
 	Unknown    int               `json:"nodes_not_estimated,omitempty"`
 	Meta       map[string]string `json:"metadata,omitempty"`
 	Weights    []tune.Weight     `json:"weights,omitempty"`
+
+	// Of artifacts: what people give and get, beside the tensors.
+	Columns []processor.RowColumn `json:"columns,omitempty"`
+	Labels  []string              `json:"labels,omitempty"`
 }
 
 type described struct {
@@ -59,6 +64,8 @@ func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 	if languageAt(path) {
 		return inspectText(a, path)
 	}
+	var columns []processor.RowColumn
+	var labels []string
 	if !isONNX(path) {
 		m, src, err := localArtifact(path)
 		if err != nil {
@@ -74,6 +81,13 @@ func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 		if path, err = src(f); err != nil {
 			return err
 		}
+		rows, err := model.RowsOf(m, src)
+		if err != nil {
+			return err
+		}
+		if labels = m.Labels; rows != nil {
+			columns = rows.Columns
+		}
 	}
 	g, mapping, err := onnx.Load(path, onnx.LoadOptions{})
 	if err != nil {
@@ -84,6 +98,7 @@ func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 		return fault.Wrap(err, "tandem.inspect", fault.Unsupported, "%s uses what Tandem does not compute", path)
 	}
 	i := inspect(g)
+	i.Columns, i.Labels = columns, labels
 	if err := i.estimate(g, c); err != nil {
 		return err
 	}
@@ -190,6 +205,9 @@ func (i inspection) show(a *app) error {
 	if err := a.table(nil, rows); err != nil {
 		return err
 	}
+	if err := i.showColumns(a); err != nil {
+		return err
+	}
 	for _, side := range []struct {
 		title  string
 		values []described
@@ -218,6 +236,35 @@ func (i inspection) show(a *app) error {
 		return err
 	}
 	return i.showWeights(a)
+}
+
+// showColumns shows what rows have, and what is said of them or of pictures.
+func (i inspection) showColumns(a *app) error {
+	if len(i.Columns) > 0 {
+		fmt.Fprintln(a.out)
+		var lines [][]string
+		for _, c := range i.Columns {
+			lines = append(lines, []string{c.Name, string(c.Kind), someOf(c.Values)})
+		}
+		if err := a.table([]string{"COLUMN", "KIND", "VALUES"}, lines); err != nil {
+			return err
+		}
+	}
+	if len(i.Labels) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out)
+	return a.table([]string{"LABELS"}, [][]string{{someOf(i.Labels)}})
+}
+
+// someOf are the first names of a list that may be long.
+func someOf(names []string) string {
+	const most = 10
+	text := strings.Join(names[:min(len(names), most)], ", ")
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(", … +%d", more)
+	}
+	return text
 }
 
 func (i inspection) showWeights(a *app) error {

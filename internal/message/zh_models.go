@@ -70,6 +70,8 @@ var zhModels = [...]entry{
 	{"reading %s", "读取 %s"},
 	{"the model is closed", "模型已关闭"},
 
+	{"the picture is empty", "图片是空的"},
+	{"give a PNG, JPEG or GIF file", "给出 PNG、JPEG 或 GIF 文件"},
 	{"the picture begins with % x, which is neither PNG nor JPEG nor GIF", "图片以 % x 开头，不是 PNG、JPEG 或 GIF"},
 	{"convert it to one of these", "请转换为其中一种格式"},
 	{"the %s picture is damaged or of an unknown kind", "%s 图片已损坏或类型未知"},
