@@ -196,7 +196,7 @@ func TestDecodeRefuses(t *testing.T) {
 		kind    fault.Kind
 		says    string
 	}{
-		"nothing":         {nil, fault.Invalid, "neither"},
+		"nothing":         {nil, fault.Invalid, "is empty"},
 		"text":            {[]byte("hello"), fault.Invalid, "68 65"},
 		"a cut PNG":       {whole[:len(whole)/2], fault.Invalid, "PNG"},
 		"a cut header":    {whole[:12], fault.Invalid, "PNG"},
