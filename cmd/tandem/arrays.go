@@ -55,20 +55,36 @@ func bindPorts(ports []port, path string, arrays []npz.Array) ([]*tensor.Tensor,
 	for _, p := range ports {
 		i := slices.IndexFunc(arrays, func(a npz.Array) bool { return a.Name == p.name })
 		if i < 0 {
-			return nil, fault.New("tandem.read", fault.Invalid, "%s has no array %q, which the model takes", path, p.name)
+			e := fault.New("tandem.read", fault.Invalid, "%s has no array %q, which the model takes", path, p.name)
+			if names := namesOf(arrays); names != "" {
+				return nil, e.Try("rename one of those that it has: " + names)
+			}
+			return nil, e.Try("write it with numpy.savez(path, NAME=array)")
 		}
 		t, err := foreign(arrays[i].Tensor, p.dtype)
 		if err != nil {
 			return nil, err
 		}
+		if t.DType() != p.dtype && p.dtype.Bits() > 0 {
+			return nil, fault.New("tandem.read", fault.Invalid, "array %q of %s has elements of type %v, the model takes %v", p.name, path, t.DType(), p.dtype).
+				Try(fmt.Sprintf("convert it before it is saved: x.astype(%q)", p.dtype.String()))
+		}
 		list = append(list, t)
 	}
 	for _, a := range arrays {
 		if !slices.ContainsFunc(ports, func(p port) bool { return p.name == a.Name }) {
-			return nil, fault.New("tandem.read", fault.Invalid, "%s has an array %q, which the model does not take", path, a.Name)
+			return nil, fault.New("tandem.read", fault.Invalid, "%s has an array %q, which the model does not take", path, a.Name).Try("save it without that array")
 		}
 	}
 	return list, nil
+}
+
+func namesOf(arrays []npz.Array) string {
+	names := make([]string, len(arrays))
+	for i, a := range arrays {
+		names[i] = a.Name
+	}
+	return strings.Join(names, ", ")
 }
 
 // foreign converts to a type that NumPy does not have: a file can hold such elements

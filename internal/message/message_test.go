@@ -129,7 +129,7 @@ func TestError(t *testing.T) {
 		// What only the system knows of still has a remedy, and is said once.
 		{en, fault.From(missing, "a"), "open /no/such/file: no such file or directory", "check the path"},
 		{en, errors.Join(fault.Wrap(missing, "a", fault.NotFound, "reading x"), missing), "reading x: open /no/such/file: no such file or directory", "check the path"},
-		{en, errors.Join(context.Canceled, fault.From(context.Canceled, "a")), "interrupted", ""},
+		{en, errors.Join(context.Canceled, fault.From(context.Canceled, "a")), "canceled", ""},
 	} {
 		if m, r := tc.p.Error(tc.err); m != tc.message || r != tc.remedy {
 			t.Errorf("%v: %q, %q, want %q, %q", tc.err, m, r, tc.message, tc.remedy)

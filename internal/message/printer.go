@@ -195,7 +195,7 @@ func (p *Printer) message(err error) string {
 // plain is the text of a foreign error.
 func plain(err error) string {
 	if errors.Is(err, context.Canceled) {
-		return "interrupted"
+		return "canceled"
 	}
 	return err.Error()
 }
