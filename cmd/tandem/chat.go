@@ -88,6 +88,9 @@ func (c *chatCmd) arguments() (map[string]any, error) {
 // chats tells whether it has a template for conversations.
 func (c *chatCmd) open(ctx context.Context, a *app, arguments map[string]any) (speak speaker, chats bool, closeModel func() error, err error) {
 	if !isPath(c.Model) && !languageAt(c.Model) {
+		if c.Context != 0 || c.Threads != 0 {
+			return nil, false, nil, usage("%s and %s are for a model on this machine: those of a server have its own", "--context", "--threads")
+		}
 		server, err := a.client()
 		if err == nil {
 			err = server.Language(ctx, c.Model)

@@ -267,6 +267,7 @@ func TestChatAndBench(t *testing.T) {
 		{t.Context(), []string{"chat", folder, "-p", "a"}, exitFailed, "has no tokenizer.json"},
 		{t.Context(), []string{"chat", path, "-p", "a", "--context", "1"}, exitFailed, "expected 2 to 512"},
 		{t.Context(), []string{"chat", path, "-p", "a", "--context", "100000"}, exitFailed, "a context of 100000 tokens"},
+		{t.Context(), []string{"chat", "served", "-p", "a", "--context", "100"}, exitUsage, "--context and --threads are for a model on this machine"},
 		{t.Context(), []string{"chat", "none.gguf", "-p", "a"}, exitFailed, "none.gguf: no such file"},
 		{t.Context(), []string{"chat", filepath.Dir(path), "-p", "a"}, exitFailed, "such as " + path},
 		{t.Context(), []string{"inspect", filepath.Dir(path)}, exitFailed, "such as " + path},

@@ -22,6 +22,7 @@ var zhLanguage = [...]entry{
 	{"How often to measure; the median is printed.", "测量次数；打印中位数。"},
 	{"--pp, --tg, --parallel and --rounds must be at least 1, --parallel at most %d, and --depth not negative", "--pp、--tg、--parallel 和 --rounds 至少为 1，--parallel 最多为 %d，--depth 不能为负"},
 	{"--pp, --tg and --depth must be at most %d", "--pp、--tg 和 --depth 最多为 %d"},
+	{"%s and %s are for a model on this machine: those of a server have its own", "%s 和 %s 用于本机的模型：服务器上的模型由服务器决定"},
 	{"a message has more than %d MiB", "一条消息超过 %d MiB"},
 	{"%s, %s and %s are for tensors: a model that generates text has --pp, --tg, --depth and --parallel", "%s、%s 和 %s 用于张量：文本生成模型使用 --pp、--tg、--depth 和 --parallel"},
 	{"The answer breaks off: --max-tokens allows no more.", "回答在此中断：--max-tokens 不允许更多。"},
