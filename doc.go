@@ -10,15 +10,16 @@
 //
 // What lies beneath is every package outside internal:
 //
-//	tensor     element types, shapes, buffers
+//	tensor     element types, shapes, buffers; tensor/block, weights in few bits
 //	kernel     compute on slices of numbers, in assembly with a plain-Go reference
 //	graph      networks as graphs of ONNX operators: gradients, passes, programs;
-//	           graph/precision rounds them to few bits
+//	           graph/op has the operators, graph/pass the rewrites, graph/onnx the file
+//	           format; graph/precision rounds networks to few bits
 //	nn         layers that write graphs
-//	data       datasets; data/npz, the files of NumPy
+//	data       datasets; data/rows, CSV, JSONL and Parquet; data/npz, the files of NumPy
 //	processor  images to tensors; processor/tokenizer and processor/chat, text to tokens
-//	model      artifacts: complete, content-addressed models
-//	train      training jobs
+//	model      artifacts: complete, content-addressed models; model/gguf, GGUF files
+//	train      training jobs; train/tune begins with a network that is there already
 //	llm        large language models: Open, Generate
 //	family     the kinds of models that can be trained
 //	fault      errors with a closed kind and a remedy
