@@ -8,8 +8,8 @@ import (
 	"tandem/tensor"
 )
 
-// recurrentOps carry a state from token to token in place of a cache of keys.
-func recurrentOps() []graph.Op {
+// linearAttentionOps carry a state from token to token in place of a cache of keys.
+func linearAttentionOps() []graph.Op {
 	return []graph.Op{
 		{ID: onnx("LinearAttention"), Since: 27, Infer: inferLinearAttention, Kernel: floating(kernelLinearAttention[float32], kernelLinearAttention[float64]), Expand: expandLinearAttention},
 		{ID: onnx("CausalConvWithState"), Since: 27, Infer: inferCausalConv, Kernel: floating(kernelCausalConv[float32], kernelCausalConv[float64]), Expand: expandCausalConv},

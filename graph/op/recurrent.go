@@ -8,10 +8,10 @@ import (
 	"tandem/tensor"
 )
 
-// rnnOps are the layers over sequences: x [seq,batch,in], weight
+// recurrentOps are the layers over sequences: x [seq,batch,in], weight
 // [directions,gates·hidden,in], recurrence [directions,gates·hidden,hidden]. With
 // layout 1, batch is the first dimension of x, the states and the results.
-func rnnOps() []graph.Op {
+func recurrentOps() []graph.Op {
 	define := func(name string, kind recurrentKind) []graph.Op {
 		return []graph.Op{
 			{ID: onnx(name), Since: 1, Infer: inferRecurrent(kind), Kernel: kernelRecurrent(kind), Grad: gradRecurrent(name, kind), Expand: expandRecurrent(name, kind), Work: workRecurrent, Encoded: true, Panels: panelsRecurrent(kind)},

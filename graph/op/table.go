@@ -12,43 +12,23 @@ import (
 	"tandem/tensor"
 )
 
-// Lists are the operators by family.
+// Lists are the operators by family, in the groups of the package comment.
 func Lists() [][]graph.Op {
 	return [][]graph.Op{
-		elementwiseOps(), mathOps(), foldOps(), logicOps(), castOps(), quantizeOps(),
-		activationOps(),
-		shapeOps(), axesOps(), joinOps(), sliceOps(), gatherOps(), scatterOps(), padOps(), makeOps(), uniqueOps(), resizeOps(), sampleOps(), move.Ops(), resizeGradOps(), sampleGradOps(), detectOps(), text.Ops(), picture.Ops(),
-		gemmOps(), linearOps(), integerOps(),
-		convOps(),
-		poolOps(),
-		channelsLastOps(),
-		matmulOps(),
-		projectionOps(), pagedOps(),
-		integerConvOps(),
-		transposeConvOps(),
-		deformOps(),
-		einsumOps(),
-		rnnOps(),
-		signalOps(),
-		reduceOps(),
-		orderOps(),
-		cumulativeOps(), cumulativeGradOps(),
-		softmaxOps(),
-		normalizeOps(), groupGradOps(),
-		batchNormOps(), batchNormTrainOps(),
-		layerNormOps(),
-		attentionOps(), stridedAttentionOps(), jointAttentionOps(),
-		rotaryOps(),
-		recurrentOps(),
-		microsoftNormOps(),
-		microsoftAttentionOps(),
-		nbitsOps(), blockGatherOps(), expertsOps(), qLinearOps(), microsoftMatrixOps(),
-		randomOps(),
-		trainingOps(),
-		lossOps(), lossGradOps(), ctcOps(),
-		dropoutOps(),
-		control.Ops(), ml.Ops(),
-		optimizerOps(),
+		elementwiseOps(), mathOps(), foldOps(), logicOps(), activationOps(), castOps(),
+		reduceOps(), cumulativeOps(), cumulativeGradOps(), softmaxOps(), orderOps(), uniqueOps(),
+		shapeOps(), makeOps(), axesOps(), joinOps(), sliceOps(), gatherOps(), scatterOps(), padOps(), move.Ops(),
+		gemmOps(), matmulOps(), linearOps(), projectionOps(), einsumOps(),
+		quantizeOps(), integerOps(), integerConvOps(),
+		convOps(), transposeConvOps(), deformOps(), poolOps(), channelsLastOps(),
+		resizeOps(), resizeGradOps(), sampleOps(), sampleGradOps(), detectOps(), signalOps(),
+		normalizeOps(), groupGradOps(), batchNormOps(), batchNormTrainOps(), layerNormOps(),
+		attentionOps(), stridedAttentionOps(), jointAttentionOps(), linearAttentionOps(),
+		rotaryOps(), pagedOps(), recurrentOps(),
+		dropoutOps(), randomOps(), lossOps(), lossGradOps(), ctcOps(), optimizerOps(), trainingOps(),
+		microsoftNormOps(), microsoftAttentionOps(), microsoftMatrixOps(),
+		nbitsOps(), blockGatherOps(), expertsOps(), qLinearOps(),
+		control.Ops(), ml.Ops(), text.Ops(), picture.Ops(),
 	}
 }
 

@@ -17,15 +17,28 @@ func Inference(p *kernel.Pool) []graph.Pass { return Serving(p, nil) }
 // Serving is Inference with packed weights that may have been kept from an earlier
 // start.
 func Serving(p *kernel.Pool, packing Packing) []graph.Pass {
-	passes := []graph.Pass{LoopInvariants(), Integers(), Tables(p), FuseBFloat16(p, packing), Dead()} // so that no weights are folded in vain
-	passes = append(passes, Fold(p), Views(), FuseIntegers(), FewBits(p, packing), FoldPad(), FuseHard(), FuseGroupNorm(), FoldBatchNorm(), ChannelsLast(p, packing), FuseConvLast(), FuseByteProducts())
-	return append(append(passes, Evaluation()...), KeepBFloat16(p), JoinProducts(p, packing), Pack(p, packing))
+	passes := []graph.Pass{
+		LoopInvariants(), Integers(), Tables(p), FuseBFloat16(p, packing),
+		Dead(), // so that no weights are folded in vain
+		Fold(p), Views(),
+		FuseIntegers(), FewBits(p, packing),
+		FoldPad(), FuseHard(), FuseGroupNorm(), FoldBatchNorm(),
+		ChannelsLast(p, packing), FuseConvLast(), FuseByteProducts(),
+	}
+	passes = append(passes, Evaluation()...)
+	return append(passes, KeepBFloat16(p), JoinProducts(p, packing), Pack(p, packing))
 }
 
 // Evaluation are the passes for a program that reads weights which another one
 // goes on changing: none may copy them.
 func Evaluation() []graph.Pass {
-	return []graph.Pass{Views(), FuseGelu(), FuseSwish(), FuseLayerNorm(), FuseRMSNorm(), FuseRotary(), RowsFirst(), SplitStacks(), FuseAttention(), FuseLinear(), FuseActivation(), Dead()}
+	return []graph.Pass{
+		Views(),
+		FuseGelu(), FuseSwish(), FuseLayerNorm(), FuseRMSNorm(),
+		FuseRotary(), RowsFirst(), SplitStacks(), FuseAttention(),
+		FuseLinear(), FuseActivation(),
+		Dead(),
+	}
 }
 
 // Training are the passes for a program that updates its weights.
