@@ -84,7 +84,8 @@ func ReadRecord(dir string) (*Record, error) {
 	}
 	var r Record
 	if err := json.Unmarshal(text, &r); err != nil {
-		return nil, fault.Wrap(err, "train.readRecord", fault.Corrupt, "%s", filepath.Join(dir, recordFile))
+		return nil, fault.Wrap(err, "train.readRecord", fault.Corrupt, "%s", filepath.Join(dir, recordFile)).
+			Try("restore the file, or take the directory of the run away")
 	}
 	return &r, nil
 }

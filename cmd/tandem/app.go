@@ -158,8 +158,14 @@ func usageOf(err error) error {
 			return usage("%s is %q, which is no time such as 2ms, 5s or 1h", flag, value).with(verb + " --help")
 		}
 	}
+	if m := missingArgument.FindStringSubmatch(text); m != nil {
+		return usage("an argument is missing: %s", strings.ToUpper(m[1])).with(verb + " --help")
+	}
 	return usage("%s", text).with(verb + " --help")
 }
+
+// missingArgument is what kong says of one: expected "<model> <output>".
+var missingArgument = regexp.MustCompile(`^expected "(<[^"]+)"$`)
 
 // wrongValue is what kong says of a flag's value: expected int value but got "-1" (short
 // flag); expected a float but got "abc" (string).

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -227,7 +228,11 @@ func (c *trainCmd) spec(a *app) (train.Spec, error) {
 	case c.Spec != "":
 		s, err := named(train.ReadSpec(c.Spec, over...))
 		if err != nil && fault.RemedyOf(err) == "" {
-			err = fault.Wrap(err, "tandem.train", fault.KindOf(err), "").Try("SPEC.yaml is a file that describes the run; examples are named by --data")
+			remedy := "tandem train --explain lists the keys, their ranges and defaults"
+			if ext := filepath.Ext(c.Spec); ext != ".yaml" && ext != ".yml" || errors.Is(err, fs.ErrNotExist) {
+				remedy = "SPEC.yaml is a file that describes the run; examples are named by --data"
+			}
+			err = fault.Wrap(err, "tandem.train", fault.KindOf(err), "").Try(remedy)
 		}
 		return s, err
 	case c.Resume:
@@ -267,9 +272,28 @@ func (c *trainCmd) overrides() ([]train.Override, error) {
 		if !ok || key == "" {
 			return nil, usage("--set %q is not KEY=VALUE", s).with("--set train.epochs=5")
 		}
+		if full := fullKey(key); full != "" {
+			return nil, usage("--set: the key %s is within another", key).with("--set " + full + "=" + value)
+		}
 		all = append(all, train.Override{Key: key, Value: value, By: "--set"})
 	}
 	return all, nil
+}
+
+// fullKey is the one setting that ends in a key whose sections were left out; "" if there
+// is none, or more than one.
+func fullKey(key string) (full string) {
+	for _, s := range (train.Spec{}).Settings() {
+		switch {
+		case s.Key == key:
+			return ""
+		case strings.HasSuffix(s.Key, "."+key) && full != "":
+			return ""
+		case strings.HasSuffix(s.Key, "."+key):
+			full = s.Key
+		}
+	}
+	return full
 }
 
 // flagName writes BatchRows as batch-rows.

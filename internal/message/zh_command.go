@@ -175,6 +175,8 @@ var zhParser = [...]entry{
 	{"SPEC.yaml is a file that describes the run; examples are named by --data", "SPEC.yaml 是描述训练的文件；样本用 --data 指定"},
 	{"%s is a file to export to, or of another form: there is nothing to export", "%s 已是导出的文件，或是其他形式：没有可导出的内容"},
 	{"give a model on the server, or the directory of a run or of a model", "给出服务器上的模型，或训练或模型的目录"},
+	{"an argument is missing: %s", "缺少参数：%s"},
+	{"--set: the key %s is within another", "--set：键 %s 位于另一个键之内"},
 	{"%s needs a value", "%s 需要一个值"},
 	{"%s: %q looks like a flag", "%s：%q 看起来像一个选项"},
 	{"%s is %q, which is no number that it can be", "%s 为 %q，不是它可取的数"},

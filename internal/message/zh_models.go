@@ -13,6 +13,7 @@ var zhModels = [...]entry{
 	{"there is no run to resume in %s", "%s 中没有可继续的训练"},
 	{"the run in %s has another spec: %s is %.200q there, and %.200q here", "%s 中的训练使用了不同的配置：其中 %s 为 %.200q，此处为 %.200q"},
 	{"resume with the spec.yaml in that directory, or start a new run from its model by --from", "用该目录中的 spec.yaml 继续，或用 --from 从它的模型开始新的训练"},
+	{"restore the file, or take the directory of the run away", "恢复该文件，或移走该训练的目录"},
 	{"the run in %s has another spec", "%s 中的训练使用了不同的配置"},
 	{"the run in %s was trained on other data", "%s 中的训练使用了不同的数据"},
 	{"another process is training in %s", "另一个进程正在 %s 中训练"},
