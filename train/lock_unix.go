@@ -25,3 +25,13 @@ func lock(dir string) (unlock func(), err error) {
 	}
 	return func() { _ = f.Close() }, nil // closing a file that was only locked cannot lose data
 }
+
+// locked tells whether a process is training in a run directory.
+func locked(dir string) bool {
+	f, err := os.Open(filepath.Join(dir, ".lock"))
+	if err != nil {
+		return false
+	}
+	defer f.Close() // what it has locked is free again
+	return unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB) != nil
+}

@@ -31,10 +31,11 @@ const (
 type Status string
 
 const (
-	Running   Status = "running" // or killed: whoever resumes it finds out
+	Running   Status = "running"
 	Succeeded Status = "succeeded"
 	Failed    Status = "failed"
 	Stopped   Status = "stopped" // by the user, with a checkpoint
+	Killed    Status = "killed"  // its process ended without a word: what is recorded is Running
 )
 
 // Record is run.json: what a run is and how it went.
@@ -86,6 +87,9 @@ func ReadRecord(dir string) (*Record, error) {
 	if err := json.Unmarshal(text, &r); err != nil {
 		return nil, fault.Wrap(err, "train.readRecord", fault.Corrupt, "%s", filepath.Join(dir, recordFile)).
 			Try("restore the file, or take the directory of the run away")
+	}
+	if r.Status == Running && !locked(dir) {
+		r.Status = Killed
 	}
 	return &r, nil
 }

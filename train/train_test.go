@@ -149,6 +149,9 @@ func TestTwentyKills(t *testing.T) {
 		_, err := train.ReadRecord(dir)
 		opt.Resume = err == nil
 		opt.Callbacks.Step = func(int, float64) error {
+			if r, err := train.ReadRecord(dir); err != nil || r.Status != train.Running {
+				fmt.Println("the record of a run under way is", r, err)
+			}
 			fmt.Println("stepped") // its parent counts them
 			time.Sleep(time.Millisecond)
 			return nil
@@ -178,8 +181,13 @@ func TestTwentyKills(t *testing.T) {
 		if !killed {
 			t.Fatalf("it ended by itself before kill %d, at steps %v: %s", i+1, steps, text)
 		}
+		if strings.Contains(text, "of a run under way") {
+			t.Error(text)
+		}
 		if r, err := train.ReadRecord(dir); err == nil {
-			steps = append(steps, r.Steps)
+			if steps = append(steps, r.Steps); r.Status != train.Killed {
+				t.Errorf("after kill %d the status is %s", i+1, r.Status)
+			}
 		}
 	}
 	if killed, text := trainAndKill(t, dir, 0, time.Hour); killed {

@@ -47,7 +47,7 @@ var zhCommand = [...]entry{
 	{"test_accuracy", "测试准确率"}, {"test_loss", "测试损失"},
 	{"live", "有效"}, {"revoked", "已吊销"},
 	{"loading", "加载中"}, {"serving", "服务中"}, {"draining", "排空中"}, {"failed", "失败"}, {"absent", "未加载"},
-	{"running", "运行中"}, {"succeeded", "成功"}, {"stopped", "已停止"},
+	{"running", "运行中"}, {"succeeded", "成功"}, {"stopped", "已停止"}, {"killed", "被终止"},
 
 	{"Tandem serves on %s", "Tandem 正在 %s 提供服务"},
 	{"Data: %s", "数据目录：%s"},
