@@ -108,16 +108,20 @@ func (s *Session) Run(ctx context.Context, in, out []*tensor.Tensor) ([]*tensor.
 	if err != nil {
 		return nil, err
 	}
-	s.p.opt.Pool.Hold()
-	err = f.run(ctx, in)
-	s.p.opt.Pool.Release()
-	if err != nil {
+	if err = s.runHeld(ctx, f, in); err != nil {
 		f.free()
 		return nil, err
 	}
 	out, err = s.copyOutputs(f, out)
 	s.release(in, f)
 	return out, err
+}
+
+// runHeld keeps workers awake between steps, and lets them rest even after a panic.
+func (s *Session) runHeld(ctx context.Context, f *frame, in []*tensor.Tensor) error {
+	s.p.opt.Pool.Hold()
+	defer s.p.opt.Pool.Release()
+	return f.run(ctx, in)
 }
 
 func (s *Session) copyOutputs(f *frame, out []*tensor.Tensor) ([]*tensor.Tensor, error) {

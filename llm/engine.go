@@ -2,6 +2,8 @@ package llm
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -137,9 +139,24 @@ func (e *engine) work() {
 			e.pool.Hold()
 			continue
 		}
-		logits, err := e.runner.run(ctx, step)
-		e.finish(step, logits, err)
+		pieces, err := e.compute(ctx, step)
+		e.finish(step, pieces, err)
 	}
+}
+
+// compute runs a step and picks what follows. A panic is contained: other models of the
+// program go on, and so do this one's other requests.
+func (e *engine) compute(ctx context.Context, step []part) (pieces []Piece, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			pieces, err = nil, fault.Wrap(fmt.Errorf("panic: %v\n%s", v, debug.Stack()), "llm.step", fault.Internal, "the model failed")
+		}
+	}()
+	logits, err := e.runner.run(ctx, step)
+	if err != nil {
+		return nil, err
+	}
+	return e.pick(step, logits), nil
 }
 
 // plan takes canceled sequences out and chooses the next step; nil: nothing to do.
@@ -165,9 +182,8 @@ func (e *engine) plan() (ctx context.Context, step []part, closed bool) {
 }
 
 // finish hands out what a step gave. Only this goroutine writes to sequences that run.
-func (e *engine) finish(step []part, logits [][]float32, err error) {
+func (e *engine) finish(step []part, pieces []Piece, err error) {
 	var over []*sequence
-	pieces := e.pick(step, logits)
 	picked, now := pieces, time.Now()
 	for _, p := range step {
 		if err != nil {
@@ -213,7 +229,7 @@ func (e *engine) pick(step []part, logits [][]float32) []Piece {
 			answers = append(answers, p.answer)
 		}
 	}
-	pieces := make([]Piece, len(logits)) // none if the step failed
+	pieces := make([]Piece, len(logits))
 	e.pool.For(len(pieces), 1, func(lo, hi, worker int) {
 		for i := lo; i < hi; i++ {
 			pieces[i] = answers[i].next(logits[i], &e.rooms[worker])

@@ -1,12 +1,15 @@
 package llm
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
+	"tandem/fault"
 	"tandem/kernel"
 )
 
@@ -54,7 +57,31 @@ func TestThreadsPickTheSameTokens(t *testing.T) {
 			}
 		}
 	}
-	if pieces := e.pick(step, nil); len(pieces) != 0 {
-		t.Errorf("a step that failed gives %d tokens", len(pieces))
+}
+
+// failing is a runner whose first step panics.
+type failing struct {
+	runner
+	steps int
+}
+
+func (f *failing) run(ctx context.Context, step []part) ([][]float32, error) {
+	if f.steps++; f.steps == 1 {
+		panic("out of order")
+	}
+	return f.runner.run(ctx, step)
+}
+
+// TestPanicIsContained: the request of a step that panics ends with an error, the next one
+// is answered.
+func TestPanicIsContained(t *testing.T) {
+	m := small(t, "llama2", Options{Context: 32})
+	m.awaitIdle(t)
+	m.engine.runner = &failing{runner: m.engine.runner}
+	for i := range 2 {
+		ids, _, _, err := ask(m, Request{Prompt: []int{5}, MaxTokens: 3, IgnoreEnd: true})
+		if i == 0 && (fault.KindOf(err) != fault.Internal || !strings.Contains(err.Error(), "out of order")) || i == 1 && (err != nil || len(ids) != 3) {
+			t.Errorf("request %d: %v %v", i, ids, err)
+		}
 	}
 }

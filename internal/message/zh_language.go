@@ -64,6 +64,7 @@ var zhLanguage = [...]entry{
 	{"the prompt has %d tokens and the answer may have %d: the context has room for %d together", "提示有 %d 个词元，回答可达 %d 个：上下文合计只容得下 %d 个"},
 	{"send a shorter prompt, ask for a shorter answer, or open the model with a larger context", "缩短提示，限制回答长度，或用更大的上下文打开模型"},
 	{"%d requests wait: the limit MaxQueued is %d", "有 %d 个请求在等待：上限 MaxQueued 为 %d"},
+	{"the model failed", "模型运行失败"},
 	{"the model gives no number for what comes next: its weights are damaged, or too large to compute with", "模型算不出下一个词元：其权重已损坏，或数值太大无法计算"},
 	{"fetch or convert the model again, or use another one", "重新下载或转换模型，或换用其他模型"},
 	{"the template's argument \"messages\" would take the place of the conversation", "模板参数“messages”会取代对话本身"},
