@@ -52,25 +52,11 @@ type DotTile struct {
 
 // Run computes the tile.
 func (t *DotTile) Run() {
+	// The sums begin as those of a Tile do.
+	begin := Tile{Rows: t.Rows, Cols: t.Cols, C: t.C, CS: t.CS, FromC: t.FromC, From: t.From, ColumnBias: t.ColumnBias, RowBias: t.RowBias}
+	begin.Run()
 	for i := range t.Rows {
 		c := t.C[i*t.CS:][:t.Cols]
-		switch {
-		case t.From != nil:
-			copy(c, t.From[i*t.CS:])
-			for j, v := range t.ColumnBias {
-				if j < len(c) {
-					c[j] += v
-				}
-			}
-		case t.ColumnBias != nil:
-			copy(c, t.ColumnBias)
-		case t.RowBias != nil:
-			for j := range c {
-				c[j] = t.RowBias[i]
-			}
-		case !t.FromC:
-			clear(c)
-		}
 		for k := range max(t.Lines, 1) * t.Words {
 			a, b := t.A[i*t.RS+k/t.Words*t.Line+k%t.Words*t.KS], t.B[k*t.BS:][:t.Cols]
 			for j := range c {
