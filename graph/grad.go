@@ -60,6 +60,15 @@ func (g *Gradient) Again(attrs Attrs, inputs ...*Value) *Value {
 // Set gives the gradient of input i.
 func (g *Gradient) Set(i int, d *Value) { g.add(g.Node.Inputs[i], d) }
 
+// SetNeeded gives the gradients of the first inputs, of which those count that are needed.
+func (g *Gradient) SetNeeded(d ...*Value) {
+	for i, v := range d {
+		if g.Needs(i) {
+			g.Set(i, v)
+		}
+	}
+}
+
 // Grad adds the nodes that compute the gradient of loss, a scalar, with respect to each
 // value of wrt. This is reverse accumulation: nodes are visited from the last to the
 // first, and the gradients of a value that is read several times are added in the order

@@ -22,12 +22,7 @@ func gradAttention(g *graph.Gradient) error {
 	case n.Input(3) != nil && g.Needs(3):
 		return fmt.Errorf("the mask of attention has no gradient")
 	}
-	d := g.Builder.Node(private("AttentionGrad"), 3, n.Attrs, g.In(0), g.In(1), g.In(2), g.In(3), g.Out(0))
-	for i, v := range d {
-		if g.Needs(i) {
-			g.Set(i, v)
-		}
-	}
+	g.SetNeeded(g.Builder.Node(private("AttentionGrad"), 3, n.Attrs, g.In(0), g.In(1), g.In(2), g.In(3), g.Out(0))...)
 	return nil
 }
 

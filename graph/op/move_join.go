@@ -177,12 +177,7 @@ func kernelSplit(c *graph.Call) (func() error, error) {
 func gradConcat(g *graph.Gradient) error {
 	n := len(g.Node.Inputs)
 	inputs := append([]*graph.Value{g.Out(0)}, g.Node.Inputs...)
-	parts := g.Builder.Node(private("ConcatGrad"), n, graph.Attrs{"axis": g.Node.Attrs["axis"]}, inputs...)
-	for i, d := range parts {
-		if g.Needs(i) {
-			g.Set(i, d)
-		}
-	}
+	g.SetNeeded(g.Builder.Node(private("ConcatGrad"), n, graph.Attrs{"axis": g.Node.Attrs["axis"]}, inputs...)...)
 	return nil
 }
 

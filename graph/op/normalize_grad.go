@@ -30,12 +30,7 @@ func gradLayerNorm(rms bool) func(*graph.Gradient) error {
 		if g.Needs(1) || g.Needs(2) {
 			outputs = 3
 		}
-		d := g.Builder.Node(private("LayerNormGrad"), outputs, attrs, g.Out(0), g.In(0), g.In(1))
-		for i, v := range d {
-			if g.Needs(i) {
-				g.Set(i, v)
-			}
-		}
+		g.SetNeeded(g.Builder.Node(private("LayerNormGrad"), outputs, attrs, g.Out(0), g.In(0), g.In(1))...)
 		return nil
 	}
 }

@@ -14,12 +14,7 @@ func groupGradOps() []graph.Op {
 }
 
 func gradGroupNorm(g *graph.Gradient) error {
-	d := g.Builder.Node(private("GroupNormGrad"), 3, g.Node.Attrs, g.Out(0), g.In(0), g.In(1))
-	for i, v := range d {
-		if g.Needs(i) {
-			g.Set(i, v)
-		}
-	}
+	g.SetNeeded(g.Builder.Node(private("GroupNormGrad"), 3, g.Node.Attrs, g.Out(0), g.In(0), g.In(1))...)
 	return nil
 }
 

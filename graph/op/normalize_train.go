@@ -80,12 +80,7 @@ func kernelBatchNormTrain(c *graph.Call) (func() error, error) {
 
 func gradBatchNorm(g *graph.Gradient) error {
 	n := g.Node
-	d := g.Builder.Node(private("BatchNormGrad"), 3, nil, g.Out(0), g.In(0), g.In(1), n.Outputs[3], n.Outputs[4])
-	for i, v := range d {
-		if g.Needs(i) {
-			g.Set(i, v)
-		}
-	}
+	g.SetNeeded(g.Builder.Node(private("BatchNormGrad"), 3, nil, g.Out(0), g.In(0), g.In(1), n.Outputs[3], n.Outputs[4])...)
 	return nil
 }
 

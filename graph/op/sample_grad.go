@@ -21,12 +21,7 @@ func sampleGradOps() []graph.Op {
 }
 
 func gradGridSample(g *graph.Gradient) error {
-	d := g.Builder.Node(private("GridSampleGrad"), 2, g.Node.Attrs, g.Out(0), g.In(0), g.In(1))
-	for i, v := range d {
-		if g.Needs(i) {
-			g.Set(i, v)
-		}
-	}
+	g.SetNeeded(g.Builder.Node(private("GridSampleGrad"), 2, g.Node.Attrs, g.Out(0), g.In(0), g.In(1))...)
 	return nil
 }
 
