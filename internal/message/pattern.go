@@ -76,7 +76,7 @@ func (p *Printer) Text(s string) string {
 }
 
 func (p *Printer) whole(s string) (string, bool) {
-	if t, ok := p.lookup(s); ok {
+	if t, ok := p.Lookup(s); ok {
 		return t, true
 	}
 	for _, q := range p.patterns {

@@ -81,8 +81,8 @@ type found struct{ text string }
 func (f *found) Render(s string) { f.text = s }
 func (f *found) Arg(int) any     { return nil }
 
-// lookup is the translation of a format.
-func (p *Printer) lookup(format string) (string, bool) {
+// Lookup is the translation of a format, if there is one.
+func (p *Printer) Lookup(format string) (string, bool) {
 	if p.tag == language.English {
 		return format, true
 	}
@@ -93,12 +93,9 @@ func (p *Printer) lookup(format string) (string, bool) {
 	return f.text, true
 }
 
-// Lookup is the translation of a format, if there is one.
-func (p *Printer) Lookup(format string) (string, bool) { return p.lookup(format) }
-
 // Sprintf formats a message as fmt does.
 func (p *Printer) Sprintf(format string, args ...any) string {
-	text, ok := p.lookup(format)
+	text, ok := p.Lookup(format)
 	if !ok {
 		return p.Text(fmt.Sprintf(format, args...))
 	}
@@ -181,7 +178,7 @@ func (p *Printer) message(err error) string {
 		args[i] = a
 	}
 	text := fmt.Sprintf(e.Format, args...)
-	if f, ok := p.lookup(e.Format); ok && len(args) > 0 {
+	if f, ok := p.Lookup(e.Format); ok && len(args) > 0 {
 		text = fmt.Sprintf(f, args...)
 	} else {
 		text = p.Text(text)
