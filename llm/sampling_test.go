@@ -206,6 +206,29 @@ func TestKeepMany(t *testing.T) {
 	}
 }
 
+// TestBrokenLogits: one logit that is not a number, or infinite, is noticed wherever it is,
+// in all tiers.
+func TestBrokenLogits(t *testing.T) {
+	for isa := kernel.Generic; isa <= kernel.Detect(); isa++ {
+		pool := kernel.NewPool(1, isa)
+		defer pool.Close()
+		room := &samplerRoom{pool: pool}
+		for n := 1; n < 70; n++ {
+			for at := range n {
+				for _, v := range []float64{math.NaN(), math.Inf(1)} {
+					for _, s := range []Sampling{{Temperature: 1}, {Temperature: 1, TopK: 2}, {Temperature: 1, TopP: 0.5}, {Temperature: 0.5, MinP: 0.5}} {
+						logits := make([]float32, n)
+						logits[at] = float32(v)
+						if c := newSampler(s, nil).pick(logits, room); !c.broken {
+							t.Fatalf("%v: %g at %d of %d is not noticed: %+v", isa, v, at, n, c)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestSeedRepeats(t *testing.T) {
 	room, r := testRoom(t), rand.New(rand.NewPCG(3, 4))
 	logits := randomLogits(r, 1000)
