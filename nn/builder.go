@@ -14,6 +14,7 @@ type Builder struct {
 	Seed uint64
 
 	params []*graph.Value
+	size   int // elements of all parameters
 	counts map[string]int
 	prefix string // of the names of parameters
 }
@@ -42,8 +43,20 @@ func (b *Builder) scope(kind string) string {
 // count from 0 under the same seed.
 const paramStreams = 1 << 32
 
+// maxParams bounds the elements of all parameters together, before memory is asked for
+// them: 8 GiB, and training takes at least three times that.
+const maxParams = 1 << 31
+
 // Param makes a parameter.
 func (b *Builder) Param(name string, init Init, fan Fan, shape ...int) *graph.Value {
+	n := 1
+	for _, d := range shape {
+		n = min(n, maxParams+1) * min(d, maxParams+1)
+	}
+	if b.size += min(n, maxParams+1); b.size > maxParams {
+		b.Fail(fmt.Errorf("with parameter %s of shape %v the network has more than %d numbers", name, shape, maxParams))
+		shape = make([]int, len(shape)) // nothing is drawn
+	}
 	t := tensor.New(tensor.Float32, shape...)
 	if err := init.fill(t.F32(), fan, b.Seed, paramStreams+uint64(len(b.params))); err != nil {
 		b.Fail(fmt.Errorf("%s: %w", name, err))

@@ -235,3 +235,15 @@ func TestStacks(t *testing.T) {
 		}
 	}
 }
+
+// TestTooManyParameters: an error before memory is asked for, whatever the numbers.
+func TestTooManyParameters(t *testing.T) {
+	for _, units := range []int{1 << 31, math.MaxInt} {
+		b := nn.NewBuilder("net", op.Default(), 1)
+		x := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Const(5))
+		nn.Dense{Units: units}.Build(b, x)
+		if err := b.Err(); err == nil || !strings.Contains(err.Error(), "has more than 2147483648 numbers") {
+			t.Errorf("%d units: %v", units, err)
+		}
+	}
+}

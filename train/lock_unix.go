@@ -20,8 +20,10 @@ func lock(dir string) (unlock func(), err error) {
 		return nil, fault.From(err, "train.lock")
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		err = errors.Join(err, f.Close())
-		return nil, fault.Wrap(err, "train.lock", fault.Conflict, "another process is training in %s", dir).Try("wait for it, or choose another --out")
+		if closed := f.Close(); !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fault.From(errors.Join(err, closed), "train.lock")
+		}
+		return nil, fault.New("train.lock", fault.Conflict, "another process is training in %s", dir).Try("wait for it, or choose another --out")
 	}
 	return func() { _ = f.Close() }, nil // closing a file that was only locked cannot lose data
 }

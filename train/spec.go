@@ -262,6 +262,10 @@ func (s Spec) Validate() error {
 		return bad("family is missing")
 	case s.Data.Path == "":
 		return bad("data.path is missing")
+	case s.From.LoRA.Rank == 0 && (len(s.From.LoRA.Patterns) > 0 || s.From.LoRA.Alpha > 0):
+		return bad("from.lora.rank is 0: there are no pairs")
+	case s.From.Model == "" && (s.From.After != "" || len(s.From.Also) > 0 || s.From.LoRA.Rank > 0):
+		return bad("from.model is missing, and other settings of from are given")
 	case (s.Data.Split.By == "time" || s.Data.Split.By == "group") && s.Data.Split.Column == "":
 		return bad("data.split.by is %s, and data.split.column is missing", s.Data.Split.By)
 	}

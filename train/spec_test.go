@@ -74,6 +74,8 @@ func TestBadSpecs(t *testing.T) {
 		{"family: x\ndata: {path: y}\ntrain: {optimizer: {name: adm}}", `train.optimizer.name is "adm"`, "did you mean adam?"},
 		{"family: x\ndata: {path: y}\ntrain: {optimizer: {learning_rate: -1}}", "it must be above 0 and at most 100", ""},
 		{"family: x\ndata: {path: y}\ntrain: {average_decay: 1}", "it must be at least 0 and below 1", ""},
+		{"family: x\ndata: {path: y}\nfrom: {model: m.onnx, lora: {patterns: [a*]}}", "from.lora.rank is 0: there are no pairs", ""},
+		{"family: x\ndata: {path: y}\nfrom: {lora: {rank: 4}}", "from.model is missing", ""},
 		{"family: x\ndata: {path: y}\ntrain: {schedule: {name: plateau, patience: 0}}", "patience must be at least 1", ""},
 		{"family: x\ndata: {path: y}\ntrain: {rates: [{patern: a, factor: 1}]}", "train.rates[1].patern", "did you mean pattern?"},
 		{"family: x\ndata: {path: y}\ntrain: {loss: {name: hubber}}", `s.yaml:3, train.loss.name is "hubber"`, "did you mean huber?"},

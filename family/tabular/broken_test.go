@@ -27,7 +27,7 @@ func TestBrokenTargets(t *testing.T) {
 		{"no such column", rows, "", Classify, func(m *Model, _ *train.Spec) { m.Target = "label" }, fault.NotFound, []string{`no column "label"`, `"y"`}},
 		{"no such column to ignore", rows, "", Classify, func(m *Model, _ *train.Spec) { m.Ignore = []string{"c"} }, fault.NotFound, []string{`model.ignore names column "c"`}},
 		{"a part that holds nothing out", rows, "", Classify, func(_ *Model, s *train.Spec) { s.Data.Split.Test = 0.001 }, fault.Invalid, []string{"data.split.test is 0.001", "of 60 examples"}},
-		{"nothing but the target", "y\n" + strings.Repeat("no\nyes\n", 30), "", Classify, nil, fault.Invalid, []string{"column"}},
+		{"nothing but the target", "y\n" + strings.Repeat("no\nyes\n", 30), "", Classify, nil, fault.Invalid, []string{`no column beside the target "y"`}},
 		{"a missing label", rows + "1,x,\n", "", Classify, nil, fault.Invalid, []string{"1 rows have no value of the target \"y\""}},
 		{"a label that is NaN", numbers + "1,NaN\n", "", Regress, nil, fault.Invalid, []string{"1 rows have no value of the target \"y\""}},
 		{"a label that is infinite", numbers + "1,inf\n", "", Regress, nil, fault.Invalid, []string{"line 62", `column "y"`, `"inf" is not of the kind float`}},

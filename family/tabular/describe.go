@@ -97,6 +97,9 @@ func describe(m Model, trainSet, testSet *data.Dataset) (*processor.Rows, target
 		}
 		rows.Columns = append(rows.Columns, c)
 	}
+	if len(rows.Columns) == 0 {
+		return nil, t, fault.New(op, fault.Invalid, "no column beside the target %q is left to learn from", m.Target).Try("give data of more columns, or ignore fewer")
+	}
 	return rows, t, rows.Validate()
 }
 

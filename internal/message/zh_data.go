@@ -100,6 +100,8 @@ var zhData = [...]entry{
 	{"its lines end in a carriage return alone", "其行仅以回车符结尾"},
 	{"save it with line ends of Unix or Windows", "用 Unix 或 Windows 的换行符保存"},
 	{"%s is a picture in no folder of a class", "%s 是一张图片，不在任何类别的目录中"},
+	{"no column beside the target %q is left to learn from", "除目标列 %q 外，没有可供学习的列"},
+	{"give data of more columns, or ignore fewer", "给出列更多的数据，或少忽略一些列"},
 	{"%s is no table", "%s 不是表格"},
 	{"give CSV, JSON lines or Parquet, with data.format if its name says something else; pictures are for family vision, texts for language", "给出 CSV、JSON Lines 或 Parquet，文件名另有所指时设置 data.format；图片用 vision 家族，文本用 language 家族"},
 	{"the data has no column %q, it has %q", "数据没有列 %q，只有 %q"},
