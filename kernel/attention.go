@@ -117,7 +117,7 @@ func (a *Attention) packed(pl *attentionPlan) int {
 // ScratchLen is the number of floats that Run needs on p for these dimensions.
 func (a *Attention) ScratchLen(p *Pool) int {
 	pl := a.makePlan(p)
-	return a.packed(&pl) + p.threads*pl.perWorker
+	return a.packed(&pl) + roomsLen[float32](p.threads, pl.perWorker)
 }
 
 // Run computes Y, which must not overlap the operands.
@@ -161,7 +161,7 @@ func (a *Attention) chunk(lo, hi, worker int) {
 		}
 		head, first := i/a.plan.blocks, i%a.plan.blocks*a.plan.block
 		rows := min(a.plan.block, a.Rows-first)
-		a.rows(head/a.Heads, head%a.Heads, first, rows, a.perWorker[worker*a.plan.perWorker:][:a.plan.perWorker])
+		a.rows(head/a.Heads, head%a.Heads, first, rows, roomOf(a.perWorker, worker, a.plan.perWorker))
 	}
 }
 

@@ -42,7 +42,7 @@ const attentionGradRows = 48
 // ScratchLen is the number of floats that Run needs on p for these dimensions.
 func (a *AttentionGrad) ScratchLen(p *Pool) int {
 	_, n := a.divide(nil, p.isa)
-	return p.threads * n
+	return roomsLen[float32](p.threads, n)
 }
 
 // width is the row stride of weights: whole panels, and half a line more, so that the
@@ -71,13 +71,14 @@ func (a *AttentionGrad) divide(memory []float32, isa ISA) (room attentionGradRoo
 // Run computes the gradients, which must not overlap the operands.
 func (a *AttentionGrad) Run(p *Pool, scratch []float32) {
 	checkLen("AttentionGrad", "scratch", len(scratch), a.ScratchLen(p))
-	a.isa, a.perWorker, a.room = p.isa, scratch, a.ScratchLen(p)/p.threads
+	a.isa, a.perWorker = p.isa, scratch
+	_, a.room = a.divide(nil, p.isa)
 	work := 2 * a.Rows * a.Keys * (a.Size + a.ValueSize)
 	p.run(a.Batch*a.KVHeads, ceilDiv(chunkFlops/4, max(1, work)), a)
 }
 
 func (a *AttentionGrad) chunk(lo, hi, worker int) {
-	room, _ := a.divide(a.perWorker[worker*a.room:][:a.room], a.isa)
+	room, _ := a.divide(roomOf(a.perWorker, worker, a.room), a.isa)
 	for i := lo; i < hi; i++ {
 		b, kv := i/a.KVHeads, i%a.KVHeads
 		for r := a.seen(a.Rows); r < a.Keys; r++ {

@@ -141,7 +141,7 @@ func (c *ByteConv) startBytes() int {
 // ScratchLen is the number of bytes that Run needs on p.
 func (c *ByteConv) ScratchLen(p *Pool) int {
 	c.plan(p)
-	return c.startBytes() + p.threads*c.worker
+	return c.startBytes() + roomsLen[byte](p.threads, c.worker)
 }
 
 // Run computes the convolution.
@@ -149,7 +149,7 @@ func (c *ByteConv) Run(p *Pool, scratch []byte) {
 	c.plan(p)
 	checkLen("ByteConv", "X", len(c.X), c.N*c.H*c.W*c.C)
 	checkLen("ByteConv", "Packed", len(c.Packed), PackedByteConvLen(c.OC, c.ic, c.KH, c.KW, c.groups, p))
-	checkLen("ByteConv", "scratch", len(scratch), c.startBytes()+p.threads*c.worker)
+	checkLen("ByteConv", "scratch", len(scratch), c.startBytes()+roomsLen[byte](p.threads, c.worker))
 	c.Rescale.check(c.N*c.oh*c.ow, c.OC)
 	if c.Combine != nil {
 		checkLen("ByteConv", "Combine.B", len(c.Combine.B), c.N*c.oh*c.ow*c.OC)
@@ -189,7 +189,7 @@ func (c *ByteConv) chunk(lo, hi, worker int) {
 		c.padRows(lo, hi)
 		return
 	}
-	scratch := c.scratch[worker*c.worker:][:c.worker]
+	scratch := roomOf(c.scratch, worker, c.worker)
 	if c.slides {
 		for u := lo; u < hi; u++ {
 			c.slide(u, float32sAt(scratch))

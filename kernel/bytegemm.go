@@ -97,7 +97,7 @@ func (g *ByteGemm) lens(p *Pool) (start, sums, copies, tiles int) {
 	if g.copied {
 		copies = (g.M*g.stride + 63) &^ 63
 	}
-	return start, sums, copies, p.threads * g.workerBytes()
+	return start, sums, copies, roomsLen[byte](p.threads, g.workerBytes())
 }
 
 // workerBytes is the scratch of a worker, for the sums of a block and of a strip.
@@ -260,7 +260,7 @@ func (g *ByteGemm) chunk(lo, hi, worker int) {
 	if g.copied {
 		s.a = g.rows
 	}
-	room := int32sAt(g.tiles[worker*g.workerBytes():][:g.workerBytes()])
+	room := int32sAt(roomOf(g.tiles, worker, g.workerBytes()))
 	s.block, s.tile = room[:g.blockRoom()/4], room[g.blockRoom()/4:]
 	m0, m1, n0, n1 := 0, g.M, lo*g.cols, min(hi*g.cols, g.N)
 	if g.byRow {

@@ -281,7 +281,7 @@ type SoftmaxBytes struct {
 }
 
 // ScratchLen is the number of bytes that Run needs on p.
-func (v *SoftmaxBytes) ScratchLen(p *Pool) int { return 4 * p.threads * v.stride() }
+func (v *SoftmaxBytes) ScratchLen(p *Pool) int { return 4 * roomsLen[float32](p.threads, v.stride()) }
 
 // stride is the room for a row: whole cache lines.
 func (v *SoftmaxBytes) stride() int { return (v.Cols + 15) &^ 15 }
@@ -299,7 +299,7 @@ func (v *SoftmaxBytes) Run(p *Pool, scratch []byte) {
 }
 
 func (v *SoftmaxBytes) chunk(lo, hi, worker int) {
-	row := v.rows[worker*v.stride():][:v.Cols]
+	row := roomOf(v.rows, worker, v.stride())[:v.Cols]
 	for i := lo; i < hi; i++ {
 		dequantizeBytes(v.isa, row, v.X[i*v.Cols:][:v.Cols], v.OfX.Scale, v.OfX.Zero, v.OfX.Signed)
 		softmax(v.isa, row, row)

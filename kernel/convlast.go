@@ -143,10 +143,10 @@ func (c *ConvLast) ScratchLen(p *Pool) int {
 		if c.Add == nil {
 			return 0
 		}
-		return p.threads * w.ow * c.OC
+		return roomsLen[float32](p.threads, w.ow*c.OC)
 	}
 	pl := c.makePlan(&w, p)
-	return p.threads * pl.perWorker
+	return roomsLen[float32](p.threads, pl.perWorker)
 }
 
 func (c *ConvLast) packedLen(w *window, isa ISA) int {
@@ -188,7 +188,7 @@ func (c *ConvLast) Run(p *Pool, scratch []float32) {
 		return
 	}
 	c.plan, c.stop = c.makePlan(&w, p), p.stop
-	checkLen("ConvLast", "scratch", len(scratch), p.threads*c.plan.perWorker)
+	checkLen("ConvLast", "scratch", len(scratch), roomsLen[float32](p.threads, c.plan.perWorker))
 	c.scratch = scratch
 	p.run(w.groups*c.plan.units, 1, c)
 }
@@ -199,7 +199,7 @@ func (c *ConvLast) chunk(lo, hi, worker int) {
 		return
 	}
 	pl := &c.plan
-	scratch := c.scratch[worker*pl.perWorker:][:pl.perWorker]
+	scratch := roomOf(c.scratch, worker, pl.perWorker)
 	for u := lo; u < hi; u++ {
 		g, i := u/pl.units, u%pl.units
 		switch {
@@ -438,7 +438,7 @@ func (c *ConvLast) depthwiseRows(lo, hi, worker int) {
 		y := c.Y[at:][:c.ow*c.C]
 		to := y
 		if c.Add != nil { // which may be y
-			to = c.scratch[worker*len(y):][:len(y)]
+			to = roomOf(c.scratch, worker, len(y))
 		}
 		s.row(to, c.X[i/c.oh*c.H*c.W*c.C:], i%c.oh)
 		if c.Add != nil {

@@ -37,22 +37,24 @@ func (v *convPass) set(pass convPass) {
 // channelBlock is the number of channels in one block of k.
 func (v *convPass) channelBlock() int { return min(v.channels, max(1, kBlock/v.taps())) }
 
-func (v *convPass) scratchLen(p *Pool) int {
+// roomLen is the number of floats that a worker needs.
+func (v *convPass) roomLen(isa ISA) int {
 	if v.taps() == 0 {
 		return 0
 	}
-	cols := shapeOf(p.isa).cols
-	return p.threads * batchPanels * cols * (v.channelBlock()*v.taps() + v.rows)
+	return batchPanels * shapeOf(isa).cols * (v.channelBlock()*v.taps() + v.rows)
 }
+
+func (v *convPass) scratchLen(p *Pool) int { return roomsLen[float32](p.threads, v.roomLen(p.isa)) }
 
 // direct reports whether the points are dst's pixels in order.
 func (v *convPass) direct() bool { return v.dstStepX == 1 && v.dstStepY == 1 }
 
 func (v *convPass) run(p *Pool, scratch []float32) {
 	v.isa, v.stop = p.isa, p.stop
-	v.perWorker = v.scratchLen(p) / p.threads
+	v.perWorker = v.roomLen(p.isa)
 	v.scratch = scratch
-	checkLen("Conv", "scratch", len(scratch), v.perWorker*p.threads)
+	checkLen("Conv", "scratch", len(scratch), v.scratchLen(p))
 	columns := v.images * v.grid()
 	if columns == 0 || v.rows == 0 {
 		return
@@ -83,7 +85,7 @@ func growLists(lists [][]piece, n, length int) [][]piece {
 }
 
 func (v *convPass) chunk(lo, hi, worker int) {
-	scratch := v.scratch[worker*v.perWorker:][:v.perWorker]
+	scratch := roomOf(v.scratch, worker, v.perWorker)
 	for i := lo; i < hi && !ended(v.stop); i += batchPanels {
 		v.batch(i, min(i+batchPanels, hi), scratch, v.lists[worker])
 	}

@@ -70,7 +70,7 @@ func (v *weightPass) workerLen(isa ISA) int {
 func (c *Conv) GradWeightScratchLen(p *Pool) int {
 	w := c.window()
 	v := c.weightPass(&w)
-	return v.parts*v.parted + p.threads*v.workerLen(p.isa)
+	return v.parts*v.parted + roomsLen[float32](p.threads, v.workerLen(p.isa))
 }
 
 // GradWeight computes dW, of the shape of Weight, from X and Y (the gradient
@@ -103,7 +103,7 @@ func (v *weightPass) chunk(lo, hi, worker int) {
 		v.reduce(lo, hi)
 		return
 	}
-	scratch := v.scratch[worker*v.perWorker:][:v.perWorker]
+	scratch := roomOf(v.scratch, worker, v.perWorker)
 	blocks := ceilDiv(v.ic, v.block)
 	for i := lo; i < hi; i++ {
 		v.unit(i/(v.groups*blocks), i/blocks%v.groups, i%blocks*v.block, scratch, v.lists[worker])

@@ -228,7 +228,7 @@ func (g *Gemm) ScratchLen(p *Pool) int {
 		return g.bfloat16ScratchLen(p)
 	}
 	pl := g.makePlan(p)
-	return pl.sharedLen + pl.leftLen + p.threads*pl.perWorker
+	return pl.sharedLen + pl.leftLen + roomsLen[float32](p.threads, pl.perWorker)
 }
 
 // Run computes the product. C must not overlap A or B.
@@ -431,7 +431,7 @@ func (g *Gemm) chunk(lo, hi, worker int) {
 		packPanels(g.shared, g.B, g.K, g.N, g.ldb, g.TransB, g.isa, lo, hi)
 		return
 	}
-	scratch := g.scratch[worker*g.plan.perWorker:][:g.plan.perWorker]
+	scratch := roomOf(g.scratch, worker, g.plan.perWorker)
 	if g.plan.byRow {
 		g.blocks(lo*g.plan.rows, min(hi*g.plan.rows, g.M), 0, g.N, scratch)
 	} else {

@@ -197,7 +197,7 @@ func (l *Linear) ScratchLen(p *Pool) int {
 }
 
 func (l *Linear) scratch(p *Pool) int {
-	return l.recordBytes(0) + l.recordBytes(1) + l.normedBytes() + l.wordBytes() + p.threads*l.worker
+	return l.recordBytes(0) + l.recordBytes(1) + l.normedBytes() + l.wordBytes() + roomsLen[byte](p.threads, l.worker)
 }
 
 // Run computes Y. Y must not overlap X; it may be Add.
@@ -292,7 +292,7 @@ func (l *Linear) check(p *Pool, scratch int) {
 }
 
 func (l *Linear) chunk(lo, hi, worker int) {
-	room := l.workers[worker*l.worker:][:l.worker]
+	room := roomOf(l.workers, worker, l.worker)
 	switch l.phase {
 	case linearMultiply:
 		l.multiplyUnits(lo, hi, room)

@@ -97,7 +97,7 @@ func (a *PagedAttention) plan(p *Pool) {
 // ScratchLen is the number of bytes that Run needs on p for these dimensions.
 func (a *PagedAttention) ScratchLen(p *Pool) int {
 	a.plan(p)
-	return p.threads * a.worker
+	return roomsLen[byte](p.threads, a.worker)
 }
 
 // Run computes Y and extends the cache. Positions, lengths and blocks that do not
@@ -169,12 +169,12 @@ func (a *PagedAttention) check(scratch int, p *Pool) error {
 			}
 		}
 	}
-	checkLen("PagedAttention", "scratch", scratch, p.threads*a.worker)
+	checkLen("PagedAttention", "scratch", scratch, roomsLen[byte](p.threads, a.worker))
 	return nil
 }
 
 func (a *PagedAttention) chunk(lo, hi, worker int) {
-	room := floatsAt(a.workers[worker*a.worker:][:a.worker])
+	room := floatsAt(roomOf(a.workers, worker, a.worker))
 	s := a.sequenceOf(lo, 0)
 	for i := lo; i < hi; i++ {
 		s = a.sequenceOf(i, s)

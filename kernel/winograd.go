@@ -115,7 +115,7 @@ func (c *ConvLast) winogradPlan(w *window, p *Pool) winogradPlan {
 }
 
 func (pl *winogradPlan) scratchLen(p *Pool) int {
-	n := p.threads * pl.perWorker
+	n := roomsLen[float32](p.threads, pl.perWorker)
 	if pl.shared {
 		n += pl.blocks * pl.room
 	}
@@ -150,7 +150,7 @@ func (c *ConvLast) runWinograd(p *Pool, scratch []float32) {
 		p.run(w.blocks, 1, w)
 		return
 	}
-	w.v = scratch[p.threads*w.perWorker:]
+	w.v = scratch[roomsLen[float32](p.threads, w.perWorker):]
 	p.run(w.tiles, 1, w)
 	w.multiply = true
 	p.run(w.blocks*w.groups, 1, w)
@@ -180,7 +180,7 @@ type winogradRoom struct {
 
 func (w *winograd) chunk(lo, hi, worker int) {
 	var r winogradRoom
-	s := w.scratch[worker*w.perWorker:][:w.perWorker]
+	s := roomOf(w.scratch, worker, w.perWorker)
 	r.temp, s = s[:w.frequencies*winogradLane], s[w.frequencies*winogradLane:]
 	r.zeros, s = s[:w.c.C], s[w.c.C:]
 	r.m, r.v = s[:w.frequencies*(w.block*w.group*w.cols+winogradGap)], s[w.frequencies*(w.block*w.group*w.cols+winogradGap):]
