@@ -15,7 +15,7 @@
 //
 // # Files
 //
-//	isa*.go permit_*.go pool.go: what the processor has; the workers
+//	isa*.go permit_*.go pool.go room.go: what the processor has; the workers and their rooms
 //	tile*.go pack.go gemm.go: products of float32, by tiles of C in registers
 //	halftile.go bfloat16.go: … of operands in 16 bits
 //	amx.go: … and on the tiles of AMX
