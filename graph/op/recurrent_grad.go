@@ -23,7 +23,6 @@ const (
 	rgDY
 	rgDH
 	rgDC
-	rgInputs
 )
 
 // Its outputs: the first two are the memory of gates and inner products, in which
