@@ -62,7 +62,7 @@ var zhServer = [...]entry{
 	{"model %s version %d could not be loaded", "模型 %s 版本 %d 无法加载"},
 	{"%v could not be loaded", "%v 无法加载"},
 	{"%v needs %s of memory: %s of the budget of %s are free", "%v 需要 %s 内存，而预算 %[4]s 中只剩 %[3]s"},
-	{"undeploy another model, or give the server a larger memory budget", "结束其他模型的部署，或提高服务器的内存预算"},
+	{"undeploy another model, or start the server with a larger --memory-limit", "结束其他模型的部署，或用更大的 --memory-limit 启动服务器"},
 	{"the file of %s is missing from the data directory", "数据目录中缺少 %s 的文件"},
 	{"%d of the %d files have not been sent: %s", "%[2]d 个文件中有 %[1]d 个尚未发送：%[3]s"},
 

@@ -308,7 +308,7 @@ func (b *budget) adjust(t Target, old, new int64) error {
 	free := b.limit - (b.used - old)
 	if b.limit > 0 && new > free {
 		return fault.New("serve.deploy", fault.NoSpace, "%v needs %s of memory: %s of the budget of %s are free",
-			t, size(new), size(max(free, 0)), size(b.limit)).Try("undeploy another model, or give the server a larger memory budget")
+			t, size(new), size(max(free, 0)), size(b.limit)).Try("undeploy another model, or start the server with a larger --memory-limit")
 	}
 	b.used += new - old
 	return nil
