@@ -63,7 +63,7 @@ func TestEvaluationThatDiverges(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "the loss of the test set after epoch 1 is ") || fault.RemedyOf(err) == "" {
 		t.Errorf("the error is %v", err)
 	}
-	if r, err := train.ReadRecord(dir); err != nil || r.Status != train.Failed {
+	if r, err := train.ReadRecord(dir); err != nil || r.Status != train.Failed || !strings.HasPrefix(r.Error, "the loss of the test set") {
 		t.Errorf("the record is %+v, %v", r, err)
 	}
 }

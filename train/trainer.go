@@ -151,7 +151,7 @@ func Run(ctx context.Context, p *Problem, spec Spec, dir string, opt Options) (*
 	}
 	err = t.train(ctx)
 	if err != nil {
-		t.record.Status, t.record.Error = Failed, err.Error()
+		t.record.Status, t.record.Error = Failed, said(err)
 		switch fault.KindOf(err) {
 		case fault.Canceled, fault.Deadline:
 			t.record.Status, t.record.Error = Stopped, ""
@@ -160,6 +160,18 @@ func Run(ctx context.Context, p *Problem, spec Spec, dir string, opt Options) (*
 		}
 	}
 	return t.record, errors.Join(err, fault.From(t.record.write(dir), "train.run"))
+}
+
+// said is an error as people read it: without the operation, with the remedy.
+func said(err error) string {
+	e, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		return err.Error()
+	}
+	if remedy := fault.RemedyOf(e); remedy != "" {
+		return e.Message() + " (" + remedy + ")"
+	}
+	return e.Message()
 }
 
 // openDir creates the run directory, or checks that the one to resume is of the

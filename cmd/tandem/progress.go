@@ -89,20 +89,25 @@ func (p *progress) due(now train.Progress, every time.Duration) bool {
 
 // line has rounded numbers, and none that JSON cannot say.
 func (p *progress) line(now train.Progress) {
+	var accuracy *float64 // none where a prediction is not right or wrong
+	if now.Labelled {
+		v := finite(now.Accuracy)
+		accuracy = &v
+	}
 	// What cannot be printed, the end of the run cannot either, and reports it.
 	_ = p.a.emit(struct {
-		Event     string  `json:"event"`
-		Phase     string  `json:"phase"`
-		Epoch     int     `json:"epoch"`
-		Epochs    int     `json:"epochs"`
-		Step      int     `json:"step"`
-		Steps     int     `json:"steps"`
-		Loss      float64 `json:"loss"`
-		Accuracy  float64 `json:"accuracy"`
-		Rate      float64 `json:"rows_per_s"`
-		Remaining float64 `json:"remaining_s"`
+		Event     string   `json:"event"`
+		Phase     string   `json:"phase"`
+		Epoch     int      `json:"epoch"`
+		Epochs    int      `json:"epochs"`
+		Step      int      `json:"step"`
+		Steps     int      `json:"steps"`
+		Loss      float64  `json:"loss"`
+		Accuracy  *float64 `json:"accuracy,omitempty"`
+		Rate      float64  `json:"rows_per_s"`
+		Remaining float64  `json:"remaining_s"`
 	}{"progress", string(now.Phase), now.Epoch, now.Epochs, now.Step, now.Steps,
-		finite(now.Loss), finite(now.Accuracy), finite(now.RowsPerSecond), finite(now.Remaining.Seconds())})
+		finite(now.Loss), accuracy, finite(now.RowsPerSecond), finite(now.Remaining.Seconds())})
 }
 
 func finite(v float64) float64 {

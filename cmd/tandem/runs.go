@@ -143,17 +143,23 @@ func (f runsFolder) facts(a *app, r run) []fact {
 }
 
 func (a *app) evaluations(metrics []train.Metric) error {
+	titles := []string{"EPOCH", "STEP", "TEST LOSS", "TEST ACCURACY"}
 	var rows [][]string
 	for _, m := range metrics {
-		if m.Kind == "test" {
-			rows = append(rows, []string{strconv.Itoa(m.Epoch), strconv.Itoa(m.Step), fmt.Sprintf("%.4f", m.Loss), fmt.Sprintf("%.4f", m.Accuracy)})
+		if m.Kind != "test" {
+			continue
 		}
+		last := m.Accuracy
+		if rmse, numbers := m.Values["rmse"]; numbers { // which are not right or wrong
+			titles, last = []string{"EPOCH", "STEP", "TEST LOSS", "TEST RMSE"}, rmse
+		}
+		rows = append(rows, []string{strconv.Itoa(m.Epoch), strconv.Itoa(m.Step), fmt.Sprintf("%.4f", m.Loss), fmt.Sprintf("%.4f", last)})
 	}
 	if len(rows) == 0 {
 		return nil
 	}
 	a.say("")
-	return a.table([]string{"EPOCH", "STEP", "TEST LOSS", "TEST ACCURACY"}, rows)
+	return a.table(titles, rows)
 }
 
 type runsCompareCmd struct {

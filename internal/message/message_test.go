@@ -124,6 +124,7 @@ func TestError(t *testing.T) {
 		// A server of a protocol that has no field for the remedy puts it into parentheses.
 		{zh, fault.New("a", fault.Invalid, "%s", "the model has no chat template (use a model that was trained to chat, or ask for a completion)"),
 			"模型没有对话模板（使用经过对话训练的模型，或改用续写）", ""},
+		{zh, fault.New("a", fault.Invalid, "%s", "the loss of the test set after epoch 2 is +Inf (choose another --out)"), "第 2 轮之后测试集的损失为 +Inf（另选 --out）", ""},
 		{zh, fault.New("a", fault.Invalid, "%s", "nobody translated this (choose another --out)"), "nobody translated this (choose another --out)", ""},
 		{en, fault.New("a", fault.Canceled, ""), "canceled", ""},
 		// What only the system knows of still has a remedy, and is said once.

@@ -50,14 +50,14 @@ func (p *Printer) Text(s string) string {
 	if p.tag == language.English || s == "" {
 		return s
 	}
-	if t, ok := p.whole(s); ok {
-		return t
-	}
-	if i := strings.LastIndex(s, " ("); i >= 0 && strings.HasSuffix(s, ")") {
+	if i := strings.LastIndex(s, " ("); i >= 0 && strings.HasSuffix(s, ")") { // before a last argument takes it
 		head, remedy := s[:i], s[i+len(" ("):len(s)-1]
 		if a, b := p.Text(head), p.Text(remedy); a != head && b != remedy {
 			return a + "（" + b + "）"
 		}
+	}
+	if t, ok := p.whole(s); ok {
+		return t
 	}
 	for at := 0; ; {
 		i := strings.Index(s[at:], ": ")

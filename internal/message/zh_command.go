@@ -13,7 +13,7 @@ var zhCommand = [...]entry{
 	{"QUEUED REQUESTS", "排队请求"}, {"SINCE", "起始时间"}, {"ID", "ID"}, {"ROLE", "角色"}, {"SECRET BEGINS", "密钥前缀"},
 	{"LAST USED", "最近使用"}, {"DAY", "日期"}, {"KEY", "密钥"}, {"REQUESTS", "请求"}, {"ERRORS", "错误"}, {"ROWS", "行数"},
 	{"COMPUTE", "计算时间"}, {"STATUS", "状态"}, {"STEPS", "步数"}, {"ACCURACY", "准确率"}, {"TIME", "用时"},
-	{"EPOCH", "轮次"}, {"STEP", "步"}, {"TEST LOSS", "测试损失"}, {"TEST ACCURACY", "测试准确率"},
+	{"EPOCH", "轮次"}, {"STEP", "步"}, {"TEST LOSS", "测试损失"}, {"TEST ACCURACY", "测试准确率"}, {"TEST RMSE", "测试均方根误差"},
 	{"COLUMN", "列"}, {"KIND", "类型"}, {"LABELS", "标签"},
 	{"INPUT", "输入"}, {"LABEL", "标签"}, {"PROBABILITY", "概率"},
 	{"A run", "单次运行"}, {"%.3f GFLOP, %s of working memory, for %s", "%.3f GFLOP，工作内存 %s，输入为 %s"},
