@@ -174,8 +174,7 @@ func TestBrokenWeights(t *testing.T) {
 // TestPiecesTellWhenTheyWerePicked: one by one, before somebody reads them.
 func TestPiecesTellWhenTheyWerePicked(t *testing.T) {
 	m := small(t, "llama2", Options{Context: 32})
-	var before, resumed time.Time
-	n := 0
+	before, resumed, n := time.Now(), time.Time{}, 0
 	for p, err := range m.Generate(t.Context(), Request{Prompt: []int{5}, MaxTokens: 12, IgnoreEnd: true}) {
 		if err != nil {
 			t.Fatal(err)
@@ -192,9 +191,8 @@ func TestPiecesTellWhenTheyWerePicked(t *testing.T) {
 }
 
 // TestGoingAwayStopsTheWork: by leaving the loop, and by a context that ends; waiting
-// requests too.
-// TestGoingAwayStopsTheWork leaves answers of 127 steps at their first tokens. On a busy
-// machine the engine may be done before the reader has a turn, but not every time.
+// requests too. Answers of 127 steps are left at their first tokens; on a busy machine
+// the engine may be done before the reader has a turn, but not every time.
 func TestGoingAwayStopsTheWork(t *testing.T) {
 	m := small(t, "llama2", Options{Context: 128, Limits: Limits{MaxSequences: 1, MaxQueued: 1}})
 	reason := errors.New("gone")
