@@ -10,8 +10,8 @@ package kernel
 // dilations and Groups of 0 mean 1.
 //
 // It is a product of patches by weights for each group, which are read where X lies if
-// they may be (byteTaps); where every group has one channel, a window that slides. A patch is KH lines of KW·ic bytes, each filled up to
-// whole words with what meets weights of 0.
+// they may be (byteTaps); where every group has one channel, a window that slides. A patch
+// is KH lines of KW·ic bytes, each filled up to whole words with what meets weights of 0.
 type ByteConv struct {
 	N, H, W, C, OC, KH, KW               int
 	StrideH, StrideW                     int
