@@ -31,7 +31,7 @@ func TestClassesHeldAlone(t *testing.T) {
 		"folders":        {folders, Options{}, `set: picture test/emu/1.png: no example to train with is of the class "emu"`},
 		"folders, zip":   {zipped, Options{}, `set.zip: picture test/emu/1.png: no example to train with is of the class "emu"`},
 		"another folder": {here, Options{TestPath: there}, `picture owl/1.png: no example to train with is of the class "owl"`},
-		"another file":   {write(t, "x.csv", rows), Options{Labels: "y", TestPath: write(t, "y.csv", "y,x\nno,1\n\nperhaps,3\n")}, `y.csv, line 4, column "y": no example to train with is of the class "perhaps"`},
+		"another file":   {write(t, "x.csv", rows), Options{Labels: "y", TestPath: write(t, "y.csv", "y,house,day,x\nno,a,2026-01-01,1\n\nperhaps,a,2026-01-01,3\n")}, `y.csv, line 4, column "y": no example to train with is of the class "perhaps"`},
 		"by time":        {late, Options{Labels: "y", Split: Split{Test: 0.02, By: ByTime, Column: "day"}}, `late.csv, line 62, column "y": no example to train with is of the class "perhaps"`},
 		"by group":       {houses, Options{Labels: "y", Split: Split{Test: 0.3, By: ByGroup, Column: "house"}}, `houses.csv, line `},
 	} {

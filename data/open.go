@@ -72,7 +72,7 @@ func DefaultMissing() []string {
 // recognises by name and content.
 //
 //	CSV, JSONL, Parquet  a column for each of the file's; in a folder, its files
-//	                     in the order of their names
+//	                     in the order of their names, all with the same columns
 //	IDX                  "image" and "label": see OpenIDX
 //	images               a folder or zip with a folder of pictures for each class, or
 //	                     such folders in "train" and "test" or "val": "image", the

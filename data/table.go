@@ -2,6 +2,8 @@ package data
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"slices"
@@ -21,8 +23,9 @@ type opening struct {
 
 	guesses []*columnGuess
 	index   map[string]int
-	place   []int // of a file's columns among the guesses
-	rows    int   // of the files to train on, and to split
+	place   []int    // of a file's columns among the guesses
+	head    []string // the columns of the first file, not of JSONL
+	rows    int      // of the files to train on, and to split
 
 	fields []Field
 	codes  []map[string]int64 // of categories, by column
@@ -73,6 +76,10 @@ func (o *opening) each(visit func(row *rows.Row, file string, test bool) error) 
 			return err
 		}
 		o.place = o.place[:0]
+		err = o.sameColumns(path, r.Columns())
+		if err != nil {
+			return errors.Join(err, r.Close())
+		}
 		err = o.eachOf(r, &row, func() error { return visit(&row, path, i >= len(o.files)-o.tests) })
 		if closed := r.Close(); err == nil {
 			err = closed
@@ -103,6 +110,60 @@ func (o *opening) eachOf(r *rows.Reader, row *rows.Row, visit func() error) erro
 			return err
 		}
 	}
+}
+
+// sameColumns refuses a file whose columns are not those of the first, in whatever order:
+// a misspelt header would become a column of missing values. Objects of JSONL leave out
+// what is missing, so that their files may differ as their lines do.
+func (o *opening) sameColumns(path string, columns []string) error {
+	if rows.Format(o.opt.Format) == rows.JSONL {
+		return nil
+	}
+	if o.head == nil {
+		o.head = slices.Clone(columns)
+	}
+	lacks, more := without(o.head, columns), without(columns, o.head)
+	if len(lacks)+len(more) == 0 {
+		return nil
+	}
+	one, first := apart(path, o.files[0])
+	var err *fault.Error
+	switch {
+	case len(more) == 0:
+		err = fault.New(openOp, fault.Invalid, "%s lacks columns of %s: %s", one, first, listed(lacks))
+	case len(lacks) == 0:
+		err = fault.New(openOp, fault.Invalid, "%s has columns that %s lacks: %s", one, first, listed(more))
+	default:
+		err = fault.New(openOp, fault.Invalid, "%s and %s have different columns: %s against %s", one, first, listed(more), listed(lacks))
+	}
+	return err.Try("give all files of a set, and those to test with, the same columns in any order; check their first lines, data.header and data.separator")
+}
+
+// without are the names of a list that another lacks.
+func without(list, other []string) []string {
+	has := make(map[string]bool, len(other))
+	for _, name := range other {
+		has[name] = true
+	}
+	return slices.DeleteFunc(slices.Clone(list), func(name string) bool { return has[name] })
+}
+
+// listed writes some names.
+func listed(names []string) string {
+	const most = 8
+	text := fmt.Sprintf("%q", names[:min(len(names), most)])
+	if more := len(names) - most; more > 0 {
+		text += fmt.Sprintf(" +%d", more)
+	}
+	return text
+}
+
+// apart names two files by as much of their paths as tells them apart.
+func apart(a, b string) (string, string) {
+	if filepath.Base(a) == filepath.Base(b) {
+		return a, b
+	}
+	return filepath.Base(a), filepath.Base(b)
 }
 
 // column is the place of a column, which is new if no file had it before.

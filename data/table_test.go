@@ -293,6 +293,60 @@ func TestBrokenRows(t *testing.T) {
 	}
 }
 
+// TestFilesOfOtherColumns: the files of a set have the same columns in any order; one that
+// has others, such as a misspelt one, is named beside the first.
+func TestFilesOfOtherColumns(t *testing.T) {
+	for _, tc := range []struct {
+		name, a, b, test string
+		says             string // "" if it is read
+	}{
+		{"another order", "x,y\n1,2\n", "y,x\n4,3\n", "", ""},
+		{"a header misspelt", "age,y\n1,2\n", "aeg,y\n3,4\n", "", `b.csv and a.csv have different columns: ["aeg"] against ["age"]`},
+		{"one less", "x,y\n1,2\n", "x\n3\n", "", `b.csv lacks columns of a.csv: ["y"]`},
+		{"one more", "x,y\n1,2\n", "x,y,z\n3,4,5\n", "", `b.csv has columns that a.csv lacks: ["z"]`},
+		{"a part without header", "x,y\n1,2\n", "3,4\n", "", `["column1" "column2"] against ["x" "y"]`},
+		{"a header alone", "x,y\n1,2\n", "x,z\n", "", `["z"] against ["y"]`},
+		{"to test with", "x,y\n1,2\n", "x,y\n3,4\n", "x\n5\n", `t.csv lacks columns of a.csv: ["y"]`},
+	} {
+		dir, opt := t.TempDir(), Options{}
+		for name, text := range map[string]string{"set/a.csv": tc.a, "set/b.csv": tc.b, "t.csv": tc.test} {
+			path := filepath.Join(dir, name)
+			if name == "t.csv" && text != "" {
+				opt.TestPath = path
+			}
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		train, _, err := Open(t.Context(), filepath.Join(dir, "set"), opt)
+		if tc.says != "" {
+			if err == nil || !strings.Contains(err.Error(), tc.says) || fault.RemedyOf(err) == "" {
+				t.Errorf("%s: %v, want %q", tc.name, err, tc.says)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+		} else if x, y := whole(t, train, "x").I64(), whole(t, train, "y").I64(); !slices.Equal(x, []int64{1, 3}) || !slices.Equal(y, []int64{2, 4}) {
+			t.Errorf("%s: x %v, y %v", tc.name, x, y)
+		}
+	}
+
+	// A line of JSON leaves out what is missing, and so do the lines of a file.
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a.jsonl": `{"x":1}`, "b.jsonl": `{"y":2}`} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d, _ := open(t, dir, Options{}); kindsOf(d) != "x integer, y integer" {
+		t.Errorf("of JSONL: %s", kindsOf(d))
+	}
+}
+
 func gzipped(t testing.TB, text string) string {
 	t.Helper()
 	var b strings.Builder
