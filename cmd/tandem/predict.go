@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,7 +25,7 @@ const maxInputBytes = 1 << 30
 type predictCmd struct {
 	Model  string   `arg:"" placeholder:"NAME[:VERSION]|PATH" help:"Model that serves, directory of a run or of a model, or an .onnx file."`
 	Input  []string `help:"Pictures (PNG, JPEG, GIF), rows (CSV, or a JSON object a line), texts to go on with, tensors by name in NumPy's .npz format, or one request of the Open Inference Protocol in JSON; - is standard input. May be given more than once." placeholder:"FILE" default:"-" sep:"none"`
-	Output string   `help:"File for the answer; .npz if the input is. Without it: standard output." placeholder:"FILE"`
+	Output string   `help:"File for the answer; its name says in what form: .csv, .tsv, .jsonl, .txt as it is shown, or .npz if the input is. Without it: standard output." placeholder:"FILE"`
 	Top    int      `help:"How many labels to show for a picture." placeholder:"N" default:"3"`
 	precisionFlag
 	Threads int `help:"Threads that compute, for a model on this machine. Without it: all processors." placeholder:"N"`
@@ -34,6 +33,8 @@ type predictCmd struct {
 	Tokens      int     `help:"How many bytes to write on a text with." placeholder:"N" default:"200"`
 	Temperature float64 `help:"How freely what follows a text is chosen; 0 is the most probable always." placeholder:"T" default:"1"`
 	Seed        uint64  `help:"Repeat what was drawn with this seed." placeholder:"N" default:"1"`
+
+	written answerForm // how the answer is
 }
 
 // target is a model that can be run, here or on a server.
@@ -53,6 +54,14 @@ func (c *predictCmd) Run(ctx context.Context, a *app) (err error) {
 	if err := c.checkText(); err != nil {
 		return err
 	}
+	if c.written, err = formOf(c.Output, a.json); err != nil {
+		return err
+	}
+	for _, path := range c.Input {
+		if c.Output != "" && same(path, c.Output) {
+			return usage("%s would replace its own source", c.Output).with("give another --output")
+		}
+	}
 	if len(c.Input) == 1 && c.Input[0] == "-" && terminal(a.in) {
 		return usage("there is no input").with("tandem predict " + c.Model + " --input FILE")
 	}
@@ -62,7 +71,7 @@ func (c *predictCmd) Run(ctx context.Context, a *app) (err error) {
 	if c.Precision != "" {
 		return usage("%s is for tensors in %s and an %s file", "--precision", npzSuffix, onnxSuffix).with("tandem quantize " + c.Model + " --precision int8 --output DIR")
 	}
-	if isNPZ(c.Output) {
+	if c.written == formArrays {
 		return usage("an answer in %s is given to an input in %s", npzSuffix, npzSuffix)
 	}
 	var inputs [][]byte
@@ -88,46 +97,17 @@ func (c *predictCmd) to(a *app, print func(*app) error) error {
 	}
 	return writeFile(c.Output, func(f io.Writer) error {
 		to := *a
-		to.out = f
+		to.out, to.json = f, c.written == formJSON
 		return print(&to)
 	})
-}
-
-// writeFile writes the file at path whole or not at all: an answer of before stays where
-// there is none now. What is there and no file, such as a pipe or a link, is written to.
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	const op = "tandem.write"
-	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
-		if err != nil {
-			return fault.From(err, op)
-		}
-		return errors.Join(write(f), fault.From(f.Close(), op))
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".tmp-")
-	if e, ok := errors.AsType[*fs.PathError](err); ok { // nobody has given the name that it has
-		return fault.Wrap(e.Err, op, fault.KindOf(err), "writing %s", path)
-	}
-	if err != nil {
-		return fault.From(err, op)
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // the error that matters is the first
-	}
-	return err
 }
 
 // answer runs the model on a request or on pictures.
 func (c *predictCmd) answer(ctx context.Context, a *app, t target, inputs [][]byte) error {
 	if len(inputs) == 1 && isRequest(inputs[0]) {
+		if c.inTable() {
+			return usage("an answer to a request of the Open Inference Protocol is JSON: %s", c.Output).with("give --output a name that ends in .json")
+		}
 		return t.requestJSON(ctx, a, inputs[0])
 	}
 	m, err := t.manifest()
@@ -137,6 +117,8 @@ func (c *predictCmd) answer(ctx context.Context, a *app, t target, inputs [][]by
 	switch {
 	case takesRows(m):
 		err = c.rows(ctx, a, t, m, inputs)
+	case takesText(m) && c.inTable():
+		err = usage("an answer in text is no table: %s", c.Output).with("give --output a name that ends in .txt or .jsonl")
 	case takesText(m):
 		err = c.goOn(ctx, a, t, inputs)
 	case isJSON(inputs[0]):
@@ -301,8 +283,15 @@ func (c *predictCmd) pictures(ctx context.Context, a *app, t target, m *model.Ma
 	return c.print(a, out[0].Tensor, m.Labels)
 }
 
+// inTable reports whether the answer is a table for programs.
+func (c *predictCmd) inTable() bool { return c.written == formCSV || c.written == formTSV }
+
 func (c *predictCmd) print(a *app, scores *tensor.Tensor, labels []string) error {
 	var rows [][]string
+	out := newRecords(a.out, c.written)
+	if c.inTable() {
+		out.put("input", "label", "probability")
+	}
 	for i, path := range c.Input {
 		best := top(scores.Rows(i, i+1).F32(), labels, c.Top)
 		if a.json {
@@ -316,15 +305,21 @@ func (c *predictCmd) print(a *app, scores *tensor.Tensor, labels []string) error
 		}
 		name := filepath.Base(path)
 		for _, s := range best {
+			if c.inTable() {
+				out.put(path, s.Label, exact(s.Probability))
+			}
 			rows = append(rows, []string{name, s.Label, strconv.FormatFloat(s.Probability, 'f', 4, 64)})
 			name = ""
 		}
 	}
-	if a.json {
-		return nil
+	if a.json || c.inTable() {
+		return out.err
 	}
 	return a.table([]string{"INPUT", "LABEL", "PROBABILITY"}, rows)
 }
+
+// exact writes a float32 so that it is read back as it was.
+func exact(v float64) string { return strconv.FormatFloat(v, 'g', -1, 32) }
 
 // top are the n best scores, the best first.
 func top(scores []float32, labels []string, n int) []scored {

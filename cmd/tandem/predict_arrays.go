@@ -15,6 +15,9 @@ func (c *predictCmd) arrays(ctx context.Context, a *app) error {
 	if len(c.Input) != 1 {
 		return usage("one %s file is one input", npzSuffix)
 	}
+	if c.inTable() {
+		return usage("arrays are no table: %s", c.Output).with("give --output a name that ends in .npz, .jsonl or .txt")
+	}
 	arrays, err := readArrays(c.Input[0])
 	if err != nil {
 		return err
@@ -23,7 +26,7 @@ func (c *predictCmd) arrays(ctx context.Context, a *app) error {
 	if err != nil {
 		return err
 	}
-	if isNPZ(c.Output) {
+	if c.written == formArrays {
 		return writeArrays(c.Output, out)
 	}
 	return c.to(a, func(a *app) error { return printArrays(a, out) })

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"strconv"
+	"strings"
 
 	"tandem/data/rows"
 	"tandem/fault"
@@ -44,6 +44,7 @@ func takesRows(m *model.Manifest) bool {
 
 // rowAnswer is what a model says of a row.
 type rowAnswer struct {
+	Input       string   `json:"input,omitempty"` // if there are several
 	Row         int      `json:"row"`
 	Label       string   `json:"label,omitempty"`
 	Probability *float64 `json:"probability,omitempty"`
@@ -57,6 +58,10 @@ func (c *predictCmd) rows(ctx context.Context, a *app, t target, m *model.Manife
 		want = append(want, processor.RowInput{Name: s.Name, DType: s.Type()})
 	}
 	var table [][]string
+	out, titles := newRecords(a.out, c.written), rowTitles(m, len(inputs) > 1)
+	if c.inTable() {
+		out.put(titles...)
+	}
 	for i, data := range inputs {
 		r, err := rows.New(c.Input[i], bytes.NewReader(data), rows.Options{})
 		if err != nil {
@@ -77,32 +82,60 @@ func (c *predictCmd) rows(ctx context.Context, a *app, t target, m *model.Manife
 			}
 			for k := range answers {
 				answers[k].Row = row + k
-				if a.json {
+				if len(inputs) > 1 {
+					answers[k].Input = c.Input[i]
+				}
+				switch {
+				case a.json:
 					if err := a.emit(answers[k]); err != nil {
 						return err
 					}
-					continue
+				case c.inTable():
+					out.put(answers[k].cells(exact)...)
+				default:
+					table = append(table, answers[k].cells(shown))
 				}
-				table = append(table, answers[k].cells())
 			}
-			row += n
+			if row += n; out.err != nil {
+				return out.err
+			}
 		}
 	}
-	if a.json {
-		return nil
+	if a.json || c.inTable() {
+		return out.err
 	}
-	if len(m.Labels) == 0 {
-		return a.table([]string{"ROW", "VALUE"}, table)
+	for i, title := range titles {
+		titles[i] = strings.ToUpper(title)
 	}
-	return a.table([]string{"ROW", "LABEL", "PROBABILITY"}, table)
+	return a.table(titles, table)
 }
 
-func (r rowAnswer) cells() []string {
-	if r.Value != nil {
-		return []string{strconv.Itoa(r.Row), fmt.Sprintf("%g", float32(*r.Value))}
+// rowTitles name the columns of what cells gives.
+func rowTitles(m *model.Manifest, inputs bool) []string {
+	titles := []string{"row", "label", "probability"}
+	if len(m.Labels) == 0 {
+		titles = []string{"row", "value"}
 	}
-	return []string{strconv.Itoa(r.Row), r.Label, strconv.FormatFloat(*r.Probability, 'f', 4, 64)}
+	if inputs {
+		titles = append([]string{"input"}, titles...)
+	}
+	return titles
 }
+
+// cells are the answer's, with numbers as one writes them.
+func (r rowAnswer) cells(number func(float64) string) []string {
+	cells := []string{strconv.Itoa(r.Row)}
+	if r.Input != "" {
+		cells = append([]string{r.Input}, cells...)
+	}
+	if r.Value != nil {
+		return append(cells, exact(*r.Value))
+	}
+	return append(cells, r.Label, number(*r.Probability))
+}
+
+// shown writes a probability for people.
+func shown(v float64) string { return strconv.FormatFloat(v, 'f', 4, 64) }
 
 // askRows runs the model on some rows.
 func askRows(ctx context.Context, t target, m *model.Manifest, columns []*tensor.Tensor) ([]rowAnswer, error) {

@@ -110,7 +110,7 @@ var zhHelp = [...]entry{
 	{"Arrays by the names of the inputs, in NumPy's format. Without it: random numbers, and ones for integers.", "按输入名称存放数组的 NumPy 文件。缺省：随机数，整数输入为 1。"},
 	{"How long to measure.", "测量时长（秒）。"},
 	{"Show where the time goes, by operator and shapes. Measuring each operator takes time too.", "按算子与形状显示耗时分布。逐算子计时本身也耗时。"},
-	{"File for the answer; .npz if the input is. Without it: standard output.", "保存结果的文件；输入为 .npz 时可为 .npz。缺省：标准输出。"},
+	{"File for the answer; its name says in what form: .csv, .tsv, .jsonl, .txt as it is shown, or .npz if the input is. Without it: standard output.", "保存结果的文件，格式由文件名决定：.csv、.tsv、.jsonl，.txt 与屏幕显示相同，输入为 .npz 时可为 .npz。缺省：标准输出。"},
 	{"How many labels to show for a picture.", "每张图片显示的标签数。"},
 	{"Threads that compute, for a model on this machine. Without it: all processors.", "本机模型的计算线程数。缺省：全部处理器。"},
 
