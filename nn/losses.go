@@ -28,20 +28,46 @@ func times(b *graph.Builder, x *graph.Value, factor float32) *graph.Value {
 	return b.Op("Mul", nil, x, b.Scalar("factor", factor))
 }
 
+// oneShape fails where two values have not one shape: of [rows,1] and [rows] there would
+// be the differences of all pairs.
+func oneShape(b *graph.Builder, x, y *graph.Value) bool {
+	s, t := x.Type.Shape, y.Type.Shape
+	if !x.Type.Known() || !y.Type.Known() {
+		return true
+	}
+	same := len(s) == len(t)
+	for i := 0; same && i < len(s); i++ {
+		m, known := s[i].Value()
+		n, too := t[i].Value()
+		same = !known || !too || m == n
+	}
+	if !same {
+		b.Fail(fmt.Errorf("the loss takes an output and a target of one shape, they have %v and %v", s, t))
+	}
+	return same
+}
+
+func difference(b *graph.Builder, x, y *graph.Value) *graph.Value {
+	if !oneShape(b, x, y) {
+		return x
+	}
+	return b.Op("Sub", nil, x, y)
+}
+
 // MSE is the mean squared error.
 func MSE(b *graph.Builder, output, target *graph.Value) *graph.Value {
-	d := b.Op("Sub", nil, output, target)
+	d := difference(b, output, target)
 	return mean(b, b.Op("Mul", nil, d, d))
 }
 
 // MAE is the mean absolute error.
 func MAE(b *graph.Builder, output, target *graph.Value) *graph.Value {
-	return mean(b, b.Op("Abs", nil, b.Op("Sub", nil, output, target)))
+	return mean(b, b.Op("Abs", nil, difference(b, output, target)))
 }
 
 // Huber is d²/2 for errors up to delta and delta·(|d| - delta/2) beyond (1964).
 func Huber(b *graph.Builder, output, target *graph.Value, delta float32) *graph.Value {
-	size := b.Op("Abs", nil, b.Op("Sub", nil, output, target))
+	size := b.Op("Abs", nil, difference(b, output, target))
 	inner := b.Op("Min", nil, size, b.Scalar("delta", delta))
 	outer := b.Op("Sub", nil, size, inner)
 	return mean(b, b.Op("Add", nil, times(b, b.Op("Mul", nil, inner, inner), 0.5), times(b, outer, delta)))
@@ -50,12 +76,15 @@ func Huber(b *graph.Builder, output, target *graph.Value, delta float32) *graph.
 // Quantile is the pinball loss: q·d where the target is above the output by d, and
 // (q-1)·d where it is below (Koenker and Bassett, 1978).
 func Quantile(b *graph.Builder, output, target *graph.Value, q float32) *graph.Value {
-	d := b.Op("Sub", nil, target, output)
+	d := difference(b, target, output)
 	return mean(b, b.Op("Max", nil, times(b, d, q), times(b, d, q-1)))
 }
 
 // BinaryCrossEntropy is for scores before a sigmoid and targets from 0 to 1.
 func BinaryCrossEntropy(b *graph.Builder, scores, target *graph.Value) *graph.Value {
+	if !oneShape(b, scores, target) {
+		return scores
+	}
 	return mean(b, b.Op("Sub", nil, b.Op("Softplus", nil, scores), b.Op("Mul", nil, scores, target)))
 }
 
@@ -90,7 +119,9 @@ func (l ClassLoss) Build(b *graph.Builder, scores, labels *graph.Value) *graph.V
 		target, hot = b.Op("Mul", nil, target, w), b.Op("Mul", nil, hot, w)
 	}
 	if l.Focus > 0 {
-		missing := b.Op("Sub", nil, b.Scalar("one", 1), b.Op("Exp", nil, logs))
+		// A p that rounds to 1 counts as one just below: a gamma below 1 has no
+		// derivative at 0.
+		missing := b.Op("Max", nil, b.Op("Sub", nil, b.Scalar("one", 1), b.Op("Exp", nil, logs)), b.Scalar("least", 0x1p-25))
 		logs = b.Op("Mul", nil, logs, b.Op("Pow", nil, missing, b.Scalar("gamma", l.Focus)))
 	}
 	sum := total(b, b.Op("Mul", nil, target, logs))
@@ -143,7 +174,8 @@ func Triplet(b *graph.Builder, anchor, positive, negative *graph.Value, margin f
 func Contrastive(b *graph.Builder, x, y *graph.Value, temperature float32) *graph.Value {
 	unit := func(v *graph.Value) *graph.Value {
 		axis := b.Ints("axis", -1)
-		return b.Op("Div", nil, v, b.Op("ReduceL2", graph.Attrs{"keepdims": int64(1)}, v, axis))
+		size := b.Op("ReduceL2", graph.Attrs{"keepdims": int64(1)}, v, axis)
+		return b.Op("Div", nil, v, b.Op("Max", nil, size, b.Scalar("least", 1e-12))) // a row of zeros stays one
 	}
 	scores := times(b, b.Op("MatMul", nil, unit(x), b.Op("Transpose", graph.Attrs{"perm": []int64{1, 0}}, unit(y))), 1/temperature)
 	own := rowTotal(b, b.Op("Mul", nil, unit(x), unit(y)))

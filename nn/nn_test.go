@@ -163,6 +163,7 @@ func TestLayersRefuse(t *testing.T) {
 		"filters 0, kernel 1":                                                       {nn.SeparableConv2D{Kernel: 3}},
 		"dense1 units: 0 must be positive":                                          {nn.Flatten{}, nn.Dense{}},
 		`activation "cube" is unknown`:                                              {nn.Flatten{}, nn.Dense{Units: 1, Activation: "cube"}},
+		"batch_norm1: momentum 5 is not in [0,1)":                                   {nn.BatchNorm{Momentum: 5}},
 		"a window of 9x9 is larger than":                                            {nn.Conv2D{Filters: 1, Kernel: 9}},
 	} {
 		b, _ := build(t, 1, layers...)

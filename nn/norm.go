@@ -1,6 +1,8 @@
 package nn
 
 import (
+	"fmt"
+
 	"tandem/graph"
 )
 
@@ -46,6 +48,10 @@ func (l BatchNorm) Build(b *Builder, x *graph.Value) *graph.Value {
 	name := b.scope("batch_norm")
 	n, ok := size(b, name, 2, 1, x)
 	if !ok {
+		return x
+	}
+	if !(l.Momentum >= 0 && l.Momentum < 1) {
+		b.Fail(fmt.Errorf("%s: momentum %v is not in [0,1)", name, l.Momentum))
 		return x
 	}
 	scale, bias := b.Param(name+".scale", Ones, Fan{}, n), b.Param(name+".bias", Zeros, Fan{}, n)

@@ -2,6 +2,7 @@ package train
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,11 +78,11 @@ func (t *trainer) checkpointPath(step int) string {
 	return filepath.Join(t.dir, checkpointDir, fmt.Sprintf("%08d.safetensors", step))
 }
 
-// checkpoints lists the files, the newest first.
+// checkpoints lists the files, the newest first. From 100 million steps on their names
+// are longer.
 func (t *trainer) checkpoints() ([]string, error) {
 	list, err := filepath.Glob(filepath.Join(t.dir, checkpointDir, "*.safetensors"))
-	slices.Sort(list)
-	slices.Reverse(list)
+	slices.SortFunc(list, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), cmp.Compare(b, a)) })
 	return list, err
 }
 

@@ -88,6 +88,18 @@ func (p *Problem) labels() int {
 	return n
 }
 
+// weight is what the loss of a batch counts for among others: the sum of its rows' weights.
+func (p *Problem) weight(target *tensor.Tensor) float64 {
+	if p.Weights == nil {
+		return float64(target.Dim(0))
+	}
+	sum := 0.0
+	for _, label := range target.I64() {
+		sum += float64(p.Weights[label])
+	}
+	return sum
+}
+
 func (p *Problem) newScorer(topK int) *scorer {
 	s := &scorer{kind: p.Metrics}
 	switch p.Metrics {
@@ -197,12 +209,12 @@ func (t *trainer) evaluate(ctx context.Context, epoch int, score *scorer) (Metri
 		if _, err := t.eval.Run(context.WithoutCancel(ctx), b.fed, outs); err != nil {
 			return Metric{}, err
 		}
-		sum.add(float64(outs[0].F32()[0]), int(outs[1].I64()[0]), b.Len())
+		sum.add(float64(outs[0].F32()[0]), t.p.weight(b.target()), int(outs[1].I64()[0]), b.Len())
 		if room != nil {
 			score.add(outs[2], b.target())
 		}
 		feed.release(b)
-		t.show(Progress{Phase: Evaluating, Epoch: epoch + 1, Step: i + 1, Steps: steps, Loss: sum.Loss / float64(sum.Rows)}, &sum)
+		t.show(Progress{Phase: Evaluating, Epoch: epoch + 1, Step: i + 1, Steps: steps, Loss: sum.mean()}, &sum)
 	}
 	m := sum.metric("test", epoch+1, t.done, t.p.labels())
 	if math.IsNaN(m.Loss) || math.IsInf(m.Loss, 0) {

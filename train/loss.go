@@ -47,11 +47,20 @@ func (l LossSpec) ForTokens() (LossFunc, error) {
 }
 
 // ForClasses is the loss of the probabilities of classes: labels by their index, which
-// column of the training set holds.
-func (l LossSpec) ForClasses(labels []string, set *data.Dataset, column string) (LossFunc, error) {
-	if len(l.Weights) == 0 && !l.Balanced {
-		return l.forClasses(nil)
+// column of the training set holds. weights are those of the classes in the mean over a
+// batch, as Problem.Weights has them.
+func (l LossSpec) ForClasses(labels []string, set *data.Dataset, column string) (of LossFunc, weights []float32, err error) {
+	if len(l.Weights) > 0 || l.Balanced {
+		if weights, err = l.weights(labels, set, column); err != nil {
+			return nil, nil, err
+		}
 	}
+	of, err = l.forClasses(weights)
+	return of, weights, err
+}
+
+// weights are those of the classes.
+func (l LossSpec) weights(labels []string, set *data.Dataset, column string) ([]float32, error) {
 	weights := make([]float32, len(labels))
 	for i := range weights {
 		weights[i] = 1
@@ -76,7 +85,7 @@ func (l LossSpec) ForClasses(labels []string, set *data.Dataset, column string) 
 		}
 		weights[i] *= w
 	}
-	return l.forClasses(weights)
+	return weights, nil
 }
 
 func (l LossSpec) forClasses(weights []float32) (LossFunc, error) {

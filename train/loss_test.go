@@ -2,6 +2,7 @@ package train_test
 
 import (
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -41,7 +42,7 @@ func TestWeightsOfClasses(t *testing.T) {
 		{train.LossSpec{Balanced: true, Weights: map[string]float32{"a": 2}}, [2]float64{5. / 6, 5. / 3}},
 	} {
 		tc.spec.Name = "cross_entropy"
-		of, err := tc.spec.ForClasses(labels, set, "y")
+		of, _, err := tc.spec.ForClasses(labels, set, "y")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -51,7 +52,7 @@ func TestWeightsOfClasses(t *testing.T) {
 			t.Errorf("%+v: %v, want %v", tc.spec, got, want)
 		}
 	}
-	_, err = train.LossSpec{Name: "auto", Weights: map[string]float32{"B": 2}}.ForClasses([]string{"bad", "b"}, set, "y")
+	_, _, err = train.LossSpec{Name: "auto", Weights: map[string]float32{"B": 2}}.ForClasses([]string{"bad", "b"}, set, "y")
 	if err == nil || !strings.Contains(fault.RemedyOf(err), "did you mean b?") {
 		t.Errorf("%v, %s", err, fault.RemedyOf(err))
 	}
@@ -87,4 +88,51 @@ func lossOf(t *testing.T, of train.LossFunc, scores []float32, classes []int64) 
 		t.Fatal(b.Err())
 	}
 	return float64(optest.Outputs(t, b.G, graph.Options{}, tensor.Of(scores, len(classes), 3))[0].F32()[0])
+}
+
+// TestLossOfASetIsOneMean: by weights of classes too the loss of a set does not depend on
+// how it is cut into batches: as PyTorch's, which is given the whole set.
+func TestLossOfASetIsOneMean(t *testing.T) {
+	losses := map[bool]float64{}
+	for _, sorted := range []bool{false, true} {
+		p := twoLayers(t, 5)
+		if p.Test = spirals(t, 400, 2); sorted { // batches of 250: most of one class, then most of the other
+			p.Test = byLabel(t, p.Test)
+		}
+		var err error
+		spec := train.LossSpec{Name: "auto", Weights: map[string]float32{"yes": 9}}
+		if p.Loss, p.Weights, err = spec.ForClasses(p.Artifact.Labels, p.Train, "label"); err != nil {
+			t.Fatal(err)
+		}
+		r, err := train.Run(t.Context(), p, twoLayersSpec(1), filepath.Join(t.TempDir(), "run"), options(t, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		losses[sorted] = r.Metrics["test_loss"]
+	}
+	if d := math.Abs(losses[true] - losses[false]); d > 1e-6 {
+		t.Errorf("the loss of the test set is %v, and %v in another order", losses[false], losses[true])
+	}
+}
+
+// byLabel is a set of two classes with the examples of one after those of the other.
+func byLabel(t *testing.T, d dataset) dataset {
+	x, _ := d.Column("x")
+	y, _ := d.Column("label")
+	sortedX, sortedY := tensor.New(tensor.Float32, x.Shape()...), tensor.New(tensor.Int64, y.Len())
+	at := 0
+	for class := range int64(2) {
+		for i, label := range y.I64() {
+			if label == class {
+				copy(sortedX.F32()[2*at:], x.F32()[2*i:2*i+2])
+				sortedY.I64()[at] = class
+				at++
+			}
+		}
+	}
+	sorted, err := data.NewDataset(data.Column{Name: "x", Tensor: sortedX}, data.Column{Name: "label", Tensor: sortedY})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sorted
 }

@@ -182,7 +182,7 @@ func (u *updater) average(w, next *graph.Value, shape []int) {
 		}
 	}
 	mean := u.State(w.Name+averageSuffix, start)
-	u.SetNext(mean, u.Private("MovingAverage", graph.Attrs{"decay": u.spec.AverageDecay}, mean, next, u.step))
+	u.SetNext(mean, u.Private("MovingAverage", graph.Attrs{"decay": u.spec.AverageDecay, "every": u.every()}, mean, next, u.step))
 }
 
 // averageSuffix names the moving average of a parameter.

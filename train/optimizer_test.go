@@ -17,6 +17,14 @@ import (
 // 1.3·t), for a number of steps, and returns the state by name.
 func descend(t *testing.T, spec TrainSpec, steps int, shape ...int) map[string][]float32 {
 	t.Helper()
+	return descendBy(t, spec, steps, func(n, i int) float32 {
+		return float32(math.Sin(1 + 0.7*float64(i) + 1.3*float64(n)))
+	}, shape...)
+}
+
+// descendBy is descend with other gradients: of step n, from 0, and element i.
+func descendBy(t *testing.T, spec TrainSpec, steps int, gradient func(n, i int) float32, shape ...int) map[string][]float32 {
+	t.Helper()
 	ops := op.Default()
 	b := graph.NewBuilder("", ops)
 	w := tensor.New(tensor.Float32, shape...)
@@ -43,7 +51,7 @@ func descend(t *testing.T, spec TrainSpec, steps int, shape ...int) map[string][
 	for n := range steps {
 		g := tensor.New(tensor.Float32, shape...)
 		for i := range g.F32() {
-			g.F32()[i] = float32(math.Sin(1 + 0.7*float64(i) + 1.3*float64(n)))
+			g.F32()[i] = gradient(n, i)
 		}
 		if _, err := s.Run(context.Background(), []*tensor.Tensor{g, tensor.Scalar(int64(n + 1)), tensor.Scalar(spec.Optimizer.LearningRate)}, nil); err != nil {
 			t.Fatal(err)
@@ -119,6 +127,44 @@ func TestAccumulate(t *testing.T) {
 	}
 	if got := descend(t, spec, 2, 3)["w"]; !near(got, want, 1e-6) {
 		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+// TestAverageOfAccumulated: the average goes on with updates, not with the batches that
+// make one, as that of torch.optim.swa_utils does, whose user calls it after a step.
+func TestAverageOfAccumulated(t *testing.T) {
+	spec := TrainSpec{Optimizer: OptimizerSpec{Name: "sgd", LearningRate: 0.5}, AverageDecay: 0.1, AccumulateSteps: 3}
+	want := make([]float64, 4)
+	for i := range want {
+		w := math.Cos(float64(i))
+		want[i] = w
+		for update := range 2 {
+			for batch := range 3 {
+				w -= 0.5 / 3 * math.Sin(1+0.7*float64(i)+1.3*float64(3*update+batch))
+			}
+			decay := min(0.1, float64(update+1)/float64(update+11))
+			want[i] = decay*want[i] + (1-decay)*w
+		}
+	}
+	for _, steps := range []int{6, 7, 8} { // of which two updates are made
+		if got := descend(t, spec, steps, 4)["w.average"]; !near(got, want, 1e-6) {
+			t.Errorf("after %d batches the average is %v, want %v", steps, got, want)
+		}
+	}
+}
+
+// TestNoNumberIsSeen: a gradient that is no number makes none of the weight, whatever the
+// optimizer, with gradients clipped or not: training ends instead of leaving it as it is.
+func TestNoNumberIsSeen(t *testing.T) {
+	for name := range optimizers() {
+		for _, clip := range []float32{0, 1} {
+			spec := optimizerSpec(name)
+			spec.ClipNorm, spec.ClipValue = clip, 2*clip
+			spec.Optimizer.WeightDecay = 0
+			if got := descendBy(t, spec, 1, func(_, i int) float32 { return float32(math.NaN()) }, 2, 3)["w"]; !(got[0] != got[0]) {
+				t.Errorf("%s, clipped to %v: %v", name, clip, got)
+			}
+		}
 	}
 }
 

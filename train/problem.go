@@ -21,6 +21,9 @@ type Problem struct {
 	// nothing can be correct, as with numbers, the count is nil.
 	Loss   LossFunc
 	Target graph.Type
+	// Weights are those of the classes, if the loss of a batch is the mean by them: over
+	// several batches each then counts by its sum of weights. nil: by its rows.
+	Weights []float32
 	// TestLoss, if given, is what is measured of the test set instead of Loss: where a
 	// metric follows from the loss, and what training makes small is another one.
 	TestLoss LossFunc

@@ -2,6 +2,7 @@ package train
 
 import (
 	"io"
+	"math"
 	"os"
 	"slices"
 
@@ -36,7 +37,7 @@ type TrainSpec struct {
 	Schedule        ScheduleSpec  `yaml:"schedule"`
 	ClipNorm        float32       `yaml:"clip_norm" limit:"[0,)" help:"bound of the common norm of all gradients; 0: none"`
 	ClipValue       float32       `yaml:"clip_value" limit:"[0,)" help:"bound of the size of each number of a gradient, before clip_norm; 0: none"`
-	AccumulateSteps int           `yaml:"accumulate_steps" limit:"[0,)" help:"batches whose gradients make one update; 0: each makes one"`
+	AccumulateSteps int           `yaml:"accumulate_steps" limit:"[0,)" help:"batches whose gradients make one update, with their mean; 0: each makes one. Those left at the end of the run make none"`
 	AverageDecay    float32       `yaml:"average_decay" limit:"[0,1)" help:"moving average of the weights, which is then what is tested and kept; 0: none"`
 	Monitor         string        `yaml:"monitor" help:"what better means for stop_patience, keep_best and plateau: loss, or a metric of the test set, such as f1_macro"`
 	TopK            int           `yaml:"top_k" limit:"[1,)" help:"classes that the label may be among for top_k_accuracy"`
@@ -271,6 +272,12 @@ func (s Spec) Validate() error {
 	}
 	if err := setting.Check(s, s.given); err != nil {
 		return err
+	}
+	for _, r := range s.Train.Rates {
+		if !(r.Factor > 0) || math.IsInf(float64(r.Factor), 0) {
+			return fault.New("train.spec", fault.Invalid, "train.rates: the factor of pattern %q is %v, it must be above 0", r.Pattern, r.Factor).
+				Try("name parameters that are to stay as they are in train.freeze")
+		}
 	}
 	if err := s.Train.Schedule.check(); err != nil {
 		return err

@@ -78,6 +78,8 @@ func TestBadSpecs(t *testing.T) {
 		{"family: x\ndata: {path: y}\nfrom: {lora: {rank: 4}}", "from.model is missing", ""},
 		{"family: x\ndata: {path: y}\ntrain: {schedule: {name: plateau, patience: 0}}", "patience must be at least 1", ""},
 		{"family: x\ndata: {path: y}\ntrain: {rates: [{patern: a, factor: 1}]}", "train.rates[1].patern", "did you mean pattern?"},
+		{"family: x\ndata: {path: y}\ntrain: {rates: [{pattern: a}]}", `the factor of pattern "a" is 0, it must be above 0`, "train.freeze"},
+		{"family: x\ndata: {path: y}\ntrain: {rates: [{pattern: a, factor: -1}]}", `the factor of pattern "a" is -1`, ""},
 		{"family: x\ndata: {path: y}\ntrain: {loss: {name: hubber}}", `s.yaml:3, train.loss.name is "hubber"`, "did you mean huber?"},
 		{"family: x\ndata: {path: y}\ntrain: {loss: {smoothing: 1}}", "s.yaml:3, train.loss.smoothing is 1", ""},
 		{"family: x\ndata: {path: y}\ntrain: {loss: {quantile: 1}}", "it must be above 0 and below 1", ""},

@@ -10,13 +10,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"tandem/fault"
+	"tandem/graph"
+	"tandem/graph/op"
 	"tandem/kernel"
+	"tandem/nn"
+	"tandem/tensor"
 	"tandem/train"
 )
 
@@ -141,19 +146,24 @@ func sameMetrics(t *testing.T, a, b string) {
 // TestTwentyKills kills the process that trains, by SIGKILL, at twenty random moments:
 // in half of them soon after its start, while it reads and compiles, in the others while it
 // steps and writes checkpoints: some steps after the first checkpoint, however fast the
-// machine is. The weights are those of a run that was left alone.
+// machine is. After a few more steps it waits to be killed, however slow that is. The
+// weights are those of a run that was left alone.
 func TestTwentyKills(t *testing.T) {
 	spec := twoLayersSpec(30)
 	if dir := os.Getenv("TRAIN_IN"); dir != "" {
 		opt := options(t, 2)
 		_, err := train.ReadRecord(dir)
 		opt.Resume = err == nil
+		left, _ := strconv.Atoi(os.Getenv("TRAIN_STEPS"))
 		opt.Callbacks.Step = func(int, float64) error {
 			if r, err := train.ReadRecord(dir); err != nil || r.Status != train.Running {
 				fmt.Println("the record of a run under way is", r, err)
 			}
 			fmt.Println("stepped") // its parent counts them
-			time.Sleep(time.Millisecond)
+			if left--; left == 0 {
+				time.Sleep(time.Hour) // to be killed, however late
+			}
+			time.Sleep(time.Millisecond) // so that most are killed in a step, not while they wait
 			return nil
 		}
 		if _, err := train.Run(t.Context(), twoLayers(t, 5), spec, dir, opt); err != nil {
@@ -175,9 +185,9 @@ func TestTwentyKills(t *testing.T) {
 	for i := range kills {
 		after, delay := 0, time.Duration(rng.Int64N(int64(60*time.Millisecond)))
 		if i%2 == 1 {
-			after, delay = spec.Train.CheckpointSteps+1+rng.IntN(40), delay/20
+			after, delay = spec.Train.CheckpointSteps+1+rng.IntN(30), delay/20
 		}
-		killed, text := trainAndKill(t, dir, after, delay)
+		killed, text := trainAndKill(t, dir, after, after+20, delay)
 		if !killed {
 			t.Fatalf("it ended by itself before kill %d, at steps %v: %s", i+1, steps, text)
 		}
@@ -190,7 +200,7 @@ func TestTwentyKills(t *testing.T) {
 			}
 		}
 	}
-	if killed, text := trainAndKill(t, dir, 0, time.Hour); killed {
+	if killed, text := trainAndKill(t, dir, 0, 0, time.Hour); killed {
 		t.Fatal(text)
 	}
 	got, err := train.ReadRecord(dir)
@@ -203,11 +213,11 @@ func TestTwentyKills(t *testing.T) {
 }
 
 // trainAndKill starts a child that trains in dir and kills it after so many steps of it and
-// a delay. It reports whether the child was still there.
-func trainAndKill(t *testing.T, dir string, steps int, delay time.Duration) (killed bool, text string) {
+// a delay; it does at most so many, if not 0. It reports whether the child was still there.
+func trainAndKill(t *testing.T, dir string, steps, most int, delay time.Duration) (killed bool, text string) {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^TestTwentyKills$")
-	child.Env = append(os.Environ(), "TRAIN_IN="+dir)
+	child.Env = append(os.Environ(), "TRAIN_IN="+dir, "TRAIN_STEPS="+strconv.Itoa(most))
 	out, err := child.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -259,6 +269,14 @@ func TestRunRefuses(t *testing.T) {
 	if _, err := train.Run(t.Context(), other, twoLayersSpec(1), dir, resume); fault.KindOf(err) != fault.Conflict {
 		t.Errorf("resuming with other data: %v", err)
 	}
+	for every, refused := range map[int]bool{32: false, 33: true} { // an epoch has 32 batches
+		spec := twoLayersSpec(1)
+		spec.Train.AccumulateSteps = every
+		_, err := train.Run(t.Context(), twoLayers(t, 5), spec, fmt.Sprintf("%s-every%d", dir, every), opt)
+		if (fault.KindOf(err) == fault.Invalid) != refused || refused && !strings.Contains(err.Error(), "it would never change a weight") {
+			t.Errorf("an update every %d batches of 32: %v", every, err)
+		}
+	}
 	broken := twoLayers(t, 5)
 	feed := broken.Feed
 	broken.Feed = func(d dataset, in []tensorPtr, target tensorPtr) error {
@@ -269,6 +287,47 @@ func TestRunRefuses(t *testing.T) {
 	r, err := train.Run(t.Context(), broken, twoLayersSpec(1), dir+"-nan", opt)
 	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "the loss of step 1 (epoch 1) is NaN") || r.Status != train.Failed {
 		t.Errorf("a loss that is not a number: %v, %+v", err, r)
+	}
+}
+
+// TestBatchNormOfOne: a batch of one row has nothing to normalise by, as PyTorch says too;
+// that is known before the first step.
+func TestBatchNormOfOne(t *testing.T) {
+	problem := func(rows int, layers ...nn.Layer) *train.Problem {
+		p := twoLayers(t, 5)
+		b := nn.NewBuilder("normal", op.Default(), 5)
+		x := b.Input("x", tensor.Float32, graph.Sym("batch"), graph.Const(2))
+		b.Output(b.Op("Softmax", nil, nn.Sequential(layers).Build(b, x)))
+		if b.Err() != nil {
+			t.Fatal(b.Err())
+		}
+		p.Graph, p.Params, p.Train = b.G, b.Params(), spirals(t, rows, 1)
+		return p
+	}
+	plain := []nn.Layer{nn.Dense{Units: 4}, nn.BatchNorm{}, nn.Dense{Units: 2}}
+	places := []nn.Layer{nn.Reshape{Shape: []int{1, 2}}, nn.BatchNorm{}, nn.Flatten{}, nn.Dense{Units: 2}}
+	for _, tc := range []struct {
+		rows, batch int
+		layers      []nn.Layer
+		refused     bool
+	}{{65, 32, plain, true}, {64, 32, plain, false}, {66, 32, plain, false}, {8, 1, plain, true}, {1, 32, plain, true}, {65, 32, places, false}} {
+		dir, spec := filepath.Join(t.TempDir(), "run"), twoLayersSpec(1)
+		spec.Train.BatchRows = tc.batch
+		_, err := train.Run(t.Context(), problem(tc.rows, tc.layers...), spec, dir, options(t, 1))
+		_, statErr := os.Stat(dir)
+		if (fault.KindOf(err) == fault.Invalid) != tc.refused || tc.refused && (!strings.Contains(err.Error(), "batch_norm cannot") || statErr == nil) {
+			t.Errorf("%d rows in batches of %d: %v", tc.rows, tc.batch, err)
+		}
+	}
+	// A loop of one's own is told by the step.
+	p := problem(1, plain...)
+	s, err := train.NewStepper(p, twoLayersSpec(1).Train, op.Default(), options(t, 1).Pool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, _, err := s.Step(t.Context(), 1, 0.1, []tensorPtr{tensor.New(tensor.Float32, 1, 2)}, tensor.New(tensor.Int64, 1)); err == nil || !strings.Contains(err.Error(), "cannot be normalised") {
+		t.Errorf("a step of one row: %v", err)
 	}
 }
 

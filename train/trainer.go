@@ -96,7 +96,8 @@ type trainer struct {
 
 // tally adds up what steps report.
 type tally struct {
-	Loss    float64 `json:"loss"` // sum over rows
+	Loss    float64 `json:"loss"`   // sum over rows, each by its weight
+	Weight  float64 `json:"weight"` // of all rows
 	Correct int     `json:"correct"`
 	Rows    int     `json:"rows"`
 	since   time.Time
@@ -111,10 +112,19 @@ func (t *tally) rate(now time.Time) float64 {
 	return float64(t.Rows-t.before) / max(now.Sub(t.since).Seconds(), 1e-9)
 }
 
-func (t *tally) add(loss float64, correct, rows int) {
-	t.Loss += loss * float64(rows)
+func (t *tally) add(loss, weight float64, correct, rows int) {
+	t.Loss += loss * weight
+	t.Weight += weight
 	t.Correct += correct
 	t.Rows += rows
+}
+
+// mean is the loss of all rows.
+func (t *tally) mean() float64 {
+	if t.Weight == 0 {
+		return 0
+	}
+	return t.Loss / t.Weight
 }
 
 // metric is the tally of rows with so many labels each.
@@ -122,7 +132,7 @@ func (t *tally) metric(kind string, epoch, step, labels int) Metric {
 	now, rows := time.Now(), float64(max(t.Rows, 1))
 	return Metric{
 		Kind: kind, Epoch: epoch, Step: step, Time: now.UTC().Truncate(time.Millisecond),
-		Loss: t.Loss / rows, Accuracy: float64(t.Correct) / rows / float64(labels), RowsPerSecond: t.rate(now),
+		Loss: t.mean(), Accuracy: float64(t.Correct) / rows / float64(labels), RowsPerSecond: t.rate(now),
 	}
 }
 
@@ -262,7 +272,33 @@ func (t *trainer) check() error {
 	if err := t.spec.Train.checkPatterns(t.p.Params); err != nil {
 		return err
 	}
+	if every := t.spec.Train.AccumulateSteps; every > t.total {
+		return fault.New("train.run", fault.Invalid, "train.accumulate_steps is %d, and the run has %d batches: it would never change a weight", every, t.total).
+			Try("lower train.accumulate_steps or train.batch_rows, or train for more epochs")
+	}
+	if err := t.checkBatchNorm(); err != nil {
+		return err
+	}
 	return t.checkMemory()
+}
+
+// checkBatchNorm refuses a batch in which a channel has one value: what is normalised by
+// it is 0 whatever it was, and its variance would go into the running average.
+func (t *trainer) checkBatchNorm() error {
+	rows := t.spec.Train.BatchRows
+	if last := t.p.Train.Len() % rows; last != 0 {
+		rows = last
+	}
+	for _, n := range t.p.Graph.Nodes {
+		if n.Op != (graph.OpID{Name: "BatchNormalization"}) || rows > 1 {
+			continue
+		}
+		if s := n.Inputs[0].Type.Shape; len(s) == 2 || len(s) > 2 && s[2:].Len().Equal(graph.Const(1)) {
+			return fault.New("train.run", fault.Invalid, "the last batch of an epoch has one example, of %d, which batch_norm cannot normalise", t.p.Train.Len()).
+				Try("set train.batch_rows to another number, or take batch_norm out of model.layers")
+		}
+	}
+	return nil
 }
 
 func (t *trainer) train(ctx context.Context) (err error) {
@@ -350,8 +386,9 @@ func (t *trainer) trainStep(ctx context.Context, epoch int) error {
 	if math.IsNaN(loss) || math.IsInf(loss, 0) {
 		return t.diverged(ctx, epoch, loss)
 	}
-	t.window.add(loss, correct, b.Len())
-	t.epoch.add(loss, correct, b.Len())
+	weight := t.p.weight(b.target())
+	t.window.add(loss, weight, correct, b.Len())
+	t.epoch.add(loss, weight, correct, b.Len())
 	if t.opt.Callbacks.Step != nil {
 		if err := t.opt.Callbacks.Step(t.done, loss); err != nil {
 			return err

@@ -165,7 +165,7 @@ func prepare(spec train.Spec, m Model, start *tune.Network, trainSet, testSet *d
 		p.Metrics = metric.Numbers
 		p.Target = graph.Type{DType: tensor.Float32, Shape: graph.Shape{graph.Sym("batch"), graph.Const(1)}}
 	} else {
-		if p.Loss, err = spec.Train.Loss.ForClasses(target.field.Values, trainSet, m.Target); err != nil {
+		if p.Loss, p.Weights, err = spec.Train.Loss.ForClasses(target.field.Values, trainSet, m.Target); err != nil {
 			return nil, err
 		}
 		p.Metrics = metric.Labels

@@ -73,7 +73,7 @@ func prepare(ctx context.Context, spec train.Spec, m Model, start *tune.Network,
 	if err != nil {
 		return nil, err
 	}
-	if p.Loss, err = spec.Train.Loss.ForClasses(labels, trainSet, data.LabelColumn); err != nil {
+	if p.Loss, p.Weights, err = spec.Train.Loss.ForClasses(labels, trainSet, data.LabelColumn); err != nil {
 		return nil, err
 	}
 	p.Metrics = metric.Labels

@@ -64,6 +64,9 @@ func inferBatchNormTrain(c *graph.Infer) error {
 
 func kernelBatchNormTrain(c *graph.Call) (func() error, error) {
 	l := channelLines(c.Node, c.In[0].Shape())
+	if l.outer*l.inner < 2 {
+		return nil, fmt.Errorf("a batch of %d values a channel cannot be normalised: at least 2 are needed", l.outer*l.inner)
+	}
 	k := &kernel.BatchNorm{N: l.outer, C: l.n, HW: l.inner, Epsilon: c.Node.Attrs.Float("epsilon", 1e-5), Momentum: c.Node.Attrs.Float("momentum", 0.9)}
 	return func() error {
 		k.X, k.Scale, k.Bias, k.Y = c.F32(0), c.F32(1), c.F32(2), c.Out[0].F32()

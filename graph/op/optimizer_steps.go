@@ -13,7 +13,7 @@ import (
 func optimizerKernel(step func(c *graph.Call) func(rate float32, step int)) graph.Kernel {
 	return func(c *graph.Call) (func() error, error) {
 		run := step(c)
-		every, n := int64(max(c.Node.Attrs.Int("every", 1), 1)), len(c.In)
+		every, n := everyOf(c.Node), len(c.In)
 		return func() error {
 			if at := c.In[n-1].I64()[0]; at%every == 0 {
 				run(c.F32(n - 2)[0], int(at/every))
@@ -22,6 +22,9 @@ func optimizerKernel(step func(c *graph.Call) func(rate float32, step int)) grap
 		}, nil
 	}
 }
+
+// everyOf is how many gradients are accumulated for a step: attribute every.
+func everyOf(n *graph.Node) int64 { return int64(max(n.Attrs.Int("every", 1), 1)) }
 
 // lion: Chen et al., "Symbolic Discovery of Optimization Algorithms" (2023).
 func lion(c *graph.Call) func(rate float32, step int) {
@@ -38,8 +41,8 @@ func lion(c *graph.Call) func(rate float32, step int) {
 					w[i] = w[i]*keep - rate
 				case u < 0:
 					w[i] = w[i]*keep + rate
-				default:
-					w[i] *= keep
+				default: // 0, or no number, which is to be seen
+					w[i] = w[i]*keep + u
 				}
 				m[i] = beta2*m[i] + (1-beta2)*g[i]
 			}
@@ -258,7 +261,7 @@ func inferAccumulate(c *graph.Infer) error {
 }
 
 func kernelAccumulate(c *graph.Call) (func() error, error) {
-	every := int64(c.Node.Attrs.Int("every", 1))
+	every := everyOf(c.Node)
 	return func() error {
 		sum, g, mean := c.Out[0].F32(), c.F32(1), c.Out[1].F32()
 		last := c.In[2].I64()[0]%every == 0
@@ -276,12 +279,17 @@ func kernelAccumulate(c *graph.Call) (func() error, error) {
 }
 
 // MovingAverage is (average, value, step) -> average·decay + value·(1-decay), where
-// decay grows to its attribute from the first steps on.
+// decay grows to its attribute from the first updates on. Between two updates, attribute
+// every, it stays: the value has not changed, and would count more often than once.
 func kernelMovingAverage(c *graph.Call) (func() error, error) {
-	decay := float64(c.Node.Attrs.Float("decay", 0.999))
+	decay, every := float64(c.Node.Attrs.Float("decay", 0.999)), everyOf(c.Node)
 	return func() error {
-		y, x, step := c.Out[0].F32(), c.F32(1), float64(c.In[2].I64()[0])
-		d := float32(min(decay, step/(10+step)))
+		at := c.In[2].I64()[0]
+		if at%every != 0 {
+			return nil
+		}
+		y, x, updates := c.Out[0].F32(), c.F32(1), float64(at/every)
+		d := float32(min(decay, updates/(10+updates)))
 		for i, v := range x {
 			y[i] += (1 - d) * (v - y[i])
 		}

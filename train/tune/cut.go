@@ -159,7 +159,8 @@ func (t *Tuned) pool(x, mask *graph.Value, how string) (*graph.Value, error) {
 	default:
 		weights := t.Op("Unsqueeze", nil, t.Op("Cast", graph.Attrs{"to": int64(tensor.Float32)}, mask), t.Ints("last", 2))
 		sum := t.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, t.Op("Mul", nil, x, weights), one)
-		x = t.Op("Div", nil, sum, t.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, weights, one))
+		count := t.Op("Max", nil, t.Op("ReduceSum", graph.Attrs{"keepdims": int64(0)}, weights, one), t.Scalar("least", 1))
+		x = t.Op("Div", nil, sum, count) // 0 of a sequence that is all padding
 	}
 	if err := t.Err(); err != nil {
 		return nil, fault.Wrap(err, "tune.begin", fault.Unsupported, "the steps cannot be pooled")

@@ -174,6 +174,19 @@ func TestMeanIsOverTheMask(t *testing.T) {
 	}
 }
 
+// TestMeanOfPadding: of a sequence that is all padding it is 0, not what 0/0 is.
+func TestMeanOfPadding(t *testing.T) {
+	pooled, err := begin(t, tune.Start{Model: encoder(t), After: "states", Pool: "mean"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pooled.Output(pooled.Features)
+	in := []*tensor.Tensor{tensor.Of([]int64{1, 2, 3, 0}, 1, 4), tensor.New(tensor.Int64, 1, 4)}
+	if got := optest.Outputs(t, pooled.G, graph.Options{}, in...)[0].F32(); !slices.Equal(got, make([]float32, 5)) {
+		t.Errorf("%v", got)
+	}
+}
+
 // TestPairs: in the beginning they change nothing; once they do, merging gives the same
 // outputs without them, for MatMul and for both forms of Gemm.
 func TestPairs(t *testing.T) {
