@@ -34,7 +34,8 @@ func TestBrokenTargets(t *testing.T) {
 		{"a label that is a text", numbers + "1,x\n", "", Regress, nil, fault.Invalid, []string{"line 62", `column "y"`, `"x" is not of the kind float`}},
 		{"one class", "a,y\n" + strings.Repeat("1,no\n", 60), "", Classify, nil, fault.Invalid, []string{`the target "y" has one value, "no"`}},
 		{"a target of another kind", rows, "", Classify, func(_ *Model, s *train.Spec) { s.Data.Columns = map[string]data.Kind{"y": data.Text} }, fault.Invalid, []string{`the target "y"`}},
-		{"a test set without the target", rows, "a,b\n1,x\n", Classify, nil, fault.Invalid, []string{"1 rows have no value of the target \"y\""}},
+		{"a test set without the target", rows, "a,b\n1,x\n", Classify, nil, fault.Invalid, []string{`test.csv lacks columns of train.csv: ["y"]`}},
+		{"a label that is missing in the test set", rows, "a,b,y\n1,x,\n", Classify, nil, fault.Invalid, []string{"1 rows have no value of the target \"y\""}},
 		{"no table", rows, "", Classify, func(_ *Model, s *train.Spec) {
 			s.Data.Format, s.Data.Window = data.FormatTokens, 4
 		}, fault.Invalid, []string{"train.csv is no table"}},
