@@ -96,38 +96,3 @@ func integerBits(v rows.Value) (uint64, bool) {
 	}
 	return 0, false
 }
-
-// defaultEmpty are the texts of DefaultMissing, and none.
-func defaultEmpty() [][]byte {
-	list := [][]byte{nil}
-	for _, s := range DefaultMissing() {
-		list = append(list, []byte(s))
-	}
-	return list
-}
-
-// TextOf is a value of a row as a category or a text has it; empty if it's missing.
-func TextOf(v rows.Value) string {
-	if missing(v, defaultEmpty()) {
-		return ""
-	}
-	var room [32]byte
-	return string(textOf(v, room[:0]))
-}
-
-// NumberOf is a value of a row as a number: NaN if it's missing, of a date the
-// seconds since 1970. It's not ok if it's neither.
-func NumberOf(v rows.Value) (number float64, ok bool) {
-	if missing(v, defaultEmpty()) {
-		return MissingFloat(), true
-	}
-	if bits, ok := Date.bits(v, nil); ok {
-		return float64(int64(bits)) / 1e6, true
-	}
-	bits, ok := Float.bits(v, nil)
-	if !ok {
-		bits, ok = Boolean.bits(v, nil)
-		return float64(bits), ok
-	}
-	return math.Float64frombits(bits), true
-}

@@ -63,6 +63,7 @@ type Column struct {
 // order.
 type Dataset struct {
 	fields  []Field
+	missing []string
 	rowSize []int // bytes that one example of a field takes; of strings, their number
 
 	memory []*tensor.Tensor // the columns, if they lie in memory
@@ -186,6 +187,10 @@ func (d *Dataset) Column(name string) (*tensor.Tensor, bool) {
 	return nil, false
 }
 
+// Missing are the texts that stood for a missing value where the examples were read, besides
+// the empty one; nil if the values said so themselves.
+func (d *Dataset) Missing() []string { return slices.Clone(d.missing) }
+
 // Classes is the number of classes of a column of labels; 0 if the column isn't
 // one, or isn't there.
 func (d *Dataset) Classes(name string) int {
@@ -199,7 +204,7 @@ func (d *Dataset) Slice(lo, hi int) *Dataset {
 	if lo < 0 || hi < lo || hi > d.Len() {
 		panic(fmt.Sprintf("data.Slice: examples %d to %d of %d", lo, hi, d.Len()))
 	}
-	s := &Dataset{fields: d.fields, source: d.source}
+	s := &Dataset{fields: d.fields, missing: d.missing, source: d.source}
 	if d.memory != nil {
 		for _, t := range d.memory {
 			s.memory = append(s.memory, t.Rows(lo, hi))

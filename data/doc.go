@@ -13,6 +13,7 @@
 //	table.go     rows, in two passes: what the columns are, then their values
 //	infer.go     … what a column is, by all of its values
 //	values.go, convert.go  … a text as a value, and a value as its bytes
+//	missing.go   … and which stand for a missing one
 //	store.go     … blocks of rows, in memory or in a file that has no name
 //	split.go     which rows are held out to test with
 //	held.go      … and that each class has examples to train with

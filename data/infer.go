@@ -2,7 +2,6 @@ package data
 
 import (
 	"cmp"
-	"math"
 	"slices"
 	"strconv"
 
@@ -192,23 +191,4 @@ func (g *columnGuess) sorted() []string {
 		slices.Sort(list)
 	}
 	return list
-}
-
-// missing reports whether a value is not there. empty are the texts that say so.
-func missing(v rows.Value, empty [][]byte) bool {
-	switch v.Is {
-	case rows.Missing:
-		return true
-	case rows.Float:
-		return math.IsNaN(v.Float)
-	case rows.Bare:
-		for _, e := range empty {
-			if string(e) == string(v.Text) {
-				return true
-			}
-		}
-	case rows.Text:
-		return len(v.Text) == 0
-	}
-	return false
 }

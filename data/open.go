@@ -38,8 +38,8 @@ type Options struct {
 
 	// Columns says of what kind columns of a table are; others' is found out.
 	Columns map[string]Kind
-	// Missing are the texts that stand for a missing value; nil means
-	// DefaultMissing.
+	// Missing are the texts that stand for a missing value: see Markers. nil means
+	// DefaultMissing, of CSV alone.
 	Missing []string
 
 	// Labels is the column of a table that holds classes: none of them may be in the rows

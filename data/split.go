@@ -136,7 +136,7 @@ func (t *times) see(o *opening, row *rows.Row, file string) error {
 		v = row.Values[t.at]
 	}
 	at, ok := timeOf(v)
-	if !ok || missing(v, o.empty) {
+	if !ok || o.absent.missing(v) {
 		return fault.New(openOp, fault.Invalid, "%s, line %d: column %q, to split by, has no date or number", file, row.Line, t.column).
 			Try("correct the row, or split by another column")
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"slices"
 
@@ -15,11 +16,11 @@ import (
 // opening reads a table in two passes: one over all rows finds out what the
 // columns are, the other keeps them.
 type opening struct {
-	ctx   context.Context
-	opt   Options
-	empty [][]byte // texts that stand for a missing value
-	files []string
-	tests int // of them, the last so many are to test with
+	ctx    context.Context
+	opt    Options
+	absent *Markers
+	files  []string
+	tests  int // of them, the last so many are to test with
 
 	guesses []*columnGuess
 	index   map[string]int
@@ -36,10 +37,7 @@ type opening struct {
 }
 
 func openTable(ctx context.Context, path string, opt Options) (train, test *Dataset, err error) {
-	o := &opening{ctx: ctx, opt: opt, index: map[string]int{}, label: -1}
-	for _, s := range append([]string{""}, opt.missing()...) {
-		o.empty = append(o.empty, []byte(s))
-	}
+	o := &opening{ctx: ctx, opt: opt, absent: NewMarkers(opt.Missing), index: map[string]int{}, label: -1}
 	if o.files, err = tableFiles(path); err != nil {
 		return nil, nil, err
 	}
@@ -56,8 +54,9 @@ func openTable(ctx context.Context, path string, opt Options) (train, test *Data
 	return o.keep()
 }
 
+// missing is the list that has counted: nil where the values said what is missing.
 func (opt Options) missing() []string {
-	if opt.Missing == nil {
+	if opt.Missing == nil && opt.Format == FormatCSV {
 		return DefaultMissing()
 	}
 	return opt.Missing
@@ -182,7 +181,7 @@ func (o *opening) find() error {
 	times := newTimes(o.opt)
 	err := o.each(func(row *rows.Row, file string, test bool) error {
 		for i, v := range row.Values {
-			if missing(v, o.empty) {
+			if o.absent.missing(v) {
 				continue
 			}
 			g := o.guesses[o.place[i]]
@@ -283,6 +282,7 @@ func (o *opening) keep() (train, test *Dataset, err error) {
 		return nil, nil, fault.New(openOp, fault.Invalid, "all %d rows of %s are to test with", o.rows, filepath.Base(o.files[0])).
 			Try("set data.split.test smaller, or split by another column")
 	}
+	train.missing, test.missing = o.opt.missing(), o.opt.missing()
 	if test.Len() == 0 {
 		test = nil
 	}
@@ -299,7 +299,7 @@ func (o *opening) keep() (train, test *Dataset, err error) {
 
 // classOf is the class of a row, or -1.
 func (o *opening) classOf(values []rows.Value) int64 {
-	if o.label < 0 || o.codes[o.label] == nil || missing(values[o.label], o.empty) {
+	if o.label < 0 || o.codes[o.label] == nil || o.absent.missing(values[o.label]) {
 		return -1
 	}
 	code, ok := Category.bits(values[o.label], o.codes[o.label])
@@ -313,7 +313,7 @@ func (o *opening) classOf(values []rows.Value) int64 {
 func (o *opening) add(to *table, column int, v rows.Value, file string, line int) error {
 	f := &o.fields[column]
 	if f.Kind == Text {
-		if missing(v, o.empty) {
+		if o.absent.missing(v) {
 			to.text(column, nil)
 			return nil
 		}
@@ -321,7 +321,7 @@ func (o *opening) add(to *table, column int, v rows.Value, file string, line int
 		to.text(column, textOf(v, room[:0]))
 		return nil
 	}
-	if missing(v, o.empty) {
+	if o.absent.missing(v) {
 		to.number(column, f.Kind.missingBits())
 		return nil
 	}
@@ -330,6 +330,10 @@ func (o *opening) add(to *table, column int, v rows.Value, file string, line int
 		var room [32]byte
 		return fault.New(openOp, fault.Invalid, "%s, line %d, column %q: %.80q is not of the kind %s", file, line, f.Name, string(textOf(v, room[:0])), string(f.Kind)).
 			Try("correct it, list it under data.missing, or give the column another kind under data.columns")
+	}
+	switch {
+	case f.Kind == Float && o.absent.Float(math.Float64frombits(bits)), f.Kind == Integer && o.absent.Integer(int64(bits)):
+		bits = f.Kind.missingBits()
 	}
 	to.number(column, bits)
 	return nil

@@ -347,6 +347,46 @@ func TestFilesOfOtherColumns(t *testing.T) {
 	}
 }
 
+// TestMissing: fields of CSV are missing by the usual texts or those that were given; values of
+// other formats by those that were given alone. A number goes by its value.
+func TestMissing(t *testing.T) {
+	const csv = "n,c\n1,x\n-9,NA\n-9.0,-9\n2.5,x\n?,\n"
+	const jsonl = `{"n":1,"c":"x"}
+{"n":-9,"c":"NA"}
+{"n":-9.0,"c":"-9"}
+{"n":2.5,"c":"x"}
+{"n":null,"c":""}
+`
+	for _, tc := range []struct {
+		name, file, text string
+		missing          []string
+		n                string // values that are there
+		c                string
+		kept             []string
+	}{
+		{"csv", "x.csv", csv, nil, "[1 -9 -9 2.5]", `["x" "-9" "x"]`, DefaultMissing()},
+		{"csv, said", "x.csv", csv, []string{"-9", "?"}, "[1 2.5]", `["x" "NA" "x"]`, []string{"-9", "?"}},
+		{"jsonl", "x.jsonl", jsonl, nil, "[1 -9 -9 2.5]", `["x" "NA" "-9" "x"]`, nil},
+		{"jsonl, said", "x.jsonl", jsonl, []string{"-9"}, "[1 2.5]", `["x" "NA" "x"]`, []string{"-9"}},
+	} {
+		d, _ := open(t, write(t, tc.file, tc.text), Options{Missing: tc.missing, Columns: map[string]Kind{"n": Float, "c": Text}})
+		var n []float64
+		for _, v := range tensor.Data[float64](whole(t, d, "n")) {
+			if !math.IsNaN(v) {
+				n = append(n, v)
+			}
+		}
+		c := slices.DeleteFunc(slices.Clone(whole(t, d, "c").Strings()), func(s string) bool { return s == "" })
+		if fmt.Sprint(n) != tc.n || fmt.Sprintf("%q", c) != tc.c || !slices.Equal(d.Slice(0, 2).Missing(), tc.kept) || (d.Missing() == nil) != (tc.kept == nil) {
+			t.Errorf("%s: n %v, c %q, kept %q", tc.name, n, c, d.Missing())
+		}
+	}
+	d, _ := open(t, write(t, "x.csv", "n\n1\n-9\n9223372036854775807\n"), Options{Missing: []string{"-9", "9223372036854775806"}})
+	if got := whole(t, d, "n").I64(); !slices.Equal(got, []int64{1, MissingInteger, math.MaxInt64}) {
+		t.Errorf("whole numbers: %v", got)
+	}
+}
+
 func gzipped(t testing.TB, text string) string {
 	t.Helper()
 	var b strings.Builder

@@ -8,6 +8,7 @@
 //	write.go        Write: a graph and its processors become a directory
 //	source.go       ReadDir, Source: where the files of a manifest are
 //	verify.go       files are mapped and compared with their digests
+//	intake.go       Intake: what has to be known to ask a model
 //	stage.go        Stage, StageKind: what a manifest's stages become
 //	open.go         Open, Model.Run
 //	rewrite.go      Rewrite: the same artifact with another graph

@@ -37,6 +37,31 @@ const (
 // the same bits.
 type Rows struct {
 	Columns []RowColumn `json:"columns"`
+	// Missing are the texts, and numbers of columns of numbers, that stand for a missing
+	// value, as they did in training, besides the empty text and NaN. nil: there none did,
+	// and of CSV those of data.DefaultMissing do.
+	Missing []string `json:"missing,omitzero"`
+}
+
+// Schema is what has to be known to send rows to a model.
+type Schema struct {
+	Columns []RowInput `json:"columns"`
+	Missing []string   `json:"missing,omitzero"` // see Rows
+}
+
+// RowInput is a column that a model takes.
+type RowInput struct {
+	Name string    `json:"name"`
+	Kind data.Kind `json:"kind"`
+}
+
+// Schema is the one of rows that r takes.
+func (r *Rows) Schema() *Schema {
+	s := &Schema{Missing: r.Missing}
+	for i := range r.Columns {
+		s.Columns = append(s.Columns, RowInput{r.Columns[i].Name, r.Columns[i].Kind})
+	}
+	return s
 }
 
 // RowColumn is a column that the network takes.
@@ -51,13 +76,14 @@ type RowColumn struct {
 	Words   int       `json:"words,omitempty"`   // of a text
 	Buckets int       `json:"buckets,omitempty"` // that words of a text fall into
 
-	codes map[string]int // of values
+	codes  map[string]int // of values
+	absent *data.Markers  // nil: no text
 }
 
-// number reports whether the column is one number.
-func (c *RowColumn) number() bool {
-	return c.Kind == data.Integer || c.Kind == data.Float || c.Kind == data.Date
-}
+// isNumber reports whether a column of the kind is one number.
+func isNumber(k data.Kind) bool { return k == data.Integer || k == data.Float || k == data.Date }
+
+func (c *RowColumn) number() bool { return isNumber(c.Kind) }
 
 // Vocabulary is how many different codes the column has; 0 if it becomes features.
 func (c *RowColumn) Vocabulary() int {
@@ -103,8 +129,10 @@ func (c *RowColumn) Features() int {
 
 // DType is what serving takes the column as: text for categories and booleans,
 // float64 for numbers; dates are seconds since 1970.
-func (c *RowColumn) DType() tensor.DType {
-	if c.number() {
+func (c *RowColumn) DType() tensor.DType { return rowDType(c.Kind) }
+
+func rowDType(k data.Kind) tensor.DType {
+	if isNumber(k) {
 		return tensor.Float64
 	}
 	return tensor.String
@@ -136,6 +164,13 @@ func (r *Rows) Validate() error {
 	if n := len(r.Columns); n < 1 || n > maxRowColumns {
 		return bad("rows of %d columns", n)
 	}
+	if n := len(r.Missing); n > maxRowColumns {
+		return bad("%d texts that stand for a missing value", n)
+	}
+	var absent *data.Markers
+	if r.Missing != nil {
+		absent = data.NewMarkers(r.Missing)
+	}
 	names := map[string]bool{}
 	for i := range r.Columns {
 		c := &r.Columns[i]
@@ -151,7 +186,7 @@ func (r *Rows) Validate() error {
 		case !c.number() && c.Kind != data.Category && c.Kind != data.Boolean && c.Kind != data.Text:
 			return bad("column %q is of the kind %.40q", c.Name, string(c.Kind))
 		}
-		names[c.Name] = true
+		names[c.Name], c.absent = true, absent
 		c.codes = make(map[string]int, len(c.Values))
 		for k, v := range c.Values {
 			if _, ok := c.codes[v]; ok {
@@ -244,6 +279,9 @@ func (c *RowColumn) encode(out []float32, width int, ids []int64, stride int, va
 	switch d := values.DType(); {
 	case d == tensor.Float64 && c.number():
 		for i, v := range tensor.Data[float64](values) {
+			if c.Kind != data.Date && c.absent.Float(v) {
+				v = data.MissingFloat()
+			}
 			put(i, v, 0)
 		}
 	case d == tensor.Int64 && c.number():
@@ -279,6 +317,9 @@ func (c *RowColumn) encodeText(ids []int64, stride int, texts *tensor.Tensor) er
 			Try("send numbers as FP64, and categories and texts as BYTES")
 	}
 	for i, text := range texts.Strings() {
+		if c.absent.Text(text) {
+			continue
+		}
 		hashWords(ids[i*stride:i*stride+c.Words], text, c.Buckets)
 	}
 	return nil
@@ -300,7 +341,7 @@ const unseen = -2
 
 // code is the place of a category's value.
 func (c *RowColumn) code(v string) int {
-	if v == "" {
+	if v == "" || c.absent.Text(v) {
 		return data.MissingCode
 	}
 	if c.Kind == data.Category {

@@ -9,16 +9,11 @@ import (
 	"tandem/tensor"
 )
 
-// RowInput is a column that a model takes, as its signature has it.
-type RowInput struct {
-	Name  string
-	DType tensor.DType // Float64 or String
-}
-
-// ReadRows reads up to limit rows of a file into a tensor for each input, [N]: what
-// Rows.Encode takes. Columns of other names are left out; dates become seconds since
+// ReadRows reads up to limit rows of a file into a tensor for each column of a schema, [N]:
+// what Rows.Encode takes. Columns of other names are left out; dates become seconds since
 // 1970. N is 0 at the end of the file.
-func ReadRows(r *rows.Reader, inputs []RowInput, limit int) ([]*tensor.Tensor, error) {
+func ReadRows(r *rows.Reader, s *Schema, limit int) ([]*tensor.Tensor, error) {
+	inputs, absent := s.Columns, data.NewMarkers(s.Missing)
 	numbers, texts := make([][]float64, len(inputs)), make([][]string, len(inputs))
 	var row rows.Row
 	n, place := 0, []int(nil)
@@ -36,13 +31,17 @@ func ReadRows(r *rows.Reader, inputs []RowInput, limit int) ([]*tensor.Tensor, e
 			if k := place[i]; k >= 0 && k < len(row.Values) {
 				v = row.Values[k]
 			}
-			if input.DType == tensor.String {
-				texts[i] = append(texts[i], data.TextOf(v))
+			if !isNumber(input.Kind) {
+				texts[i] = append(texts[i], absent.TextOf(v))
 				continue
 			}
-			x, ok := data.NumberOf(v)
+			x, ok := absent.NumberOf(v, input.Kind)
 			if !ok {
-				err := fault.New(rowsOp, fault.Invalid, "line %d, column %q: %.80q is not a number", row.Line, input.Name, data.TextOf(v)).
+				says := "line %d, column %q: %.80q is not a number"
+				if input.Kind == data.Date {
+					says = "line %d, column %q: %.80q is not a date"
+				}
+				err := fault.New(rowsOp, fault.Invalid, says, row.Line, input.Name, absent.TextOf(v)).
 					Try("correct the row; leave the value out if it is missing")
 				return nil, r.Locate(err)
 			}
@@ -79,7 +78,7 @@ func placesOf(place []int, inputs []RowInput, columns []string) []int {
 func tensorsOf(inputs []RowInput, numbers [][]float64, texts [][]string, n int) []*tensor.Tensor {
 	list := make([]*tensor.Tensor, len(inputs))
 	for i, input := range inputs {
-		if input.DType == tensor.String {
+		if !isNumber(input.Kind) {
 			list[i] = tensor.OfStrings(texts[i], n)
 		} else {
 			list[i] = tensor.Of(numbers[i], n)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"tandem/data"
+	"tandem/data/rows"
 	"tandem/tensor"
 )
 
@@ -51,6 +52,119 @@ func TestRowsEncode(t *testing.T) {
 	columns[0] = tensor.Of([]float64{14, -1e300, 10}, 3)
 	if err := r.Encode(features, codes, columns); err == nil || !strings.Contains(err.Error(), "-1e+300") {
 		t.Errorf("of a number that no float32 holds: %v", err)
+	}
+}
+
+// TestMissingMarkers: what stands for a missing value does so in the file that is read, in
+// rows of JSON, and in tensors that are sent, as an empty one does; a date is no number.
+func TestMissingMarkers(t *testing.T) {
+	r := &Rows{Missing: []string{"-", "-999", "n. a."}, Columns: []RowColumn{
+		{Name: "n", Kind: data.Float, Mean: 10, Std: 2, Missing: true},
+		{Name: "i", Kind: data.Integer, Mean: 1, Std: 2, Missing: true},
+		{Name: "d", Kind: data.Date, Mean: 0, Std: 999, Missing: true},
+		{Name: "c", Kind: data.Category, Values: []string{"x", "y"}, Missing: true},
+		{Name: "e", Kind: data.Category, Values: []string{"x", "y"}, Embed: 2},
+		{Name: "b", Kind: data.Boolean, Missing: true},
+		{Name: "w", Kind: data.Text, Embed: 2, Words: 2, Buckets: 9},
+	}}
+	if err := r.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	encoded := func(columns []*tensor.Tensor) ([]float32, []int64) {
+		t.Helper()
+		n := columns[0].Len()
+		features, codes := tensor.New(tensor.Float32, n, r.Features()), tensor.New(tensor.Int64, n, r.Codes())
+		if err := r.Encode(features, codes, columns); err != nil {
+			t.Fatal(err)
+		}
+		return features.F32(), codes.I64()
+	}
+	read := func(name, text string) ([]float32, []int64) {
+		t.Helper()
+		file, err := rows.New(name, strings.NewReader(text), rows.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns, err := ReadRows(file, r.Schema(), 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return encoded(columns)
+	}
+	features, codes := read("a.csv", "n,i,d,c,e,b,w\n,,,,,,\n")
+	if want := []float32{0, 1, 0, 1, 0, 1, 0, 0, 1, 0, 0, 1}; !slices.Equal(features, want) || !slices.Equal(codes, []int64{1, 0, 0}) {
+		t.Fatalf("of nothing: %v, %v", features, codes)
+	}
+	for name, text := range map[string]string{
+		"b.csv":   "n,i,d,c,e,b,w\n-999,-,n. a.,-,n. a.,-,-999\n",
+		"c.csv":   "n,i,d,c,e,b,w\n-999.0,-999.0,-,-999,-999,n. a.,-\n",
+		"a.jsonl": `{"n":-999,"i":-999.0,"d":"-","c":"-","e":"-","b":"-","w":"n. a."}`,
+		"b.jsonl": `{"n":"-","i":"-999","d":"-999","c":-999,"e":-999,"b":-999,"w":-999}`,
+	} {
+		if f, c := read(name, text); !slices.Equal(f, features) || !slices.Equal(c, codes) {
+			t.Errorf("%s: %v, %v, want %v, %v", text, f, c, features, codes)
+		}
+	}
+	number, text := func(v float64) *tensor.Tensor { return tensor.Of([]float64{v}, 1) }, func(v string) *tensor.Tensor { return tensor.OfStrings([]string{v}, 1) }
+	sent := []*tensor.Tensor{number(-999), number(-999), number(math.NaN()), text("-"), text("-999"), text("-"), text("-")}
+	if f, c := encoded(sent); !slices.Equal(f, features) || !slices.Equal(c, codes) {
+		t.Errorf("tensors: %v, %v, want %v, %v", f, c, features, codes)
+	}
+	sent[2] = number(-999) // seconds since 1970
+	if f, _ := encoded(sent); f[4] != -1 || f[5] != 0 {
+		t.Errorf("a date: %v", f)
+	}
+	var again Rows
+	written, err := json.Marshal(r)
+	if err == nil {
+		err = json.Unmarshal(written, &again)
+	}
+	if err != nil || !slices.Equal(again.Missing, r.Missing) {
+		t.Errorf("%s, %v", written, err)
+	}
+
+	// Without markers fields of CSV have those of old, and other values are what they are;
+	// an empty list has none.
+	if written, err = json.Marshal(&Rows{Missing: []string{}}); err != nil || !strings.Contains(string(written), `"missing":[]`) {
+		t.Errorf("%s, %v", written, err)
+	}
+	for text, want := range map[string]string{"c\nNA\n": "", "{\"c\":\"NA\"}": "NA"} {
+		for _, missing := range [][]string{nil, {}} {
+			file, err := rows.New("x", strings.NewReader(text), rows.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			columns, err := ReadRows(file, &Schema{Columns: []RowInput{{"c", data.Category}}, Missing: missing}, 9)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if missing != nil {
+				want = "NA"
+			}
+			if got := columns[0].Strings()[0]; got != want {
+				t.Errorf("%q with %q: %q, want %q", text, missing, got, want)
+			}
+		}
+	}
+}
+
+// TestValuesOfOtherKinds: what training would refuse, predicting does.
+func TestValuesOfOtherKinds(t *testing.T) {
+	s := &Schema{Columns: []RowInput{{"n", data.Float}, {"d", data.Date}}}
+	for text, says := range map[string]string{
+		"n,d\nyes,2020-01-01\n":        `line 2, column "n": "yes" is not a number`,
+		"n,d\n2020-01-01,2020-01-01\n": `line 2, column "n": "2020-01-01" is not a number`,
+		"n,d\n1,2020\n":                `line 2, column "d": "2020" is not a date`,
+		"n,d\ninf,2020-01-01\n":        `line 2, column "n": "inf" is not a number`,
+		`{"n":1,"d":5}`:                `line 1, column "d": "5" is not a date`,
+	} {
+		file, err := rows.New("x", strings.NewReader(text), rows.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadRows(file, s, 9); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", text, err, says)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package train
 
 import (
 	"context"
+	"slices"
 
 	"tandem/data"
 	"tandem/fault"
@@ -20,7 +21,7 @@ type DataSpec struct {
 	Quotes    string               `yaml:"quotes" one:"yes no" help:"of CSV: whether double quotes enclose fields"`
 	Names     []string             `yaml:"names" help:"of CSV: names of the columns, instead of the header's"`
 	Columns   map[string]data.Kind `yaml:"columns" help:"kinds of columns: integer, float, boolean, category, text or date; others are found out"`
-	Missing   []string             `yaml:"missing" help:"of CSV: texts that stand for a missing value, besides the empty one"`
+	Missing   []string             `yaml:"missing" help:"texts, and numbers of columns of numbers, that stand for a missing value, besides the empty one; if nothing else is said, of CSV alone"`
 	Window    int                  `yaml:"window" limit:"[0,1048576]" help:"of token streams: tokens of an example; 0: 128"`
 	Split     SplitSpec            `yaml:"split"`
 
@@ -60,6 +61,9 @@ func (d DataSpec) Open(ctx context.Context, seed uint64) (train, test *data.Data
 		Encoding: d.Encoding, Separator: d.Separator, Quotes: &quotes, Names: d.Names, Columns: d.Columns,
 		Missing: d.Missing, Window: d.Window, TestPath: d.TestPath, MemoryBytes: d.MemoryBytes, Labels: d.Labels,
 		Split: data.Split{Test: d.Split.Test, By: data.SplitBy(d.Split.By), Column: d.Split.Column, Seed: seed},
+	}
+	if slices.Equal(d.Missing, data.DefaultMissing()) {
+		opt.Missing = nil // formats that say what is missing keep these texts
 	}
 	if d.Format != "auto" {
 		opt.Format = d.Format

@@ -210,7 +210,7 @@ func (a *app) sayBehind(m *model.Manifest, src model.Source, behind []model.Stag
 		if s.Kind != model.KindImage {
 			continue
 		}
-		image, err := imageOf(m, src)
+		image, err := model.ImageOf(m, src)
 		if err != nil {
 			return err
 		}

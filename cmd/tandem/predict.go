@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -39,11 +38,10 @@ type predictCmd struct {
 
 // target is a model that can be run, here or on a server.
 type target struct {
-	client   *client.Client
-	ref      modelRef
-	manifest func() (*model.Manifest, error)
-	image    func(*model.Manifest) (*processor.Image, error)
-	local    bool
+	client *client.Client
+	ref    modelRef
+	local  bool
+	intake func() (client.Intake, error)
 }
 
 // Run predicts.
@@ -110,16 +108,18 @@ func (c *predictCmd) answer(ctx context.Context, a *app, t target, inputs [][]by
 		}
 		return t.requestJSON(ctx, a, inputs[0])
 	}
-	m, err := t.manifest()
+	in, err := t.intake()
 	if err != nil {
 		return err
 	}
+	m := &in.Intake
+	t.ref.version = in.Version // another that takes its place would be asked in the wrong way
 	switch {
-	case takesRows(m):
+	case m.Rows != nil:
 		err = c.rows(ctx, a, t, m, inputs)
-	case takesText(m) && c.inTable():
+	case m.Kind == model.KindText && c.inTable():
 		err = usage("an answer in text is no table: %s", c.Output).with("give --output a name that ends in .txt or .jsonl")
-	case takesText(m):
+	case m.Kind == model.KindText:
 		err = c.goOn(ctx, a, t, inputs)
 	case isJSON(inputs[0]):
 		err = fault.New("tandem.predict", fault.Invalid, "%s is no request: it has no list \"inputs\"", c.Input[0]).Try(listInputs)
@@ -156,8 +156,13 @@ func (c *predictCmd) open(ctx context.Context, a *app) (target, func() error, er
 		}
 		return target{
 			client: local, ref: modelRef{name: localName}, local: true,
-			manifest: func() (*model.Manifest, error) { return m, nil },
-			image:    func(m *model.Manifest) (*processor.Image, error) { return imageOf(m, src) },
+			intake: func() (client.Intake, error) {
+				in, err := model.IntakeOf(m, src)
+				if err != nil {
+					return client.Intake{}, err
+				}
+				return client.Intake{Intake: *in}, nil
+			},
 		}, func() error { return errors.Join(l.close(ctx), remove()) }, nil
 	}
 	r, err := parseRef(c.Model)
@@ -170,57 +175,8 @@ func (c *predictCmd) open(ctx context.Context, a *app) (target, func() error, er
 	}
 	return target{
 		client: server, ref: r,
-		manifest: func() (*model.Manifest, error) {
-			m, err := serving(ctx, server, r)
-			if fault.KindOf(err) == fault.Denied { // a role may run models, and not read how they see rows and pictures
-				err = fault.Wrap(err, "tandem.predict", fault.Denied, "").Try("send a request of the Open Inference Protocol in JSON, or ask an owner for a key with role developer")
-			}
-			return m, err
-		},
-		image: func(m *model.Manifest) (*processor.Image, error) { return pullImage(ctx, server, m) },
+		intake: func() (client.Intake, error) { return server.Intake(ctx, r.name, r.version) },
 	}, func() error { return nil }, nil
-}
-
-// serving is the manifest of the version that answers.
-func serving(ctx context.Context, server *client.Client, r modelRef) (*model.Manifest, error) {
-	if r.version == 0 {
-		m, err := server.Model(ctx, r.name)
-		if err != nil {
-			return nil, err
-		}
-		if m.Deployed == 0 {
-			return nil, fault.New("tandem.predict", fault.NotFound, "no model %q is deployed", r.name).Try("tandem deploy " + r.name)
-		}
-		r.version = m.Deployed
-	}
-	return manifestOf(ctx, server, r)
-}
-
-// pullImage brings the one file that turning pictures into tensors needs.
-func pullImage(ctx context.Context, server *client.Client, m *model.Manifest) (_ *processor.Image, err error) {
-	tmp, err := os.MkdirTemp("", "tandem-predict-")
-	if err != nil {
-		return nil, fault.From(err, "tandem.predict")
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	stage, ok := imageStage(m)
-	if !ok {
-		return nil, noPictures()
-	}
-	f, _ := m.File(stage.File) // a manifest that was parsed has it
-	src, err := server.Pull(ctx, []model.File{f}, tmp)
-	if err != nil {
-		return nil, err
-	}
-	return imageOf(m, src)
-}
-
-func imageStage(m *model.Manifest) (model.StageSpec, bool) {
-	i := slices.IndexFunc(m.Stages, func(s model.StageSpec) bool { return s.Kind == model.KindImage })
-	if i < 0 {
-		return model.StageSpec{}, false
-	}
-	return m.Stages[i], true
 }
 
 // listInputs is the remedy where a model takes tensors and something else was given.
@@ -228,15 +184,6 @@ const listInputs = "send a request of the Open Inference Protocol in JSON, or te
 
 func noPictures() error {
 	return fault.New("tandem.predict", fault.Unsupported, "the model takes tensors, not pictures").Try(listInputs)
-}
-
-// imageOf reads the parameters of an artifact's image stage.
-func imageOf(m *model.Manifest, src model.Source) (*processor.Image, error) {
-	image, err := model.ImageOf(m, src)
-	if image == nil && err == nil {
-		err = noPictures()
-	}
-	return image, err
 }
 
 // requestJSON passes a request on, and prints the answer as it comes.
@@ -259,10 +206,10 @@ type scored struct {
 }
 
 // pictures decodes, runs and prints.
-func (c *predictCmd) pictures(ctx context.Context, a *app, t target, m *model.Manifest, inputs [][]byte) error {
-	image, err := t.image(m)
-	if err != nil {
-		return err
+func (c *predictCmd) pictures(ctx context.Context, a *app, t target, m *model.Intake, inputs [][]byte) error {
+	image := m.Image
+	if image == nil {
+		return noPictures()
 	}
 	batch := tensor.New(tensor.Uint8, len(inputs), image.Height, image.Width, image.Channels)
 	for i, data := range inputs {

@@ -37,11 +37,6 @@ func isJSON(input []byte) bool {
 	return bytes.HasPrefix(bytes.TrimLeft(input, " \t\r\n"), []byte("{"))
 }
 
-// takesRows reports whether a model takes typed columns.
-func takesRows(m *model.Manifest) bool {
-	return len(m.Stages) > 0 && m.Stages[0].Kind == model.KindRows
-}
-
 // rowAnswer is what a model says of a row.
 type rowAnswer struct {
 	Input       string   `json:"input,omitempty"` // if there are several
@@ -52,11 +47,7 @@ type rowAnswer struct {
 }
 
 // rows reads rows of columns, runs and prints an answer for each.
-func (c *predictCmd) rows(ctx context.Context, a *app, t target, m *model.Manifest, inputs [][]byte) error {
-	var want []processor.RowInput
-	for _, s := range m.Signature.Inputs {
-		want = append(want, processor.RowInput{Name: s.Name, DType: s.Type()})
-	}
+func (c *predictCmd) rows(ctx context.Context, a *app, t target, m *model.Intake, inputs [][]byte) error {
 	var table [][]string
 	out, titles := newRecords(a.out, c.written), rowTitles(m, len(inputs) > 1)
 	if c.inTable() {
@@ -68,7 +59,7 @@ func (c *predictCmd) rows(ctx context.Context, a *app, t target, m *model.Manife
 			return err
 		}
 		for row := 1; ; {
-			columns, err := processor.ReadRows(r, want, predictRows)
+			columns, err := processor.ReadRows(r, m.Rows, predictRows)
 			if err != nil {
 				return err
 			}
@@ -111,7 +102,7 @@ func (c *predictCmd) rows(ctx context.Context, a *app, t target, m *model.Manife
 }
 
 // rowTitles name the columns of what cells gives.
-func rowTitles(m *model.Manifest, inputs bool) []string {
+func rowTitles(m *model.Intake, inputs bool) []string {
 	titles := []string{"row", "label", "probability"}
 	if len(m.Labels) == 0 {
 		titles = []string{"row", "value"}
@@ -138,9 +129,9 @@ func (r rowAnswer) cells(number func(float64) string) []string {
 func shown(v float64) string { return strconv.FormatFloat(v, 'f', 4, 64) }
 
 // askRows runs the model on some rows.
-func askRows(ctx context.Context, t target, m *model.Manifest, columns []*tensor.Tensor) ([]rowAnswer, error) {
+func askRows(ctx context.Context, t target, m *model.Intake, columns []*tensor.Tensor) ([]rowAnswer, error) {
 	named := make([]client.Named, len(columns))
-	for i, s := range m.Signature.Inputs {
+	for i, s := range m.Rows.Columns {
 		named[i] = client.Named{Name: s.Name, Tensor: columns[i]}
 	}
 	out, err := t.client.Infer(ctx, t.ref.name, t.ref.version, named)

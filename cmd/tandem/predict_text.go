@@ -14,11 +14,6 @@ import (
 	"tandem/tensor"
 )
 
-// takesText reports whether a model takes texts, and says what follows their bytes.
-func takesText(m *model.Manifest) bool {
-	return len(m.Stages) > 0 && m.Stages[0].Kind == model.KindText
-}
-
 // goOn writes on each text by as many bytes as were asked for.
 func (c *predictCmd) goOn(ctx context.Context, a *app, t target, inputs [][]byte) error {
 	for i, data := range inputs {

@@ -12,6 +12,7 @@ import (
 	"tandem/model"
 	"tandem/nn"
 	"tandem/nn/layers"
+	"tandem/processor"
 	"tandem/tensor"
 	"tandem/train"
 	"tandem/train/metric"
@@ -132,6 +133,9 @@ func open(ctx context.Context, spec train.Spec, m Model, start *tune.Network) (t
 			}
 			d.Columns[c.Name] = c.Kind
 		}
+		if start.Rows.Missing != nil && slices.Equal(d.Missing, data.DefaultMissing()) {
+			d.Missing = start.Rows.Missing // as it was trained, unless the spec says otherwise
+		}
 	}
 	trainSet, testSet, err = d.Open(ctx, spec.Train.Seed)
 	if err == nil && trainSet.Fields()[0].Kind == data.Tensor {
@@ -148,7 +152,11 @@ func prepare(spec train.Spec, m Model, start *tune.Network, trainSet, testSet *d
 		return nil, err
 	}
 	if start != nil {
-		rows = start.Rows // how it sees them
+		rows = &processor.Rows{Columns: start.Rows.Columns} // how it sees them
+	}
+	rows.Missing = trainSet.Missing()
+	if err := rows.Validate(); err != nil {
+		return nil, err
 	}
 	b, params, finish, err := network(spec, m, start, rows, target, ops)
 	if err != nil {

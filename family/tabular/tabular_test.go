@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -194,6 +195,59 @@ func TestWordsAndCategories(t *testing.T) {
 	m.Ignore = []string{"text"} // of three quarters of the rows the city says nothing
 	if r, err := run(t, 1, path, m, Classify); err != nil || r.Metrics["test_accuracy"] > 0.9 {
 		t.Errorf("without the words: %v, %v", r, err)
+	}
+}
+
+// TestMissingIsKept: the model keeps which texts stood for a missing value, and a new head on
+// it takes them over.
+func TestMissingIsKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.csv")
+	text := "x,c,y\n"
+	for i := range 40 {
+		text += fmt.Sprintf("%d,%s,%s\n", i, []string{"a", "-", "b", "NA"}[i%4], []string{"no", "yes"}[i/20])
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	m := small()
+	m.Target = "y"
+	s := train.Spec{Name: "x", Family: "tabular", Task: Classify, Data: train.DataSpec{Path: path}}
+	s.Model.Value = m
+	s.Train.Epochs, s.Train.Seed = 1, 1
+	prepared := func(s train.Spec) *train.Problem {
+		t.Helper()
+		s.FillDefaults()
+		p, err := Prepare(t.Context(), s, op.Default())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { p.Train.Close() })
+		return p
+	}
+	if r := prepared(s).Artifact.Rows; !slices.Equal(r.Missing, data.DefaultMissing()) || fmt.Sprint(r.Columns[1].Values) != "[- a b]" {
+		t.Errorf("of nothing said: %q, values %q", r.Missing, r.Columns[1].Values)
+	}
+	s.Data.Missing = []string{"-"}
+	p := prepared(s)
+	if r := p.Artifact.Rows; !slices.Equal(r.Missing, []string{"-"}) || fmt.Sprint(r.Columns[1].Values) != "[NA a b]" {
+		t.Errorf("said: %q, values %q", r.Missing, r.Columns[1].Values)
+	}
+	pool := kernel.NewPool(1, kernel.Detect())
+	defer pool.Close()
+	s.FillDefaults()
+	dir := filepath.Join(t.TempDir(), "run")
+	if _, err := train.Run(t.Context(), p, s, dir, train.Options{Ops: op.Default(), Pool: pool}); err != nil {
+		t.Fatal(err)
+	}
+	m = plainModel()
+	m.Target = "y"
+	s.Model.Value, s.From.Model, s.Data.Missing = m, dir, nil
+	if r := prepared(s).Artifact.Rows; !slices.Equal(r.Missing, []string{"-"}) {
+		t.Errorf("of a new head: %q", r.Missing)
+	}
+	s.Data.Missing = []string{"NA", "-"}
+	if r := prepared(s).Artifact.Rows; !slices.Equal(r.Missing, []string{"NA", "-"}) {
+		t.Errorf("of a new head on other data: %q", r.Missing)
 	}
 }
 

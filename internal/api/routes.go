@@ -128,6 +128,7 @@ func Routes(d Deps) []Route {
 
 		{get, "/api/v1/deployments", false, read, none, adm.Deployments, admin.WriteError},
 		{post, "/api/v1/deployments", false, deploy, load, adm.Deploy, admin.WriteError},
+		{get, "/api/v1/deployments/{model}/intake", false, infer, none, adm.Intake, admin.WriteError},
 		{del, "/api/v1/deployments/{model}", false, deploy, none, adm.Undeploy, admin.WriteError},
 		{post, "/api/v1/deployments/{model}/rollback", false, deploy, load, adm.Rollback, admin.WriteError},
 

@@ -8,6 +8,7 @@ import (
 
 	"tandem/fault"
 	"tandem/internal/blob"
+	"tandem/model"
 )
 
 // Key describes a key. The secret is there only when it has just been made.
@@ -191,4 +192,23 @@ func (c *Client) Rollback(ctx context.Context, name string) (Deployment, error) 
 // Undeploy ends a deployment.
 func (c *Client) Undeploy(ctx context.Context, name string) error {
 	return c.call(ctx, "client.undeploy", "DELETE", api+"/deployments/"+url.PathEscape(name), nil, nil)
+}
+
+// Intake is what has to be known to ask the version that serves.
+type Intake struct {
+	Version int `json:"version"`
+	model.Intake
+}
+
+// Intake describes what a deployed model takes. A version other than 0 must be the one
+// that serves.
+func (c *Client) Intake(ctx context.Context, name string, version int) (Intake, error) {
+	const op = "client.intake"
+	var in Intake
+	err := c.call(ctx, op, "GET", api+"/deployments/"+url.PathEscape(name)+"/intake", nil, &in)
+	if err == nil && version != 0 && version != in.Version {
+		err = fault.New(op, fault.NotFound, "version %d of model %q is not deployed: version %d is", version, name, in.Version).
+			Try("ask for the deployed version, or for none in particular")
+	}
+	return in, err
 }

@@ -202,7 +202,6 @@ var zhParser = [...]entry{
 	{"connection refused", "连接被拒绝"},
 	{"connection reset by peer", "连接被对方断开"},
 	{"give a key that is live by --key or TANDEM_KEY", "用 --key 或 TANDEM_KEY 给出有效的密钥"},
-	{"send a request of the Open Inference Protocol in JSON, or ask an owner for a key with role developer", "发送 JSON 形式的开放推理协议请求，或请所有者给一个 developer 角色的密钥"},
 	{"check the path", "检查路径"},
 	{"choose another path, or change the owner or mode of this one", "另选路径，或更改它的所有者或权限"},
 	{"make room on that disk, or choose another", "在该磁盘上腾出空间，或另选磁盘"},

@@ -7,6 +7,7 @@ import (
 	"tandem/internal/registry"
 	"tandem/internal/serve"
 	"tandem/internal/tenant"
+	"tandem/model"
 )
 
 // deployment is what was recorded, and how the engine stands to it.
@@ -89,4 +90,32 @@ func (s *Service) Deployments(w http.ResponseWriter, r *http.Request, p tenant.P
 		return err
 	}
 	return send(w, http.StatusOK, listOf(s.withState(p.Tenant, all)))
+}
+
+// Intake says what has to be known to ask the model that serves: see model.Intake.
+func (s *Service) Intake(w http.ResponseWriter, r *http.Request, p tenant.Principal) error {
+	if err := noQuery(r); err != nil {
+		return err
+	}
+	d, err := s.engine.Describe(r.Context(), p.Tenant, r.PathValue("model"), 0)
+	if err != nil {
+		return err
+	}
+	v, err := s.registry.Version(r.Context(), p.Tenant, d.Model, d.Version)
+	if err != nil {
+		return err
+	}
+	m, err := s.registry.Manifest(r.Context(), p.Tenant, v)
+	if err != nil {
+		return err
+	}
+	in, err := model.IntakeOf(m, func(f model.File) (string, error) { return s.registry.BlobPath(f.Digest) })
+	if err != nil {
+		return err
+	}
+	return send(w, http.StatusOK, struct {
+		Model   string `json:"model"`
+		Version int    `json:"version"`
+		*model.Intake
+	}{d.Model, d.Version, in})
 }
