@@ -62,32 +62,33 @@ func newEngine(r runner, s *scheduler, pool *kernel.Pool) *engine {
 	return e
 }
 
-// submit queues a sequence.
-func (e *engine) submit(q *sequence) error {
+// submit queues sequences, all or none.
+func (e *engine) submit(all ...*sequence) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err := e.full(); err != nil {
+	if err := e.full(len(all)); err != nil {
 		return err
 	}
-	e.scheduler.add(q)
+	for _, q := range all {
+		e.scheduler.add(q)
+	}
 	e.signal()
 	return nil
 }
 
-// room is nil if a sequence would be let in now.
-func (e *engine) room() error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.full()
-}
-
-func (e *engine) full() error {
-	n := len(e.scheduler.waiting)
+// full refuses n more sequences if that many cannot be let in together. Those for which
+// there is a slot are about to run: they do not wait.
+func (e *engine) full(n int) error {
+	const op = "llm.generate"
+	waiting, most := len(e.scheduler.waiting), e.limits.MaxQueued
 	switch {
 	case e.closed:
 		return errClosed
-	case n >= e.limits.MaxQueued:
-		return fault.New("llm.generate", fault.Exhausted, "%d requests wait: the limit MaxQueued is %d", n, e.limits.MaxQueued).Try("try again later")
+	case n > most+e.limits.MaxSequences:
+		return fault.New(op, fault.Invalid, "%d answers are asked for at once: %d can wait, and %d be computed", n, most, e.limits.MaxSequences).
+			Try("ask for fewer answers in one request")
+	case waiting+n > most+max(len(e.scheduler.freeSlots)-waiting, 0):
+		return fault.New(op, fault.Exhausted, "%d requests wait and %d more came: the limit MaxQueued is %d", waiting, n, most).Try("try again later")
 	}
 	return nil
 }

@@ -32,17 +32,44 @@ const (
 // cannot be asked, Exhausted if too many wait.
 func (m *Model) Generate(ctx context.Context, r Request) iter.Seq2[Piece, error] {
 	return func(yield func(Piece, error) bool) {
-		q, err := m.sequenceOf(&r)
-		if err == nil {
-			err = m.engine.submit(q)
-		}
+		q, err := m.Queue(r)
 		if err != nil {
 			yield(Piece{}, err)
 			return
 		}
-		defer m.engine.cancel(q)
+		q[0].Pieces(ctx)(yield)
+	}
+}
+
+// Queued is a request that the model has let in: it is computed, until Cancel.
+type Queued struct {
+	engine   *engine
+	sequence *sequence
+}
+
+// Queue lets requests in, all of them or none. Errors are those of Generate. Each must
+// be read or canceled.
+func (m *Model) Queue(requests ...Request) ([]Queued, error) {
+	sequences, queued := make([]*sequence, len(requests)), make([]Queued, len(requests))
+	for i := range requests {
+		q, err := m.sequenceOf(&requests[i])
+		if err != nil {
+			return nil, err
+		}
+		sequences[i], queued[i] = q, Queued{m.engine, q}
+	}
+	return queued, m.engine.submit(sequences...)
+}
+
+// Cancel ends the request. It does nothing to one that has ended.
+func (q Queued) Cancel() { q.engine.cancel(q.sequence) }
+
+// Pieces reads the answer, as Generate does, once.
+func (q Queued) Pieces(ctx context.Context) iter.Seq2[Piece, error] {
+	return func(yield func(Piece, error) bool) {
+		defer q.Cancel()
 		for {
-			pieces, over, err := q.stream.take(ctx)
+			pieces, over, err := q.sequence.stream.take(ctx)
 			if err != nil {
 				yield(Piece{}, fault.From(err, "llm.generate"))
 				return
@@ -59,14 +86,6 @@ func (m *Model) Generate(ctx context.Context, r Request) iter.Seq2[Piece, error]
 	}
 }
 
-// Check refuses what Generate would refuse now, without computing.
-func (m *Model) Check(r Request) error {
-	if _, err := m.sequenceOf(&r); err != nil {
-		return err
-	}
-	return m.engine.room()
-}
-
 func (m *Model) sequenceOf(r *Request) (*sequence, error) {
 	const op = "llm.generate"
 	bad := func(kind fault.Kind, format string, args ...any) error { return fault.New(op, kind, format, args...) }
@@ -75,7 +94,7 @@ func (m *Model) sequenceOf(r *Request) (*sequence, error) {
 		return nil, bad(fault.Invalid, "the prompt has no tokens")
 	case len(r.Prompt) >= m.context:
 		return nil, fault.New(op, fault.TooLarge, "the prompt has %d tokens: the context has room for %d, the answer included", len(r.Prompt), m.context).
-			Try("send a shorter prompt, or open the model with a larger context")
+			Try(remedyContext)
 	case r.MaxTokens < 0:
 		return nil, bad(fault.Invalid, "an answer of %d tokens is asked for", r.MaxTokens)
 	case r.MaxTokens > m.context-len(r.Prompt):

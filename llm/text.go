@@ -24,6 +24,22 @@ func (m *Model) Tokenizer() *tokenizer.Tokenizer { return m.tokenizer }
 // tokens in it, such as <|im_start|>, are such.
 func (m *Model) Encode(text string) []int { return m.tokenizer.Encode(text, true) }
 
+// Prompt is Encode for a text that may be of any length: TooLarge, before all of it is
+// tokens, if the context has no room for it.
+func (m *Model) Prompt(text string) ([]int, error) { return m.prompt(text, true) }
+
+func (m *Model) prompt(text string, special bool) ([]int, error) {
+	tokens, ok := m.tokenizer.EncodeWithin(text, special, m.context-1)
+	if !ok {
+		return nil, fault.New("llm.prompt", fault.TooLarge, "the prompt has %d tokens or more: the context has room for %d, the answer included", m.context, m.context).
+			Try(remedyContext)
+	}
+	return tokens, nil
+}
+
+// remedyContext is for a prompt that the context has no room for.
+const remedyContext = "send a shorter prompt, or open the model with a larger context"
+
 // TokenBytes is what a token spells.
 func (m *Model) TokenBytes(id int) []byte { return m.tokenizer.Bytes(id) }
 
@@ -32,7 +48,8 @@ func (m *Model) Chats() bool { return m.template.source != "" }
 
 // Chat turns a conversation into the tokens that ask for an answer, by the model's own
 // template; arguments are what templates may be told, such as enable_thinking. Errors:
-// Unsupported without a template, Invalid where the template refuses the conversation.
+// Unsupported without a template, Invalid where the template refuses the conversation,
+// TooLarge where the context has no room for it.
 func (m *Model) Chat(messages []Message, arguments map[string]any) ([]int, error) {
 	const op = "llm.chat"
 	if !m.Chats() {
@@ -54,7 +71,7 @@ func (m *Model) Chat(messages []Message, arguments map[string]any) ([]int, error
 	if err != nil {
 		return nil, err
 	}
-	return m.tokenizer.Encode(text, false), nil
+	return m.prompt(text, false)
 }
 
 // template is a model's chat template; an empty source is none. One that cannot be read

@@ -201,9 +201,9 @@ func promptOf(m *llm.Model, messages []llm.Message, arguments map[string]any) ([
 	for _, message := range messages {
 		text.WriteString(message.Content)
 	}
-	prompt := m.Encode(text.String())
-	if len(prompt) == 0 {
+	prompt, err := m.Prompt(text.String())
+	if err == nil && len(prompt) == 0 {
 		return nil, fault.New("tandem.chat", fault.Invalid, "there is no text to go on with")
 	}
-	return prompt, nil
+	return prompt, err
 }

@@ -37,8 +37,8 @@ func (a *added) add(t addedToken) {
 }
 
 // each calls found for the added tokens in s, in order: bytes lo to hi are token id.
-// Without control, special tokens are not looked for.
-func (a *added) each(s string, control bool, found func(lo, hi, id int)) {
+// Without control, special tokens are not looked for. It ends when found returns false.
+func (a *added) each(s string, control bool, found func(lo, hi, id int) bool) {
 	if a.trie == nil {
 		return
 	}
@@ -64,7 +64,9 @@ func (a *added) each(s string, control bool, found func(lo, hi, id int)) {
 		if t.takeAfter {
 			hi = len(s) - len(strings.TrimLeftFunc(s[hi:], unicode.IsSpace))
 		}
-		found(lo, hi, t.id)
+		if !found(lo, hi, t.id) {
+			return
+		}
 		i, end = max(i, hi), hi
 	}
 }

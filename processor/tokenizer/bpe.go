@@ -21,6 +21,8 @@ type bpe struct {
 	// the vocabulary's and are not tokens themselves.
 	strays []string
 
+	longest int // bytes of the longest token of a byte-level model, characters of another's
+
 	unknown      int32 // what characters become that even bytes cannot spell; -1: nothing
 	fuse         bool  // unknown characters in a row are one token
 	ignoreMerges bool  // a piece that is a token is that token
@@ -84,6 +86,19 @@ func (b *bpe) encode(dst []int, piece string) []int {
 		return append(dst, int(id))
 	}
 	return b.merge(dst, piece)
+}
+
+// least: no token stands for more than the longest one's text, if there is one for
+// every character. Where characters can be dropped, or joined to one unknown token, a
+// text of any length may give none, or one.
+func (b *bpe) least(text string) int {
+	if slices.Contains(b.bytes[:], -1) && (b.unknown < 0 || b.fuse) {
+		return 0
+	}
+	if b.byteLevel {
+		return len(text) / b.longest
+	}
+	return utf8.RuneCountInString(text) / b.longest
 }
 
 // isWhole reports whether merging the text of token id gives that token alone.

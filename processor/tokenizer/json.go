@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"tandem/fault"
 )
@@ -285,13 +286,14 @@ func (b *builder) bpe(m *modelPart) error {
 // newBPE fills the tables of a vocabulary. Tokens that usable excludes (nil: none)
 // are not made of text.
 func newBPE(tokens []string, byteLevel bool, usable func(id int) bool) *bpe {
-	m := &bpe{ids: make(map[string]int32, len(tokens)), byteLevel: byteLevel, unknown: -1, whole: newStates(len(tokens))}
+	m := &bpe{ids: make(map[string]int32, len(tokens)), byteLevel: byteLevel, longest: utf8.UTFMax, unknown: -1, whole: newStates(len(tokens))}
 	clearBytes(&m.bytes)
 	for id, text := range tokens {
 		if text == "" || usable != nil && !usable(id) {
 			continue
 		}
 		if !byteLevel {
+			m.longest = max(m.longest, utf8.RuneCountInString(text))
 			m.ids[text] = int32(id)
 			if c, ok := byteToken(text); ok {
 				m.bytes[c] = int32(id)
@@ -302,6 +304,7 @@ func newBPE(tokens []string, byteLevel bool, usable func(id int) bool) *bpe {
 		if !ok {
 			continue
 		}
+		m.longest = max(m.longest, len(raw))
 		m.ids[raw] = int32(id)
 		if len(raw) == 1 {
 			m.bytes[raw[0]] = int32(id)

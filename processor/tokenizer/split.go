@@ -30,6 +30,9 @@ type splitter struct {
 	invert   bool // what find does not give is a separator
 }
 
+// removes reports whether there may be text that is in no piece.
+func (p splitter) removes() bool { return p.behavior == removed }
+
 // split cuts s[piece.lo:piece.hi], appending to out.
 func (p splitter) split(out []span, s string, piece span) []span {
 	text := s[piece.lo:piece.hi]

@@ -1,6 +1,8 @@
 package tokenizer
 
 import (
+	"math"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -29,6 +31,9 @@ type Tokenizer struct {
 // model cuts a piece of text into tokens, which it appends to dst.
 type model interface {
 	encode(dst []int, piece string) []int
+	// least is a number of tokens that a text gives at least, wherever it is cut into
+	// pieces; 0: nothing is known without encoding it.
+	least(text string) int
 }
 
 // prepare is the part of the pre-tokenizers that changes text: what stands before a
@@ -67,23 +72,39 @@ func (t *Tokenizer) Special(id int) bool { return id >= 0 && id < len(t.special)
 // Encode cuts text into tokens. Added tokens that stand in the text, such as
 // <|im_end|>, are recognised. With special, what the model expects around a text
 // (BOS, EOS, [CLS] …) is put around it; a chat template writes these itself.
-func (t *Tokenizer) Encode(text string, special bool) []int { return t.encode(text, special, true) }
+func (t *Tokenizer) Encode(text string, special bool) []int {
+	tokens, _ := t.encode(text, special, true, math.MaxInt)
+	return tokens
+}
+
+// EncodeWithin is Encode for a text that may be too long: ok is false if it gives more
+// than limit tokens. That costs no more than reading the text where its length alone
+// tells, and else no more than limit tokens do, or one piece of the text.
+func (t *Tokenizer) EncodeWithin(text string, special bool, limit int) (tokens []int, ok bool) {
+	return t.encode(text, special, true, limit)
+}
 
 // EncodePlain cuts text into tokens as Encode does, but the names of control tokens
 // in it are text like any other: for text whose author must not control the model.
-func (t *Tokenizer) EncodePlain(text string) []int { return t.encode(text, false, false) }
+func (t *Tokenizer) EncodePlain(text string) []int {
+	tokens, _ := t.encode(text, false, false, math.MaxInt)
+	return tokens
+}
 
-func (t *Tokenizer) encode(text string, special, control bool) []int {
+func (t *Tokenizer) encode(text string, special, control bool, limit int) (tokens []int, ok bool) {
 	text = valid(text)
-	e := encoder{Tokenizer: t, control: control, dst: make([]int, 0, len(text)/3+8)}
+	e := encoder{Tokenizer: t, control: control, limit: limit, dst: make([]int, 0, max(min(len(text)/3, limit), 0)+8)}
 	if special {
 		e.dst = append(e.dst, t.before...)
+		e.limit -= len(t.after)
 	}
-	e.sections(text)
+	if e.sections(text); e.over() {
+		return nil, false
+	}
 	if special {
 		e.dst = append(e.dst, t.after...)
 	}
-	return e.dst
+	return e.dst, true
 }
 
 // valid writes U+FFFD for each byte that is not part of a character.
@@ -102,40 +123,53 @@ func valid(s string) string {
 type encoder struct {
 	*Tokenizer
 	control bool
+	limit   int // of dst: what comes after it is not encoded
+	beyond  bool
 	dst     []int
 	a, b    []span
 }
 
+// over reports whether there are more tokens than the limit, some of which may not have
+// been encoded.
+func (e *encoder) over() bool { return e.beyond || len(e.dst) > e.limit }
+
 func (e *encoder) sections(text string) {
 	at := 0
-	e.raw.each(text, e.control, func(lo, hi, id int) {
+	e.raw.each(text, e.control, func(lo, hi, id int) bool {
 		e.section(text[at:lo], at == 0)
 		e.dst = append(e.dst, id)
 		at = hi
+		return !e.over()
 	})
 	e.section(text[at:], at == 0)
 }
 
 // section takes text between two added tokens.
 func (e *encoder) section(text string, first bool) {
-	if text == "" {
+	if text == "" || e.over() {
 		return
 	}
 	text = e.normalize(text)
 	at := 0
-	e.normal.each(text, e.control, func(lo, hi, id int) {
+	e.normal.each(text, e.control, func(lo, hi, id int) bool {
 		e.words(text[at:lo], first && at == 0)
 		e.dst = append(e.dst, id)
 		at = hi
+		return !e.over()
 	})
 	e.words(text[at:], first && at == 0)
 }
 
 func (e *encoder) words(text string, first bool) {
-	if text == "" {
+	if text == "" || e.over() {
 		return
 	}
 	text = e.prepare.apply(text, first)
+	// Here nothing is taken from the text any more, but by splitters that say so.
+	if e.limit < len(text) && !slices.ContainsFunc(e.splitters, splitter.removes) && e.model.least(text) > e.limit-len(e.dst) {
+		e.beyond = true
+		return
+	}
 	e.a = append(e.a[:0], span{0, len(text)})
 	for _, s := range e.splitters {
 		e.b = e.b[:0]
@@ -149,7 +183,9 @@ func (e *encoder) words(text string, first bool) {
 		if e.pieceMark != "" && !strings.HasPrefix(piece, e.pieceMark) {
 			piece = e.pieceMark + piece
 		}
-		e.dst = e.model.encode(e.dst, piece)
+		if e.dst = e.model.encode(e.dst, piece); e.over() {
+			return
+		}
 	}
 }
 

@@ -240,10 +240,14 @@ func FuzzFromJSON(f *testing.F) {
 		if err != nil || len(text) > 1<<12 {
 			return
 		}
-		for _, id := range tok.Encode(text, true) {
+		ids := tok.Encode(text, true)
+		for _, id := range ids {
 			if id < 0 || id >= tok.Len() {
 				t.Fatalf("token %d of %d", id, tok.Len())
 			}
+		}
+		for limit := range 4 {
+			checkWithin(t, tok, text, limit*len(ids)/2)
 		}
 		checkStream(t, tok, tok.EncodePlain(text))
 	})
@@ -273,10 +277,14 @@ func FuzzFromGGUF(f *testing.F) {
 		if err != nil || len(text) > 1<<12 {
 			return
 		}
-		for _, id := range tok.Encode(text, true) {
+		ids := tok.Encode(text, true)
+		for _, id := range ids {
 			if id < 0 || id >= tok.Len() {
 				t.Fatalf("token %d of %d", id, tok.Len())
 			}
+		}
+		for limit := range 4 {
+			checkWithin(t, tok, text, limit*len(ids)/2)
 		}
 		checkStream(t, tok, tok.EncodePlain(text))
 	})

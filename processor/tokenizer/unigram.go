@@ -13,6 +13,7 @@ type unigram struct {
 	unknown  int     // -1: unknown characters are dropped
 	penalty  float64 // score of a character that no token covers
 	fuse     bool    // unknown characters in a row are one token
+	longest  int     // characters of the longest token
 	bytes    [256]int32
 	fallback bool // unknown characters become the tokens of their bytes
 }
@@ -85,6 +86,14 @@ func (u *unigram) encode(dst []int, piece string) []int {
 	return dst
 }
 
+// least: see that of bpe.
+func (u *unigram) least(text string) int {
+	if !u.fallback && (u.unknown < 0 || u.fuse) {
+		return 0
+	}
+	return utf8.RuneCountInString(text) / u.longest
+}
+
 func (u *unigram) spell(dst []int, text string) []int {
 	if u.fallback {
 		for i := range len(text) {
@@ -97,10 +106,11 @@ func (u *unigram) spell(dst []int, text string) []int {
 }
 
 func newUnigram(tokens []string, scores []float64, usable func(id int) bool) *unigram {
-	u := &unigram{trie: newTrie(), scores: scores, unknown: -1, fuse: true, penalty: math.Inf(1)}
+	u := &unigram{trie: newTrie(), scores: scores, unknown: -1, longest: 1, fuse: true, penalty: math.Inf(1)}
 	for id, text := range tokens {
 		if usable(id) && text != "" {
 			u.trie.add(text, id)
+			u.longest = max(u.longest, utf8.RuneCountInString(text))
 			u.penalty = min(u.penalty, scores[id])
 		}
 	}

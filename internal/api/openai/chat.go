@@ -68,13 +68,12 @@ func (s *Service) Chat(w http.ResponseWriter, r *http.Request, p tenant.Principa
 type chat struct {
 	answer   chatAnswer
 	model    *serve.Lease
-	n        int // answers
 	logprobs bool
 	options  streamOptions
 }
 
 func (s *Service) newChat(q *request, lease *serve.Lease) (answering, []llm.Request, error) {
-	c := &chat{model: lease, n: q.n, options: q.options, answer: chatAnswer{ID: id("chatcmpl-"), Created: s.now().Unix(), Model: q.model}}
+	c := &chat{model: lease, options: q.options, answer: chatAnswer{ID: id("chatcmpl-"), Created: s.now().Unix(), Model: q.model}}
 	messages, err := q.messages()
 	if err != nil {
 		return nil, nil, err
@@ -110,19 +109,19 @@ func (s *Service) newChat(q *request, lease *serve.Lease) (answering, []llm.Requ
 	for i := range requests {
 		requests[i] = q.requestOf(lease.Sampling(), prompt, alternatives, i)
 	}
-	return c, requests, check(lease, requests, "messages")
+	return c, requests, nil
 }
 
 // whole answers when all is there.
-func (c *chat) whole(w http.ResponseWriter, r *http.Request, requests []llm.Request) (usage, error) {
-	choices := make([]chatChoice, len(requests))
+func (c *chat) whole(w http.ResponseWriter, r *http.Request, all answers) (usage, error) {
+	choices := make([]chatChoice, len(all.queued))
 	for i := range choices {
 		choices[i] = chatChoice{Index: i, Message: &message{Role: "assistant"}}
 		if c.logprobs {
 			choices[i].Logprobs = &chatLogprobs{Content: []tokenLogprob{}}
 		}
 	}
-	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error {
+	u, err := all.generate(r.Context(), func(p piece) error {
 		to := &choices[p.answer]
 		to.Message.Content += p.Text
 		if c.logprobs && !p.End {
@@ -141,19 +140,19 @@ func (c *chat) whole(w http.ResponseWriter, r *http.Request, requests []llm.Requ
 }
 
 // stream answers as it comes.
-func (c *chat) stream(w http.ResponseWriter, r *http.Request, requests []llm.Request) (usage, error) {
+func (c *chat) stream(w http.ResponseWriter, r *http.Request, all answers) (usage, error) {
 	e, err := newEvents(w)
 	if err != nil {
 		return usage{}, err
 	}
 	c.answer.Object = "chat.completion.chunk"
 	empty := ""
-	for i := range requests {
+	for i := range all.queued {
 		if err := c.chunk(e, chatChoice{Index: i, Delta: &delta{Role: "assistant", Content: &empty}}, nil); err != nil {
 			return usage{}, err
 		}
 	}
-	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error { return c.put(e, p) })
+	u, err := all.generate(r.Context(), func(p piece) error { return c.put(e, p) })
 	var last any
 	if c.options.Usage {
 		c.answer.Choices = []chatChoice{}

@@ -56,7 +56,6 @@ func (s *Service) Complete(w http.ResponseWriter, r *http.Request, p tenant.Prin
 type completion struct {
 	answer   textAnswer
 	model    *serve.Lease
-	n        int // answers to each prompt
 	logprobs bool
 	options  streamOptions
 	written  []int // characters of each answer so far
@@ -85,22 +84,22 @@ func (s *Service) newCompletion(q *request, lease *serve.Lease) (answering, []ll
 		}
 	}
 	c := &completion{
-		model: lease, n: q.n, options: q.options, logprobs: given, written: make([]int, len(requests)),
+		model: lease, options: q.options, logprobs: given, written: make([]int, len(requests)),
 		answer: textAnswer{ID: id("cmpl-"), Object: "text_completion", Created: s.now().Unix(), Model: q.model},
 	}
-	return c, requests, check(lease, requests, "prompt")
+	return c, requests, nil
 }
 
 // whole answers when all is there.
-func (c *completion) whole(w http.ResponseWriter, r *http.Request, requests []llm.Request) (usage, error) {
-	choices := make([]textChoice, len(requests))
+func (c *completion) whole(w http.ResponseWriter, r *http.Request, all answers) (usage, error) {
+	choices := make([]textChoice, len(all.queued))
 	for i := range choices {
 		choices[i] = textChoice{Index: i}
 		if c.logprobs {
 			choices[i].Logprobs = newTextLogprobs()
 		}
 	}
-	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error {
+	u, err := all.generate(r.Context(), func(p piece) error {
 		to := &choices[p.answer]
 		to.Text += p.Text
 		if c.logprobs && !p.End {
@@ -119,12 +118,12 @@ func (c *completion) whole(w http.ResponseWriter, r *http.Request, requests []ll
 }
 
 // stream answers as it comes.
-func (c *completion) stream(w http.ResponseWriter, r *http.Request, requests []llm.Request) (usage, error) {
+func (c *completion) stream(w http.ResponseWriter, r *http.Request, all answers) (usage, error) {
 	e, err := newEvents(w)
 	if err != nil {
 		return usage{}, err
 	}
-	u, err := generate(r.Context(), c.model, requests, c.n, func(p piece) error {
+	u, err := all.generate(r.Context(), func(p piece) error {
 		if p.Text == "" && !c.logprobs && p.Finish == llm.FinishNone {
 			return nil
 		}

@@ -24,6 +24,14 @@ const (
 	Both = Chat | Completions
 )
 
+// prompt is the parameter that holds a route's prompt.
+func (r Route) prompt() string {
+	if r == Chat {
+		return "messages"
+	}
+	return "prompt"
+}
+
 // Field says what becomes of one parameter.
 type Field struct {
 	Route Route

@@ -28,8 +28,14 @@ type usage struct {
 // answering is a chat or a completion on its way: it answers when all is there, or as it
 // comes.
 type answering interface {
-	whole(w http.ResponseWriter, r *http.Request, requests []llm.Request) (usage, error)
-	stream(w http.ResponseWriter, r *http.Request, requests []llm.Request) (usage, error)
+	whole(w http.ResponseWriter, r *http.Request, all answers) (usage, error)
+	stream(w http.ResponseWriter, r *http.Request, all answers) (usage, error)
+}
+
+// answers are what the model computes for one request.
+type answers struct {
+	queued []llm.Queued
+	prompt int // tokens of the prompts
 }
 
 // generateFor leases the model that a request names, and records what it has used.
@@ -48,33 +54,41 @@ func (s *Service) generateFor(w http.ResponseWriter, r *http.Request, p tenant.P
 	if err != nil {
 		return err
 	}
+	// All are let in, or refused, before the first byte of the answer.
+	queued, err := lease.Queue(requests...)
+	if err != nil {
+		return checked(err, route.prompt())
+	}
+	all := answers{queued: queued}
+	for i, r := range requests {
+		defer queued[i].Cancel()
+		if i%q.n == 0 { // as the protocol has it, a prompt counts once, however many answers it gets
+			all.prompt += len(r.Prompt)
+		}
+	}
 	answer := a.whole
 	if q.stream {
 		answer = a.stream
 	}
-	u, err := answer(w, r, requests)
+	u, err := answer(w, r, all)
 	lease.Record(u.Prompt, u.Answer, err)
 	return err
 }
 
-// generate computes all answers at the same time, each prompt perPrompt times, and hands
-// their pieces to put as they come, one at a time. An error of put, of the model, or the
-// end of ctx stops all. What has been used is told in every case: as the protocol has it,
-// a prompt counts once, however many answers it gets.
-func generate(ctx context.Context, m *serve.Lease, requests []llm.Request, perPrompt int, put func(piece) error) (u usage, err error) {
+// generate reads all answers at the same time, and hands their pieces to put as they
+// come, one at a time. An error of put, of the model, or the end of ctx stops all. What
+// has been used is told in every case.
+func (a answers) generate(ctx context.Context, put func(piece) error) (u usage, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
 		all sync.WaitGroup
 		mu  sync.Mutex
 	)
-	for i := 0; i < len(requests); i += perPrompt {
-		u.Prompt += len(requests[i].Prompt)
-	}
-	u.Total = u.Prompt
-	for i, r := range requests {
+	u.Prompt, u.Total = a.prompt, a.prompt
+	for i, q := range a.queued {
 		all.Go(func() {
-			for p, err := range m.Generate(ctx, r) {
+			for p, err := range q.Pieces(ctx) {
 				mu.Lock()
 				if err == nil {
 					u.Answer++
@@ -91,14 +105,4 @@ func generate(ctx context.Context, m *serve.Lease, requests []llm.Request, perPr
 	}
 	all.Wait()
 	return u, fault.From(context.Cause(ctx), "openai.generate")
-}
-
-// check asks the model whether it will take every request, before anything is sent.
-func check(m *serve.Lease, requests []llm.Request, param string) error {
-	for _, r := range requests {
-		if err := m.Check(r); err != nil {
-			return checked(err, param)
-		}
-	}
-	return nil
 }

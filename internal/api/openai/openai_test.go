@@ -35,7 +35,9 @@ type world struct {
 	usage []tenant.Usage
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T) *world { t.Helper(); return newLimited(t, llm.Limits{}) }
+
+func newLimited(t *testing.T, limits llm.Limits) *world {
 	t.Helper()
 	dir := os.Getenv("TANDEM_DATA")
 	if dir == "" {
@@ -57,7 +59,7 @@ func newWorld(t *testing.T) *world {
 			panic("takes tensors")
 		},
 		LoadLanguage: func(ctx context.Context, m *model.Manifest, path func(model.File) (string, error)) (*llm.Model, error) {
-			return llm.OpenArtifact(ctx, m, path, llm.Options{Pool: pool})
+			return llm.OpenArtifact(ctx, m, path, llm.Options{Pool: pool, Limits: limits})
 		},
 		Record: func(u tenant.Usage) {
 			w.mu.Lock()

@@ -140,18 +140,21 @@ func (q *request) prompts(m *serve.Lease) ([][]int, error) {
 		return nil, wrongType(name, "a string, strings, tokens, or lists of tokens", value)
 	case json.Unmarshal(value, &texts) == nil:
 	case json.Unmarshal(value, &tokens) == nil:
-		lists = [][]int{tokens}
+		texts, lists = nil, [][]int{tokens}
 	case json.Unmarshal(value, &lists) == nil:
+		texts = nil
 	default:
 		return nil, wrongType(name, "a string, strings, tokens, or lists of tokens", value)
 	}
-	if len(lists) == 0 {
-		for _, t := range texts {
-			lists = append(lists, m.Encode(t))
-		}
+	if n := len(texts) + len(lists); n*q.n > maxAnswers {
+		return nil, invalid(name, "%d prompts with %d answers each are asked for, at most %d in one request", n, q.n, maxAnswers)
 	}
-	if len(lists)*q.n > maxAnswers {
-		return nil, invalid(name, "%d prompts with %d answers each are asked for, at most %d in one request", len(lists), q.n, maxAnswers)
+	for _, t := range texts {
+		tokens, err := m.Prompt(t)
+		if err != nil {
+			return nil, checked(err, name)
+		}
+		lists = append(lists, tokens)
 	}
 	return lists, nil
 }
