@@ -119,6 +119,16 @@ func (t *trainer) restore() error {
 		return fault.Wrap(errors.Join(damaged...), "train.restore", fault.Corrupt, "no checkpoint in %s can be read", filepath.Join(t.dir, checkpointDir)).
 			Try("remove the damaged files to start anew")
 	}
+	if t.spec.Train.KeepBest && len(t.tests) > 0 {
+		best, err := t.best()
+		if err != nil {
+			return fault.Wrap(err, "train.restore", fault.Corrupt, "the weights of the best epoch so far cannot be read").
+				Try("restore " + filepath.Join(t.dir, bestFile) + ", or take the directory of the run away to start anew")
+		}
+		if err := best.Close(); err != nil {
+			return fault.From(err, "train.restore")
+		}
+	}
 	return t.cutMetrics()
 }
 

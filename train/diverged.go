@@ -63,7 +63,7 @@ func (t *trainer) replay(ctx context.Context, last int, nan bool) (bad *firstBad
 			return nil, 0, err
 		}
 	}
-	feed := newFeeder(t.p, t.spec.Train.BatchRows, t.opt.Pool.Threads())
+	feed := newFeeder(t.p, t.spec.Train.rows(t.p), t.opt.Pool.Threads())
 	feed.start(t.p.Train, data.Pass{Shuffle: true, Seed: t.spec.Train.Seed, Epoch: t.done / t.perEpoch, Skip: t.done % t.perEpoch})
 	defer feed.stop()
 	for t.done < last {

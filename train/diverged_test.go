@@ -87,6 +87,23 @@ func TestMemoryIsRefused(t *testing.T) {
 	}
 }
 
+// TestMemoryOfLargeBatches: a batch takes room for the examples that there are.
+func TestMemoryOfLargeBatches(t *testing.T) {
+	var needs []train.Memory
+	for _, rows := range []int{1000, 1 << 20} {
+		p, spec, opt := twoLayers(t, 5), twoLayersSpec(1), options(t, 1)
+		spec.Train.BatchRows = rows
+		need, err := train.EstimateMemory(p, spec.Train, opt.Ops, opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		needs = append(needs, need)
+	}
+	if needs[0] != needs[1] {
+		t.Errorf("1000 examples in batches of 1000 take %+v, in larger ones %+v", needs[0], needs[1])
+	}
+}
+
 // TestRecomputeGivesTheSameWeights: less is kept, and no bit changes.
 func TestRecomputeGivesTheSameWeights(t *testing.T) {
 	var digests []string

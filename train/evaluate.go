@@ -246,8 +246,11 @@ func (t *trainer) monitored(m Metric) (float64, error) {
 	name := t.spec.Train.Monitor
 	v, ok := m.named()["test_"+name]
 	if !ok || math.IsNaN(v) {
-		return 0, fault.New("train.run", fault.Invalid, "train.monitor is %s, which is not defined on this test set", name).
-			Try("give the test set examples of every class, or monitor another metric")
+		remedy := "give the test set examples of every class, or monitor another metric"
+		if t.p.Metrics == metric.Numbers {
+			remedy = "give the test set at least two examples, or monitor another metric"
+		}
+		return 0, fault.New("train.run", fault.Invalid, "train.monitor is %s, which is not defined on this test set", name).Try(remedy)
 	}
 	if metric.HigherIsBetter(name) {
 		return -v, nil

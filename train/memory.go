@@ -8,6 +8,10 @@ import (
 	"tandem/tensor"
 )
 
+// rows is how many a batch has at most: not more than there are, for which there would have
+// to be room.
+func (t TrainSpec) rows(p *Problem) int { return max(1, min(t.BatchRows, p.Train.Len())) }
+
 // checkMemory refuses a run that needs more memory than it may take.
 func (t *trainer) checkMemory() error {
 	if t.opt.MemoryLimitBytes <= 0 {
@@ -22,7 +26,7 @@ func (t *trainer) checkMemory() error {
 	}
 	if total := need.Total(); total > t.opt.MemoryLimitBytes {
 		return fault.New("train.run", fault.TooLarge, "the run needs about %d MiB of memory, the limit is %d MiB: %d MiB for weights and optimizer, %d MiB for a step of %d examples, %d MiB for evaluation",
-			total>>20, t.opt.MemoryLimitBytes>>20, need.StateBytes>>20, need.StepBytes>>20, t.spec.Train.BatchRows, need.EvaluationBytes>>20).
+			total>>20, t.opt.MemoryLimitBytes>>20, need.StateBytes>>20, need.StepBytes>>20, t.spec.Train.rows(t.p), need.EvaluationBytes>>20).
 			Try("lower train.batch_rows, set train.recompute, or give a higher memory limit")
 	}
 	return nil
@@ -45,7 +49,7 @@ func EstimateMemory(p *Problem, spec TrainSpec, ops *graph.Table, opt Options) (
 	if err != nil {
 		return Memory{}, fault.Wrap(err, "train.compile", fault.Invalid, "the network cannot be trained")
 	}
-	step, err := estimateAll(g, stepOptions(spec, ops, opt.Pool), p.Train, spec.BatchRows)
+	step, err := estimateAll(g, stepOptions(spec, ops, opt.Pool), p.Train, spec.rows(p))
 	if err != nil {
 		return Memory{}, err
 	}
@@ -63,7 +67,7 @@ func EstimateMemory(p *Problem, spec TrainSpec, ops *graph.Table, opt Options) (
 	threads := opt.Pool.Threads()
 	return Memory{
 		StateBytes:      int64(step.StateBytes + weights),
-		StepBytes:       int64(step.WorkingBytes + preparedBytes(p, p.Train, spec.BatchRows, threads)),
+		StepBytes:       int64(step.WorkingBytes + preparedBytes(p, p.Train, spec.rows(p), threads)),
 		EvaluationBytes: int64(eval.WorkingBytes + preparedBytes(p, p.Test, evaluationRows, threads)),
 	}, nil
 }

@@ -53,7 +53,7 @@ type Record struct {
 	Finished  *time.Time         `json:"finished_at,omitempty"`
 	Steps     int                `json:"steps"` // done, as of the last checkpoint
 	Threads   int                `json:"threads"`
-	ISA       string             `json:"isa"` // bits differ between instruction tiers
+	ISA       string             `json:"isa"` // bits differ between instruction tiers; of several if it was resumed in another
 	TrainedMS int64              `json:"trained_ms"`
 	Metrics   map[string]float64 `json:"metrics,omitempty"`
 	Artifact  model.Digest       `json:"artifact,omitempty"`

@@ -3,6 +3,7 @@ package train_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -328,6 +329,45 @@ func TestBatchNormOfOne(t *testing.T) {
 	defer s.Close()
 	if _, _, err := s.Step(t.Context(), 1, 0.1, []tensorPtr{tensor.New(tensor.Float32, 1, 2)}, tensor.New(tensor.Int64, 1)); err == nil || !strings.Contains(err.Error(), "cannot be normalised") {
 		t.Errorf("a step of one row: %v", err)
+	}
+}
+
+// TestResumeElsewhere: a run that goes on in another instruction tier, in which bits
+// differ, names both; without the weights of its best epoch it does not go on for nothing.
+func TestResumeElsewhere(t *testing.T) {
+	spec := twoLayersSpec(3)
+	spec.Train.KeepBest = true
+	dir := filepath.Join(t.TempDir(), "run")
+	opt := options(t, 1)
+	enough := errors.New("enough")
+	opt.Callbacks.Step = func(step int, _ float64) error {
+		if step == 40 {
+			return enough
+		}
+		return nil
+	}
+	if _, err := train.Run(t.Context(), twoLayers(t, 5), spec, dir, opt); !errors.Is(err, enough) {
+		t.Fatal(err)
+	}
+	best := filepath.Join(dir, "best.safetensors")
+	if err := os.Rename(best, best+".away"); err != nil {
+		t.Fatal(err)
+	}
+	plain := kernel.NewPool(1, kernel.Generic)
+	defer plain.Close()
+	opt.Callbacks.Step, opt.Resume, opt.Pool = nil, true, plain
+	if _, err := train.Run(t.Context(), twoLayers(t, 5), spec, dir, opt); fault.KindOf(err) != fault.Corrupt || !strings.Contains(err.Error(), "best epoch so far cannot be read") {
+		t.Errorf("without the best weights: %v", err)
+	}
+	if err := os.Rename(best+".away", best); err != nil {
+		t.Fatal(err)
+	}
+	want := kernel.Generic.String()
+	if first := kernel.Detect().String(); first != want {
+		want = first + ", " + want
+	}
+	if r, err := train.Run(t.Context(), twoLayers(t, 5), spec, dir, opt); err != nil || r.ISA != want {
+		t.Errorf("%v, %+v; want the tiers %s", err, r, want)
 	}
 }
 

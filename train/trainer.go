@@ -8,6 +8,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"tandem/data"
@@ -184,6 +186,9 @@ func said(err error) string {
 	return e.Message()
 }
 
+// isaSeparator parts the instruction tiers of a run that went on elsewhere.
+const isaSeparator = ", "
+
 // openDir creates the run directory, or checks that the one to resume is of the
 // same spec and data.
 func (t *trainer) openDir() (unlock func(), err error) {
@@ -231,7 +236,12 @@ func (t *trainer) openDir() (unlock func(), err error) {
 	}
 	if t.record.Status != Succeeded {
 		t.record.Status, t.record.Error = Running, ""
-		t.record.Threads, t.record.ISA = t.opt.Pool.Threads(), t.opt.Pool.ISA().String()
+		t.record.Threads = t.opt.Pool.Threads()
+		if isa := t.opt.Pool.ISA().String(); t.record.Steps == 0 {
+			t.record.ISA = isa
+		} else if !slices.Contains(strings.Split(t.record.ISA, isaSeparator), isa) {
+			t.record.ISA += isaSeparator + isa
+		}
 	}
 	return release, fault.From(t.record.write(t.dir), op)
 }
@@ -285,7 +295,7 @@ func (t *trainer) check() error {
 // checkBatchNorm refuses a batch in which a channel has one value: what is normalised by
 // it is 0 whatever it was, and its variance would go into the running average.
 func (t *trainer) checkBatchNorm() error {
-	rows := t.spec.Train.BatchRows
+	rows := t.spec.Train.rows(t.p)
 	if last := t.p.Train.Len() % rows; last != 0 {
 		rows = last
 	}
@@ -316,7 +326,7 @@ func (t *trainer) train(ctx context.Context) (err error) {
 	}
 	defer t.metrics.Close()
 	t.started, t.from, t.trainedBefore = time.Now(), t.done, t.record.TrainedMS
-	t.feed = newFeeder(t.p, t.spec.Train.BatchRows, t.opt.Pool.Threads())
+	t.feed = newFeeder(t.p, t.spec.Train.rows(t.p), t.opt.Pool.Threads())
 	for t.done < t.total && !(t.done%t.perEpoch == 0 && (t.stopped || t.spec.Train.stopsEarly(t.tests))) {
 		if err := t.trainEpoch(ctx, t.done/t.perEpoch); err != nil {
 			return err

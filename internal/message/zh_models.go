@@ -24,6 +24,8 @@ var zhModels = [...]entry{
 	{"stopped after step %d of %d", "已停止：完成第 %d 步，共 %d 步"},
 	{"the run directory cannot be made", "无法创建训练目录"},
 	{"the checkpoint after step %d cannot be written", "无法写入第 %d 步之后的检查点"},
+	{"the weights of the best epoch so far cannot be read", "无法读取目前最好一轮的权重"},
+	{"restore %s, or take the directory of the run away to start anew", "恢复 %s，或移走该训练的目录后重新开始"},
 	{"no checkpoint in %s can be read", "%s 中没有可读的检查点"},
 	{"remove the damaged files to start anew", "删除损坏的文件即可重新开始"},
 	{"the loss of the test set after epoch %d is %v", "第 %d 轮之后测试集的损失为 %v"},

@@ -85,6 +85,7 @@ var zhTrain = [...]entry{
 	{"Test set: %s", "测试集：%s"},
 	{"train.monitor is %q, which this run does not measure", "train.monitor 为 %q，这次训练没有这个指标"},
 	{"train.monitor is %s, which is not defined on this test set", "train.monitor 为 %s，它在这个测试集上没有定义"},
+	{"give the test set at least two examples, or monitor another metric", "让测试集至少包含两个样本，或改用其他指标"},
 	{"give the test set examples of every class, or monitor another metric", "让测试集包含每个类别的样本，或改用其他指标"},
 
 	// Reading settings.
