@@ -116,7 +116,7 @@ func parseHF(text []byte, context int) (*Config, error) {
 	const op = "llm.config"
 	var h hfConfig
 	if err := json.Unmarshal(text, &h); err != nil {
-		return nil, fault.Wrap(err, op, fault.Invalid, "config.json cannot be read")
+		return nil, fault.Wrap(fault.JSON("", text, err), op, fault.Invalid, "config.json cannot be read")
 	}
 	a, ok := findArch(func(a arch) bool { return slices.Contains(a.hf, h.ModelType) })
 	if !ok {
@@ -124,7 +124,7 @@ func parseHF(text []byte, context int) (*Config, error) {
 	}
 	if len(h.TextConfig) > 0 { // of a model that sees or hears too
 		if err := json.Unmarshal(h.TextConfig, &h); err != nil {
-			return nil, fault.Wrap(err, op, fault.Invalid, "text_config in config.json cannot be read")
+			return nil, fault.Wrap(fault.JSON("", h.TextConfig, err), op, fault.Invalid, "text_config in config.json cannot be read")
 		}
 	}
 	if len(h.Quantised) > 0 {

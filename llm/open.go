@@ -193,7 +193,7 @@ func shardsOf(find finder) ([]string, error) {
 		Files map[string]string `json:"weight_map"`
 	}
 	if err := json.Unmarshal(text, &list); err != nil {
-		return nil, fault.Wrap(err, op, fault.Invalid, "%s cannot be read", shardIndex)
+		return nil, fault.Wrap(fault.JSON("", text, err), op, fault.Invalid, "%s cannot be read", shardIndex)
 	}
 	names := slices.Sorted(maps.Values(list.Files))
 	for _, n := range names {

@@ -20,7 +20,10 @@ type recommended struct {
 // readJSON reads generation_config.json. Its do_sample is ignored, as servers do: who
 // wants the most probable token asks for a temperature of 0.
 func (r *recommended) readJSON(text []byte) error {
-	return json.Unmarshal(text, r)
+	if err := json.Unmarshal(text, r); err != nil {
+		return fault.JSON("", text, err)
+	}
+	return nil
 }
 
 // readGGUF reads the keys general.sampling of a GGUF file.

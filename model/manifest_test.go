@@ -96,6 +96,10 @@ func TestParseManifestIsStrict(t *testing.T) {
 			t.Errorf("%s: %v", tc.name, err)
 		}
 	}
+	_, err := ParseManifest([]byte(`{"format":1,"files":[{"name":"a"},{"name":7}]}`))
+	if text := fmt.Sprint(err); !strings.Contains(text, "manifest.files[1].name is a number, expected a string") {
+		t.Error(text)
+	}
 	if _, err := ParseManifest(make([]byte, maxManifestBytes+1)); fault.KindOf(err) != fault.TooLarge {
 		t.Errorf("too large: %v", err)
 	}

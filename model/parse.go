@@ -41,7 +41,7 @@ func ParseManifest(data []byte) (*Manifest, error) {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(m); err != nil {
-		return nil, fault.Wrap(err, parseOp, fault.Invalid, "the manifest cannot be read").Try(remedyParse)
+		return nil, fault.Wrap(fault.JSON("manifest", data, err), parseOp, fault.Invalid, "").Try(remedyParse)
 	}
 	if err := m.Validate(); err != nil {
 		return nil, err

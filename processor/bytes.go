@@ -56,7 +56,7 @@ func (p *Bytes) UnmarshalJSON(text []byte) error {
 	d := json.NewDecoder(strings.NewReader(string(text)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&q); err != nil {
-		return fault.Wrap(err, "processor.bytes", fault.Invalid, "the text processor's parameters")
+		return fault.Wrap(fault.JSON("", text, err), "processor.bytes", fault.Invalid, "the text processor's parameters")
 	}
 	*p = Bytes(q)
 	return p.Validate()

@@ -171,7 +171,7 @@ func (p *Image) UnmarshalJSON(text []byte) error {
 	type plain Image // without this method
 	var q plain
 	if err := json.Unmarshal(text, &q); err != nil {
-		return fault.Wrap(err, imageOp, fault.Invalid, "the image processor's parameters")
+		return fault.Wrap(fault.JSON("", text, err), imageOp, fault.Invalid, "the image processor's parameters")
 	}
 	if err := (*Image)(&q).Validate(); err != nil {
 		return err

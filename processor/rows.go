@@ -367,7 +367,7 @@ func (r *Rows) UnmarshalJSON(text []byte) error {
 	d := json.NewDecoder(strings.NewReader(string(text)))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&q); err != nil {
-		return fault.Wrap(err, rowsOp, fault.Invalid, "the row processor's parameters")
+		return fault.Wrap(fault.JSON("", text, err), rowsOp, fault.Invalid, "the row processor's parameters")
 	}
 	if err := (*Rows)(&q).Validate(); err != nil {
 		return err

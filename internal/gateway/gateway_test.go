@@ -349,7 +349,7 @@ func TestKeysAndRoles(t *testing.T) {
 		`{"name":"a","role":"user","admin":true}`:       `unknown field \"admin\"`,
 		`{"name":"a","role":"user","Name":"b"}`:         `unknown field \"Name\"`,
 		`{"name":"a","name":"b","role":"user"}`:         `field \"name\" is given twice`,
-		`{"name":5,"role":"user"}`:                      `field \"name\" is a JSON number: expected a string`,
+		`{"name":5,"role":"user"}`:                      `name is a number, expected a string`,
 		`{"name":"a","role":"user"} {}`:                 `flat JSON object|more after the end|given twice`,
 		`{"name":"a","role":"king"}`:                    `is not a role`,
 		`{"name":"a"`:                                   `ends too early`,

@@ -58,7 +58,6 @@ var zhModels = [...]entry{
 
 	{"%s is not an artifact", "%s 不是模型目录"},
 	{"give a directory that contains manifest.json", "给出包含 manifest.json 的目录"},
-	{"the manifest cannot be read", "无法读取清单"},
 	{"the manifest is not in its canonical form", "清单不是规范格式"},
 	{"write the artifact again with this version of Tandem", "用当前版本的 Tandem 重新写出模型"},
 	{"the artifact has format %d, this version of Tandem reads %d", "模型格式为 %d，当前版本的 Tandem 支持 %d"},

@@ -121,7 +121,7 @@ func FromJSON(data []byte) (*Tokenizer, error) {
 	}
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, fault.Wrap(err, op, fault.Invalid, "tokenizer.json")
+		return nil, fault.Wrap(fault.JSON("", data, err), op, fault.Invalid, "tokenizer.json")
 	}
 	t := &Tokenizer{numbers: map[string]int{}, bos: -1, eos: -1}
 	b := &builder{t: t, f: &f}
@@ -210,7 +210,7 @@ func (t *Tokenizer) set(text string, id int) error {
 func (b *builder) vocabulary() error {
 	var vocab map[string]int
 	if err := json.Unmarshal(b.f.Model.Vocab, &vocab); err != nil {
-		return fmt.Errorf("model.vocab: %w", err)
+		return fault.JSON("model.vocab", b.f.Model.Vocab, err)
 	}
 	if len(vocab) > maxTokens {
 		return fmt.Errorf("a vocabulary of %d tokens, at most %d are allowed", len(vocab), maxTokens)
@@ -377,7 +377,7 @@ func parseMerges(data json.RawMessage) ([][2]string, error) {
 	}
 	var lines []string
 	if err := json.Unmarshal(data, &lines); err != nil {
-		return nil, fmt.Errorf("model.merges: %w", err)
+		return nil, fault.JSON("model.merges", data, err)
 	}
 	return splitMerges(lines)
 }
@@ -429,7 +429,7 @@ func (b *builder) wordPiece(m *modelPart) error {
 func (b *builder) unigram(m *modelPart) error {
 	var vocab [][]any
 	if err := json.Unmarshal(m.Vocab, &vocab); err != nil {
-		return fmt.Errorf("model.vocab: %w", err)
+		return fault.JSON("model.vocab", m.Vocab, err)
 	}
 	scores := make([]float64, len(vocab))
 	for id, entry := range vocab {

@@ -31,7 +31,7 @@ func decode(r *http.Request, dst any) error {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(dst); err != nil {
-		return badJSON(err)
+		return fault.JSON("", body, err)
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return invalid("there is more after the end of the JSON")
@@ -51,7 +51,7 @@ func checkNames(body []byte) error {
 			return nil
 		}
 		if err != nil {
-			return badJSON(err)
+			return fault.JSON("", body, err)
 		}
 		if delim, ok := token.(json.Delim); ok {
 			if delim == '{' || delim == '[' {
@@ -78,28 +78,6 @@ func checkNames(body []byte) error {
 		}
 		name = true
 	}
-}
-
-func badJSON(err error) error {
-	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return invalid("field %q is a JSON %s: expected %s", e.Field, e.Value, jsonName(e.Type.Kind().String()))
-	}
-	text := strings.TrimPrefix(err.Error(), "json: ")
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		text = "it ends too early"
-	}
-	return invalid("the request is not the JSON that is expected: %s", text)
-}
-
-// jsonName says a Go kind in JSON's terms.
-func jsonName(kind string) string {
-	switch {
-	case strings.HasPrefix(kind, "int"):
-		return "an integer"
-	case kind == "string":
-		return "a string"
-	}
-	return "an object"
 }
 
 func wantMedia(r *http.Request, want string) error {

@@ -79,7 +79,7 @@ func (s *Service) newChat(q *request, lease *serve.Lease) (answering, []llm.Requ
 		return nil, nil, err
 	}
 	var members map[string]json.RawMessage // so that 5 is not 5.0 to the template
-	if _, err := q.read("chat_template_kwargs", "an object", &members); err != nil {
+	if _, err := q.read("chat_template_kwargs", &members); err != nil {
 		return nil, nil, err
 	}
 	arguments := map[string]any{}
@@ -90,11 +90,11 @@ func (s *Service) newChat(q *request, lease *serve.Lease) (answering, []llm.Requ
 	if err != nil {
 		return nil, nil, checked(err, "messages")
 	}
-	if _, err := q.read("logprobs", "a boolean", &c.logprobs); err != nil {
+	if _, err := q.read("logprobs", &c.logprobs); err != nil {
 		return nil, nil, err
 	}
 	top, alternatives := 0, -1
-	given, err := q.read("top_logprobs", "an integer", &top)
+	given, err := q.read("top_logprobs", &top)
 	switch {
 	case err != nil:
 		return nil, nil, err

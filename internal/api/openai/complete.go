@@ -66,7 +66,7 @@ func (s *Service) newCompletion(q *request, lease *serve.Lease) (answering, []ll
 		q.maxOut = defaultCompletion
 	}
 	top := -1
-	given, err := q.read("logprobs", "an integer", &top)
+	given, err := q.read("logprobs", &top)
 	switch {
 	case err != nil:
 		return nil, nil, err

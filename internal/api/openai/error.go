@@ -102,6 +102,11 @@ func send(w http.ResponseWriter, v any) error {
 	return fault.From(err, "openai.send")
 }
 
+// invalidJSON says what is wrong with the JSON of a parameter; param is empty for the body.
+func invalidJSON(param string, text []byte, err error) error {
+	return &paramError{param, "", fault.Wrap(fault.JSON(param, text, err), "openai.request", fault.Invalid, "")}
+}
+
 // wrongType says that a parameter has another type than it should.
 func wrongType(name, want string, value []byte) error {
 	return invalid(name, "parameter %q is %s, expected %s", name, fmt.Sprintf("%.60s", value), want)

@@ -53,7 +53,7 @@ func (q *request) messages() ([]llm.Message, error) {
 		FunctionCall json.RawMessage `json:"function_call"`
 		ToolCallID   string          `json:"tool_call_id"`
 	}
-	given, err := q.read(name, "a list of messages", &list)
+	given, err := q.read(name, &list)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (q *request) messages() ([]llm.Message, error) {
 		}
 		text, given, err := textOf(m.Content)
 		if err != nil {
-			return nil, invalid(name, "message %d: %v", i, err)
+			return nil, invalid(name, "messages[%d].%s", i, fault.From(err, "").(*fault.Error).Message())
 		}
 		if !given && m.Role != "assistant" { // an assistant may have refused, or called a tool
 			return nil, invalid(name, "message %d has no content", i)
@@ -102,17 +102,20 @@ func textOf(content json.RawMessage) (text string, given bool, err error) {
 		Text    string `json:"text"`
 		Refusal string `json:"refusal"`
 	}
-	if err := json.Unmarshal(content, &parts); err != nil {
-		return "", false, fault.New("openai.request", fault.Invalid, "its content is neither a string nor a list of parts")
+	if content[0] != '[' {
+		return "", false, fault.New("openai.request", fault.Invalid, "content is neither a string nor a list of parts")
 	}
-	for _, p := range parts {
+	if err := json.Unmarshal(content, &parts); err != nil {
+		return "", false, fault.JSON("content", content, err)
+	}
+	for i, p := range parts {
 		switch p.Type {
 		case "text":
 			text += p.Text
 		case "refusal":
 			text += p.Refusal
 		default:
-			return "", false, fault.New("openai.request", fault.Unsupported, "a part of type %.40q: models here read text only", p.Type)
+			return "", false, fault.New("openai.request", fault.Unsupported, "content[%d] is of type %.40q: models here read text only", i, p.Type)
 		}
 	}
 	return text, true, nil

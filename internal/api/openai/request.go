@@ -65,7 +65,7 @@ func readRequest(r *http.Request, route Route) (*request, error) {
 	}
 	q := &request{n: 1}
 	if err := json.Unmarshal(text, &q.members); err != nil {
-		return nil, invalid("", "the body is not a JSON object: %v", err)
+		return nil, invalidJSON("", text, err)
 	}
 	if err := checkFields(route, q.members); err != nil {
 		return nil, err
@@ -124,19 +124,19 @@ func compact(value []byte) string {
 }
 
 // read decodes a member into v; false if it is not given.
-func (q *request) read(name, want string, v any) (bool, error) {
+func (q *request) read(name string, v any) (bool, error) {
 	value, ok := q.members[name]
 	if !ok || string(value) == "null" {
 		return false, nil
 	}
 	if err := json.Unmarshal(value, v); err != nil {
-		return false, wrongType(name, want, value)
+		return false, invalidJSON(name, value, err)
 	}
 	return true, nil
 }
 
 func (q *request) readModel() error {
-	if given, err := q.read("model", "a string", &q.model); err != nil || !given {
+	if given, err := q.read("model", &q.model); err != nil || !given {
 		if err == nil {
 			err = invalid("model", "the parameter \"model\" is missing")
 		}
@@ -146,11 +146,11 @@ func (q *request) readModel() error {
 }
 
 func (q *request) readCounts() error {
-	if _, err := q.read("stream", "a boolean", &q.stream); err != nil {
+	if _, err := q.read("stream", &q.stream); err != nil {
 		return err
 	}
 	var members map[string]json.RawMessage
-	given, err := q.read("stream_options", "an object", &members)
+	given, err := q.read("stream_options", &members)
 	if err != nil {
 		return err
 	}
@@ -162,10 +162,10 @@ func (q *request) readCounts() error {
 			return invalid("stream_options", "unknown member %.100q of stream_options", name)
 		}
 	}
-	if _, err := q.read("stream_options", "an object of booleans", &q.options); err != nil {
+	if _, err := q.read("stream_options", &q.options); err != nil {
 		return err
 	}
-	if _, err := q.read("n", "an integer", &q.n); err != nil {
+	if _, err := q.read("n", &q.n); err != nil {
 		return err
 	}
 	if q.n < 1 || q.n > maxAnswers {
@@ -173,7 +173,7 @@ func (q *request) readCounts() error {
 	}
 	for _, name := range []string{"max_tokens", "max_completion_tokens"} {
 		before := q.maxOut
-		if given, err := q.read(name, "an integer", &q.maxOut); err != nil {
+		if given, err := q.read(name, &q.maxOut); err != nil {
 			return err
 		} else if given && q.maxOut < 1 {
 			return invalid(name, "%s is %d, expected 1 or more", name, q.maxOut)
@@ -182,10 +182,10 @@ func (q *request) readCounts() error {
 			return invalid(name, "max_tokens is %d and %s is %d: give one of them", before, name, q.maxOut)
 		}
 	}
-	if _, err := q.read("seed", "an integer", &q.seed); err != nil {
+	if _, err := q.read("seed", &q.seed); err != nil {
 		return err
 	}
-	_, err = q.read("ignore_eos", "a boolean", &q.ignore)
+	_, err = q.read("ignore_eos", &q.ignore)
 	return err
 }
 
@@ -199,13 +199,13 @@ func (q *request) readNumbers() error {
 		{"presence_penalty", &q.sampling.presence, -2, 2}, {"frequency_penalty", &q.sampling.frequency, -2, 2},
 		{"repetition_penalty", &q.sampling.repetition, llm.LeastRepetition, 2},
 	} {
-		if given, err := q.read(f.name, "a number", f.to); err != nil {
+		if given, err := q.read(f.name, f.to); err != nil {
 			return err
 		} else if v := *f.to; given && (*v < f.lo || *v > f.hi) {
 			return invalid(f.name, "%s is %g, expected %g to %g", f.name, *v, f.lo, f.hi)
 		}
 	}
-	given, err := q.read("top_k", "an integer", &q.sampling.topK)
+	given, err := q.read("top_k", &q.sampling.topK)
 	if given && *q.sampling.topK < -1 {
 		return invalid("top_k", "top_k is %d, expected 0 or more, or -1 for all", *q.sampling.topK)
 	}
@@ -237,7 +237,7 @@ func (q *request) readStop() error {
 
 func (q *request) readBias() error {
 	var byText map[string]float32
-	if _, err := q.read("logit_bias", "an object of numbers", &byText); err != nil {
+	if _, err := q.read("logit_bias", &byText); err != nil {
 		return err
 	}
 	for text, v := range byText {
