@@ -120,8 +120,9 @@ func leakyRelu(alpha, x float64) float64 {
 	return x
 }
 
+// leakySlope is alpha at 0 too, as PyTorch and Keras have it.
 func leakySlope(alpha, x float64) float64 {
-	if x < 0 {
+	if x <= 0 {
 		return alpha
 	}
 	return 1
@@ -135,7 +136,7 @@ func elu(alpha, x float64) float64 {
 }
 
 func eluSlope(alpha, x float64) float64 {
-	if x < 0 {
+	if x <= 0 {
 		return alpha * math.Exp(x)
 	}
 	return 1

@@ -2,6 +2,7 @@ package op
 
 import (
 	"fmt"
+	"slices"
 
 	"tandem/graph"
 	"tandem/kernel"
@@ -331,27 +332,42 @@ func gradDiv(g *graph.Gradient) error {
 	return nil
 }
 
-// gradPow: d(x^y) = y·x^(y-1)·dx + x^y·log(x)·dy.
+// gradPow: d(x^y) = y·x^(y-1)·dx + x^y·log(x)·dy, of which x = 0 makes the former 0 where
+// y is 0, and the latter where y is not negative.
 func gradPow(g *graph.Gradient) error {
 	x, y := g.In(0), g.In(1)
 	if y.Type.DType != tensor.Float32 {
 		return fmt.Errorf("the exponent is %v; only float32 has a gradient", y.Type.DType)
 	}
 	if g.Needs(0) {
-		less := g.Op("Pow", nil, x, g.Op("Sub", nil, y, g.Scalar("one", 1)))
-		g.Set(0, sumTo(g, g.Op("Mul", nil, g.Out(0), g.Op("Mul", nil, y, less)), 0))
+		slope := g.Op("Mul", nil, y, g.Op("Pow", nil, x, g.Op("Sub", nil, y, g.Scalar("one", 1))))
+		if mayBeZero(y) {
+			slope = g.Op("Where", nil, g.Op("Equal", nil, y, g.Scalar("zero", 0)), g.Scalar("zero", 0), slope)
+		}
+		g.Set(0, sumTo(g, g.Op("Mul", nil, g.Out(0), slope), 0))
 	}
 	if g.Needs(1) {
-		grown := g.Op("Mul", nil, g.Node.Outputs[0], g.Op("Log", nil, x))
+		zero := g.Scalar("zero", 0)
+		none := g.Op("And", nil, g.Op("Equal", nil, x, zero), g.Op("GreaterOrEqual", nil, y, zero))
+		grown := g.Op("Where", nil, none, zero, g.Op("Mul", nil, g.Node.Outputs[0], g.Op("Log", nil, x)))
 		g.Set(1, sumTo(g, g.Op("Mul", nil, g.Out(0), grown), 1))
 	}
 	return nil
 }
 
-// gradPRelu: below 0 the slope multiplies the gradient of x, and x that of the slope.
+// mayBeZero tells whether an element of v is 0, as far as that is known.
+func mayBeZero(v *graph.Value) bool {
+	if v.Const == nil {
+		return true
+	}
+	t, err := v.Const.Tensor()
+	return err != nil || t.DType() != tensor.Float32 || slices.Contains(t.F32(), 0)
+}
+
+// gradPRelu: up to 0 the slope multiplies the gradient of x, and x that of the slope.
 func gradPRelu(g *graph.Gradient) error {
 	zero := g.Scalar("zero", 0)
-	below := g.Op("Less", nil, g.In(0), zero)
+	below := g.Op("LessOrEqual", nil, g.In(0), zero)
 	if g.Needs(0) {
 		g.Set(0, g.Op("Where", nil, below, g.Op("Mul", nil, g.Out(0), g.In(1)), g.Out(0)))
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
@@ -148,19 +147,12 @@ func TestMergesFewAndMany(t *testing.T) {
 	}
 }
 
-// TestLongPieces: a megabyte without a space takes no quadratic time.
+// TestLongPieces: three megabytes without a space take no quadratic time, which would be
+// hours: the test would not end. It looks at no clock, as machines are busy at times.
 func TestLongPieces(t *testing.T) {
-	tok := small(t)
-	took := func(n int) time.Duration {
-		begin := time.Now()
-		if got := tok.Encode(strings.Repeat("hellaa", n), false); len(got) != 2*n {
-			t.Fatalf("%d tokens of %d words", len(got), n)
-		}
-		return time.Since(begin)
-	}
-	small, large := took(1<<13), took(1<<17)
-	if large > 16*20*max(small, time.Millisecond) {
-		t.Errorf("16 times the text took %v instead of %v", large, small)
+	const n = 1 << 19
+	if got := small(t).Encode(strings.Repeat("hellaa", n), false); len(got) != 2*n {
+		t.Fatalf("%d tokens of %d words", len(got), n)
 	}
 }
 
