@@ -224,6 +224,7 @@ func TestBrokenRows(t *testing.T) {
 		{"not GB 18030", "x.csv", "a,b\n1,\xff\xff\n", Options{Encoding: "gb18030"}, `x.csv: line 2: column "b" holds bytes`},
 		{"two names", "x.csv", "a,a\n1,2\n", Options{}, `columns 1 and 2 are both called "a"`},
 		{"no name", "x.csv", "a,\n1,2\n", Options{Header: &yes}, "column 2 has no name"},
+		{"the index of pandas", "x.csv", ",a,b\n0,1,2\n1,3,4\n", Options{}, "x.csv: column 1 has no name"},
 		{"other names", "x.csv", "1,2\n", Options{Names: []string{"a"}}, "1 names for 2 columns"},
 		{"nothing", "x.csv", "", Options{}, "x.csv: it is empty"},
 		{"a header alone", "x.csv", "a,b\n", Options{}, "x.csv has no rows"},

@@ -32,6 +32,22 @@ func valid() *Manifest {
 	}
 }
 
+// TestWideSignature: as many inputs as rows may have columns.
+func TestWideSignature(t *testing.T) {
+	m := valid()
+	m.Signature.Inputs = nil
+	for i := range 1 << 14 {
+		m.Signature.Inputs = append(m.Signature.Inputs, TensorSpec{fmt.Sprintf("column %d", i), "float64", []int{-1}})
+	}
+	if _, err := ParseManifest(m.Encode()); err != nil {
+		t.Error(err)
+	}
+	m.Signature.Inputs = append(m.Signature.Inputs, TensorSpec{"one more", "float64", []int{-1}})
+	if _, err := ParseManifest(m.Encode()); err == nil {
+		t.Error("more are taken")
+	}
+}
+
 func TestManifestRoundTrip(t *testing.T) {
 	text := rapid.String()
 	digest := rapid.Custom(func(t *rapid.T) Digest { return blob.Sum([]byte(text.Draw(t, "content"))) })

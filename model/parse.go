@@ -19,7 +19,7 @@ const (
 	maxFiles         = 1024
 	maxFileBytes     = 1 << 50
 	maxStages        = 64
-	maxTensors       = 1024 // of each side of a signature
+	maxTensors       = 1 << 14 // of each side of a signature: rows have as many columns
 	maxRank          = 32
 	maxNameBytes     = 128  // of files and kinds
 	maxTextBytes     = 4096 // of labels, tensor names and the like

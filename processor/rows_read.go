@@ -2,6 +2,9 @@ package processor
 
 import (
 	"io"
+	"slices"
+	"strconv"
+	"strings"
 
 	"tandem/data"
 	"tandem/data/rows"
@@ -48,13 +51,41 @@ func ReadRows(r *rows.Reader, s *Schema, limit int) ([]*tensor.Tensor, error) {
 			numbers[i] = append(numbers[i], x)
 		}
 	}
-	for i, input := range inputs {
-		if n > 0 && place[i] < 0 {
-			err := fault.New(rowsOp, fault.Invalid, "the rows have no column %q", input.Name).Try("give every column that the model takes, by name")
-			return nil, r.Locate(err)
-		}
+	if place == nil { // no rows, or no more: what is known of columns counts
+		place = placesOf(place, inputs, r.Columns())
+	}
+	if slices.Contains(place, -1) && (n > 0 || len(r.Columns()) > 0) {
+		return nil, r.Locate(lacking(inputs, place, r.Columns()))
 	}
 	return tensorsOf(inputs, numbers, texts, n), nil
+}
+
+// lacking says which columns are not there, and what is instead.
+func lacking(inputs []RowInput, place []int, columns []string) error {
+	var names []string
+	for i, input := range inputs {
+		if place[i] < 0 {
+			names = append(names, input.Name)
+		}
+	}
+	return fault.New(rowsOp, fault.Invalid, "the rows have no column %s, they have %s", quoted(names), quoted(columns)).
+		Try("give every column that the model takes, by name; names that differ in capitals or spaces are others")
+}
+
+// quoted lists some names.
+func quoted(names []string) string {
+	const most = 8
+	if len(names) == 0 {
+		return "[]"
+	}
+	list := make([]string, min(len(names), most))
+	for i := range list {
+		list[i] = strconv.Quote(names[i])
+	}
+	if more := len(names) - most; more > 0 {
+		list = append(list, "+"+strconv.Itoa(more))
+	}
+	return strings.Join(list, ", ")
 }
 
 // placesOf finds inputs among the columns, of which there may be more by now.

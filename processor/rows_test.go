@@ -81,7 +81,7 @@ func TestMissingMarkers(t *testing.T) {
 	}
 	read := func(name, text string) ([]float32, []int64) {
 		t.Helper()
-		file, err := rows.New(name, strings.NewReader(text), rows.Options{})
+		file, err := rows.New(name, []byte(text), rows.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,7 +130,7 @@ func TestMissingMarkers(t *testing.T) {
 	}
 	for text, want := range map[string]string{"c\nNA\n": "", "{\"c\":\"NA\"}": "NA"} {
 		for _, missing := range [][]string{nil, {}} {
-			file, err := rows.New("x", strings.NewReader(text), rows.Options{})
+			file, err := rows.New("x", []byte(text), rows.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,7 +158,27 @@ func TestValuesOfOtherKinds(t *testing.T) {
 		"n,d\ninf,2020-01-01\n":        `line 2, column "n": "inf" is not a number`,
 		`{"n":1,"d":5}`:                `line 1, column "d": "5" is not a date`,
 	} {
-		file, err := rows.New("x", strings.NewReader(text), rows.Options{})
+		file, err := rows.New("x", []byte(text), rows.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadRows(file, s, 9); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", text, err, says)
+		}
+	}
+}
+
+// TestColumnsThatAreNotThere: all of them are named, and what is there instead, in a header
+// without rows too.
+func TestColumnsThatAreNotThere(t *testing.T) {
+	s := &Schema{Columns: []RowInput{{"age", data.Float}, {"city", data.Category}, {"note", data.Text}}}
+	for text, says := range map[string]string{
+		"Age,city\n1,x\n": `the rows have no column "age", "note", they have "Age", "city"`,
+		"age,city,nota\n": `the rows have no column "note", they have "age", "city", "nota"`,
+		"{}\n":            `the rows have no column "age", "city", "note", they have []`,
+		"a,b,c,d,e,f,g,h,i,j\n" + "1,1,1,1,1,1,1,1,1,1": `"h", +2`,
+	} {
+		file, err := rows.New("x", []byte(text), rows.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

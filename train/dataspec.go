@@ -78,6 +78,10 @@ func (d DataSpec) Open(ctx context.Context, seed uint64) (train, test *data.Data
 	if train, test, err = data.Open(ctx, d.Path, opt); err != nil {
 		return nil, nil, err
 	}
+	if (test == nil || test.Len() == 0) && d.Labels != "" && 2*train.Classes(d.Labels) > train.Len() {
+		return nil, nil, fault.New("train.open", fault.Invalid, "column %q has %d classes in %d rows, and the first row of each is kept to train with: none is left to test with", d.Labels, train.Classes(d.Labels), train.Len()).
+			Try("check model.target, predict a number with --task regress, or give more data")
+	}
 	if (test == nil || test.Len() == 0) && train.Len() > 1 && opt.Split.Test > 0 {
 		return nil, nil, fault.New("train.open", fault.Invalid, "data.split.test is %v: of %d examples that is none to test with", opt.Split.Test, train.Len()).
 			Try("set a greater data.split.test, or give data.test_path")

@@ -125,7 +125,7 @@ func TestRecords(t *testing.T) {
 				}
 			}
 		}
-		own, err := rows.New("answer", strings.NewReader(b.String()), rows.Options{})
+		own, err := rows.New("answer", []byte(b.String()), rows.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}

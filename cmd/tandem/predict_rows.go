@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"strings"
 
@@ -53,43 +54,28 @@ func (c *predictCmd) rows(ctx context.Context, a *app, t target, m *model.Intake
 	if c.inTable() {
 		out.put(titles...)
 	}
+	put := func(answer rowAnswer) error {
+		switch {
+		case a.json:
+			return a.emit(answer)
+		case c.inTable():
+			out.put(answer.cells(exact)...)
+		default:
+			table = append(table, answer.cells(shown))
+		}
+		return out.err
+	}
 	for i, data := range inputs {
-		r, err := rows.New(c.Input[i], bytes.NewReader(data), rows.Options{})
+		input := ""
+		if len(inputs) > 1 {
+			input = c.Input[i]
+		}
+		err := eachRow(ctx, t, m, c.Input[i], data, func(answer rowAnswer) error {
+			answer.Input = input
+			return put(answer)
+		})
 		if err != nil {
 			return err
-		}
-		for row := 1; ; {
-			columns, err := processor.ReadRows(r, m.Rows, predictRows)
-			if err != nil {
-				return err
-			}
-			n := columns[0].Len()
-			if n == 0 {
-				break
-			}
-			answers, err := askRows(ctx, t, m, columns)
-			if err != nil {
-				return err
-			}
-			for k := range answers {
-				answers[k].Row = row + k
-				if len(inputs) > 1 {
-					answers[k].Input = c.Input[i]
-				}
-				switch {
-				case a.json:
-					if err := a.emit(answers[k]); err != nil {
-						return err
-					}
-				case c.inTable():
-					out.put(answers[k].cells(exact)...)
-				default:
-					table = append(table, answers[k].cells(shown))
-				}
-			}
-			if row += n; out.err != nil {
-				return out.err
-			}
 		}
 	}
 	if a.json || c.inTable() {
@@ -99,6 +85,35 @@ func (c *predictCmd) rows(ctx context.Context, a *app, t target, m *model.Intake
 		titles[i] = strings.ToUpper(title)
 	}
 	return a.table(titles, table)
+}
+
+// eachRow runs the model on the rows of a file.
+func eachRow(ctx context.Context, t target, m *model.Intake, name string, content []byte, visit func(rowAnswer) error) (err error) {
+	r, err := rows.New(name, content, rows.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for row := 1; ; {
+		columns, err := processor.ReadRows(r, m.Rows, predictRows)
+		if err != nil {
+			return err
+		}
+		if columns[0].Len() == 0 {
+			return nil
+		}
+		answers, err := askRows(ctx, t, m, columns)
+		if err != nil {
+			return err
+		}
+		for _, answer := range answers {
+			answer.Row = row
+			if err := visit(answer); err != nil {
+				return err
+			}
+			row++
+		}
+	}
 }
 
 // rowTitles name the columns of what cells gives.

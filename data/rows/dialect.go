@@ -50,8 +50,12 @@ func fieldCounts(head []byte, sep byte, quotes bool) (counts []int) {
 }
 
 // looksLikeHeader reports whether a row names columns: all of its fields are there,
-// and none is a number or begins with a digit, as dates do.
+// and none is a number or begins with a digit, as dates do. The first of several may be
+// empty: pandas writes its index so, which is to be refused and not taken for a value.
 func looksLikeHeader(fields [][]byte) bool {
+	if len(fields) > 1 && len(fields[0]) == 0 {
+		fields = fields[1:]
+	}
 	for _, f := range fields {
 		if len(f) == 0 || len(f) > 100 || f[0] >= '0' && f[0] <= '9' || f[0] == '-' {
 			return false

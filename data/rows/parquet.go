@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"time"
 
@@ -31,22 +30,18 @@ type parquetScanner struct {
 	line   int
 }
 
-func newParquet(f *os.File) (p *parquetScanner, err error) {
+func newParquet(f io.ReaderAt, size int64) (p *parquetScanner, err error) {
 	defer catch(&err)
-	info, err := f.Stat()
-	if err != nil {
+	if err := checkFooter(f, size); err != nil {
 		return nil, err
 	}
-	if err := checkFooter(f, info.Size()); err != nil {
-		return nil, err
-	}
-	file, err := parquet.OpenFile(f, info.Size(), parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
+	file, err := parquet.OpenFile(f, size, parquet.SkipBloomFilters(true), parquet.SkipPageIndex(true))
 	if err != nil {
 		return nil, fault.Wrap(err, "rows.open", fault.Invalid, "it is not a whole Parquet file").Try("write the file anew")
 	}
 	for i := range file.Metadata().RowGroups {
 		for j := range file.Metadata().RowGroups[i].Columns {
-			if err := checkPages(f, info.Size(), &file.Metadata().RowGroups[i].Columns[j].MetaData); err != nil {
+			if err := checkPages(f, size, &file.Metadata().RowGroups[i].Columns[j].MetaData); err != nil {
 				return nil, err
 			}
 		}

@@ -2,6 +2,7 @@ package rows
 
 import (
 	"bufio"
+	"bytes"
 	"compress/bzip2"
 	"compress/gzip"
 	"errors"
@@ -97,17 +98,36 @@ func Open(path string, opt Options) (*Reader, error) {
 		return nil, fault.Wrap(err, op, fault.KindOf(err), "the data cannot be read").Try(unreadable)
 	}
 	r := &Reader{path: path, file: f}
-	if err := r.open(opt); err != nil {
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = fault.New(op, fault.Invalid, "it is a folder").Try("name a file")
+	}
+	if err == nil {
+		err = r.open(f, info.Size(), opt)
+	}
+	if err != nil {
 		return nil, errors.Join(locate(path, err), r.Close())
 	}
 	return r, nil
 }
 
-func (r *Reader) open(opt Options) (err error) {
-	if info, err := r.file.Stat(); err != nil || info.IsDir() {
-		return errors.Join(err, fault.New("rows.open", fault.Invalid, "it is a folder").Try("name a file"))
+// New begins to read what a file of that name holds. Errors call it so.
+func New(name string, content []byte, opt Options) (*Reader, error) {
+	r := &Reader{path: name}
+	if err := r.open(bytes.NewReader(content), int64(len(content)), opt); err != nil {
+		return nil, errors.Join(locate(name, err), r.Close())
 	}
-	in, closer, name, err := unpack(r.file, r.path)
+	return r, nil
+}
+
+// bytesOf is what formats read: text from the beginning, Parquet from anywhere.
+type bytesOf interface {
+	io.Reader
+	io.ReaderAt
+}
+
+func (r *Reader) open(f bytesOf, size int64, opt Options) (err error) {
+	in, closer, name, err := unpack(f, r.path)
 	if err != nil {
 		return err
 	}
@@ -120,25 +140,11 @@ func (r *Reader) open(opt Options) (err error) {
 		r.format, err = newText(text, opt)
 		return err
 	}
-	if in != io.Reader(r.file) {
+	if in != io.Reader(f) {
 		return fault.New("rows.open", fault.Unsupported, "it is a compressed Parquet file").Try("unpack it: Parquet compresses within")
 	}
-	r.format, err = newParquet(r.file)
+	r.format, err = newParquet(f, size)
 	return err
-}
-
-// New reads rows of CSV or JSONL from r. name is what errors call it, and tells the
-// format if opt doesn't.
-func New(name string, r io.Reader, opt Options) (*Reader, error) {
-	text := bufio.NewReaderSize(r, sniffBytes)
-	if opt.Format == "" {
-		opt.Format = recognise(strings.ToLower(name), text)
-	}
-	f, err := newText(text, opt)
-	if err != nil {
-		return nil, locate(name, err)
-	}
-	return &Reader{path: name, format: f}, nil
 }
 
 // newText reads text in either format.
@@ -157,7 +163,7 @@ func newText(text *bufio.Reader, opt Options) (scanner, error) {
 }
 
 // unpack gives what a compressed file holds, and the name that it would have.
-func unpack(f *os.File, path string) (in io.Reader, c io.Closer, name string, err error) {
+func unpack(f io.Reader, path string) (in io.Reader, c io.Closer, name string, err error) {
 	name = strings.ToLower(filepath.Base(path))
 	ext := filepath.Ext(name)
 	inner := strings.TrimSuffix(name, ext)
@@ -256,7 +262,7 @@ func checkNames(names []string) error {
 	seen := map[string]int{}
 	for i, name := range names {
 		if name == "" {
-			return fault.New("rows.open", fault.Invalid, "column %d has no name in the first line", i+1).Try("name every column in the first line, or give data.names")
+			return fault.New("rows.open", fault.Invalid, "column %d has no name in the first line", i+1).Try("name every column in the first line, or give data.names; pandas leaves its index out by to_csv(…, index=False)")
 		}
 		if k, ok := seen[name]; ok {
 			return fault.New("rows.open", fault.Invalid, "columns %d and %d are both called %q", k+1, i+1, name).Try("rename one of them, or give data.names")

@@ -2,6 +2,7 @@ package rows
 
 import (
 	"bytes"
+	"compress/gzip"
 	"io"
 	"os"
 	"path/filepath"
@@ -167,6 +168,47 @@ func TestParquetForms(t *testing.T) {
 	if w := (thriftWalk{b: page, left: 100}); true {
 		if w.structure(0); !w.beyond {
 			t.Errorf("%+v", w)
+		}
+	}
+}
+
+// TestNew reads what lies in memory as a file of that name is read.
+func TestNew(t *testing.T) {
+	var zipped, columns bytes.Buffer
+	z := gzip.NewWriter(&zipped)
+	if _, err := z.Write([]byte("a,b\n1,x\n")); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	type pair struct {
+		A int64  `parquet:"a"`
+		B string `parquet:"b"`
+	}
+	if err := parquet.Write(&columns, []pair{{1, "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{
+		"x.csv": []byte("a,b\n1,x\n"), "x.csv.gz": zipped.Bytes(), "x.parquet": columns.Bytes(), "-": columns.Bytes(), "x.json": []byte(`{"a":1,"b":"x"}`),
+	} {
+		r, err := New(name, content, Options{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var row Row
+		if err := r.Next(&row); err != nil || len(row.Values) != 2 || string(row.Values[1].Text) != "x" {
+			t.Errorf("%s: %v, %v", name, row, err)
+		}
+		if strings.Join(r.Columns(), " ") != "a b" {
+			t.Errorf("%s: columns %q", name, r.Columns())
+		}
+		if err := r.Next(&row); err != io.EOF {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := r.Close(); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

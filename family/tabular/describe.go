@@ -51,7 +51,9 @@ func (m *moments) deviation() float64 {
 }
 
 // describe finds out how the columns become features: from the training set alone.
-func describe(m Model, trainSet, testSet *data.Dataset) (*processor.Rows, target, error) {
+// Columns without values are refused where a network is to learn from them, which taught
+// says that it has before.
+func describe(m Model, trainSet, testSet *data.Dataset, taught bool) (*processor.Rows, target, error) {
 	const op = "tabular.describe"
 	for _, name := range m.Ignore {
 		if _, ok := trainSet.Field(name); !ok {
@@ -82,7 +84,7 @@ func describe(m Model, trainSet, testSet *data.Dataset) (*processor.Rows, target
 			continue
 		case !m.seen(f.Name):
 			continue
-		case f.Kind == data.Category && len(f.Values) == 0:
+		case f.Kind == data.Category && len(f.Values) == 0 || s.n == 0 && !taught:
 			return nil, t, fault.New(op, fault.Invalid, "column %q has no values", f.Name).Try("list it under model.ignore")
 		}
 		c := processor.RowColumn{Name: f.Name, Kind: f.Kind, Values: f.Values, Missing: s.missing > 0}
@@ -119,6 +121,14 @@ func measure(d *data.Dataset) ([]moments, error) {
 
 func (m *moments) addAll(f data.Field, values *tensor.Tensor) {
 	switch f.DType {
+	case tensor.String:
+		for _, v := range values.Strings() {
+			if v == "" {
+				m.missing++
+				continue
+			}
+			m.n++
+		}
 	case tensor.Float64:
 		for _, v := range tensor.Data[float64](values) {
 			m.add(v)

@@ -147,7 +147,7 @@ func open(ctx context.Context, spec train.Spec, m Model, start *tune.Network) (t
 }
 
 func prepare(spec train.Spec, m Model, start *tune.Network, trainSet, testSet *data.Dataset, ops *graph.Table) (*train.Problem, error) {
-	rows, target, err := describe(m, trainSet, testSet)
+	rows, target, err := describe(m, trainSet, testSet, start != nil)
 	if err != nil {
 		return nil, err
 	}

@@ -153,6 +153,21 @@ func TestWidthAndTable(t *testing.T) {
 	}
 }
 
+// TestTableOfControls: what data holds ends no line, and commands no terminal.
+func TestTableOfControls(t *testing.T) {
+	var b strings.Builder
+	given := [][]string{{"a\nb", "c"}, {"\x1b[31mred", "tab\t红"}}
+	if err := WriteTable(&b, "", given); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := b.String(), "a\\nb         c\n\\x1b[31mred  tab\\t红\n"; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if given[0][0] != "a\nb" {
+		t.Error("the rows that were given are changed")
+	}
+}
+
 func TestCount(t *testing.T) {
 	if got := New("en").Count(60000) + " " + New("zh").Count(60000); got != "60,000 60,000" {
 		t.Errorf("Count: %s", got)

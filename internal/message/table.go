@@ -2,6 +2,8 @@ package message
 
 import (
 	"io"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -31,11 +33,32 @@ func Pad(s string, columns int) string {
 // gap is the number of spaces between columns.
 const gap = 2
 
+// printable is s on one line: characters that would end it, or be taken for commands by a
+// terminal, are written as Go does.
+func printable(s string) string {
+	if !strings.ContainsFunc(s, unicode.IsControl) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unicode.IsControl(r) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
 // WriteTable writes rows in aligned columns, each line begun by indent.
 func WriteTable(w io.Writer, indent string, rows [][]string) error {
 	var columns []int
-	for _, row := range rows {
+	rows = slices.Clone(rows)
+	for k, row := range rows {
+		rows[k] = slices.Clone(row)
 		for i, cell := range row {
+			cell = printable(cell)
+			rows[k][i] = cell
 			if i == len(columns) {
 				columns = append(columns, 0)
 			}

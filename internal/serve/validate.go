@@ -20,8 +20,11 @@ type Input struct {
 // error names the input, what was expected and what came.
 func arrange(sig *model.Signature, batch bool, inputs []Input) ([]*tensor.Tensor, int, error) {
 	ordered := make([]*tensor.Tensor, len(sig.Inputs))
-	for _, in := range inputs {
-		i := indexOf(sig.Inputs, in.Name)
+	for k, in := range inputs {
+		i := k // most come in the signature's order
+		if k >= len(sig.Inputs) || sig.Inputs[k].Name != in.Name {
+			i = indexOf(sig.Inputs, in.Name)
+		}
 		if i < 0 {
 			return nil, 0, invalid("the model has no input %q: its inputs are %s", in.Name, names(sig.Inputs))
 		}
@@ -114,9 +117,13 @@ func indexOf(specs []model.TensorSpec, name string) int {
 }
 
 func names(specs []model.TensorSpec) string {
-	quoted := make([]string, len(specs))
-	for i, s := range specs {
-		quoted[i] = fmt.Sprintf("%q", s.Name)
+	const most = 50
+	quoted := make([]string, min(len(specs), most))
+	for i := range quoted {
+		quoted[i] = fmt.Sprintf("%q", specs[i].Name)
+	}
+	if more := len(specs) - most; more > 0 {
+		quoted = append(quoted, fmt.Sprintf("… (%d more)", more))
 	}
 	return strings.Join(quoted, ", ")
 }

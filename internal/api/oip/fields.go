@@ -22,8 +22,8 @@ const (
 )
 
 const (
-	maxStringBytes  = 1024 // of id, names and parameters that are kept
-	maxRequestItems = 4096 // inputs, and outputs, of one request
+	maxStringBytes  = 1024    // of id, names and parameters that are kept
+	maxRequestItems = 1 << 14 // inputs, and outputs, of one request: a model has no more
 )
 
 // Field says what becomes of one field.

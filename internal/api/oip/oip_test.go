@@ -184,7 +184,7 @@ func TestBadRequestsSayWhatIsWrong(t *testing.T) {
 		{f32, `{"outputs":[{"name":"y","parameters":{"classification":3}}],"inputs":[]}`, 400, `field "classification" of an output's parameters is not supported`},
 		{f32, `{"parameters":{"sequence_id":3},"inputs":[]}`, 400, `field "sequence_id" of parameters is not supported`},
 		{f32, `{"outputs":[{"name":"y","shape":[}]}],"inputs":[]}`, 400, `field "shape" is not JSON`},
-		{f32, `{"inputs":[` + strings.Repeat(`{"name":"x","shape":[0],"datatype":"FP32","data":[]},`, 5000) + `{}]}`, 413, `more than 4096 inputs`},
+		{f32, `{"inputs":[` + strings.Repeat(`{"name":"x","shape":[0],"datatype":"FP32","data":[]},`, 17000) + `{}]}`, 413, `more than 16384 inputs`},
 		{f32, strings.Repeat(" ", 1<<20) + "{}", 413, `the limit of 1048576 bytes`},
 	} {
 		w := post(tc.h, tc.body)
