@@ -22,7 +22,7 @@ import (
 // said are the calls whose literal arguments people read, and which arguments.
 var said = map[string][]int{
 	"say": {0}, "Sprintf": {0}, "Text": {0}, "Try": {0}, "with": {0}, "usage": {0}, "New": {2}, "Wrap": {3},
-	"note": {0}, "helpFlags": {1}, "section": {0}, "fact": {0},
+	"sayList": {0, 1}, "note": {0}, "helpFlags": {1}, "section": {0}, "fact": {0},
 }
 
 // saidOfModels are those of packages that read language models.

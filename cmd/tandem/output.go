@@ -30,7 +30,7 @@ func formOf(path string, json bool) (answerForm, error) {
 		f = formJSON
 	}
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
-	case "", ".txt":
+	case "", ".", ".txt": // . is a folder: writing says so
 	case ".json", ".jsonl", ".ndjson":
 		f = formJSON
 	case npzSuffix:

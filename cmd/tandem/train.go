@@ -89,6 +89,7 @@ func (c *trainCmd) Run(ctx context.Context, a *app) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.Train.Close()) }()
 	a.say("Run %s: %s examples to train on, %s to test with, %d threads (%s)", out, a.msg.Count(p.Train.Len()), a.msg.Count(p.Test.Len()), threads, kernel.Detect())
+	a.sayColumns(&p.Artifact)
 	record, err := a.train(ctx, p, spec, out, threads, c.Resume, limit, needs)
 	if err != nil {
 		return err

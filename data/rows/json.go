@@ -73,7 +73,7 @@ func (j *jsonScanner) readLine() ([]byte, error) {
 // object reads {"name": value, …}, the whole of the line.
 func (j *jsonScanner) object(row *Row) error {
 	if !j.take('{') {
-		return j.bad("the line is not a JSON object").Try("write an object a line, such as {\"age\": 39, \"name\": \"Ada\"}")
+		return j.bad("the line is not a JSON object").Try("write an object a line, such as {\"age\": 39, \"name\": \"Ada\"}; jq -c '.[]' makes them of a list")
 	}
 	for k := 0; !j.take('}'); k++ {
 		if k > 0 && !j.take(',') {

@@ -33,9 +33,9 @@ func Pad(s string, columns int) string {
 // gap is the number of spaces between columns.
 const gap = 2
 
-// printable is s on one line: characters that would end it, or be taken for commands by a
+// Printable is s on one line: characters that would end it, or be taken for commands by a
 // terminal, are written as Go does.
-func printable(s string) string {
+func Printable(s string) string {
 	if !strings.ContainsFunc(s, unicode.IsControl) {
 		return s
 	}
@@ -57,7 +57,7 @@ func WriteTable(w io.Writer, indent string, rows [][]string) error {
 	for k, row := range rows {
 		rows[k] = slices.Clone(row)
 		for i, cell := range row {
-			cell = printable(cell)
+			cell = Printable(cell)
 			rows[k][i] = cell
 			if i == len(columns) {
 				columns = append(columns, 0)
