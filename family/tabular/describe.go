@@ -28,6 +28,7 @@ func columns(d *data.Dataset) []string {
 // moments are a column's, by Welford's method, in the order of the examples.
 type moments struct {
 	n, mean, squares float64
+	most             float64 // the greatest size of a value
 	missing          int
 }
 
@@ -37,6 +38,7 @@ func (m *moments) add(v float64) {
 		return
 	}
 	m.n++
+	m.most = max(m.most, math.Abs(v))
 	d := v - m.mean
 	m.mean += d / m.n
 	m.squares += d * (v - m.mean)
@@ -81,6 +83,11 @@ func describe(m Model, trainSet, testSet *data.Dataset, taught bool) (*processor
 					Try("check model.target, or give data of several classes")
 			}
 			t = target{f, s.mean, s.deviation()}
+			if f.Kind == data.Float {
+				if err := t.checkNumber(s, max(s.most, held[i].most)); err != nil {
+					return nil, t, err
+				}
+			}
 			continue
 		case !m.seen(f.Name):
 			continue
@@ -103,6 +110,25 @@ func describe(m Model, trainSet, testSet *data.Dataset, taught bool) (*processor
 		return nil, t, fault.New(op, fault.Invalid, "no column beside the target %q is left to learn from", m.Target).Try("give data of more columns, or ignore fewer")
 	}
 	return rows, t, rows.Validate()
+}
+
+// leastSpread is how many neighbours in float32, in which answers are given, a number to
+// predict must spread over: with fewer its values are rounded to a few, which are then told
+// too well.
+const leastSpread = 16
+
+// checkNumber refuses a number to predict that float32 does not hold.
+func (t target) checkNumber(s moments, most float64) error {
+	const op, remedy = "tabular.describe", "take its mean from it, or give it in another unit"
+	mean := float32(math.Abs(t.mean))
+	step := float64(math.Nextafter32(mean, math.MaxFloat32) - mean)
+	switch {
+	case most > math.MaxFloat32/2 || s.squares > 0 && t.std < 0x1p-100:
+		return fault.New(op, fault.Invalid, "the target %q goes up to %.3g and has the deviation %.3g, which is beyond float32", t.field.Name, most, t.std).Try(remedy)
+	case s.squares > 0 && t.std < leastSpread*step:
+		return fault.New(op, fault.Invalid, "the target %q has the mean %.9g and the deviation %.3g: around there float32 tells numbers apart that differ by %.3g at least", t.field.Name, t.mean, t.std, step).Try(remedy)
+	}
+	return nil
 }
 
 // measure passes over the set once.
