@@ -105,6 +105,9 @@ func Open(ctx context.Context, path string, opt Options) (train, test *Dataset, 
 			return nil, nil, err
 		}
 	}
+	if err := opt.checkHolding(format, filepath.Base(path)); err != nil {
+		return nil, nil, err
+	}
 	switch format {
 	case FormatCSV, FormatJSONL, FormatParquet:
 		opt.Format = format
@@ -138,6 +141,19 @@ func (opt Options) check() error {
 	}
 	if opt.MemoryBytes < MinMemoryBytes {
 		return fault.New(openOp, fault.Invalid, "%d MiB of memory for examples", opt.MemoryBytes>>20).Try(fmt.Sprintf("allow at least %d MiB", MinMemoryBytes>>20))
+	}
+	return nil
+}
+
+// checkHolding refuses a way of holding examples out that a format does not have: what is
+// tested with would be others than was asked for.
+func (opt Options) checkHolding(format, name string) error {
+	switch by := opt.Split.By; {
+	case format == FormatIDX && opt.TestPath != "":
+		return fault.New(openOp, fault.Invalid, "%s has images to test with of its own, and data.test_path is given", name).Try("leave out data.test_path")
+	case slices.Contains([]string{FormatIDX, FormatImages, FormatTokens}, format) && by != "" && by != ByChance:
+		return fault.New(openOp, fault.Invalid, "%s has no columns to split by: data.split.by is %s", name, string(by)).
+			Try("leave out data.split.by, or part the data yourself and give data.test_path")
 	}
 	return nil
 }

@@ -59,6 +59,32 @@ func TestBrokenPlaces(t *testing.T) {
 	}
 }
 
+// TestHoldingOutByNothing: what has no columns is not split by one, and a set of its own
+// is not put in the place of the one that was named.
+func TestHoldingOutByNothing(t *testing.T) {
+	text, folder := write(t, "x.txt", strings.Repeat("many words ", 500)), t.TempDir()
+	for _, c := range []struct {
+		path, says string
+		opt        Options
+	}{
+		{text, "no columns to split by: data.split.by is group", Options{Split: Split{Test: 0.1, By: ByGroup, Column: "x"}}},
+		{text, "no columns to split by: data.split.by is time", Options{Split: Split{Test: 0.1, By: ByTime, Column: "x"}}},
+		{text, "", Options{Split: Split{Test: 0.1, By: ByChance}}},
+		{folder, "no columns to split by: data.split.by is group", Options{Format: FormatImages, Split: Split{Test: 0.1, By: ByGroup, Column: "x"}}},
+		{folder, "no columns to split by: data.split.by is time", Options{Format: FormatIDX, Split: Split{Test: 0.1, By: ByTime, Column: "x"}}},
+		{folder, "images to test with of its own", Options{Format: FormatIDX, TestPath: text}},
+	} {
+		must(t, os.WriteFile(filepath.Join(folder, "file"), nil, 0o644))
+		d, _, err := Open(t.Context(), c.path, c.opt)
+		if err == nil {
+			must(t, d.Close())
+		}
+		if c.says == "" && err != nil || c.says != "" && (fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), c.says) || fault.RemedyOf(err) == "") {
+			t.Errorf("%v: %v, want %q", c.opt, err, c.says)
+		}
+	}
+}
+
 // TestFoldersWithoutFiles: a folder that has other things than a format's files.
 func TestFoldersWithoutFiles(t *testing.T) {
 	for _, c := range []struct {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"tandem/data"
 	"tandem/fault"
 	"tandem/internal/setting"
 	"tandem/train/metric"
@@ -269,6 +270,8 @@ func (s Spec) Validate() error {
 		return bad("from.model is missing, and other settings of from are given")
 	case (s.Data.Split.By == "time" || s.Data.Split.By == "group") && s.Data.Split.Column == "":
 		return bad("data.split.by is %s, and data.split.column is missing", s.Data.Split.By)
+	case s.Data.Split.Column != "" && (s.Data.Split.By == "" || s.Data.Split.By == string(data.ByChance)):
+		return bad("data.split.column is %q, and data.split.by does not say time or group", s.Data.Split.Column)
 	}
 	if err := setting.Check(s, s.given); err != nil {
 		return err

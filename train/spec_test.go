@@ -92,6 +92,7 @@ func TestBadSpecs(t *testing.T) {
 		{"family: x\ndata: {path: y}\ntrain: {schedule: {name: one_cycle, warmup_steps: 5}}", "warmup_steps is nothing that one_cycle takes", ""},
 		{"family: x\ndata: {path: y}\ntrain: {loss: {name: mae, delta: 2}}", "train.loss.delta is nothing that mae takes, but huber", ""},
 		{"family: x\ndata: {path: y, split: {by: group}}", "data.split.by is group, and data.split.column is missing", ""},
+		{"family: x\ndata: {path: y, split: {column: who}}", `data.split.column is "who", and data.split.by does not say time or group`, ""},
 		{"family: x\ndata: {path: y}\ntrain: {schedule: {name: step, at: [0.7, 0.5]}}", "at is [0.7 0.5] and factor 0.1", ""},
 		{"family: x\ndata: {path: y}\ntrain: {schedule: {name: step, at: [5]}}", "they must lie between 0 and 1", ""},
 		{"family: x\ndata: {path: y}\ntrain: {schedule: {at: [0.5]}}", "train.schedule.at is nothing that cosine takes, but step", ""},

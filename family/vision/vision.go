@@ -89,6 +89,9 @@ func prepare(ctx context.Context, spec train.Spec, m Model, start *tune.Network,
 // open reads the built-in set, or what is at a path.
 func open(ctx context.Context, spec train.Spec) (trainSet, testSet *data.Dataset, err error) {
 	if spec.Data.Path == builtIn {
+		if by := data.SplitBy(spec.Data.Split.By); spec.Data.TestPath != "" || by != "" && by != data.ByChance {
+			return nil, nil, fault.New("vision.open", fault.Invalid, "%s has images to test with of its own", builtIn).Try("leave out data.test_path and data.split")
+		}
 		trainSet, testSet, _, err = mnist.Open(ctx, mnist.Options{})
 		return trainSet, testSet, err
 	}

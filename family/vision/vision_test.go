@@ -60,6 +60,8 @@ func TestPrepareRefuses(t *testing.T) {
 	}{
 		{"no such folder", func(s *train.Spec) { s.Data.Path = filepath.Join(t.TempDir(), "none") }, "the data cannot be read"},
 		{"an empty folder", func(s *train.Spec) { s.Data.Path = t.TempDir() }, "is an empty folder"},
+		{"a test set beside that of its own", func(s *train.Spec) { s.Data.TestPath = t.TempDir() }, "images to test with of its own"},
+		{"a split by a column", func(s *train.Spec) { s.Data.Split.By, s.Data.Split.Column = "group", "label" }, "split"},
 		{"a loss of numbers", func(s *train.Spec) { s.Train.Loss.Name = "mae" }, "train.loss.name is mae, which is for numbers"},
 		{"a weight of no class", func(s *train.Spec) { s.Train.Loss.Weights = map[string]float32{"ten": 2} }, `names "ten", which is no class`},
 		{"a section of another family", func(s *train.Spec) { s.Model.Value = struct{}{} }, "the section model is a struct {}"},

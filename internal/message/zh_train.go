@@ -169,6 +169,7 @@ var zhTrain = [...]entry{
 	{"leave it out", "去掉它"},
 	{"there are %s …", "参数有 %s……"},
 	{"rank %d is more than the %d that the weight of shape %v has", "秩 %[1]d 超过形状为 %[3]v 的权重最多能有的 %[2]d"},
+	{"data.split.column is %q, and data.split.by does not say time or group", "给出了 data.split.column %q，但 data.split.by 不是 time 或 group"},
 	{"data.split.by is %s, and data.split.column is missing", "data.split.by 为 %s，但缺少 data.split.column"},
 	{"data.split.test is %v: of %d examples that is none to test with", "data.split.test 为 %v：%d 个样本中没有一个用于测试"},
 	{"set a greater data.split.test, or give data.test_path", "增大 data.split.test，或给出 data.test_path"},
