@@ -14,6 +14,7 @@ import (
 
 	"tandem/fault"
 	"tandem/internal/api"
+	"tandem/internal/serve"
 	"tandem/internal/tenant"
 )
 
@@ -32,9 +33,13 @@ type Config struct {
 type Gateway struct {
 	config   Config
 	metrics  *api.Metrics
+	engine   *serve.Engine
 	mux      *http.ServeMux
 	draining atomic.Bool
 	inFlight atomic.Int64 // requests on routes that are not public
+	// refusedBody is how long the body of a request may take that is not let in; of the
+	// others boundBody says.
+	refusedBody time.Duration
 
 	mu     sync.Mutex
 	perKey map[tenant.KeyID]int // requests in flight
@@ -51,7 +56,7 @@ func New(c Config, d api.Deps) (*Gateway, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	g := &Gateway{config: c, metrics: d.Metrics, mux: http.NewServeMux(), perKey: map[tenant.KeyID]int{}}
+	g := &Gateway{config: c, metrics: d.Metrics, engine: d.Engine, mux: http.NewServeMux(), refusedBody: readHeaderTimeout, perKey: map[tenant.KeyID]int{}}
 	ready := d.Ready
 	d.Ready = func() error {
 		if g.draining.Load() {
@@ -81,6 +86,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := &visit{ResponseWriter: w, id: requestID(r), path: r.URL.Path, start: time.Now()}
 	w.Header()["X-Request-Id"] = []string{v.id}
 	defer g.leave(v, r)
+	if r.ContentLength != 0 { // of one that is refused, net/http reads what is left before it answers
+		_ = http.NewResponseController(w).SetReadDeadline(v.start.Add(g.refusedBody)) // a test's recorder has none
+	}
 	g.mux.ServeHTTP(v, r)
 }
 
@@ -173,8 +181,8 @@ func (g *Gateway) leave(v *visit, r *http.Request) {
 	pattern, model := "", ""
 	if v.route != nil {
 		pattern = v.route.Pattern
-		if v.principal.Tenant != "" && v.status != http.StatusNotFound && v.status < http.StatusInternalServerError {
-			model = r.PathValue("model")
+		if name := r.PathValue("model"); v.principal.Tenant != "" && (v.status < http.StatusBadRequest || g.engine.Has(v.principal.Tenant, name)) {
+			model = name
 		}
 	}
 	if g.metrics != nil {

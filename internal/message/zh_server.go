@@ -52,6 +52,8 @@ var zhServer = [...]entry{
 	{"deploy a version of it", "部署它的一个版本"},
 	{"deploy it first", "请先部署"},
 	{"nothing is left that served before version %d of model %q", "模型 %[2]q 的版本 %[1]d 之前没有可回滚的部署"},
+	{"version %d of model %q is no longer the one that served before", "模型 %[2]q 此前提供服务的版本已不再是 %[1]d"},
+	{"list the versions, then try again", "列出各版本，然后重试"},
 	{"the deployment of model %q is being changed", "模型 %q 的部署正在变更"},
 	{"wait until it is done, then try again", "等待完成后重试"},
 	{"version %d of model %q is being deployed", "模型 %[2]q 的版本 %[1]d 正在部署"},

@@ -87,26 +87,41 @@ func (r *Registry) Deploy(ctx context.Context, p tenant.Principal, name string, 
 	return d, nil
 }
 
-// Rollback makes the version serve that served before the present one. Versions that
-// have been deleted since are passed over.
-func (r *Registry) Rollback(ctx context.Context, p tenant.Principal, name string) (Deployment, error) {
+// Previous is the version that served before the present one, which Rollback brings
+// back. Versions that have been deleted since are passed over.
+func (r *Registry) Previous(ctx context.Context, p tenant.Principal, name string) (Version, error) {
+	const op = "registry.previous"
+	if err := p.Require(tenant.ActDeploy, op); err != nil {
+		return Version{}, err
+	}
+	var v Version
+	err := r.db.Read(ctx, func(tx *sql.Tx) error {
+		d, err := rollbackTarget(ctx, tx, op, p.Tenant, name)
+		if err != nil {
+			return err
+		}
+		v, err = findVersion(ctx, tx, op, p.Tenant, name, d.Version)
+		return err
+	})
+	return v, fault.From(err, op)
+}
+
+// Rollback makes the version serve that Previous gave. It refuses if another would be
+// that one by now.
+func (r *Registry) Rollback(ctx context.Context, p tenant.Principal, name string, number int) (Deployment, error) {
 	const op = "registry.rollback"
 	if err := p.Require(tenant.ActDeploy, op); err != nil {
 		return Deployment{}, err
 	}
 	var d Deployment
 	err := r.db.Write(ctx, func(tx *sql.Tx) error {
-		active, err := mustBeDeployed(ctx, tx, op, p.Tenant, name)
+		target, err := rollbackTarget(ctx, tx, op, p.Tenant, name)
 		if err != nil {
 			return err
 		}
-		target, err := rollbackTarget(ctx, tx, p.Tenant, name, active)
-		if err != nil {
-			return err
-		}
-		if target.ID == 0 {
-			return fault.New(op, fault.Conflict, "nothing is left that served before version %d of model %q", active.Version, name).
-				Try("deploy the version that should serve")
+		if target.Version != number {
+			return fault.New(op, fault.Conflict, "version %d of model %q is no longer the one that served before", number, name).
+				Try("list the versions, then try again")
 		}
 		d, err = r.replace(ctx, tx, p, name, target.Version, target.previous)
 		return err
@@ -117,13 +132,15 @@ func (r *Registry) Rollback(ctx context.Context, p tenant.Principal, name string
 	return d, nil
 }
 
-// rollbackTarget walks into the past to another version that is still there; the zero
-// Deployment if there is none. The same version can come before itself: it was deployed,
-// undeployed and deployed.
-func rollbackTarget(ctx context.Context, tx *sql.Tx, t tenant.ID, name string, active Deployment) (Deployment, error) {
+// rollbackTarget walks into the past to another version that is still there. The same
+// version can come before itself: it was deployed, undeployed and deployed.
+func rollbackTarget(ctx context.Context, tx *sql.Tx, op string, t tenant.ID, name string) (Deployment, error) {
+	active, err := mustBeDeployed(ctx, tx, op, t, name)
+	if err != nil {
+		return Deployment{}, err
+	}
 	d := active
 	for d.previous != 0 {
-		var err error
 		if d, err = one(ctx, tx, selectDeployments+` AND d.id = ?`, t, d.previous); err != nil {
 			return Deployment{}, err
 		}
@@ -134,7 +151,8 @@ func rollbackTarget(ctx context.Context, tx *sql.Tx, t tenant.ID, name string, a
 			return d, err
 		}
 	}
-	return Deployment{}, nil
+	return Deployment{}, fault.New(op, fault.Conflict, "nothing is left that served before version %d of model %q", active.Version, name).
+		Try("deploy the version that should serve")
 }
 
 // replace ends the deployment that is active and begins another.

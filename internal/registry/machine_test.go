@@ -160,7 +160,7 @@ func TestMachine(t *testing.T) {
 			},
 			"rollback": func(t *rapid.T) {
 				draw(t)
-				d, err := b.Rollback(ctx, who, name)
+				d, err := b.back(who, name)
 				ok := m != nil && m.active != 0 && m.back()
 				if expect(t, err, ok, fault.NotFound, fault.Conflict); ok && d.Version != m.active {
 					t.Fatalf("rolled back to %d, want %d", d.Version, m.active)

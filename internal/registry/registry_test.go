@@ -73,6 +73,15 @@ func begin(t *testing.T) *bench {
 	return b
 }
 
+// back rolls back as a caller does: it asks for the version, loads it, and records it.
+func (b *bench) back(p tenant.Principal, name string) (Deployment, error) {
+	v, err := b.Previous(ctx, p, name)
+	if err != nil {
+		return Deployment{}, err
+	}
+	return b.Rollback(ctx, p, name, v.Number)
+}
+
 func (b *bench) pass(d time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -268,7 +277,7 @@ func TestWhatIsDeployedStays(t *testing.T) {
 		t.Errorf("a new model begins with %d", v.Number)
 	}
 	b.deploy(alice, "m", 1)
-	_, err = b.Rollback(ctx, alice, "m") // the history of the old model is not the new one's
+	_, err = b.back(alice, "m") // the history of the old model is not the new one's
 	wantKind(t, "Rollback", err, fault.Conflict)
 }
 
@@ -277,7 +286,7 @@ func TestDeployAndRollback(t *testing.T) {
 	for _, c := range []string{"1", "2", "3", "4"} {
 		b.create(alice, "m", c)
 	}
-	_, err := b.Rollback(ctx, alice, "m")
+	_, err := b.back(alice, "m")
 	wantKind(t, "Rollback of what is not deployed", err, fault.NotFound)
 	wantKind(t, "Undeploy of what is not deployed", b.Undeploy(ctx, alice, "m"), fault.NotFound)
 	_, err = b.Deployed(ctx, "alice", "m")
@@ -285,7 +294,7 @@ func TestDeployAndRollback(t *testing.T) {
 
 	rollback := func(want int) {
 		t.Helper()
-		d, err := b.Rollback(ctx, alice, "m")
+		d, err := b.back(alice, "m")
 		if err != nil || d.Version != want {
 			t.Fatalf("Rollback = %+v, %v; want version %d", d, err, want)
 		}
@@ -314,7 +323,7 @@ func TestDeployAndRollback(t *testing.T) {
 	b.deploy(alice, "m", 4)
 	rollback(2)
 	rollback(1)
-	_, err = b.Rollback(ctx, alice, "m")
+	_, err = b.back(alice, "m")
 	wantKind(t, "nothing left", err, fault.Conflict)
 
 	b.deploy(alice, "m", 2)
@@ -338,6 +347,30 @@ func TestDeployAndRollback(t *testing.T) {
 	}
 }
 
+// TestRollbackToWhatWasGiven: what Previous gave may be deleted before it is recorded.
+func TestRollbackToWhatWasGiven(t *testing.T) {
+	b := begin(t)
+	for n := range 3 {
+		b.create(alice, "m", fmt.Sprint(n))
+		b.deploy(alice, "m", n+1)
+	}
+	v, err := b.Previous(ctx, alice, "m")
+	if err != nil || v.Number != 2 {
+		t.Fatal(v, err)
+	}
+	if err := b.DeleteVersion(ctx, alice.Tenant, "m", 2); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Rollback(ctx, alice, "m", v.Number)
+	wantKind(t, "Rollback", err, fault.Conflict)
+	if d, err := b.Deployed(ctx, alice.Tenant, "m"); err != nil || d.Number != 3 {
+		t.Errorf("%+v serves, %v", d, err)
+	}
+	user := tenant.Principal{Tenant: "alice", Key: "u", Role: tenant.RoleUser}
+	_, err = b.Rollback(ctx, user, "m", 1)
+	wantKind(t, "Rollback by a user", err, fault.Denied)
+}
+
 func TestWhoMayDeploy(t *testing.T) {
 	b := begin(t)
 	b.create(alice, "m", "1")
@@ -345,7 +378,7 @@ func TestWhoMayDeploy(t *testing.T) {
 	user := tenant.Principal{Tenant: "alice", Key: "u", Role: tenant.RoleUser}
 	_, err := b.Deploy(ctx, user, "m", 1)
 	wantKind(t, "Deploy", err, fault.Denied)
-	_, err = b.Rollback(ctx, user, "m")
+	_, err = b.back(user, "m")
 	wantKind(t, "Rollback", err, fault.Denied)
 	wantKind(t, "Undeploy", b.Undeploy(ctx, user, "m"), fault.Denied)
 }
@@ -379,7 +412,7 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 		add(err)
 		_, err = b.Deploy(ctx, bob, name, 1)
 		add(err)
-		_, err = b.Rollback(ctx, bob, name)
+		_, err = b.back(bob, name)
 		add(err)
 		_, err = b.Deployed(ctx, "bob", name)
 		add(err)

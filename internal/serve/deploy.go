@@ -87,13 +87,16 @@ func (e *Engine) begin(t Target) (serving bool, err error) {
 }
 
 // end closes the loading state. A nil d leaves what served before, with err as the
-// reason, or nil if the deployment was given up without one.
+// reason; without one the deployment was given up, and the name is as it was.
 func (e *Engine) end(p place, d *deployment, err error) {
 	e.mu.Lock()
 	s := e.slots[p]
 	version, old := s.loading, s.serving
 	close(s.loaded)
-	s.loading, s.failure, s.failed = 0, err, version
+	s.loading = 0
+	if d != nil || err != nil {
+		s.failure, s.failed = err, version
+	}
 	switch {
 	case d != nil && e.closed:
 		e.retire(d)
@@ -102,7 +105,7 @@ func (e *Engine) end(p place, d *deployment, err error) {
 		if old != nil {
 			e.retire(old)
 		}
-	case s.serving == nil && err == nil:
+	case s.serving == nil && s.failure == nil:
 		delete(e.slots, p)
 	}
 	e.mu.Unlock()

@@ -231,6 +231,13 @@ func (e *Engine) awaitLoad(ctx context.Context, t Target, view slot) (*deploymen
 	}
 }
 
+// Has reports whether a tenant's model serves, loads or has failed to.
+func (e *Engine) Has(t tenant.ID, name string) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	return e.slots[place{t, name}] != nil
+}
+
 // Status describes a deployment for people and metrics.
 type Status struct {
 	Target

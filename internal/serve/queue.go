@@ -51,8 +51,9 @@ type queue struct {
 	waiting []*request
 	rows    int // of the requests in waiting
 	workers int
+	holders int // see hold
 	closed  bool
-	idle    chan struct{} // closed when the queue is closed and its last worker has gone
+	idle    chan struct{} // closed when the queue is closed and its last worker and holder have gone
 	arrived chan struct{} // wakes a worker that waits for MaxDelay
 }
 
@@ -166,9 +167,7 @@ func (q *queue) work() {
 		s := q.take(d.join)
 		if s == nil && d.wait == 0 && len(q.waiting) == 0 {
 			q.workers--
-			if q.closed && q.workers == 0 {
-				close(q.idle)
-			}
+			q.endIfIdle()
 			q.mu.Unlock()
 			q.settleAll(gone)
 			return
@@ -269,15 +268,21 @@ func (q *queue) hold() bool {
 	if q.closed {
 		return false
 	}
-	q.workers++
+	q.holders++
 	return true
 }
 
 func (q *queue) letGo() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.workers--
-	if q.closed && q.workers == 0 {
+	q.holders--
+	q.endIfIdle()
+}
+
+// endIfIdle closes idle, once: a closed queue gets no new workers and holders. q.mu is
+// held.
+func (q *queue) endIfIdle() {
+	if q.closed && q.workers == 0 && q.holders == 0 {
 		close(q.idle)
 	}
 }
@@ -290,9 +295,7 @@ func (q *queue) retire() {
 		return
 	}
 	q.closed = true
-	if q.workers == 0 {
-		close(q.idle)
-	}
+	q.endIfIdle()
 }
 
 // depth is the number of requests and rows that wait.

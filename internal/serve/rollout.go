@@ -73,32 +73,29 @@ func (o *Rollout) Deploy(ctx context.Context, p tenant.Principal, name string, n
 	return d, nil
 }
 
-// Rollback records the version that served before, loads it and lets it serve. If it
-// cannot be loaded, the present one stays, and is recorded again.
+// Rollback loads the version that served before, records it and lets it serve. If it
+// cannot be loaded, the present one stays.
 func (o *Rollout) Rollback(ctx context.Context, p tenant.Principal, name string) (registry.Deployment, error) {
 	release, err := o.claim(place{p.Tenant, name})
 	if err != nil {
 		return registry.Deployment{}, err
 	}
 	defer release()
-	present, err := o.registry.Deployed(ctx, p.Tenant, name)
+	v, err := o.registry.Previous(ctx, p, name)
 	if err != nil {
 		return registry.Deployment{}, err
 	}
-	d, err := o.registry.Rollback(ctx, p, name)
+	prepared, err := o.prepare(ctx, p.Tenant, v)
 	if err != nil {
 		return registry.Deployment{}, err
 	}
-	v, err := o.registry.Version(ctx, p.Tenant, name, d.Version)
-	if err == nil {
-		var prepared *Prepared
-		if prepared, err = o.prepare(ctx, p.Tenant, v); err == nil {
-			prepared.Commit()
-			return d, nil
-		}
+	d, err := o.registry.Rollback(ctx, p, name, v.Number)
+	if err != nil {
+		prepared.Abort()
+		return registry.Deployment{}, err
 	}
-	_, back := o.registry.Deploy(context.WithoutCancel(ctx), p, name, present.Number)
-	return registry.Deployment{}, errors.Join(err, back)
+	prepared.Commit()
+	return d, nil
 }
 
 // Undeploy ends a deployment.
