@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/big"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -14,6 +16,12 @@ import (
 )
 
 const microsPerDay = 86_400_000_000
+
+// Limits of decimals: those of the widest that Arrow has.
+const (
+	maxScale        = 76
+	maxDecimalBytes = 32
+)
 
 // parquetRows is how many rows are read at a time.
 const parquetRows = 256
@@ -46,7 +54,12 @@ func newParquet(f io.ReaderAt, size int64) (p *parquetScanner, err error) {
 			}
 		}
 	}
-	p = &parquetScanner{groups: file.RowGroups(), buf: make([]parquet.Row, parquetRows)}
+	p = &parquetScanner{buf: make([]parquet.Row, parquetRows)}
+	for _, g := range file.RowGroups() {
+		if g.NumRows() > 0 { // pages that are not there cannot be read
+			p.groups = append(p.groups, g)
+		}
+	}
 	for _, path := range file.Schema().Columns() {
 		leaf, ok := file.Schema().Lookup(path...)
 		if !ok || len(path) != 1 || leaf.MaxRepetitionLevel > 0 {
@@ -78,6 +91,9 @@ func turnOf(name string, typ parquet.Type) (func(parquet.Value) Value, error) {
 	if l := typ.LogicalType(); l != nil {
 		meaning = l.Value
 	}
+	if _, ok := meaning.(*format.NullType); ok {
+		return func(parquet.Value) Value { return Value{} }, nil // of any kind: there are no values
+	}
 	switch typ.Kind() {
 	case parquet.Boolean:
 		return func(v parquet.Value) Value {
@@ -92,18 +108,42 @@ func turnOf(name string, typ parquet.Type) (func(parquet.Value) Value, error) {
 		}
 		return whole(meaning, func(v parquet.Value) int64 { return int64(v.Int32()) }), nil
 	case parquet.Int64:
+		if m, ok := meaning.(*format.IntType); ok && !m.IsSigned {
+			return func(v parquet.Value) Value {
+				if n := v.Uint64(); n > math.MaxInt64 {
+					return Value{Is: Float, Float: float64(n)}
+				}
+				return Value{Is: Int, Int: v.Int64()}
+			}, nil
+		}
 		return whole(meaning, parquet.Value.Int64), nil
 	case parquet.Float:
 		return func(v parquet.Value) Value { return Value{Is: Float, Float: float64(v.Float())} }, nil
 	case parquet.Double:
 		return func(v parquet.Value) Value { return Value{Is: Float, Float: v.Double()} }, nil
-	case parquet.ByteArray:
-		if _, ok := meaning.(*format.DecimalType); !ok {
+	case parquet.ByteArray, parquet.FixedLenByteArray:
+		if m, ok := meaning.(*format.DecimalType); ok && m.Scale >= 0 && m.Scale <= maxScale {
+			return func(v parquet.Value) Value { return Value{Is: Float, Float: decimal(v.ByteArray(), m.Scale)} }, nil
+		}
+		if _, ok := meaning.(*format.DecimalType); !ok && typ.Kind() == parquet.ByteArray {
 			return func(v parquet.Value) Value { return Value{Is: Text, Text: v.ByteArray()} }, nil
 		}
 	}
 	return nil, fault.New("rows.open", fault.Unsupported, "column %q is of the type %s", name, typ.String()).
 		Try("write it as a number, a text, a boolean, a date or a timestamp in 64 bits")
+}
+
+// decimal is a number of two's complement, highest byte first, of so many decimal places.
+func decimal(b []byte, scale int32) float64 {
+	if len(b) > maxDecimalBytes {
+		return math.Inf(1) // which is refused where it stands
+	}
+	n := new(big.Int).SetBytes(b)
+	if len(b) > 0 && b[0] >= 0x80 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
+	}
+	v, _ := new(big.Rat).SetFrac(n, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(scale)), nil)).Float64()
+	return v
 }
 
 // whole tells what whole numbers mean.
@@ -143,8 +183,12 @@ func (p *parquetScanner) next(row *Row) (err error) {
 		row.Values = append(row.Values, Value{})
 	}
 	for _, v := range values {
-		if k := v.Column(); k >= 0 && k < len(p.names) && !v.IsNull() {
-			row.Values[k] = p.turn[k](v)
+		k := v.Column()
+		if k < 0 || k >= len(p.names) || v.IsNull() {
+			continue
+		}
+		if row.Values[k] = p.turn[k](v); row.Values[k].Is == Text && !utf8.Valid(row.Values[k].Text) {
+			return atLine(p.line, "column %q holds bytes that are no text", p.names[k]).Try("write it as text in UTF-8, or leave the column out")
 		}
 	}
 	return nil

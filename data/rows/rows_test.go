@@ -172,6 +172,60 @@ func TestParquetForms(t *testing.T) {
 	}
 }
 
+// TestParquetTypes: decimals in bytes, whole numbers without sign, columns of no type, bytes
+// that are no text, and a file without rows as pyarrow writes it.
+func TestParquetTypes(t *testing.T) {
+	schema := parquet.NewSchema("x", parquet.Group{
+		"b": parquet.Leaf(parquet.ByteArrayType), "d": parquet.Decimal(2, 9, parquet.FixedLenByteArrayType(4)),
+		"u": parquet.Uint(64), "v": parquet.Decimal(1, 30, parquet.ByteArrayType),
+	})
+	written := func(text string) []byte {
+		var b bytes.Buffer
+		w := parquet.NewWriter(&b, schema)
+		_, err := w.WriteRows([]parquet.Row{{
+			parquet.ByteArrayValue([]byte(text)).Level(0, 0, 0), parquet.FixedLenByteArrayValue([]byte{0xff, 0xff, 0xff, 0x85}).Level(0, 0, 1),
+			parquet.Int64Value(-1).Level(0, 0, 2), parquet.ByteArrayValue([]byte{0x0d, 0xe0, 0xb6, 0xb3, 0xa7, 0x64, 0, 1, 0x05}).Level(0, 0, 3),
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	r, err := New("x.parquet", written("红"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var row Row
+	if err := r.Next(&row); err != nil {
+		t.Fatal(err)
+	}
+	v := row.Values
+	if string(v[0].Text) != "红" || v[1].Float != -1.23 || v[2].Is != Float || v[2].Float != 1<<64 || v[3].Float != 25600000000000000026.1 {
+		t.Errorf("%+v", v)
+	}
+	if r, err = New("x.parquet", written("\xff\xfe"), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Next(&row); err == nil || !strings.Contains(err.Error(), `line 1: column "b" holds bytes that are no text`) {
+		t.Error(err)
+	}
+	for name, want := range map[string]error{"empty.parquet": io.EOF, "null.parquet": nil} {
+		r, err := Open(filepath.Join("testdata", name), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Next(&row); err != want || err == nil && row.Values[0].Is != Missing {
+			t.Errorf("%s: %v, %+v", name, err, row.Values)
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestNew reads what lies in memory as a file of that name is read.
 func TestNew(t *testing.T) {
 	var zipped, columns bytes.Buffer

@@ -74,6 +74,8 @@ var zhData = [...]entry{
 	{"the Parquet file is damaged: %s", "Parquet 文件已损坏：%s"},
 	{"the Parquet file is damaged: %v", "Parquet 文件已损坏：%v"},
 	{"write the file anew", "重新写该文件"},
+	{"column %q holds bytes that are no text", "列 %q 含有不是文本的字节"},
+	{"write it as text in UTF-8, or leave the column out", "写成 UTF-8 文本，或去掉该列"},
 	{"it has no columns", "它没有列"},
 	{"give a file with columns", "给出含有列的文件"},
 	{"column %q is of the type %s", "列 %q 的类型为 %s"},
