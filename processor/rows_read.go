@@ -12,6 +12,33 @@ import (
 	"tandem/tensor"
 )
 
+// OpenRows begins to read rows of a file that lies in memory. Whether its first line names
+// the columns is told by their names: a header of numbers looks like none, and a row of words
+// like one.
+func OpenRows(name string, content []byte, s *Schema) (*rows.Reader, error) {
+	r, err := rows.New(name, content, rows.Options{})
+	if err != nil || s.within(r.Columns()) {
+		return r, err
+	}
+	for _, header := range []bool{true, false} {
+		other, err := rows.New(name, content, rows.Options{Header: &header})
+		switch {
+		case err != nil:
+		case s.within(other.Columns()):
+			_ = r.Close() // of memory
+			return other, nil
+		default:
+			_ = other.Close()
+		}
+	}
+	return r, nil
+}
+
+// within reports whether all columns of the schema are there.
+func (s *Schema) within(columns []string) bool {
+	return !slices.Contains(placesOf(nil, s.Columns, columns), -1)
+}
+
 // ReadRows reads up to limit rows of a file into a tensor for each column of a schema, [N]:
 // what Rows.Encode takes. Columns of other names are left out; dates become seconds since
 // 1970. N is 0 at the end of the file.
@@ -97,6 +124,9 @@ func placesOf(place []int, inputs []RowInput, columns []string) []int {
 		}
 	}
 	for i, input := range inputs {
+		if place[i] < 0 && i < len(columns) && columns[i] == input.Name {
+			place[i] = i // most come in the model's order
+		}
 		for k := 0; place[i] < 0 && k < len(columns); k++ {
 			if columns[k] == input.Name {
 				place[i] = k

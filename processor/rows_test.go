@@ -188,6 +188,45 @@ func TestColumnsThatAreNotThere(t *testing.T) {
 	}
 }
 
+// TestHeaders: the names of the model's columns tell whether the first line has them.
+func TestHeaders(t *testing.T) {
+	for _, tc := range []struct {
+		names, text string
+		want        float64
+	}{
+		{"a b", "b,a\n1,2\n", 2},
+		{"0 1", "1,0\n3,4\n", 4}, // as pandas names columns of an array
+		{"column1 column2", "7,x\n8,y\n", 7},
+		{"column2 column1", "x,y\nz,5\n", math.NaN()},
+	} {
+		var s Schema
+		for i, name := range strings.Fields(tc.names) {
+			s.Columns = append(s.Columns, RowInput{name, []data.Kind{data.Float, data.Text}[i]})
+		}
+		s.Missing = []string{"y"}
+		r, err := OpenRows("x.csv", []byte(tc.text), &s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		columns, err := ReadRows(r, &s, 1)
+		if err != nil {
+			t.Errorf("%q: %v", tc.text, err)
+			continue
+		}
+		if got := tensor.Data[float64](columns[0])[0]; got != tc.want && !(math.IsNaN(got) && math.IsNaN(tc.want)) {
+			t.Errorf("%q: %v, want %v", tc.text, got, tc.want)
+		}
+	}
+	s := &Schema{Columns: []RowInput{{"q", data.Float}}}
+	r, err := OpenRows("x.csv", []byte("a,b\n1,2\n"), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ReadRows(r, s, 1); err == nil || !strings.Contains(err.Error(), `no column "q", they have "a", "b"`) {
+		t.Error(err)
+	}
+}
+
 // TestBadRows: parameters that no training writes.
 func TestBadRows(t *testing.T) {
 	for _, text := range []string{

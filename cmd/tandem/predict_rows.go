@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	"tandem/data/rows"
 	"tandem/fault"
 	"tandem/internal/client"
 	"tandem/model"
@@ -89,7 +88,7 @@ func (c *predictCmd) rows(ctx context.Context, a *app, t target, m *model.Intake
 
 // eachRow runs the model on the rows of a file.
 func eachRow(ctx context.Context, t target, m *model.Intake, name string, content []byte, visit func(rowAnswer) error) (err error) {
-	r, err := rows.New(name, content, rows.Options{})
+	r, err := processor.OpenRows(name, content, m.Rows)
 	if err != nil {
 		return err
 	}
