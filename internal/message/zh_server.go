@@ -53,6 +53,8 @@ var zhServer = [...]entry{
 	{"deploy it first", "请先部署"},
 	{"nothing is left that served before version %d of model %q", "模型 %[2]q 的版本 %[1]d 之前没有可回滚的部署"},
 	{"version %d of model %q is no longer the one that served before", "模型 %[2]q 此前提供服务的版本已不再是 %[1]d"},
+	{"the answer takes %d bytes or more: the limit is %d", "回答至少需要 %d 字节：上限为 %d"},
+	{"send fewer rows in one request, ask for fewer outputs, or for binary data", "减少一次请求的行数，少要些输出，或要求二进制数据"},
 	{"list the versions, then try again", "列出各版本，然后重试"},
 	{"the deployment of model %q is being changed", "模型 %q 的部署正在变更"},
 	{"wait until it is done, then try again", "等待完成后重试"},

@@ -86,7 +86,7 @@ func FuzzInferRequest(f *testing.F) {
 				Outputs: []*tensor.Tensor{in.Tensor},
 			}
 			for _, binary := range []bool{false, true} {
-				out, header, _, err := appendResponse(nil, &inferRequest{binary: binary}, "m", &a)
+				out, header, _, err := appendResponse(nil, &inferRequest{binary: binary}, "m", &a, math.MaxInt64)
 				if err != nil {
 					if binary {
 						t.Fatal(err)

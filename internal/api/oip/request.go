@@ -3,6 +3,7 @@ package oip
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -249,7 +250,28 @@ func (s *scanner) shape(input string) (tensor.Shape, error) {
 		}
 		return nil
 	})
+	if err == nil {
+		err = checkEmpty(input, shape)
+	}
 	return shape, err
+}
+
+// maxEmpty bounds the other dimensions of a tensor that has one of 0. There is nothing
+// of it in the body that would: and what a model gives for it may have those alone.
+const maxEmpty = 1 << 20
+
+func checkEmpty(input string, shape tensor.Shape) error {
+	if !slices.Contains(shape, 0) {
+		return nil
+	}
+	others := slices.Clone(shape)
+	for i := range others {
+		others[i] = max(others[i], 1)
+	}
+	if _, err := others.CheckedLen(maxEmpty); err != nil {
+		return invalid("input %q: shape %s has no elements and other dimensions of more than %d together", input, dims(shape), maxEmpty)
+	}
+	return nil
 }
 
 func (s *scanner) inputParameters(p *pendingInput) error {

@@ -14,9 +14,12 @@ import (
 
 // appendResponse writes an answer: JSON of headerBytes, then the raw bytes of outputs
 // in binary form.
-func appendResponse(b []byte, q *inferRequest, name string, a *serve.Answer) (body []byte, headerBytes int, binary bool, err error) {
+func appendResponse(b []byte, q *inferRequest, name string, a *serve.Answer, limitBytes int64) (body []byte, headerBytes int, binary bool, err error) {
 	wanted, err := q.wanted(a.Signature.Outputs) // of the version that answered
 	if err != nil {
+		return nil, 0, false, err
+	}
+	if err := checkSize(wanted, a.Outputs, limitBytes); err != nil {
 		return nil, 0, false, err
 	}
 	b = append(b, `{"model_name":`...)
@@ -46,6 +49,26 @@ func appendResponse(b []byte, q *inferRequest, name string, a *serve.Answer) (bo
 		}
 	}
 	return b, headerBytes, binary, nil
+}
+
+// jsonFactor is about how much longer a tensor is in JSON.
+const jsonFactor = 4
+
+// checkSize refuses an answer that is too large to be written: what a model gives for a
+// small request may be of any size.
+func checkSize(wanted []indexed, outputs []*tensor.Tensor, limitBytes int64) error {
+	var bytes int64
+	for _, w := range wanted {
+		n := int64(rawSize(outputs[w.index]))
+		if !w.binary {
+			n *= jsonFactor
+		}
+		if bytes += n; bytes > limitBytes {
+			return fault.New("oip.response", fault.TooLarge, "the answer takes %d bytes or more: the limit is %d", bytes, limitBytes).
+				Try("send fewer rows in one request, ask for fewer outputs, or for binary data")
+		}
+	}
+	return nil
 }
 
 type indexed struct {

@@ -18,6 +18,9 @@ const headerLength = "Inference-Header-Content-Length"
 // maxPooledBytes bounds the buffers that wait for the next request.
 const maxPooledBytes = 256 << 10
 
+// answerFactor is how much larger an answer may be than the largest body of a request.
+const answerFactor = 16
+
 // Service answers the protocol's requests.
 type Service struct {
 	engine       *serve.Engine
@@ -172,7 +175,7 @@ func (s *Service) Infer(w http.ResponseWriter, r *http.Request, p tenant.Princip
 	if err != nil {
 		return err
 	}
-	out, jsonBytes, binary, err := appendResponse(buf.out[:0], q, d.Model, &a)
+	out, jsonBytes, binary, err := appendResponse(buf.out[:0], q, d.Model, &a, answerFactor*s.maxBodyBytes)
 	if err != nil {
 		return err
 	}
