@@ -48,6 +48,10 @@ func (t *trainer) save(path string) error {
 	if err != nil {
 		return err
 	}
+	window, err := json.Marshal(t.window)
+	if err != nil {
+		return err
+	}
 	tests, err := json.Marshal(t.tests)
 	if err != nil {
 		return err
@@ -57,7 +61,7 @@ func (t *trainer) save(path string) error {
 	if err != nil {
 		return err
 	}
-	meta := map[string]string{"step": strconv.Itoa(t.done), "spec": string(t.record.Spec), "epoch": string(sums), "tests": string(tests), "metrics": string(metrics), "stopped": strconv.FormatBool(t.stopped)}
+	meta := map[string]string{"step": strconv.Itoa(t.done), "spec": string(t.record.Spec), "epoch": string(sums), "window": string(window), "tests": string(tests), "metrics": string(metrics), "stopped": strconv.FormatBool(t.stopped)}
 	return writeDurably(path, func(f *os.File) error { return model.WriteSafetensors(f, tensors, meta) })
 }
 
@@ -143,9 +147,14 @@ func (t *trainer) load(path string) error {
 	if err != nil || step < 0 || step > t.total || saved.Metadata["spec"] != string(t.record.Spec) {
 		return fault.New(op, fault.Corrupt, "%s does not belong to this run", path)
 	}
-	var sums tally
+	var sums, window tally
 	if err := json.Unmarshal([]byte(saved.Metadata["epoch"]), &sums); err != nil {
 		return fault.Wrap(err, op, fault.Corrupt, "%s", path)
+	}
+	if text, ok := saved.Metadata["window"]; ok { // older checkpoints have none
+		if err := json.Unmarshal([]byte(text), &window); err != nil {
+			return fault.Wrap(err, op, fault.Corrupt, "%s", path)
+		}
 	}
 	var tests []float64
 	var metrics map[string]float64
@@ -164,7 +173,7 @@ func (t *trainer) load(path string) error {
 	for _, s := range saved.Tensors {
 		copy(t.step.state[s.Name].Bytes(), s.Tensor.Bytes())
 	}
-	t.done, t.epoch, t.tests, t.record.Metrics = step, sums, tests, metrics
+	t.done, t.epoch, t.window, t.tests, t.record.Metrics = step, sums, window, tests, metrics
 	t.stopped = saved.Metadata["stopped"] == "true"
 	return nil
 }
