@@ -164,6 +164,14 @@ func TestLayersRefuse(t *testing.T) {
 		"dense1 units: 0 must be positive":                                          {nn.Flatten{}, nn.Dense{}},
 		`activation "cube" is unknown`:                                              {nn.Flatten{}, nn.Dense{Units: 1, Activation: "cube"}},
 		"batch_norm1: momentum 5 is not in [0,1)":                                   {nn.BatchNorm{Momentum: 5}},
+		"lstm: 1 layers and dropout 0.5":                                            {nn.Recurrent{Cell: nn.LSTM, Units: 2, Layers: 1, Dropout: 0.5}},
+		"gru: 2 layers and dropout 1,":                                              {nn.Recurrent{Cell: nn.GRU, Units: 2, Layers: 2, Dropout: 1}},
+		"rnn: -1 layers":                                                            {nn.Recurrent{Cell: nn.SimpleRNN, Units: 2, Layers: -1}},
+		"lstm: both reverse and bidirectional":                                      {nn.Recurrent{Cell: nn.LSTM, Units: 2, Reverse: true, Bidirectional: true}},
+		"batch_norm1: epsilon -1 must not":                                          {nn.BatchNorm{Epsilon: -1}},
+		"group_norm1: epsilon -1 must not":                                          {nn.GroupNorm{Groups: 1, Epsilon: -1}},
+		"layer_norm1: epsilon -1 must not":                                          {nn.LayerNorm{Epsilon: -1}},
+		"rms_norm1: epsilon -1 must not":                                            {nn.RMSNorm{Epsilon: -1}},
 		"a window of 9x9 is larger than":                                            {nn.Conv2D{Filters: 1, Kernel: 9}},
 	} {
 		b, _ := build(t, 1, layers...)

@@ -18,7 +18,7 @@ func (l LayerNorm) Build(b *Builder, x *graph.Value) *graph.Value {
 		return x
 	}
 	scale, bias := b.Param(name+".scale", Ones, Fan{}, n), b.Param(name+".bias", Zeros, Fan{}, n)
-	return b.Op("LayerNormalization", graph.Attrs{"axis": int64(-1), "epsilon": orDefault(l.Epsilon, 1e-5)}, x, scale, bias)
+	return b.Op("LayerNormalization", graph.Attrs{"axis": int64(-1), "epsilon": b.epsilon(name, l.Epsilon)}, x, scale, bias)
 }
 
 // RMSNorm divides the last dimension by the root of its mean square (Zhang and
@@ -34,7 +34,7 @@ func (l RMSNorm) Build(b *Builder, x *graph.Value) *graph.Value {
 		return x
 	}
 	b.needs(23)
-	return b.Op("RMSNormalization", graph.Attrs{"axis": int64(-1), "epsilon": orDefault(l.Epsilon, 1e-5)}, x, b.Param(name+".scale", Ones, Fan{}, n))
+	return b.Op("RMSNormalization", graph.Attrs{"axis": int64(-1), "epsilon": b.epsilon(name, l.Epsilon)}, x, b.Param(name+".scale", Ones, Fan{}, n))
 }
 
 // BatchNorm normalises each channel (dimension 1) over the batch and all positions
@@ -56,7 +56,7 @@ func (l BatchNorm) Build(b *Builder, x *graph.Value) *graph.Value {
 	}
 	scale, bias := b.Param(name+".scale", Ones, Fan{}, n), b.Param(name+".bias", Zeros, Fan{}, n)
 	mean, variance := b.buffer(name+".mean", 0, n), b.buffer(name+".variance", 1, n)
-	attrs := graph.Attrs{"epsilon": orDefault(l.Epsilon, 1e-5), "momentum": orDefault(l.Momentum, 0.9)}
+	attrs := graph.Attrs{"epsilon": b.epsilon(name, l.Epsilon), "momentum": orDefault(l.Momentum, 0.9)}
 	return b.Op("BatchNormalization", attrs, x, scale, bias, mean, variance)
 }
 
@@ -74,7 +74,15 @@ func (l GroupNorm) Build(b *Builder, x *graph.Value) *graph.Value {
 		return x
 	}
 	scale, bias := b.Param(name+".scale", Ones, Fan{}, n), b.Param(name+".bias", Zeros, Fan{}, n)
-	return b.Op("GroupNormalization", graph.Attrs{"num_groups": int64(l.Groups), "epsilon": orDefault(l.Epsilon, 1e-5)}, x, scale, bias)
+	return b.Op("GroupNormalization", graph.Attrs{"num_groups": int64(l.Groups), "epsilon": b.epsilon(name, l.Epsilon)}, x, scale, bias)
+}
+
+// epsilon is what keeps a normalisation from dividing by 0.
+func (b *Builder) epsilon(layer string, v float32) float32 {
+	if !(v >= 0) {
+		b.Fail(fmt.Errorf("%s: epsilon %v must not be negative", layer, v))
+	}
+	return orDefault(v, 1e-5)
 }
 
 func orDefault(v, def float32) float32 {

@@ -1,6 +1,7 @@
 package nn
 
 import (
+	"cmp"
 	"fmt"
 
 	"tandem/graph"
@@ -39,6 +40,14 @@ type Recurrent struct {
 func (l Recurrent) Build(b *Builder, x *graph.Value) *graph.Value {
 	if l.Cell.gates() == 0 {
 		b.Fail(fmt.Errorf("recurrent cell %q is unknown: use RNN, GRU or LSTM", l.Cell))
+		return x
+	}
+	if l.Layers < 0 || !(l.Dropout >= 0 && l.Dropout < 1) || l.Dropout > 0 && l.Layers < 2 {
+		b.Fail(fmt.Errorf("%s: %d layers and dropout %v, which must be in [0,1), and lies between layers", l.kind(), cmp.Or(l.Layers, 1), l.Dropout))
+		return x
+	}
+	if l.Reverse && l.Bidirectional {
+		b.Fail(fmt.Errorf("%s: both reverse and bidirectional, of which the latter goes both ways already", l.kind()))
 		return x
 	}
 	if s := x.Type.Shape; len(s) != 3 && b.Err() == nil {
