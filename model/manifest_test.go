@@ -146,7 +146,7 @@ func TestValidate(t *testing.T) {
 		{"names", func(m *Manifest) { m.Signature.Inputs = append(m.Signature.Inputs, m.Signature.Inputs[0]) }, "two inputs"},
 		{"no outputs", func(m *Manifest) { m.Signature.Outputs = nil }, "0 outputs"},
 		{"label", func(m *Manifest) { m.Labels[0] = "\xff" }, "UTF-8"},
-		{"long label", func(m *Manifest) { m.Labels[0] = strings.Repeat("x", maxTextBytes+1) }, "4097 bytes"},
+		{"long label", func(m *Manifest) { m.Labels[0] = strings.Repeat("x", MaxTextBytes+1) }, "4097 bytes"},
 		{"metric", func(m *Manifest) { m.Metrics["accuracy"] = math.NaN() }, "not a finite number"},
 		{"lineage", func(m *Manifest) { m.Lineage.From = "x" }, "lineage"},
 	} {

@@ -22,7 +22,7 @@ const (
 	maxTensors       = 1 << 14 // of each side of a signature: rows have as many columns
 	maxRank          = 32
 	maxNameBytes     = 128  // of files and kinds
-	maxTextBytes     = 4096 // of labels, tensor names and the like
+	MaxTextBytes     = 4096 // of labels, tensor names and the like
 )
 
 const (
@@ -233,8 +233,8 @@ func (m *Manifest) checkTexts() error {
 }
 
 func checkText(s string) error {
-	if len(s) > maxTextBytes {
-		return fmt.Errorf("a text of %d bytes (%.40q…), at most %d are allowed", len(s), s, maxTextBytes)
+	if len(s) > MaxTextBytes {
+		return fmt.Errorf("a text of %d bytes (%.40q…), at most %d are allowed", len(s), s, MaxTextBytes)
 	}
 	return checkUTF8(s)
 }

@@ -40,6 +40,8 @@ func TestBrokenTargets(t *testing.T) {
 		{"a number beyond float32", "a,y\n" + strings.Repeat("1,1e39\n2,2\n", 30), "", Regress, nil, fault.Invalid, []string{`the target "y" goes up to 1e+39`}},
 		{"a number beyond float32 to test with", numbers, "a,y\n1,1e39\n", Regress, nil, fault.Invalid, []string{`the target "y" goes up to 1e+39`}},
 		{"a number below float32", "a,y\n" + strings.Repeat("1,1e-42\n2,2e-42\n", 30), "", Regress, nil, fault.Invalid, []string{"has the deviation 5e-43"}},
+		{"long classes", "a,y\n" + strings.Repeat("1,"+strings.Repeat("no", 3000)+"\n2,yes\n", 30), "", Classify, nil, fault.TooLarge, []string{`of the target "y" has 6000 bytes`}},
+		{"a long name", strings.Repeat("a", 5000) + ",y\n" + strings.Repeat("1,no\n2,yes\n", 30), "", Classify, func(_ *Model, s *train.Spec) { s.Data.Header = "yes" }, fault.TooLarge, []string{"the name of column", "has 5000 bytes"}},
 		{"a target of another kind", rows, "", Classify, func(_ *Model, s *train.Spec) { s.Data.Columns = map[string]data.Kind{"y": data.Text} }, fault.Invalid, []string{`the target "y"`}},
 		{"a test set without the target", rows, "a,b\n1,x\n", Classify, nil, fault.Invalid, []string{`test.csv lacks columns of train.csv: ["y"]`}},
 		{"a label that is missing in the test set", rows, "a,b,y\n1,x,\n", Classify, nil, fault.Invalid, []string{"1 rows have no value of the target \"y\""}},

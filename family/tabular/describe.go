@@ -6,6 +6,7 @@ import (
 	"tandem/data"
 	"tandem/fault"
 	"tandem/internal/setting"
+	"tandem/model"
 	"tandem/processor"
 	"tandem/tensor"
 )
@@ -61,6 +62,9 @@ func describe(m Model, trainSet, testSet *data.Dataset, taught bool) (*processor
 		if _, ok := trainSet.Field(name); !ok {
 			return nil, target{}, fault.New(op, fault.NotFound, "model.ignore names column %q, which is not there", name).Try(setting.Suggest(name, columns(trainSet)))
 		}
+	}
+	if err := checkLengths(trainSet, m); err != nil {
+		return nil, target{}, err
 	}
 	stats, err := measure(trainSet)
 	if err != nil {
@@ -127,6 +131,23 @@ func (t target) checkNumber(s moments, most float64) error {
 		return fault.New(op, fault.Invalid, "the target %q goes up to %.3g and has the deviation %.3g, which is beyond float32", t.field.Name, most, t.std).Try(remedy)
 	case s.squares > 0 && t.std < leastSpread*step:
 		return fault.New(op, fault.Invalid, "the target %q has the mean %.9g and the deviation %.3g: around there float32 tells numbers apart that differ by %.3g at least", t.field.Name, t.mean, t.std, step).Try(remedy)
+	}
+	return nil
+}
+
+// checkLengths refuses names that no artifact could have once the network is trained.
+func checkLengths(set *data.Dataset, m Model) error {
+	const op = "tabular.describe"
+	for _, f := range set.Fields() {
+		if n := len(f.Name); n > model.MaxTextBytes && m.seen(f.Name) {
+			return fault.New(op, fault.TooLarge, "the name of column %.40q… has %d bytes, at most %d are allowed", f.Name, n, model.MaxTextBytes).Try("rename it")
+		}
+		for _, v := range f.Values {
+			if n := len(v); n > model.MaxTextBytes && f.Name == m.Target {
+				return fault.New(op, fault.TooLarge, "the class %.40q… of the target %q has %d bytes, at most %d are allowed", v, f.Name, n, model.MaxTextBytes).
+					Try("check model.target, or give its classes shorter names")
+			}
+		}
 	}
 	return nil
 }
