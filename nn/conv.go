@@ -245,12 +245,19 @@ func (l Pool) build(b *Builder, x *graph.Value, op string, dims int) *graph.Valu
 type GlobalAveragePool struct{}
 
 func (GlobalAveragePool) Build(b *Builder, x *graph.Value) *graph.Value {
-	return b.Op("Flatten", nil, b.Op("GlobalAveragePool", nil, x))
+	return globalPool(b, "GlobalAveragePool", "global_average_pool", x)
+}
+
+func globalPool(b *Builder, op, layer string, x *graph.Value) *graph.Value {
+	if _, ok := size(b, layer, 3, 1, x); !ok {
+		return x
+	}
+	return b.Op("Flatten", nil, b.Op(op, nil, x))
 }
 
 // GlobalMaxPool takes the greatest element of each channel over all positions: [n, c].
 type GlobalMaxPool struct{}
 
 func (GlobalMaxPool) Build(b *Builder, x *graph.Value) *graph.Value {
-	return b.Op("Flatten", nil, b.Op("GlobalMaxPool", nil, x))
+	return globalPool(b, "GlobalMaxPool", "global_max_pool", x)
 }

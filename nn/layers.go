@@ -47,13 +47,17 @@ func (l Residual) Build(b *Builder, x *graph.Value) *graph.Value {
 	return l.Activation.Build(b, b.Op("Add", nil, y, skip))
 }
 
-// Concat joins what each layer makes of x along Axis.
+// Concat joins what each layer makes of x along Axis, which is not 0, the batch.
 type Concat struct {
 	Layers []Layer
 	Axis   int
 }
 
 func (l Concat) Build(b *Builder, x *graph.Value) *graph.Value {
+	if l.Axis == 0 {
+		b.Fail(fmt.Errorf("concat: axis 0 is the batch, another must be given, such as 1 or -1"))
+		return x
+	}
 	parts := make([]*graph.Value, len(l.Layers))
 	for i, layer := range l.Layers {
 		parts[i] = layer.Build(b, x)

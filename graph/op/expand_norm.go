@@ -10,13 +10,17 @@ import (
 
 // Expansions of normalisations and pools, for their gradients.
 
-// spatialAxes are the dimensions behind the batch and the channels.
-func spatialAxes(b *graph.Builder, rank int) *graph.Value {
-	axes := make([]int64, rank-2)
+// overSpace reduces x over the dimensions behind the batch and the channels; where there
+// are none it stays.
+func overSpace(b *graph.Builder, reduce string, x *graph.Value) *graph.Value {
+	axes := make([]int64, len(x.Type.Shape)-2)
+	if len(axes) == 0 { // no axes would be all
+		return b.Op("Identity", nil, x)
+	}
 	for i := range axes {
 		axes[i] = int64(i + 2)
 	}
-	return b.Ints("axes", axes...)
+	return b.Op(reduce, nil, x, b.Ints("axes", axes...))
 }
 
 // expandBatchNorm writes out the form for inference, which a frozen part of a network
@@ -131,7 +135,7 @@ func expandLRN(e *graph.Expansion) ([]*graph.Value, error) {
 }
 
 func expandGlobalMax(e *graph.Expansion) ([]*graph.Value, error) {
-	return []*graph.Value{e.Op("ReduceMax", nil, e.In(0), spatialAxes(e.Builder, len(e.In(0).Type.Shape)))}, nil
+	return []*graph.Value{overSpace(e.Builder, "ReduceMax", e.In(0))}, nil
 }
 
 // expandGlobalLp: (Σ |x|ᵖ)^(1/p).
@@ -140,7 +144,7 @@ func expandGlobalLp(e *graph.Expansion) ([]*graph.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := e.Op("ReduceSum", nil, powerOf(e, e.In(0), p), spatialAxes(e.Builder, len(e.In(0).Type.Shape)))
+	sum := overSpace(e.Builder, "ReduceSum", powerOf(e, e.In(0), p))
 	return []*graph.Value{e.Op("Pow", nil, sum, e.Scalar("root", float32(1/p)))}, nil
 }
 

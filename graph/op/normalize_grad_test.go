@@ -31,6 +31,7 @@ func normGradCases() []gradCase {
 		opCase("MeanVarianceNormalization", nil, []int{2, 3, 2, 2}), opCase("LpNormalization", attrs("axis", int64(1)), []int{2, 3, 4}),
 		opCase("LRN", attrs("size", int64(3), "alpha", float32(0.5)), []int{1, 5, 2, 2}), opCase("LRN", attrs("size", int64(2), "bias", float32(2)), []int{1, 4, 3}),
 		opCase("GlobalMaxPool", nil, []int{2, 3, 2, 2}), opCase("GlobalLpPool", nil, []int{2, 3, 2, 2}),
+		opCase("GlobalMaxPool", nil, []int{2, 3}), opCase("GlobalLpPool", nil, []int{2, 3}),
 		opCase("LpPool", attrs("kernel_shape", []int64{2, 2}, "pads", []int64{1, 0, 0, 1}), []int{1, 2, 3, 4}), opCase("LpPool", attrs("kernel_shape", []int64{2}, "p", int64(3)), []int{1, 2, 5}),
 		olderOpset(8, gradCase{name: "BatchNormalization 7", inputs: [][]int{{2, 3, 2}, {3}, {3}, {3}}, build: batchNormInference}),
 		olderOpset(6, gradCase{name: "BatchNormalization 1", inputs: [][]int{{2, 3, 2}, {3}, {3}, {3}}, build: func(b *graph.Builder, in []*graph.Value) *graph.Value {
