@@ -49,6 +49,7 @@ type inspection struct {
 
 	// Of artifacts: what people give and get, beside the tensors.
 	Columns []processor.RowColumn `json:"columns,omitempty"`
+	Missing []string              `json:"missing,omitempty"` // texts that stand for a missing value
 	Labels  []string              `json:"labels,omitempty"`
 }
 
@@ -65,7 +66,7 @@ func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 		return inspectText(a, path)
 	}
 	var columns []processor.RowColumn
-	var labels []string
+	var missing, labels []string
 	if !isONNX(path) {
 		m, src, err := localArtifact(path)
 		if err != nil {
@@ -86,7 +87,7 @@ func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 			return err
 		}
 		if labels = m.Labels; rows != nil {
-			columns = rows.Columns
+			columns, missing = rows.Columns, rows.Missing
 		}
 	}
 	g, mapping, err := onnx.Load(path, onnx.LoadOptions{})
@@ -98,7 +99,7 @@ func (c *inspectCmd) Run(a *app, ctx context.Context) (err error) {
 		return fault.Wrap(err, "tandem.inspect", fault.Unsupported, "%s uses what Tandem does not compute", path)
 	}
 	i := inspect(g)
-	i.Columns, i.Labels = columns, labels
+	i.Columns, i.Missing, i.Labels = columns, missing, labels
 	if err := i.estimate(g, c); err != nil {
 		return err
 	}
@@ -247,6 +248,12 @@ func (i inspection) showColumns(a *app) error {
 			lines = append(lines, []string{c.Name, string(c.Kind), someOf(c.Values)})
 		}
 		if err := a.table([]string{"COLUMN", "KIND", "VALUES"}, lines); err != nil {
+			return err
+		}
+	}
+	if len(i.Missing) > 0 {
+		fmt.Fprintln(a.out)
+		if err := a.table([]string{"MISSING"}, [][]string{{someOf(i.Missing)}}); err != nil {
 			return err
 		}
 	}

@@ -14,7 +14,7 @@ var zhCommand = [...]entry{
 	{"LAST USED", "最近使用"}, {"DAY", "日期"}, {"KEY", "密钥"}, {"REQUESTS", "请求"}, {"ERRORS", "错误"}, {"ROWS", "行数"},
 	{"COMPUTE", "计算时间"}, {"STATUS", "状态"}, {"STEPS", "步数"}, {"ACCURACY", "准确率"}, {"TIME", "用时"},
 	{"EPOCH", "轮次"}, {"STEP", "步"}, {"TEST LOSS", "测试损失"}, {"TEST ACCURACY", "测试准确率"}, {"TEST RMSE", "测试均方根误差"},
-	{"COLUMN", "列"}, {"KIND", "类型"}, {"LABELS", "标签"},
+	{"COLUMN", "列"}, {"KIND", "类型"}, {"LABELS", "标签"}, {"MISSING", "缺失"},
 	{"INPUT", "输入"}, {"LABEL", "标签"}, {"PROBABILITY", "概率"},
 	{"A run", "单次运行"}, {"%.3f GFLOP, %s of working memory, for %s", "%.3f GFLOP，工作内存 %s，输入为 %s"},
 	{"without %d nodes whose shapes depend on data, or that are inside others", "不含 %d 个形状取决于数据或位于其他节点之内的节点"},
