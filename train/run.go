@@ -49,6 +49,7 @@ type Record struct {
 	Seed      uint64             `json:"seed"`
 	Spec      model.Digest       `json:"spec_digest"`
 	Data      model.Digest       `json:"data_digest"`
+	From      model.Digest       `json:"from_digest,omitempty"` // of what is kept of the model that training started from
 	Created   time.Time          `json:"created_at"`
 	Finished  *time.Time         `json:"finished_at,omitempty"`
 	Steps     int                `json:"steps"` // done, as of the last checkpoint

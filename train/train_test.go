@@ -329,6 +329,32 @@ func TestBatchNormOfOne(t *testing.T) {
 	}
 }
 
+// TestResumeFromAnotherModel: what a run does not train is in no checkpoint, so that it must
+// be what it was.
+func TestResumeFromAnotherModel(t *testing.T) {
+	spec := twoLayersSpec(3)
+	spec.From.Model, spec.Train.Freeze = "base.onnx", []string{"dense1*"}
+	spec.FillDefaults()
+	dir, enough := filepath.Join(t.TempDir(), "run"), errors.New("enough")
+	opt := options(t, 1)
+	opt.Callbacks.Step = func(step int, _ float64) error {
+		if step == 40 {
+			return enough
+		}
+		return nil
+	}
+	if _, err := train.Run(t.Context(), twoLayers(t, 5), spec, dir, opt); !errors.Is(err, enough) {
+		t.Fatal(err)
+	}
+	opt.Callbacks.Step, opt.Resume = nil, true
+	if _, err := train.Run(t.Context(), twoLayers(t, 6), spec, dir, opt); fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), "started from another model") {
+		t.Errorf("from another model: %v", err)
+	}
+	if _, err := train.Run(t.Context(), twoLayers(t, 5), spec, dir, opt); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestResumeElsewhere: a run that goes on in another instruction tier, in which bits
 // differ, names both; without the weights of its best epoch it does not go on for nothing.
 func TestResumeElsewhere(t *testing.T) {

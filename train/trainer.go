@@ -210,6 +210,10 @@ func (t *trainer) openDir() (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	from, err := t.fromDigest()
+	if err != nil {
+		return nil, err
+	}
 	old, err := ReadRecord(t.dir)
 	switch {
 	case err == nil && !t.opt.Resume:
@@ -220,6 +224,8 @@ func (t *trainer) openDir() (unlock func(), err error) {
 		return nil, t.otherSpec(text)
 	case err == nil && old.Data != digest:
 		return nil, fault.New(op, fault.Conflict, "the run in %s was trained on other data", t.dir).Try("resume with the same data")
+	case err == nil && old.From != "" && old.From != from:
+		return nil, fault.New(op, fault.Conflict, "the run in %s started from another model than %s is now", t.dir, t.spec.From.Model).Try("put that model back, or start a new run")
 	case err == nil:
 		t.record = old
 	case t.opt.Resume:
@@ -228,7 +234,7 @@ func (t *trainer) openDir() (unlock func(), err error) {
 		created := time.Now().UTC().Truncate(time.Millisecond)
 		t.record = &Record{
 			ID: filepath.Base(t.dir), Name: t.spec.Name, Family: t.spec.Family, Task: t.spec.Task,
-			Seed: t.spec.Train.Seed, Spec: blob.Sum(text), Data: digest, Created: created,
+			Seed: t.spec.Train.Seed, Spec: blob.Sum(text), Data: digest, From: from, Created: created,
 		}
 		if err := writeDurably(filepath.Join(t.dir, specFile), func(f *os.File) error { _, err := f.Write(text); return err }); err != nil {
 			return nil, fault.From(err, op)
@@ -271,6 +277,32 @@ func (t *trainer) dataDigest() (model.Digest, error) {
 	}
 	b, err := t.p.Test.Digest()
 	return blob.Sum([]byte(a.String() + "\n" + b.String())), err
+}
+
+// fromDigest identifies what a run takes from the model that it starts from and does not
+// train: no checkpoint has it.
+func (t *trainer) fromDigest() (model.Digest, error) {
+	if t.spec.From.Model == "" {
+		return "", nil
+	}
+	trained, err := t.spec.Train.trainable(t.p.Params)
+	if err != nil {
+		return "", err
+	}
+	var parts []string
+	for _, v := range t.p.Graph.Constants() {
+		if slices.Contains(trained, v) || v.Const.DType == tensor.String {
+			continue
+		}
+		x, err := v.Const.Tensor()
+		if err != nil {
+			return "", fault.From(err, "train.run")
+		}
+		parts = append(parts, fmt.Sprint(v.Name, x.DType(), x.Shape(), blob.Sum(x.Bytes())))
+	}
+	a := t.p.Artifact
+	text, err := json.Marshal([]any{parts, a.Image, a.Rows, a.Text})
+	return blob.Sum(text), fault.From(err, "train.run")
 }
 
 // check refuses what can be known to fail before anything is written: the directory is

@@ -5,6 +5,8 @@ var zhModels = [...]entry{
 	{"add --resume to go on with it, or choose another --out", "加 --resume 继续该训练，或另选 --out"},
 	{"leave out --resume to start one", "去掉 --resume 以开始新的训练"},
 	{"choose another --out", "另选 --out"},
+	{"the run in %s started from another model than %s is now", "%s 中的训练所用的初始模型与现在的 %s 不同"},
+	{"put that model back, or start a new run", "请放回原来的模型，或另开一次训练"},
 	{"resume with the same data", "用同样的数据继续"},
 	{"tandem train --explain lists the keys, their ranges and defaults", "tandem train --explain 会列出各项配置、取值范围和默认值"},
 	{"tandem train --family vision --explain shows its keys", "tandem train --family vision --explain 会列出各项配置"},
