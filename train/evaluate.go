@@ -144,10 +144,48 @@ func (t *trainer) checkMonitor() error {
 		names = append(names, "accuracy")
 	}
 	if slices.Contains(names, t.spec.Train.Monitor) {
-		return nil
+		return t.checkDefined()
 	}
 	return fault.New("train.run", fault.Invalid, "train.monitor is %q, which this run does not measure", t.spec.Train.Monitor).
 		Try("use one of: " + strings.Join(names, ", "))
+}
+
+// checkDefined refuses to train by a metric that the test set leaves undefined, before an
+// epoch is spent on finding out.
+func (t *trainer) checkDefined() error {
+	switch name := t.spec.Train.Monitor; {
+	case name == "r2" && t.p.Test.Len() < 2:
+		return t.undefined()
+	case name == "auc" && t.p.Metrics == metric.Labels:
+		seen := map[int64]bool{}
+		feed := newFeeder(t.p, evaluationRows, t.opt.Pool.Threads())
+		feed.start(t.p.Test, data.Pass{})
+		defer feed.stop()
+		for left := t.p.Test.Len(); left > 0 && len(seen) < t.p.width(); {
+			b, err := feed.next()
+			if err != nil {
+				return err
+			}
+			for _, label := range b.target().I64() {
+				seen[label] = true
+			}
+			left -= b.Len()
+			feed.release(b)
+		}
+		if len(seen) < t.p.width() {
+			return t.undefined()
+		}
+	}
+	return nil
+}
+
+// undefined is the error of a metric that the test set leaves undefined.
+func (t *trainer) undefined() error {
+	remedy := "give the test set examples of every class, or monitor another metric"
+	if t.p.Metrics == metric.Numbers {
+		remedy = "give the test set at least two examples, or monitor another metric"
+	}
+	return fault.New("train.run", fault.Invalid, "train.monitor is %s, which is not defined on this test set", t.spec.Train.Monitor).Try(remedy)
 }
 
 // endEpoch evaluates on the test set, and keeps what is best.
@@ -246,11 +284,7 @@ func (t *trainer) monitored(m Metric) (float64, error) {
 	name := t.spec.Train.Monitor
 	v, ok := m.named()["test_"+name]
 	if !ok || math.IsNaN(v) {
-		remedy := "give the test set examples of every class, or monitor another metric"
-		if t.p.Metrics == metric.Numbers {
-			remedy = "give the test set at least two examples, or monitor another metric"
-		}
-		return 0, fault.New("train.run", fault.Invalid, "train.monitor is %s, which is not defined on this test set", name).Try(remedy)
+		return 0, t.undefined()
 	}
 	if metric.HigherIsBetter(name) {
 		return -v, nil

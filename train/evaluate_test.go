@@ -119,8 +119,20 @@ func TestMonitorRefused(t *testing.T) {
 	spec.Train.Monitor = "auc"
 	p := twoLayers(t, 5)
 	p.Test = oneClass(t, p.Test)
-	_, err = train.Run(t.Context(), p, spec, filepath.Join(t.TempDir(), "run"), options(t, 1))
-	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "train.monitor is auc, which is not defined on this test set") {
+	opt := options(t, 1)
+	opt.Callbacks.Step = func(int, float64) error {
+		t.Error("a step is made before the metric is found to be undefined")
+		return nil
+	}
+	_, err = train.Run(t.Context(), p, spec, filepath.Join(t.TempDir(), "run"), opt)
+	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "train.monitor is auc, which is not defined on this test set") || !strings.Contains(fault.RemedyOf(err), "every class") {
+		t.Error(err)
+	}
+	spec.Train.Monitor = "r2"
+	q := line(t)
+	q.Test = q.Test.Slice(0, 1)
+	_, err = train.Run(t.Context(), q, spec, filepath.Join(t.TempDir(), "run"), opt)
+	if fault.KindOf(err) != fault.Invalid || !strings.Contains(err.Error(), "train.monitor is r2, which is not defined") || !strings.Contains(fault.RemedyOf(err), "two examples") {
 		t.Error(err)
 	}
 }
