@@ -271,6 +271,7 @@ func TestChatAndBench(t *testing.T) {
 		{t.Context(), []string{"chat", "none.gguf", "-p", "a"}, exitFailed, "none.gguf: no such file"},
 		{t.Context(), []string{"chat", filepath.Dir(path), "-p", "a"}, exitFailed, "such as " + path},
 		{t.Context(), []string{"inspect", filepath.Dir(path)}, exitFailed, "such as " + path},
+		{t.Context(), []string{"predict", path}, exitFailed, "try: tandem chat " + path},
 		{ended, []string{"chat", path}, exitFailed, "canceled"}, // Ctrl-C while the model is opened
 	} {
 		var notes strings.Builder

@@ -115,6 +115,8 @@ func (c *predictCmd) answer(ctx context.Context, a *app, t target, inputs [][]by
 	m := &in.Intake
 	t.ref.version = in.Version // another that takes its place would be asked in the wrong way
 	switch {
+	case m.Kind == model.KindLanguage:
+		err = c.noLanguage()
 	case m.Rows != nil:
 		err = c.rows(ctx, a, t, m, inputs)
 	case m.Kind == model.KindText && c.inTable():
@@ -134,6 +136,9 @@ func (c *predictCmd) answer(ctx context.Context, a *app, t target, inputs [][]by
 
 // open finds the model: on this machine if the argument is a path, else on the server.
 func (c *predictCmd) open(ctx context.Context, a *app) (target, func() error, error) {
+	if isPath(c.Model) && languageAt(c.Model) {
+		return target{}, nil, c.noLanguage()
+	}
 	if isPath(c.Model) {
 		path, remove := c.Model, func() error { return nil }
 		if isONNX(path) {
@@ -181,6 +186,10 @@ func (c *predictCmd) open(ctx context.Context, a *app) (target, func() error, er
 
 // listInputs is the remedy where a model takes tensors and something else was given.
 const listInputs = "send a request of the Open Inference Protocol in JSON, or tensors in .npz: tandem models show NAME:VERSION and tandem inspect PATH list the inputs"
+
+func (c *predictCmd) noLanguage() error {
+	return fault.New("tandem.predict", fault.Unsupported, "this model generates text").Try("tandem chat " + c.Model)
+}
 
 func noPictures() error {
 	return fault.New("tandem.predict", fault.Unsupported, "the model takes tensors, not pictures").Try(listInputs)

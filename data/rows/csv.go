@@ -71,7 +71,7 @@ func (c *csvScanner) head(opt Options) error {
 		for i, f := range c.fields {
 			if c.names[i] = string(f); !utf8.Valid(f) || bytes.ContainsRune(f, utf8.RuneError) {
 				return fault.New("rows.open", fault.Invalid, "the name of column %d holds bytes that are not of the text's encoding", i+1).
-					Try("name the encoding, such as data.encoding: gb18030, or correct the first line")
+					Try("name the encoding, such as data.encoding: gb18030, save the file as UTF-8, or correct the first line")
 			}
 		}
 	} else {
@@ -102,7 +102,7 @@ func (c *csvScanner) next(row *Row) error {
 	for i, f := range c.fields {
 		if !utf8.Valid(f) || bytes.ContainsRune(f, utf8.RuneError) {
 			return atLine(line, "column %q holds bytes that are not of the text's encoding", c.names[i]).
-				Try("name the encoding, such as data.encoding: gb18030, or correct the row")
+				Try("name the encoding, such as data.encoding: gb18030, save the file as UTF-8, or correct the row")
 		}
 		row.Values = append(row.Values, Value{Is: Bare, Text: f})
 	}

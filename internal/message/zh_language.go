@@ -91,6 +91,7 @@ var zhLanguage = [...]entry{
 	{"%s is part %d of a model in %d files, and its name does not end in %s", "%s 是模型的第 %d 部分，共 %d 个文件，但其文件名不以 %s 结尾"},
 	{"give the files the names under which they were published, and put them into one folder", "把文件改回发布时的名称，并放到同一目录"},
 	{"%s is part %d of %d, expected part %d of %d", "%s 是第 %d 部分（共 %d 部分），应为第 %d 部分（共 %d 部分）"},
+	{"this model generates text", "该模型生成文本"},
 	{"this model generates text, which is not asked for with tensors", "该模型生成文本，不能用张量请求"},
 	{"send the request to /v1/chat/completions or /v1/completions", "请把请求发往 /v1/chat/completions 或 /v1/completions"},
 	{"model %q takes tensors and does not generate text", "模型 %q 以张量为输入，不生成文本"},
