@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"math"
 	"slices"
 	"sync"
 
@@ -18,6 +19,19 @@ const (
 	bindingsBytes = 64 << 20
 	nodeBytes     = 1 << 10 // about what a prepared node takes besides its tensors
 )
+
+// keptShare is the part of the memory that one run may take which is kept, at most, for
+// later runs of other shapes, and again as spare arenas: else a caller who sends one shape
+// after another would have a session take many times its limit.
+const keptShare = 8
+
+// keptBytes is that part.
+func (o *Options) keptBytes() int {
+	if o.MemoryLimitBytes <= 0 {
+		return math.MaxInt
+	}
+	return o.MemoryLimitBytes / keptShare
+}
 
 // Session runs a program. Without state any number of runs may go on at once,
 // each in memory of its own; with state they take turns.
@@ -55,7 +69,7 @@ func (b *binding) fits(in []*tensor.Tensor) bool {
 
 // NewSession allocates the program's state and sets it to its initial values.
 func (p *Program) NewSession() (*Session, error) {
-	s := &Session{p: p, bodies: map[*Node]map[string]*Session{}}
+	s := &Session{p: p, bodies: map[*Node]map[string]*Session{}, spares: spares{mostBytes: p.opt.keptBytes()}}
 	for _, st := range p.g.State {
 		m, err := allocate(max(st.Init.byteLen(), 1))
 		if err != nil {
@@ -220,7 +234,9 @@ func (s *Session) release(in []*tensor.Tensor, f *frame) {
 		b.dtypes, b.shapes = append(b.dtypes, x.DType()), append(b.shapes, slices.Clone(x.Shape()))
 	}
 	s.bindings = slices.Insert(s.bindings, 0, b)
-	for len(s.bindings) > someBindings && (len(s.bindings) > maxBindings || s.keptBytes() > bindingsBytes) {
+	most := s.p.opt.keptBytes()
+	for len(s.bindings) > someBindings && (len(s.bindings) > maxBindings || s.keptBytes() > bindingsBytes) ||
+		len(s.bindings) > 1 && s.keptBytes() > most {
 		last := len(s.bindings) - 1
 		for _, old := range s.bindings[last].idle {
 			old.leave()

@@ -6,8 +6,11 @@ import "sync"
 // shape or other shapes came since: the next takes them instead of asking the system, which
 // would have to clear every page.
 type spares struct {
+	mostBytes int // of what is kept
+
 	mu     sync.Mutex
 	list   []memory
+	bytes  int // of list
 	closed bool
 }
 
@@ -30,6 +33,7 @@ func (s *spares) take(n int) (memory, error) {
 		m := s.list[best]
 		s.list[best] = s.list[len(s.list)-1]
 		s.list = s.list[:len(s.list)-1]
+		s.bytes -= len(m)
 		s.mu.Unlock()
 		return m, nil
 	}
@@ -43,10 +47,11 @@ func (s *spares) give(m memory) {
 	defer s.mu.Unlock()
 	switch {
 	case len(m) == 0:
-	case s.closed || len(s.list) == maxSpares:
+	case s.closed || len(s.list) == maxSpares || len(m) > s.mostBytes-s.bytes:
 		m.free()
 	default:
 		s.list = append(s.list, m)
+		s.bytes += len(m)
 	}
 }
 
@@ -57,5 +62,5 @@ func (s *spares) close() {
 	for _, m := range s.list {
 		m.free()
 	}
-	s.list, s.closed = nil, true
+	s.list, s.bytes, s.closed = nil, 0, true
 }

@@ -28,11 +28,12 @@ func TestSmallShapesStayPrepared(t *testing.T) {
 	if b.Err() != nil {
 		t.Fatal(b.Err())
 	}
-	prog, err := graph.Compile(b.G, graph.Options{Ops: b.Ops, Pool: pool(t, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tc := range []struct{ unit, shapes, want int }{{1, 100, 100}, {1 << 20, 20, 40}} {
+	// With a limit, twelve shapes of two MiB and more are too much to keep too.
+	for _, tc := range []struct{ unit, shapes, limit, want int }{{1, 100, 0, 100}, {1 << 20, 20, 0, 40}, {1 << 18, 12, 0, 12}, {1 << 18, 12, 64 << 20, 24}} {
+		prog, err := graph.Compile(b.G, graph.Options{Ops: b.Ops, Pool: pool(t, 1), MemoryLimitBytes: tc.limit})
+		if err != nil {
+			t.Fatal(err)
+		}
 		s, err := prog.NewSession()
 		if err != nil {
 			t.Fatal(err)
@@ -47,7 +48,7 @@ func TestSmallShapesStayPrepared(t *testing.T) {
 		}
 		s.Close()
 		if prepared != tc.want {
-			t.Errorf("%d shapes of %d elements and more: prepared %d times, want %d", tc.shapes, tc.unit, prepared, tc.want)
+			t.Errorf("%d shapes of %d elements and more, limit %d: prepared %d times, want %d", tc.shapes, tc.unit, tc.limit, prepared, tc.want)
 		}
 	}
 }
