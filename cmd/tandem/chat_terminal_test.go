@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -17,6 +18,8 @@ import (
 	"unicode"
 
 	"golang.org/x/sys/unix"
+
+	"tandem/model/gguf/gguftest"
 )
 
 // terminalPair opens a terminal: what a person has, and what the program has.
@@ -94,6 +97,9 @@ func (p *typist) reads() {
 	}
 }
 
+// controls are what moves the cursor and erases, whole or cut off.
+var controls = regexp.MustCompile(`\x1b(\[[0-9;?]*[A-Za-z]?)?`)
+
 // whereIsTheCursor is a question that terminals answer themselves.
 const whereIsTheCursor = "\x1b[6n"
 
@@ -101,7 +107,9 @@ const whereIsTheCursor = "\x1b[6n"
 // the conversation, Ctrl-D ends it.
 func TestChatOnATerminal(t *testing.T) {
 	dir := t.TempDir()
-	storyTeller(t, filepath.Join(dir, "stories.gguf"))
+	storyTeller(t, filepath.Join(dir, "short.gguf"))
+	// An answer does not end before a terminal is full that nobody reads.
+	gguftest.With(t, filepath.Join(dir, "short.gguf"), filepath.Join(dir, "stories.gguf"), map[string]any{"llama.context_length": uint32(1 << 14)})
 	person, program := terminalPair(t)
 	// Nothing that this model finds improbable ends an answer soon; none of it looks like the prompt.
 	cmd := exec.Command(os.Args[0], "chat", "stories.gguf", "--temperature", "20", "--seed", "2", "--threads", "1")
@@ -113,31 +121,33 @@ func TestChatOnATerminal(t *testing.T) {
 	}
 	program.Close()
 	t.Cleanup(func() { _ = cmd.Process.Kill() }) // an end that was seen is no matter
-	const left, backspace, up, interrupt, end = "\x1b[D", "\x7f", "\x1b[A", "\x03", "\x04"
+	const prompt, left, backspace, up, interrupt, end = "> \x1b[0K", "\x1b[D", "\x7f", "\x1b[A", "\x03", "\x04"
 	p := &typist{t: t, terminal: person}
-	p.sees("> ")
+	p.sees(prompt)
 	p.types("Once upon a tome" + left + left + backspace + "i\r")
 	p.sees("\n")
-	for !strings.ContainsFunc(p.unread, unicode.IsLetter) { // of the answer; until it begins Ctrl-C is a key like others
+	// Until the answer has begun Ctrl-C is a key like others.
+	for !strings.ContainsFunc(controls.ReplaceAllString(p.unread, ""), unicode.IsLetter) {
 		p.reads()
 	}
 	p.types(interrupt)
 	p.sees(" tokens, ")
-	p.sees("> ")
+	p.sees(prompt)
 	p.types("a line taken back" + interrupt)
-	p.sees("> ")
+	p.sees("^C\r\n")
+	p.sees(prompt)
 	p.types("/history\r")
 	p.sees("user: Once upon a time\r\n")
 	p.sees("assistant: ")
-	p.sees("> ")
+	p.sees(prompt)
 	p.types(up + "\r")
 	p.sees("user: Once upon a time\r\n")
 	p.sees("assistant: ")
-	p.sees("> ")
+	p.sees(prompt)
 	// A character of double width is one to the cursor and to the keys.
 	p.types("/在海在边" + left + left + backspace + backspace + "岸" + "\r")
 	p.sees("There is no command /岸在边.")
-	p.sees("> ")
+	p.sees(prompt)
 	p.types(end)
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v after %q", err, p.unread)

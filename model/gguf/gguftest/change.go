@@ -11,13 +11,21 @@ import (
 // WithTemplate copies a model to another path, with a chat template of the test's.
 func WithTemplate(t testing.TB, from, to, template string) {
 	t.Helper()
+	With(t, from, to, map[string]any{"tokenizer.chat_template": template})
+}
+
+// With copies a model to another path, with some metadata of the test's.
+func With(t testing.TB, from, to string, changes map[string]any) {
+	t.Helper()
 	f, err := gguf.Open(from)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	meta := f.Metadata.Clone()
-	meta.Set("tokenizer.chat_template", template)
+	for key, value := range changes {
+		meta.Set(key, value)
+	}
 	out, err := os.Create(to)
 	if err != nil {
 		t.Fatal(err)
