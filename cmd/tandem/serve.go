@@ -39,6 +39,10 @@ type serveCmd struct {
 // memoryShare is the part of the machine's memory that models may take by default.
 const memoryShare = 0.8
 
+// bodiesShare is the part that bodies of requests in flight may take together; what is
+// read from them takes about twice as much again.
+const bodiesShare = 0.05
+
 // config checks the flags.
 func (c *serveCmd) config(a *app) (serverConfig, error) {
 	for name, n := range map[string]int{
@@ -65,12 +69,16 @@ func (c *serveCmd) config(a *app) (serverConfig, error) {
 	if memory == 0 {
 		memory = int64(memoryShare * float64(machineMemoryBytes()))
 	}
+	held := int64(bodiesShare * float64(machineMemoryBytes()))
+	if held > 0 { // what one request may send, packed and unpacked
+		held = max(held, 2*int64(c.MaxBodyBytes))
+	}
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
 		return serverConfig{}, usage("%q is not a level of logging", c.LogLevel)
 	}
 	return serverConfig{
-		data: data, addr: c.HTTP, insecure: c.Insecure, threads: threads, memoryLimitBytes: memory, bodyBytes: int64(c.MaxBodyBytes),
+		data: data, addr: c.HTTP, insecure: c.Insecure, threads: threads, memoryLimitBytes: memory, bodyBytes: int64(c.MaxBodyBytes), heldBytes: held,
 		limits: serve.Limits{
 			MaxBatchRows: c.MaxBatchRows, MaxQueuedRequests: c.MaxQueuedRequests, MaxQueuedRows: c.MaxQueuedRows,
 			MaxDelay: c.MaxDelay, Instances: c.ParallelRuns,

@@ -34,7 +34,8 @@ type serverConfig struct {
 	insecure          bool
 	threads           int
 	memoryLimitBytes  int64 // of loaded models; 0: none
-	bodyBytes         int64
+	bodyBytes         int64 // of one request for inference
+	heldBytes         int64 // of all requests together; 0: the gateway's own bound
 	limits            serve.Limits
 	maxConcurrentKeys int
 	context           int // tokens of prompt and answer, of models that generate text; 0: their own
@@ -102,7 +103,7 @@ func openServer(ctx context.Context, c serverConfig) (_ *server, err error) {
 // open makes the door. The first key is made when the address is taken: a start that
 // fails on its port should not spend the one moment at which the key is shown.
 func (s *server) open(ctx context.Context, rollout *serve.Rollout, metrics *api.Metrics) error {
-	door := gateway.Config{Authenticate: s.tenants.Authenticate, MaxConcurrentPerKey: s.config.maxConcurrentKeys, Log: s.config.log}
+	door := gateway.Config{Authenticate: s.tenants.Authenticate, MaxConcurrentPerKey: s.config.maxConcurrentKeys, MaxHeldBytes: s.config.heldBytes, Log: s.config.log}
 	if s.config.insecure {
 		t, err := s.tenants.Default(ctx)
 		if err != nil {

@@ -35,6 +35,7 @@ type Route struct {
 type Limits struct {
 	BodyBytes int64         // over the wire; 0: no body
 	Timeout   time.Duration // for the body to come, and for the answer to go
+	Streams   bool          // the body goes on as it comes; others are kept in memory
 }
 
 // BodyLimits are the most bytes of a body, by what it is.
@@ -78,14 +79,14 @@ func Routes(d Deps) []Route {
 	v1 := openai.New(d.Engine, d.Now)
 	adm := admin.New(d.Tenants, d.Registry, d.Rollout, d.Engine, body.BlobBytes, d.Now)
 	var (
-		none     = Limits{0, time.Minute}
-		tensors  = Limits{body.InferBytes, 2 * time.Minute}
-		prompt   = Limits{body.PromptBytes, time.Hour}
-		form     = Limits{body.JSONBytes, time.Minute}
-		load     = Limits{body.JSONBytes, 15 * time.Minute}
-		manifest = Limits{body.ManifestBytes, 5 * time.Minute}
-		upload   = Limits{body.BlobBytes, 6 * time.Hour}
-		download = Limits{0, 6 * time.Hour}
+		none     = Limits{Timeout: time.Minute}
+		tensors  = Limits{BodyBytes: body.InferBytes, Timeout: 2 * time.Minute}
+		prompt   = Limits{BodyBytes: body.PromptBytes, Timeout: time.Hour}
+		form     = Limits{BodyBytes: body.JSONBytes, Timeout: time.Minute}
+		load     = Limits{BodyBytes: body.JSONBytes, Timeout: 15 * time.Minute}
+		manifest = Limits{BodyBytes: body.ManifestBytes, Timeout: 5 * time.Minute}
+		upload   = Limits{BodyBytes: body.BlobBytes, Timeout: 6 * time.Hour, Streams: true}
+		download = Limits{Timeout: 6 * time.Hour}
 	)
 	const (
 		get, post, put, del, head                = "GET", "POST", "PUT", "DELETE", "HEAD"

@@ -26,7 +26,9 @@ type Config struct {
 	Insecure *Insecure
 	// MaxConcurrentPerKey bounds the requests of one key that are answered at a time.
 	MaxConcurrentPerKey int // default 1024
-	Log                 *slog.Logger
+	// MaxHeldBytes bounds the bodies of all requests that are in memory together.
+	MaxHeldBytes int64 // default 1 GiB, or two of the largest for inference
+	Log          *slog.Logger
 }
 
 // Gateway is the server's http.Handler.
@@ -37,6 +39,7 @@ type Gateway struct {
 	mux      *http.ServeMux
 	draining atomic.Bool
 	inFlight atomic.Int64 // requests on routes that are not public
+	bodies   atomic.Int64 // bytes of their bodies in memory
 	// refusedBody is how long the body of a request may take that is not let in; of the
 	// others boundBody says.
 	refusedBody time.Duration
@@ -52,6 +55,9 @@ func New(c Config, d api.Deps) (*Gateway, error) {
 	}
 	if c.MaxConcurrentPerKey == 0 {
 		c.MaxConcurrentPerKey = 1024
+	}
+	if c.MaxHeldBytes == 0 {
+		c.MaxHeldBytes = max(1<<30, 2*d.Bodies.InferBytes)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -117,9 +123,11 @@ func (g *Gateway) enter(v *visit, r *http.Request) error {
 		return err
 	}
 	defer g.give(p.Key)
-	if err := boundBody(v, r); err != nil {
+	body, err := g.boundBody(v, r)
+	if err != nil {
 		return err
 	}
+	defer body.leave()
 	return route.Handler(v, r, p)
 }
 

@@ -119,8 +119,9 @@ func newID() string {
 	return string(b[:])
 }
 
-// boundBody bounds the bytes of a body, and the time that it may take to come.
-func boundBody(v *visit, r *http.Request) error {
+// boundBody bounds the bytes of a body, and the time that it may take to come. It is nil
+// for no body.
+func (g *Gateway) boundBody(v *visit, r *http.Request) (*boundedBody, error) {
 	limit := v.route.Limits
 	control := http.NewResponseController(v.ResponseWriter)
 	if limit.Timeout > writeTimeout {
@@ -128,17 +129,18 @@ func boundBody(v *visit, r *http.Request) error {
 		_ = control.SetWriteDeadline(v.start.Add(limit.Timeout))
 	}
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
-		return nil
+		return nil, nil
 	}
 	if r.ContentLength > limit.BodyBytes {
 		v.Header().Set("Connection", "close") // the rest is not read
-		return tooLarge(limit.BodyBytes)
+		return nil, tooLarge(limit.BodyBytes)
 	}
 	_ = control.SetReadDeadline(v.start.Add(limit.Timeout))
-	r.Body = &boundedBody{
-		ReadCloser: http.MaxBytesReader(v.ResponseWriter, r.Body, limit.BodyBytes), limit: limit, control: control,
+	b := &boundedBody{
+		ReadCloser: http.MaxBytesReader(v.ResponseWriter, r.Body, limit.BodyBytes), limit: limit, control: control, gateway: g,
 	}
-	return nil
+	r.Body = b
+	return b, nil
 }
 
 func tooLarge(limit int64) error {
@@ -157,10 +159,35 @@ type boundedBody struct {
 	limit   api.Limits
 	control *http.ResponseController
 	ended   bool
+	gateway *Gateway
+	kept    int64 // of the gateway's bodies
+}
+
+// Keep counts bytes that the request holds in memory: those that come, and those that a
+// handler says they expand to.
+func (b *boundedBody) Keep(n int) error {
+	b.kept += int64(n)
+	if all, most := b.gateway.bodies.Add(int64(n)), b.gateway.config.MaxHeldBytes; all > most {
+		return fault.New("gateway.body", fault.Exhausted, "the bodies of the requests in flight have more than %d bytes together: the limit MaxHeldBytes", most).
+			Try("send it again when others are answered, or send less in one request")
+	}
+	return nil
+}
+
+// leave gives back what has been kept.
+func (b *boundedBody) leave() {
+	if b != nil {
+		b.gateway.bodies.Add(-b.kept)
+	}
 }
 
 func (b *boundedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if !b.limit.Streams && n > 0 {
+		if err := b.Keep(n); err != nil {
+			return 0, err
+		}
+	}
 	if err == nil {
 		return n, nil
 	}

@@ -37,6 +37,11 @@ func readBody(r *http.Request, buf []byte, limit int64) ([]byte, error) {
 		}
 		n, err := body.Read(buf[len(buf):min(cap(buf), len(buf)+1<<20)])
 		buf = buf[:len(buf)+n]
+		if k, ok := r.Body.(keeper); ok && expanded {
+			if err := k.Keep(n); err != nil {
+				return nil, err
+			}
+		}
 		if int64(len(buf)) > limit {
 			return nil, fault.New("oip.body", fault.TooLarge, "the body expands to more than the limit of %d bytes", limit).
 				Try("send fewer rows in one request")
@@ -51,6 +56,9 @@ func readBody(r *http.Request, buf []byte, limit int64) ([]byte, error) {
 		}
 	}
 }
+
+// keeper is a body of the gateway's, which counts what requests hold in memory.
+type keeper interface{ Keep(n int) error }
 
 func isFault(err error) bool {
 	_, ok := errors.AsType[*fault.Error](err)
