@@ -329,14 +329,10 @@ func TestBatchNormOfOne(t *testing.T) {
 	}
 }
 
-// TestResumeFromAnotherModel: what a run does not train is in no checkpoint, so that it must
-// be what it was.
-func TestResumeFromAnotherModel(t *testing.T) {
-	spec := twoLayersSpec(3)
-	spec.From.Model, spec.Train.Freeze = "base.onnx", []string{"dense1*"}
-	spec.FillDefaults()
-	dir, enough := filepath.Join(t.TempDir(), "run"), errors.New("enough")
-	opt := options(t, 1)
+// breakOff trains in dir and ends after 40 steps.
+func breakOff(t *testing.T, spec train.Spec, dir string, opt train.Options) {
+	t.Helper()
+	enough := errors.New("enough")
 	opt.Callbacks.Step = func(step int, _ float64) error {
 		if step == 40 {
 			return enough
@@ -346,7 +342,18 @@ func TestResumeFromAnotherModel(t *testing.T) {
 	if _, err := train.Run(t.Context(), twoLayers(t, 5), spec, dir, opt); !errors.Is(err, enough) {
 		t.Fatal(err)
 	}
-	opt.Callbacks.Step, opt.Resume = nil, true
+}
+
+// TestResumeFromAnotherModel: what a run does not train is in no checkpoint, so that it must
+// be what it was.
+func TestResumeFromAnotherModel(t *testing.T) {
+	spec := twoLayersSpec(3)
+	spec.From.Model, spec.Train.Freeze = "base.onnx", []string{"dense1*"}
+	spec.FillDefaults()
+	dir := filepath.Join(t.TempDir(), "run")
+	opt := options(t, 1)
+	breakOff(t, spec, dir, opt)
+	opt.Resume = true
 	if _, err := train.Run(t.Context(), twoLayers(t, 6), spec, dir, opt); fault.KindOf(err) != fault.Conflict || !strings.Contains(err.Error(), "started from another model") {
 		t.Errorf("from another model: %v", err)
 	}
@@ -362,23 +369,14 @@ func TestResumeElsewhere(t *testing.T) {
 	spec.Train.KeepBest = true
 	dir := filepath.Join(t.TempDir(), "run")
 	opt := options(t, 1)
-	enough := errors.New("enough")
-	opt.Callbacks.Step = func(step int, _ float64) error {
-		if step == 40 {
-			return enough
-		}
-		return nil
-	}
-	if _, err := train.Run(t.Context(), twoLayers(t, 5), spec, dir, opt); !errors.Is(err, enough) {
-		t.Fatal(err)
-	}
+	breakOff(t, spec, dir, opt)
 	best := filepath.Join(dir, "best.safetensors")
 	if err := os.Rename(best, best+".away"); err != nil {
 		t.Fatal(err)
 	}
 	plain := kernel.NewPool(1, kernel.Generic)
 	defer plain.Close()
-	opt.Callbacks.Step, opt.Resume, opt.Pool = nil, true, plain
+	opt.Resume, opt.Pool = true, plain
 	if _, err := train.Run(t.Context(), twoLayers(t, 5), spec, dir, opt); fault.KindOf(err) != fault.Corrupt || !strings.Contains(err.Error(), "best epoch so far cannot be read") {
 		t.Errorf("without the best weights: %v", err)
 	}
